@@ -1,0 +1,1 @@
+"""Shared libraries: protocol, contract, bus, runtime."""
