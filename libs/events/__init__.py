@@ -1,0 +1,1 @@
+"""The contract in code: records, ids, the topic catalogue and the Avro wire format."""

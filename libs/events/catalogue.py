@@ -1,0 +1,13 @@
+"""Every record class by its name."""
+
+from libs.events import commands, dead, firmware, load, ocpp_log, registry, sessions, telemetry
+from libs.events.record import Record
+
+_MODULES = (ocpp_log, commands, registry, sessions, telemetry, load, firmware, dead)
+
+RECORDS: dict[str, type[Record]] = {
+    name: value
+    for module in _MODULES
+    for name, value in vars(module).items()
+    if isinstance(value, type) and issubclass(value, Record) and "event_id" in value.__struct_fields__
+}

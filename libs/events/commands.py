@@ -1,0 +1,90 @@
+"""The command ledger's requests, dispatches and fates.
+
+One class per Avro schema of the same name; the schemas carry each field's meaning and unit.
+"""
+
+from enum import StrEnum
+
+from libs.events.ocpp_log import CallError
+from libs.events.record import Record
+
+
+class CommandDialect(StrEnum):
+    """OCPP: sent as it is. VOLTBUS: translated for the charger's version when it is sent."""
+
+    OCPP = "OCPP"
+    VOLTBUS = "VOLTBUS"
+
+
+class RequestCommand(Record, frozen=True, kw_only=True):
+    """Ask the platform to send a command to a charger.
+
+    Event_id is the command id: the same id asked twice is one command.
+    """
+
+    event_id: str
+    station_id: str
+    occurred_at: int
+    recorded_at: int
+    cause_id: str
+    action: str
+    payload: str
+    dialect: CommandDialect
+    requested_by: str
+    expires_at: int
+    call_timeout_ms: int = 30000
+
+
+class DispatchCommand(Record, frozen=True, kw_only=True):
+    """The router tells the edge processes of one slot to send a CALL.
+
+    Ignored by those that do not hold the charger.
+    """
+
+    event_id: str
+    station_id: str
+    occurred_at: int
+    recorded_at: int
+    cause_id: str
+    command_id: str
+    slot: int
+    connection_epoch: int
+    attempt: int
+    action: str
+    payload: str
+    send_by: int
+    call_timeout_ms: int
+
+
+class Fate(StrEnum):
+    """ACCEPTED, REJECTED: the charger's word.
+
+    FAILED: the charger answered with an error, or the command cannot be sent to it. EXPIRED: never
+    sent. UNKNOWN: sent, and the socket died or the charger stayed silent.
+    """
+
+    ACCEPTED = "ACCEPTED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    EXPIRED = "EXPIRED"
+    UNKNOWN = "UNKNOWN"
+
+
+class CommandConcluded(Record, frozen=True, kw_only=True):
+    """A command's one fate."""
+
+    event_id: str
+    station_id: str
+    occurred_at: int
+    recorded_at: int
+    cause_id: str
+    command_id: str
+    action: str
+    dialect: CommandDialect
+    fate: Fate
+    reason: str
+    result: str | None = None
+    error: CallError | None = None
+    requested_at: int
+    requested_by: str
+    attempts: int

@@ -1,0 +1,28 @@
+"""Identities of records."""
+
+from hashlib import sha1
+from uuid import uuid4
+
+
+def new_id() -> str:
+    """A random UUID, for what comes from outside and has no cause in the log."""
+    return str(uuid4())
+
+
+def derive_id(cause_id: str, purpose: str) -> str:
+    """The UUID (version 5, RFC 9562) of what `cause_id` leads to for `purpose`.
+
+    The same cause and purpose always give the same id, so that a record emitted twice can be told.
+    `cause_id` may be any text; a UUID is used as the namespace, other text is hashed into one first.
+    """
+    try:
+        namespace = bytes.fromhex(cause_id.replace("-", "")) if len(cause_id) == 36 else b""
+    except ValueError:
+        namespace = b""
+    if len(namespace) != 16:
+        namespace = sha1(cause_id.encode(), usedforsecurity=False).digest()[:16]
+    raw = bytearray(sha1(namespace + purpose.encode(), usedforsecurity=False).digest()[:16])
+    raw[6] = raw[6] & 0x0F | 0x50
+    raw[8] = raw[8] & 0x3F | 0x80
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

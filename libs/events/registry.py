@@ -1,0 +1,103 @@
+"""What operators configured.
+
+One class per Avro schema of the same name; the schemas carry each field's meaning and unit.
+"""
+
+from enum import StrEnum
+
+from libs.events.record import Record
+
+
+class Assignment(Record, frozen=True, kw_only=True):
+    """Something assigned from a moment on; the latest that is not later than an event counts for it."""
+
+    id: str
+    valid_from: int
+
+
+class BootStatus(StrEnum):
+    """Answer to BootNotification."""
+
+    ACCEPTED = "Accepted"
+    PENDING = "Pending"
+    REJECTED = "Rejected"
+
+
+class StationRegistered(Record, frozen=True, kw_only=True):
+    """A station as operators configured it."""
+
+    event_id: str
+    station_id: str
+    occurred_at: int
+    recorded_at: int
+    cause_id: str
+    name: str = ""
+    sites: tuple[Assignment, ...] = ()
+    boot_status: BootStatus = BootStatus.ACCEPTED
+    heartbeat_interval_s: int = 300
+    evses: int = 0
+    max_current_ma: int = 32000
+    phases: int = 3
+    timezone: str | None = None
+    allow_no_subprotocol: bool = False
+
+
+class SiteRegistered(Record, frozen=True, kw_only=True):
+    """A site as operators configured it."""
+
+    event_id: str
+    site_id: str
+    occurred_at: int
+    recorded_at: int
+    cause_id: str
+    name: str = ""
+    timezone: str = "UTC"
+    limit_ma: int | None = None
+    tariffs: tuple[Assignment, ...] = ()
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+class TokenStatus(StrEnum):
+    """Authorisation status."""
+
+    ACCEPTED = "Accepted"
+    BLOCKED = "Blocked"
+    EXPIRED = "Expired"
+    INVALID = "Invalid"
+
+
+class TokenRegistered(Record, frozen=True, kw_only=True):
+    """An id token (RFID card, app contract) as operators configured it."""
+
+    event_id: str
+    id_token: str
+    occurred_at: int
+    recorded_at: int
+    cause_id: str
+    type: str = "ISO14443"
+    status: TokenStatus = TokenStatus.ACCEPTED
+    valid_until: int | None = None
+    group_id: str | None = None
+    driver: str = ""
+
+
+class TariffVersion(Record, frozen=True, kw_only=True):
+    """One version of a tariff."""
+
+    version: int
+    valid_from: int
+    currency: str
+    price_per_kwh_milli: int
+
+
+class TariffRegistered(Record, frozen=True, kw_only=True):
+    """A tariff with all its versions; versions are never changed, only added."""
+
+    event_id: str
+    tariff_id: str
+    occurred_at: int
+    recorded_at: int
+    cause_id: str
+    name: str = ""
+    versions: tuple[TariffVersion, ...]
