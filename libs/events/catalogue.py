@@ -9,5 +9,5 @@ RECORDS: dict[str, type[Record]] = {
     name: value
     for module in _MODULES
     for name, value in vars(module).items()
-    if isinstance(value, type) and issubclass(value, Record) and "event_id" in value.__struct_fields__
+    if isinstance(value, type) and issubclass(value, Record) and value is not Record
 }

@@ -115,7 +115,7 @@ class Codec:
 
 
 class _BranchDecoder(msgspec.Struct, frozen=True):
-    """How to read one kind of record: the writer's schema, ours where it differs, and the class if we know one."""
+    """How to read one kind of record: writer schema, our schema where it differs, class if known here."""
 
     name: str
     writer: Any

@@ -22,11 +22,7 @@ class RequestCommand(Record, frozen=True, kw_only=True):
     Event_id is the command id: the same id asked twice is one command.
     """
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     action: str
     payload: str
     dialect: CommandDialect
@@ -41,11 +37,7 @@ class DispatchCommand(Record, frozen=True, kw_only=True):
     Ignored by those that do not hold the charger.
     """
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     command_id: str
     slot: int
     connection_epoch: int
@@ -73,11 +65,7 @@ class Fate(StrEnum):
 class CommandConcluded(Record, frozen=True, kw_only=True):
     """A command's one fate."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     command_id: str
     action: str
     dialect: CommandDialect

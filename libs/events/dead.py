@@ -3,10 +3,10 @@
 One class per Avro schema of the same name; the schemas carry each field's meaning and unit.
 """
 
-from libs.events.record import Record
+from libs.events.record import Part, Record
 
 
-class Header(Record, frozen=True, kw_only=True):
+class Header(Part, frozen=True, kw_only=True):
     """A Kafka header."""
 
     name: str
@@ -16,11 +16,7 @@ class Header(Record, frozen=True, kw_only=True):
 class RecordDeadLettered(Record, frozen=True, kw_only=True):
     """A record that a processor could not handle, kept as it was."""
 
-    event_id: str
     record_key: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     processor: str
     source_topic: str
     source_partition: int

@@ -11,11 +11,7 @@ from libs.events.record import Record
 class DefineCampaign(Record, frozen=True, kw_only=True):
     """Start a firmware campaign. event_id equals campaign_id."""
 
-    event_id: str
     campaign_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     name: str
     target_version: str
     location: str
@@ -27,11 +23,7 @@ class DefineCampaign(Record, frozen=True, kw_only=True):
 class UpdateStationFirmware(Record, frozen=True, kw_only=True):
     """One station's part of a campaign."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     campaign_id: str
     target_version: str
     location: str
@@ -55,11 +47,7 @@ class StationUpdateStatus(StrEnum):
 class StationUpdateProgressed(Record, frozen=True, kw_only=True):
     """A station's progress in a campaign."""
 
-    event_id: str
     campaign_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     station_id: str
     status: StationUpdateStatus
     detail: str = ""
@@ -69,11 +57,7 @@ class StationUpdateProgressed(Record, frozen=True, kw_only=True):
 class CampaignProgressed(Record, frozen=True, kw_only=True):
     """A campaign's counts after a change."""
 
-    event_id: str
     campaign_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     name: str
     target_version: str
     total: int

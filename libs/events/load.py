@@ -3,17 +3,13 @@
 One class per Avro schema of the same name; the schemas carry each field's meaning and unit.
 """
 
-from libs.events.record import Record
+from libs.events.record import Part, Record
 
 
 class EvseObserved(Record, frozen=True, kw_only=True):
     """What load management needs to know of an EVSE, keyed by site."""
 
-    event_id: str
     site_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     station_id: str
     evse_id: int
     transaction_id: str | None = None
@@ -23,7 +19,7 @@ class EvseObserved(Record, frozen=True, kw_only=True):
     phases: int
 
 
-class Allocation(Record, frozen=True, kw_only=True):
+class Allocation(Part, frozen=True, kw_only=True):
     """One EVSE's share."""
 
     station_id: str
@@ -35,11 +31,7 @@ class Allocation(Record, frozen=True, kw_only=True):
 class LoadPlanMade(Record, frozen=True, kw_only=True):
     """How a site's limit is shared from now on."""
 
-    event_id: str
     site_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     plan_no: int
     limit_ma: int | None = None
     allocations: tuple[Allocation, ...]

@@ -5,10 +5,10 @@ One class per Avro schema of the same name; the schemas carry each field's meani
 
 from enum import StrEnum
 
-from libs.events.record import Record
+from libs.events.record import Part, Record
 
 
-class CallError(Record, frozen=True, kw_only=True):
+class CallError(Part, frozen=True, kw_only=True):
     """An OCPP CALLERROR."""
 
     code: str
@@ -22,11 +22,7 @@ class OcppCallReceived(Record, frozen=True, kw_only=True):
     Published before the answer goes out: an answered call is in the log.
     """
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     connection_epoch: int
     edge_id: str
     version: str
@@ -51,11 +47,7 @@ class CallOutcome(StrEnum):
 class OcppCallSent(Record, frozen=True, kw_only=True):
     """A CALL was written to a charger's socket, and what became of it. cause_id is the DispatchCommand."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     connection_epoch: int
     edge_id: str
     command_id: str
@@ -84,11 +76,7 @@ class RefusalReason(StrEnum):
 class DispatchRefused(Record, frozen=True, kw_only=True):
     """An edge did not send a CALL that was dispatched to it. cause_id is the DispatchCommand."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     connection_epoch: int
     edge_id: str
     command_id: str
@@ -100,11 +88,7 @@ class DispatchRefused(Record, frozen=True, kw_only=True):
 class ConnectionOpened(Record, frozen=True, kw_only=True):
     """A charger's websocket was accepted. event_id names the connection."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     connection_epoch: int
     edge_id: str
     slot: int
@@ -116,11 +100,7 @@ class ConnectionOpened(Record, frozen=True, kw_only=True):
 class ConnectionClosed(Record, frozen=True, kw_only=True):
     """A charger's websocket is gone. cause_id is the ConnectionOpened record."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     connection_epoch: int
     edge_id: str
     code: int
@@ -131,11 +111,7 @@ class ConnectionClosed(Record, frozen=True, kw_only=True):
 class FrameRejected(Record, frozen=True, kw_only=True):
     """A frame from a charger that could not be taken as a valid OCPP message."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     connection_epoch: int
     edge_id: str
     version: str
@@ -154,11 +130,7 @@ class ConnectionRefused(Record, frozen=True, kw_only=True):
     Son; aggregated so that nobody outside can flood the log.
     """
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     edge_id: str
     remote_address: str
     reason: str
@@ -170,11 +142,7 @@ class ConnectionRefused(Record, frozen=True, kw_only=True):
 class StationLocated(Record, frozen=True, kw_only=True):
     """Where a charger's socket is: the compacted directory that the router reads."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     edge_id: str
     slot: int
     connection_epoch: int

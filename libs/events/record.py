@@ -1,11 +1,25 @@
-"""The base of every event and command record."""
+"""The bases of every record.
+
+Timestamps are microseconds since the Unix epoch (UTC), energy is Wh, `*_milli` are thousandths of a unit,
+`*_ma` milliampere, `*_minor` minor currency units. Records are frozen: `msgspec.structs.replace` makes a
+changed copy.
+"""
 
 import msgspec
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A frozen record with the fields of the Avro schema of the same name.
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """A record inside a record."""
 
-    Timestamps are microseconds since the Unix epoch (UTC), energy is Wh, `*_milli` are thousandths,
-    `*_ma` milliampere, `*_minor` minor currency units. Build a changed copy with `msgspec.structs.replace`.
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What every event and command has.
+
+    `event_id`: this record. `occurred_at`: by the source's own clock. `recorded_at`: by the platform's.
+    `cause_id`: event_id of the record that led to this one; its own where it came from outside.
     """
+
+    event_id: str
+    occurred_at: int
+    recorded_at: int
+    cause_id: str

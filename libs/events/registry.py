@@ -5,10 +5,10 @@ One class per Avro schema of the same name; the schemas carry each field's meani
 
 from enum import StrEnum
 
-from libs.events.record import Record
+from libs.events.record import Part, Record
 
 
-class Assignment(Record, frozen=True, kw_only=True):
+class Assignment(Part, frozen=True, kw_only=True):
     """Something assigned from a moment on; the latest that is not later than an event counts for it."""
 
     id: str
@@ -26,11 +26,7 @@ class BootStatus(StrEnum):
 class StationRegistered(Record, frozen=True, kw_only=True):
     """A station as operators configured it."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     name: str = ""
     sites: tuple[Assignment, ...] = ()
     boot_status: BootStatus = BootStatus.ACCEPTED
@@ -45,11 +41,7 @@ class StationRegistered(Record, frozen=True, kw_only=True):
 class SiteRegistered(Record, frozen=True, kw_only=True):
     """A site as operators configured it."""
 
-    event_id: str
     site_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     name: str = ""
     timezone: str = "UTC"
     limit_ma: int | None = None
@@ -70,11 +62,7 @@ class TokenStatus(StrEnum):
 class TokenRegistered(Record, frozen=True, kw_only=True):
     """An id token (RFID card, app contract) as operators configured it."""
 
-    event_id: str
     id_token: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     type: str = "ISO14443"
     status: TokenStatus = TokenStatus.ACCEPTED
     valid_until: int | None = None
@@ -82,7 +70,7 @@ class TokenRegistered(Record, frozen=True, kw_only=True):
     driver: str = ""
 
 
-class TariffVersion(Record, frozen=True, kw_only=True):
+class TariffVersion(Part, frozen=True, kw_only=True):
     """One version of a tariff."""
 
     version: int
@@ -94,10 +82,6 @@ class TariffVersion(Record, frozen=True, kw_only=True):
 class TariffRegistered(Record, frozen=True, kw_only=True):
     """A tariff with all its versions; versions are never changed, only added."""
 
-    event_id: str
     tariff_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     name: str = ""
     versions: tuple[TariffVersion, ...]

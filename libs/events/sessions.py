@@ -3,17 +3,13 @@
 One class per Avro schema of the same name; the schemas carry each field's meaning and unit.
 """
 
-from libs.events.record import Record
+from libs.events.record import Part, Record
 
 
 class SessionStarted(Record, frozen=True, kw_only=True):
     """A charging session began."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     session_id: str
     evse_id: int
     transaction_id: str
@@ -27,11 +23,7 @@ class SessionStarted(Record, frozen=True, kw_only=True):
 class SessionUpdated(Record, frozen=True, kw_only=True):
     """What a running session has delivered so far."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     session_id: str
     evse_id: int
     transaction_id: str
@@ -45,11 +37,7 @@ class SessionUpdated(Record, frozen=True, kw_only=True):
 class SessionEnded(Record, frozen=True, kw_only=True):
     """A session is complete."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     session_id: str
     evse_id: int
     transaction_id: str
@@ -67,11 +55,7 @@ class SessionEnded(Record, frozen=True, kw_only=True):
 class SessionCorrected(Record, frozen=True, kw_only=True):
     """Evidence that came late changed an ended session; replaces SessionEnded and earlier corrections."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     session_id: str
     evse_id: int
     transaction_id: str
@@ -87,7 +71,7 @@ class SessionCorrected(Record, frozen=True, kw_only=True):
     review: tuple[str, ...] = ()
 
 
-class CdrLine(Record, frozen=True, kw_only=True):
+class CdrLine(Part, frozen=True, kw_only=True):
     """One line of a charge record."""
 
     kind: str
@@ -100,11 +84,7 @@ class CdrLine(Record, frozen=True, kw_only=True):
 class CdrIssued(Record, frozen=True, kw_only=True):
     """A charge detail record. Versions are immutable; the highest counts."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     cdr_id: str
     version: int
     session_id: str

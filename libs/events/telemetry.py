@@ -3,10 +3,10 @@
 One class per Avro schema of the same name; the schemas carry each field's meaning and unit.
 """
 
-from libs.events.record import Record
+from libs.events.record import Part, Record
 
 
-class Sample(Record, frozen=True, kw_only=True):
+class Sample(Part, frozen=True, kw_only=True):
     """One sampled value in canonical form."""
 
     sampled_at: int
@@ -22,18 +22,14 @@ class Sample(Record, frozen=True, kw_only=True):
 class MeasurementsTaken(Record, frozen=True, kw_only=True):
     """Every meter value of one OCPP message in canonical units. cause_id is the OcppCallReceived record."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     evse_id: int
     connector_id: int | None = None
     transaction_id: str | None = None
     samples: tuple[Sample, ...]
 
 
-class ConnectorState(Record, frozen=True, kw_only=True):
+class ConnectorState(Part, frozen=True, kw_only=True):
     """State of one connector."""
 
     evse_id: int
@@ -46,11 +42,7 @@ class ConnectorState(Record, frozen=True, kw_only=True):
 class StationStateChanged(Record, frozen=True, kw_only=True):
     """What is known of a station, whole, whenever something of it changed."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     connected: bool
     version: str = ""
     vendor: str = ""
@@ -64,11 +56,7 @@ class StationStateChanged(Record, frozen=True, kw_only=True):
 class HealthWindowClosed(Record, frozen=True, kw_only=True):
     """Counts over one window of a station's life."""
 
-    event_id: str
     station_id: str
-    occurred_at: int
-    recorded_at: int
-    cause_id: str
     window_start: int
     window_end: int
     calls: int

@@ -1,0 +1,63 @@
+"""A record as it travels: key, headers (CloudEvents Kafka binding, W3C trace context) and position."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from libs.events.record import Record
+from libs.runtime.clock import iso
+
+Headers = list[tuple[str, bytes]]
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One record read from a topic (named as in the contract). `record` is None for a tombstone.
+
+    `timestamp_us` is Kafka's timestamp (millisecond resolution, as microseconds).
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    record: Record | None
+    timestamp_us: int
+    traceparent: str | None = None
+
+
+class Emit(msgspec.Struct, frozen=True):
+    """A record to be written to `topic` under `key`; to `partition` if given, else where the key belongs.
+
+    `record` None writes a tombstone.
+    """
+
+    topic: str
+    key: str
+    record: Record | None
+    partition: int | None = None
+
+
+def headers_for(record: Record, source: str, traceparent: str | None = None) -> Headers:
+    """Kafka headers of `record` as emitted by `source` (a service name)."""
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", record.event_id.encode()),
+        ("ce_type", b"voltbus." + type(record).__name__.encode()),
+        ("ce_source", b"/voltbus/" + source.encode()),
+        ("ce_time", iso(record.recorded_at).encode()),
+        ("content-type", b"application/avro"),
+    ]
+    if traceparent is not None:
+        headers.append(("traceparent", traceparent.encode()))
+    return headers
+
+
+def header(headers: Iterable[tuple[str, bytes]], name: str) -> str | None:
+    """The text of header `name`, or None if it is absent or not text."""
+    for key, value in headers:
+        if key == name:
+            try:
+                return value.decode()
+            except (UnicodeDecodeError, AttributeError):
+                return None
+    return None

@@ -1,0 +1,110 @@
+"""The processor interface: a pure fold per key, run by any of the runtimes.
+
+A processor reads co-partitioned topics, keeps one state per key, and emits records. It sees no Kafka, clock or
+I/O: time reaches it as the `recorded_at` of messages and as `Tick`s. `runtime_memory`, `runtime_transactional`
+and `runtime_faust` run it; `docs/processors.md` says what each of them guarantees.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from libs.bus.message import Emit, Message
+from libs.events.record import Record
+
+S = TypeVar("S")
+
+Tables = Mapping[str, Mapping[str, Record]]
+"""Read-only copies of compacted topics, by topic and key; caught up before the first message is handled."""
+
+
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """A moment that a state asked for by `due` has come. `at` is that moment, not the wall clock's."""
+
+    at: int
+
+
+class Step(msgspec.Struct, Generic[S], frozen=True):
+    """What a processor decided: the key's next state (None: forget the key), and what to emit, in order."""
+
+    state: S | None
+    out: tuple[Emit, ...] = ()
+
+
+class Processor(Generic[S]):
+    """Base of every stream processor. Subclasses set the class attributes and implement `step`.
+
+    `name`: consumer group, transactional ids and metrics. `inputs`: topics keyed and partitioned alike.
+    `tables`: compacted topics that it looks things up in. `outputs`: topics it may emit to.
+    `state`: the msgspec type of a key's state, None for a stateless processor. State is kept in the compacted
+    topic `state_topic`.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tables: tuple[str, ...] = ()
+    state: type[S] | None = None
+
+    @property
+    def state_topic(self) -> str:
+        """The compacted topic that holds this processor's state."""
+        return f"state.{self.name}"
+
+    def key(self, message: Message) -> str | None:
+        """The state key that `message` belongs to; None to pass over it. Must not depend on state."""
+        return message.key
+
+    def step(self, state: S | None, event: Message | Tick, tables: Tables) -> Step[S]:
+        """Fold one message or tick into a key's state (None: nothing known of the key yet).
+
+        Pure: same arguments, same result. Return the state object itself where nothing changed. Ids of what is
+        emitted are derived from their causes. An exception sends the message to dead letters and changes nothing.
+        """
+        raise NotImplementedError
+
+    def due(self, state: S) -> int | None:
+        """The next moment (microseconds) at which this key wants a Tick, or None.
+
+        A tick with that moment must lead to a state that wants a later one or none.
+        """
+        return None
+
+
+class TimerLoopError(RuntimeError):
+    """A tick did not move the key's next due moment forward."""
+
+
+def ticks_until(
+    processor: Processor[S], state: S | None, now: int, tables: Tables, out: list[Emit]
+) -> S | None:
+    """Hand `state` every tick that is due at or before `now`, in order; emitted records are added to `out`.
+
+    Raises TimerLoopError if a tick asks for itself again.
+    """
+    while state is not None and (at := processor.due(state)) is not None and at <= now:
+        step = processor.step(state, Tick(at), tables)
+        out.extend(step.out)
+        if step.state is not None and (later := processor.due(step.state)) is not None and later <= at:
+            raise TimerLoopError(f"{processor.name}: tick at {at} asks for {later}")
+        state = step.state
+    return state
+
+
+def advance(processor: Processor[S], state: S | None, message: Message, tables: Tables) -> Step[S]:
+    """What every runtime does with a message: ticks that were due before it was recorded, then the message.
+
+    Deadlines are thus decided by when things were recorded, not by when they were read, and a replay decides
+    them alike.
+    """
+    out: list[Emit] = []
+    if message.record is not None:
+        state = ticks_until(processor, state, message.record.recorded_at, tables, out)
+    step = processor.step(state, message, tables)
+    return Step(step.state, (*out, *step.out)) if out else step
+
+
+def merge_order(messages: Iterable[Message]) -> list[Message]:
+    """Messages of several inputs in the order in which runtimes hand them over: by time, then topic, offset."""
+    return sorted(messages, key=lambda m: (m.timestamp_us, m.topic, m.offset))

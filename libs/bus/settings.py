@@ -1,0 +1,35 @@
+"""Where the bus is, and how its topics are laid out."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from libs.runtime.settings import Settings
+
+
+class BusSettings(Settings):
+    """`namespace` prefixes every topic, group and transactional id: several platforms can share a cluster."""
+
+    kafka: str = Field(default="127.0.0.1:9092", description="Bootstrap servers, comma-separated.")
+    registry_url: str = Field(
+        default="http://127.0.0.1:8081/apis/ccompat/v7", description="Confluent-compatible schema registry."
+    )
+    namespace: str = ""
+    partitions: int | None = Field(
+        default=None, ge=1, description="Overrides the topic files' partition counts."
+    )
+    slots: int | None = Field(default=None, ge=1, description="Overrides the number of edge slots.")
+    replication: int = Field(default=1, ge=1)
+    compression: Literal["none", "lz4", "zstd"] = "lz4"
+
+    def topic(self, name: str) -> str:
+        """Kafka's name of the contract's topic `name`."""
+        return f"{self.namespace}.{name}" if self.namespace else name
+
+    def group(self, name: str) -> str:
+        """Kafka's name of a consumer group or transactional id."""
+        return f"voltbus.{self.topic(name)}"
+
+    def logical(self, topic: str) -> str:
+        """The contract's name of Kafka's `topic`."""
+        return topic.removeprefix(f"{self.namespace}.") if self.namespace else topic

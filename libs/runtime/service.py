@@ -1,0 +1,127 @@
+"""The frame of a service process: logging, uvloop, health and metrics endpoints, stop on a signal."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+import uvloop
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from libs.runtime.logging import configure_logging, get_logger
+from libs.runtime.settings import ServiceSettings
+
+log = get_logger(__name__)
+
+Check = Callable[[], bool]
+ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Health:
+    """Named yes-or-no checks behind `/health/live` and `/health/ready`.
+
+    A check is a cheap function without I/O that says whether its part works now.
+    """
+
+    def __init__(self) -> None:
+        self._live: dict[str, Check] = {}
+        self._ready: dict[str, Check] = {}
+
+    def live(self, name: str, check: Check) -> None:
+        """Add a check whose failure means that the process should be restarted."""
+        self._live[name] = check
+
+    def ready(self, name: str, check: Check) -> None:
+        """Add a check whose failure means that no work should be sent here now."""
+        self._ready[name] = check
+
+    def is_live(self) -> bool:
+        """Whether every liveness check passes."""
+        return all(check() for check in self._live.values())
+
+    def is_ready(self) -> bool:
+        """Whether every liveness and readiness check passes."""
+        return self.is_live() and all(check() for check in self._ready.values())
+
+    def routes(self) -> list[Route]:
+        """The routes `/health/live`, `/health/ready` and `/metrics`: 200, or 503 with the failing names."""
+
+        def answer(*groups: dict[str, Check]) -> JSONResponse:
+            failing = [name for group in groups for name, check in group.items() if not check()]
+            return JSONResponse(
+                {"status": "failing" if failing else "ok", "failing": failing}, 503 if failing else 200
+            )
+
+        async def live(_: Request) -> Response:
+            return answer(self._live)
+
+        async def ready(_: Request) -> Response:
+            return answer(self._live, self._ready)
+
+        async def metrics(_: Request) -> Response:
+            return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+        return [Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)]
+
+
+class _EmbeddedServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the process's own decide when to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def serve_http(app: ASGIApplication, host: str, port: int) -> AsyncIterator[int]:
+    """Serve `app` over HTTP in this loop while the context is open; gives the bound port.
+
+    Raises OSError if the port is taken.
+    """
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((host, port))
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    server = _EmbeddedServer(config)
+    task = asyncio.create_task(server.serve(sockets=[sock]), name="http")
+    try:
+        yield sock.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+Main = Callable[[Health, asyncio.Event], Awaitable[None]]
+"""A service's body: it adds its checks, works until the event is set, then drains and returns."""
+
+
+def run_service(name: str, settings: ServiceSettings, main: Main) -> None:
+    """Run `main` until it returns or SIGTERM or SIGINT asks it to stop.
+
+    An exception that leaves `main` is logged and ends the process with status 1.
+    """
+    configure_logging(name, settings.log_level, settings.log_json)
+    try:
+        uvloop.run(_run(settings, main))
+    except Exception:
+        log.exception("service_failed")
+        raise SystemExit(1) from None
+
+
+async def _run(settings: ServiceSettings, main: Main) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    health = Health()
+    async with serve_http(Starlette(routes=health.routes()), settings.http_host, settings.http_port) as port:
+        log.info("service_started", http_port=port)
+        await main(health, stop)
+    log.info("service_stopped")
