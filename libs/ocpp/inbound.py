@@ -1,0 +1,268 @@
+"""The schema check with the bends that real chargers need: lenient in, strict out.
+
+A conforming payload costs one strict check and nothing else. One that does not conform is repaired on a copy
+where a rule below knows how, each repair named by a quirk flag (``libs.ocpp.quirks``); otherwise its first
+violation is returned.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Any, Final
+
+import msgspec
+
+from libs.ocpp import quirks, schemas
+from libs.ocpp.errors import ErrorCode
+from libs.ocpp.schemas import Kind, Payload, SchemaError, Violation
+from libs.ocpp.versions import Version
+
+_ROUNDS: Final = 6
+_MOST_VALUES: Final = 10_000
+_LONGEST_NUMBER: Final = 40
+_LONGEST_EXPONENT: Final = 30
+
+# Properties whose unlisted values are vendor inventions that hurt nobody.
+_OPEN_ENUMS: Final = frozenset({"errorCode", "context", "unit", "reason", "stoppedReason", "triggerReason"})
+_SAMPLES: Final = "sampledValue"
+_LISTS_THAT_MAY_BE_EMPTY: Final = frozenset({_SAMPLES, "meterValue", "transactionData"})
+
+
+class CheckedCall(msgspec.Struct, frozen=True):
+    """A payload fit for use, and the names of the quirks that were bent to make it so."""
+
+    payload: Payload
+    quirks: tuple[str, ...] = ()
+
+
+class _Drop(msgspec.Struct, frozen=True):
+    """Remove what ``path`` leads to."""
+
+    path: tuple[str | int, ...]
+    quirk: str
+
+
+class _Put(msgspec.Struct, frozen=True):
+    """Replace what ``path`` leads to by ``value``."""
+
+    path: tuple[str | int, ...]
+    quirk: str
+    value: Any
+
+
+class _Keep(msgspec.Struct, frozen=True):
+    """Tolerate the value as it is."""
+
+    quirk: str
+
+
+_Bend = _Drop | _Put | _Keep
+
+
+def check_call(version: Version, action: str, payload: Payload) -> CheckedCall | Violation:
+    """Check a station's CALL (or SEND); bend what can be bent. ``payload`` itself is never changed.
+
+    Raises ``KeyError`` for an action that the version does not have.
+    """
+    if schemas.is_valid(version, action, "request", payload):
+        return CheckedCall(payload)
+    return _bend(version, action, "request", payload)
+
+
+def check_result(version: Version, action: str, payload: Payload) -> CheckedCall | Violation:
+    """Check a station's CALLRESULT to our ``action``, bent by the same rules."""
+    if schemas.is_valid(version, action, "response", payload):
+        return CheckedCall(payload)
+    return _bend(version, action, "response", payload)
+
+
+def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> CheckedCall | Violation:
+    if _has_more_values_than(payload, _MOST_VALUES):
+        # Listing the faults of a hostile quarter of a megabyte would take a second.
+        return schemas.validate(version, action, kind, payload) or CheckedCall(payload)
+    seen: dict[str, None] = {}
+    bent = payload
+    for _ in range(_ROUNDS):
+        drops: list[_Drop] = []
+        puts: list[_Put] = []
+        errors = schemas.errors(version, action, kind, bent)
+        if not errors and not schemas.is_valid(version, action, kind, bent):
+            return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload is nested too deeply")
+        for error in errors:
+            bend = _rule(action, error)
+            if bend is None:
+                return error.violation()
+            seen[bend.quirk] = None
+            if isinstance(bend, _Drop):
+                drops.append(bend)
+            elif isinstance(bend, _Put):
+                puts.append(bend)
+        if not drops and not puts:
+            return CheckedCall(bent, tuple(seen))
+        if bent is payload:
+            bent = copy.deepcopy(payload)
+        _apply(bent, drops, puts)
+    return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload has too many faults")
+
+
+def _has_more_values_than(payload: Payload, limit: int) -> bool:
+    level: list[Any] = [payload]
+    count = 0
+    while level and count <= limit:
+        level = [
+            child
+            for node in level
+            if type(node) is dict or type(node) is list
+            for child in (node.values() if type(node) is dict else node)
+        ]
+        count += len(level)
+    return count > limit
+
+
+def _apply(payload: Payload, drops: list[_Drop], puts: list[_Put]) -> None:
+    for put in puts:
+        _parent(payload, put.path)[put.path[-1]] = put.value
+    # From the back, so that earlier indexes stay right; one item may have several faults.
+    for path in sorted({drop.path for drop in drops}, key=_sort_key, reverse=True):
+        del _parent(payload, path)[path[-1]]
+
+
+def _sort_key(path: tuple[str | int, ...]) -> list[tuple[int, str]]:
+    return [(part, "") if isinstance(part, int) else (-1, part) for part in path]
+
+
+def _parent(payload: Any, path: tuple[str | int, ...]) -> Any:
+    for part in path[:-1]:
+        payload = payload[part]
+    return payload
+
+
+def _rule(action: str, error: SchemaError) -> _Bend | None:
+    """Return what to do about one failed keyword, ``None`` if nothing helps."""
+    rule = _RULES.get(error.keyword)
+    bend = None if rule is None else rule(action, error)
+    if bend is None and _SAMPLES in error.path:
+        # One bad sample must not cost its neighbours; only a fault inside an item is the item's own.
+        item = error.path.index(_SAMPLES) + 2
+        if len(error.path) >= item:
+            return _Drop(error.path[:item], quirks.SAMPLE_DROPPED)
+    return bend
+
+
+def _rule_type(_action: str, error: SchemaError) -> _Bend | None:
+    value, path = error.instance, error.path
+    if not path:
+        return None
+    if value is None:
+        return _Drop(path, quirks.NULL_REMOVED) if isinstance(path[-1], str) else None
+    for expected in error.expected:
+        convert = _CONVERSIONS.get(expected)
+        found = None if convert is None else convert(value)
+        if found is not None:
+            return _Put(path, found[0], found[1])
+    return None
+
+
+def _rule_enum(_action: str, error: SchemaError) -> _Bend | None:
+    value, path = error.instance, error.path
+    if not isinstance(value, str) or not path:
+        return None
+    folded = value.strip().casefold()
+    for option in error.expected:
+        if isinstance(option, str) and option.casefold() == folded:
+            return _Put(path, quirks.ENUM_SPELLING, option)
+    return _Keep(quirks.UNLISTED_VALUE) if path[-1] in _OPEN_ENUMS and value else None
+
+
+def _rule_format(_action: str, error: SchemaError) -> _Bend | None:
+    return _Keep(quirks.TIMESTAMP_FORMAT if error.expected == "date-time" else quirks.UNLISTED_VALUE)
+
+
+def _rule_max_length(_action: str, _error: SchemaError) -> _Bend | None:
+    return _Keep(quirks.TOO_LONG)
+
+
+def _rule_min_items(_action: str, error: SchemaError) -> _Bend | None:
+    return (
+        _Keep(quirks.EMPTY_LIST) if error.path[-1:] and error.path[-1] in _LISTS_THAT_MAY_BE_EMPTY else None
+    )
+
+
+def _rule_required(action: str, error: SchemaError) -> _Bend | None:
+    # A refused StopTransaction is sent for ever: it is confirmed and bound by connector and time.
+    if action == "StopTransaction" and not error.path and error.expected == "transactionId":
+        return _Keep(quirks.TRANSACTION_ID_MISSING)
+    return None
+
+
+_RULES: Final[Mapping[str, Callable[[str, SchemaError], _Bend | None]]] = {
+    "type": _rule_type,
+    "enum": _rule_enum,
+    "format": _rule_format,
+    "maxLength": _rule_max_length,
+    "minItems": _rule_min_items,
+    "required": _rule_required,
+}
+
+
+def _to_string(value: Any) -> tuple[str, Any] | None:
+    if isinstance(value, bool):
+        return quirks.NUMBER_FOR_STRING, "true" if value else "false"
+    if isinstance(value, int | float):
+        return quirks.NUMBER_FOR_STRING, str(value)
+    return None
+
+
+def _to_integer(value: Any) -> tuple[str, Any] | None:
+    if isinstance(value, float):
+        if value.is_integer():
+            large = abs(value) >= 2**63
+            return (quirks.INTEGER_TOO_LARGE if large else quirks.FRACTION_FOR_INTEGER), int(value)
+        return quirks.FRACTION_FOR_INTEGER, round(value)
+    number = _decimal(value)
+    if number is None:
+        return None
+    return _number_quirk(value), int(number.to_integral_value(ROUND_HALF_EVEN))
+
+
+def _to_number(value: Any) -> tuple[str, Any] | None:
+    number = _decimal(value)
+    return None if number is None else (_number_quirk(value), float(number))
+
+
+def _to_boolean(value: Any) -> tuple[str, Any] | None:
+    known = {"true": True, "false": False, "1": True, "0": False}
+    found = known.get(str(value).strip().lower()) if isinstance(value, str | int) else None
+    return None if found is None else (quirks.STRING_FOR_BOOLEAN, found)
+
+
+def _to_list(value: Any) -> tuple[str, Any] | None:
+    return (quirks.OBJECT_FOR_LIST, [value]) if isinstance(value, dict) else None
+
+
+_CONVERSIONS: Final[Mapping[str, Callable[[Any], tuple[str, Any] | None]]] = {
+    "string": _to_string,
+    "integer": _to_integer,
+    "number": _to_number,
+    "boolean": _to_boolean,
+    "array": _to_list,
+}
+
+
+def _number_quirk(value: str) -> str:
+    return quirks.DECIMAL_COMMA if "," in value else quirks.STRING_FOR_NUMBER
+
+
+def _decimal(value: Any) -> Decimal | None:
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_NUMBER:
+        return None
+    try:
+        number = Decimal(value.strip().replace(",", "."))
+    except InvalidOperation:
+        return None
+    # An exponent in the millions would turn into as many digits.
+    if not number.is_finite() or abs(number.adjusted()) > _LONGEST_EXPONENT:
+        return None
+    return number

@@ -1,0 +1,53 @@
+"""The names of every way in which a charger's message had to be bent; ``MEANINGS`` explains each.
+
+A quirk flag travels with the event, so that a bent value can be told from a clean one and the rule that bent
+it can be revised over the raw log.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+NUMBER_FOR_STRING: Final = "number_for_string"
+STRING_FOR_NUMBER: Final = "string_for_number"
+STRING_FOR_BOOLEAN: Final = "string_for_boolean"
+DECIMAL_COMMA: Final = "decimal_comma"
+FRACTION_FOR_INTEGER: Final = "fraction_for_integer"
+INTEGER_TOO_LARGE: Final = "integer_too_large"
+OBJECT_FOR_LIST: Final = "object_for_list"
+NULL_REMOVED: Final = "null_removed"
+TOO_LONG: Final = "too_long"
+UNLISTED_VALUE: Final = "unlisted_value"
+ENUM_SPELLING: Final = "enum_spelling"
+EMPTY_LIST: Final = "empty_list"
+SAMPLE_DROPPED: Final = "sample_dropped"
+TRANSACTION_ID_MISSING: Final = "transaction_id_missing"
+TIMESTAMP_FORMAT: Final = "timestamp_format"
+TIMESTAMP_WITHOUT_ZONE: Final = "timestamp_without_zone"
+TIMESTAMP_NUMBER: Final = "timestamp_number"
+TIMESTAMP_OUT_OF_BOUNDS: Final = "timestamp_out_of_bounds"
+TIMESTAMP_UNREADABLE: Final = "timestamp_unreadable"
+UNIT_ALIAS: Final = "unit_alias"
+
+MEANINGS: Final[dict[str, str]] = {
+    NUMBER_FOR_STRING: "a number or boolean stood where a string belongs; its text is used",
+    STRING_FOR_NUMBER: "a string stood where a number belongs; it is read as one",
+    STRING_FOR_BOOLEAN: "a string or number stood where a boolean belongs",
+    DECIMAL_COMMA: "a decimal comma is read as a decimal point",
+    FRACTION_FOR_INTEGER: "a fraction stood where an integer belongs; rounded half to even",
+    INTEGER_TOO_LARGE: "an integer beyond 64 bits; kept, but its last digits are lost",
+    OBJECT_FOR_LIST: "a single item stood where a list belongs; wrapped",
+    NULL_REMOVED: "null stood for an absent optional; removed",
+    TOO_LONG: "a string is longer than the specification allows; kept whole",
+    UNLISTED_VALUE: "a value that the specification does not list; kept",
+    ENUM_SPELLING: "a listed value in other upper and lower case, or with stray blanks; corrected",
+    EMPTY_LIST: "a list that must not be empty is; kept",
+    SAMPLE_DROPPED: "a sampled value that cannot be read is left out; its neighbours are kept",
+    TRANSACTION_ID_MISSING: "a StopTransaction without transactionId; bound by connector and time",
+    TIMESTAMP_FORMAT: "a timestamp that is not RFC 3339",
+    TIMESTAMP_WITHOUT_ZONE: "a timestamp without zone; read in the charger's configured zone, else UTC",
+    TIMESTAMP_NUMBER: "a bare number as timestamp; read as seconds or milliseconds since 1970",
+    TIMESTAMP_OUT_OF_BOUNDS: "before 2010 or more than a year ahead; the time of receipt is used",
+    TIMESTAMP_UNREADABLE: "a timestamp that cannot be read; the time of receipt is used",
+    UNIT_ALIAS: "a unit under another name; translated",
+}

@@ -1,0 +1,96 @@
+"""Charger timestamps to microseconds since the Unix epoch (UTC), and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final
+
+from libs.ocpp import quirks
+
+Micros = int
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_ORDINAL: Final = datetime(1970, 1, 1).toordinal()
+_MICROSECOND: Final = timedelta(microseconds=1)
+_DAY_SECONDS: Final = 86_400
+_MILLION: Final = 1_000_000
+_EARLIEST: Final = 1_262_304_000 * _MILLION  # 2010-01-01: before OCPP 1.5, a clock that was never set
+_FUTURE: Final = 366 * _DAY_SECONDS * _MILLION
+_LONGEST: Final = 40
+_SECONDS_LIMIT: Final = 100_000_000_000  # a bare number above it counts milliseconds
+
+
+def parse_timestamp(value: object, received_at: Micros, zone: tzinfo = UTC) -> tuple[Micros, tuple[str, ...]]:
+    """Return a charger's timestamp in microseconds, and the quirks that reading it took.
+
+    ``value`` is what the payload holds, usually a string. Without a zone it is read in ``zone`` (the
+    charger's configured one). Before 2010 or later than a year after ``received_at``, and whatever cannot be
+    read at all, gives ``received_at``. A missing timestamp (``None``) gives ``received_at`` without a quirk.
+    """
+    if type(value) is not str or len(value) > _LONGEST:
+        return _from_other(value, received_at)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return _parse_odd(value, received_at, zone)
+    if moment.tzinfo is not UTC:
+        return _zoned(moment, received_at, zone, ())
+    seconds = (
+        (moment.toordinal() - _EPOCH_ORDINAL) * _DAY_SECONDS
+        + moment.hour * 3600
+        + moment.minute * 60
+        + moment.second
+    )
+    return _bounded(seconds * _MILLION + moment.microsecond, received_at, ())
+
+
+def format_timestamp(at: Micros) -> str:
+    """Return ``at`` as RFC 3339 in UTC with milliseconds: ``2026-01-01T00:00:00.000Z``."""
+    moment = _EPOCH + timedelta(microseconds=at)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def _from_other(value: object, received_at: Micros) -> tuple[Micros, tuple[str, ...]]:
+    if value is None:
+        return received_at, ()
+    if type(value) is int or type(value) is float:
+        return _from_number(value, received_at)
+    return received_at, (quirks.TIMESTAMP_UNREADABLE,)
+
+
+def _parse_odd(text: str, received_at: Micros, zone: tzinfo) -> tuple[Micros, tuple[str, ...]]:
+    """Read what ``fromisoformat`` does not: lower-case letters, leap seconds, bare numbers."""
+    tidy = text.strip().upper()
+    try:
+        return _from_number(float(tidy), received_at)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(tidy.replace(":60Z", ":59Z").replace(":60.", ":59."))
+    except ValueError:
+        return received_at, (quirks.TIMESTAMP_UNREADABLE,)
+    return _zoned(moment, received_at, zone, (quirks.TIMESTAMP_FORMAT,))
+
+
+def _zoned(
+    moment: datetime, received_at: Micros, zone: tzinfo, seen: tuple[str, ...]
+) -> tuple[Micros, tuple[str, ...]]:
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+        seen = (*seen, quirks.TIMESTAMP_WITHOUT_ZONE)
+    micros = (moment - _EPOCH) // _MICROSECOND
+    return _bounded(micros, received_at, seen)
+
+
+def _from_number(number: float, received_at: Micros) -> tuple[Micros, tuple[str, ...]]:
+    seconds = number / 1000 if abs(number) >= _SECONDS_LIMIT else number
+    # Also refuses NaN and infinity, which would not convert.
+    if not 0 <= seconds < _SECONDS_LIMIT:
+        return received_at, (quirks.TIMESTAMP_NUMBER, quirks.TIMESTAMP_OUT_OF_BOUNDS)
+    return _bounded(round(seconds * _MILLION), received_at, (quirks.TIMESTAMP_NUMBER,))
+
+
+def _bounded(micros: Micros, received_at: Micros, seen: tuple[str, ...]) -> tuple[Micros, tuple[str, ...]]:
+    if _EARLIEST <= micros <= received_at + _FUTURE:
+        return micros, seen
+    return received_at, (*seen, quirks.TIMESTAMP_OUT_OF_BOUNDS)
