@@ -1,0 +1,1 @@
+"""What tests and local runs share: real servers on loopback, without Docker."""

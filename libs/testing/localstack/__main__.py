@@ -1,0 +1,72 @@
+"""Command line: `python -m libs.testing.localstack up|fetch|lock`."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from libs.testing.localstack import locking, packages
+from libs.testing.localstack.endpoints import Ports
+from libs.testing.localstack.errors import StackError
+from libs.testing.localstack.stack import ENDPOINTS_FILE, LocalStack
+
+app = typer.Typer(help="Kafka, schema registry and ClickHouse on loopback.", no_args_is_help=True)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@app.command()
+def up(
+    *,
+    data: Annotated[Path, typer.Option(help="Folder of data, logs and endpoints.json.")] = Path(
+        ".voltbus/stack"
+    ),
+    brokers: Annotated[int, typer.Option(help="1 or 3.")] = 1,
+    kafka_port: Annotated[int, typer.Option(help="The first broker's; others follow it.")] = 9092,
+    registry_port: int = 8081,
+    clickhouse_port: int = 9000,
+    clickhouse_http_port: int = 8123,
+) -> None:
+    """Run the stack in the foreground until Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    kafka = tuple(range(kafka_port, kafka_port + brokers))
+    stack = LocalStack(data, brokers, Ports(kafka, registry_port, clickhouse_port, clickhouse_http_port))
+    try:
+        endpoints = stack.start(_say)
+        print(f"kafka {endpoints.bootstrap}")
+        print(f"registry {endpoints.registry_url}")
+        print(f"clickhouse {endpoints.clickhouse_host}:{endpoints.clickhouse_port}")
+        print(f"clickhouse-http http://{endpoints.clickhouse_host}:{endpoints.clickhouse_http_port}")
+        print(f"endpoints {stack.folder / ENDPOINTS_FILE}", flush=True)
+        while True:
+            time.sleep(1)
+            for part in stack.parts:
+                part.check_alive()
+    except KeyboardInterrupt:
+        _say("stopping")
+    finally:
+        stack.stop()
+
+
+@app.command()
+def fetch() -> None:
+    """Download the packages and stop there."""
+    packages.ensure(_say)
+
+
+@app.command()
+def lock() -> None:
+    """Resolve the packages' dependencies anew and write the lock file (to raise a version)."""
+    locking.write_lock(_say)
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except StackError as error:
+        sys.exit(f"localstack: {error}")

@@ -1,0 +1,54 @@
+"""Fixtures for every test: the real servers, and a name to share them under."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from libs.testing.localstack import Endpoints, Stack, open_stack
+
+StackFactory = Callable[..., Stack]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """Endpoints of Kafka, registry and ClickHouse, shared by all tests of the session: never kill these.
+
+    `VOLTBUS_TEST_STACK` names the `endpoints.json` of a running stack to use instead of a new one.
+    """
+    running = os.environ.get("VOLTBUS_TEST_STACK")
+    if running:
+        yield Endpoints.load(Path(running))
+        return
+    servers = open_stack(tmp_path_factory.mktemp("stack"))
+    try:
+        yield servers.start(print)
+    finally:
+        servers.stop()
+
+
+@pytest.fixture
+def private_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackFactory]:
+    """Factory of stacks that belong to one test, which may kill their parts.
+
+    `private_stack(brokers=1 or 3, registry=True, clickhouse=True)` returns it running; it stops after the test.
+    """
+    started: list[Stack] = []
+
+    def start(brokers: int = 1, registry: bool = True, clickhouse: bool = True) -> Stack:
+        servers = open_stack(tmp_path_factory.mktemp("stack"), brokers, registry, clickhouse)
+        started.append(servers)
+        servers.start(print)
+        return servers
+
+    yield start
+    for servers in started:
+        servers.stop()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """Return a unique short name, such as `t3f9a1`, to prefix topics, groups and databases with."""
+    return f"t{secrets.token_hex(3)}"

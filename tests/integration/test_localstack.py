@@ -1,0 +1,247 @@
+"""The local stack does what its users rely on: real servers that survive kill -9."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from clickhouse_driver import Client
+
+from libs.testing.localstack import Endpoints, LocalStack, Ports, Stack, StackError
+
+StackFactory = Callable[..., Stack]
+
+
+async def create_topic(bootstrap: str, name: str, partitions: int = 1, replicas: int = 1) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, partitions, replicas)])
+    finally:
+        await admin.close()
+
+
+async def read_all(bootstrap: str, topic: str) -> list[bytes]:
+    """Every committed value of partition 0."""
+    partition = TopicPartition(topic, 0)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
+    await consumer.start()
+    try:
+        consumer.assign([partition])
+        await consumer.seek_to_beginning(partition)
+        end = (await consumer.end_offsets([partition]))[partition]
+        values: list[bytes] = []
+        async with asyncio.timeout(30):
+            while await consumer.position(partition) < end:
+                batch = await consumer.getmany(timeout_ms=200)
+                values += [record.value for records in batch.values() for record in records]
+        return values
+    finally:
+        await consumer.stop()
+
+
+def avro(*fields: Mapping[str, object]) -> dict[str, str]:
+    return {"schema": json.dumps({"type": "record", "name": "Reading", "fields": list(fields)})}
+
+
+ENERGY = {"name": "energy_wh", "type": "long"}
+WITH_DEFAULT = {"name": "phase", "type": "int", "default": 0}
+WITHOUT_DEFAULT = {"name": "phase", "type": "int"}
+
+
+def register(registry: str, subject: str, schema: dict[str, str]) -> httpx.Response:
+    return httpx.post(f"{registry}/subjects/{subject}/versions", json=schema, timeout=10)
+
+
+def execute(
+    stack: Endpoints, query: str, rows: list[tuple[object, ...]] | None = None
+) -> list[tuple[object, ...]]:
+    client = Client(stack.clickhouse_host, port=stack.clickhouse_port)
+    try:
+        return client.execute(query, rows) if rows else client.execute(query)  # type: ignore[no-any-return]
+    finally:
+        client.disconnect()
+
+
+async def test_committed_transactions_are_read_and_aborted_ones_are_not(
+    stack: Endpoints, namespace: str
+) -> None:
+    topic = f"{namespace}.readings"
+    await create_topic(stack.bootstrap, topic)
+    producer = AIOKafkaProducer(bootstrap_servers=stack.bootstrap, transactional_id=f"{namespace}-tx")
+    await producer.start()
+    try:
+        async with producer.transaction():
+            await producer.send_and_wait(topic, b"kept", partition=0)
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"dropped", partition=0)
+        await producer.abort_transaction()
+    finally:
+        await producer.stop()
+    assert await read_all(stack.bootstrap, topic) == [b"kept"]
+
+
+def test_registry_rejects_an_incompatible_schema(stack: Endpoints, namespace: str) -> None:
+    registry, subject = stack.registry_url, f"{namespace}.readings-value"
+    first = register(registry, subject, avro(ENERGY))
+    assert first.is_success, first.text
+    level = {"compatibility": "BACKWARD_TRANSITIVE"}
+    assert httpx.put(f"{registry}/config/{subject}", json=level, timeout=10).is_success
+
+    assert register(registry, subject, avro(ENERGY, WITHOUT_DEFAULT)).status_code == 409
+    second = register(registry, subject, avro(ENERGY, WITH_DEFAULT))
+
+    assert second.is_success, second.text
+    assert httpx.get(f"{registry}/subjects/{subject}/versions", timeout=10).json() == [1, 2]
+    by_id = httpx.get(f"{registry}/schemas/ids/{first.json()['id']}", timeout=10).json()
+    assert json.loads(by_id["schema"]) == json.loads(avro(ENERGY)["schema"])
+
+
+def test_clickhouse_stores_rows_and_drops_a_repeated_insert(stack: Endpoints, namespace: str) -> None:
+    execute(stack, f"CREATE DATABASE {namespace}")
+    try:
+        execute(
+            stack,
+            f"CREATE TABLE {namespace}.readings (station String, wh UInt32) ENGINE = MergeTree ORDER BY station "
+            "SETTINGS non_replicated_deduplication_window = 100",
+        )
+        for _ in range(2):
+            insert = f"INSERT INTO {namespace}.readings SETTINGS insert_deduplication_token = 'a' VALUES"
+            execute(stack, insert, [("CP1", 10), ("CP2", 20)])
+        assert execute(stack, f"SELECT sum(wh), count() FROM {namespace}.readings") == [(30, 2)]
+        http = httpx.get(f"http://{stack.clickhouse_host}:{stack.clickhouse_http_port}/ping", timeout=10)
+        assert http.text == "Ok.\n"
+    finally:
+        execute(stack, f"DROP DATABASE {namespace}")
+
+
+@pytest.mark.chaos
+async def test_every_part_keeps_its_data_over_kill_9(private_stack: StackFactory) -> None:
+    servers = await asyncio.to_thread(private_stack)
+    at = servers.endpoints
+    assert servers.registry is not None
+    assert servers.clickhouse is not None
+    await create_topic(at.bootstrap, "readings")
+    producer = AIOKafkaProducer(bootstrap_servers=at.bootstrap, acks="all")
+    await producer.start()
+    await producer.send_and_wait("readings", b"1")
+    await producer.stop()
+    schema_id = register(at.registry_url, "readings-value", avro(ENERGY)).json()["id"]
+    execute(at, "CREATE DATABASE d")
+    execute(at, "CREATE TABLE d.t (wh UInt32) ENGINE = MergeTree ORDER BY wh")
+    execute(at, "INSERT INTO d.t VALUES", [(7,)])
+
+    for part in (servers.clickhouse, servers.registry, *servers.brokers):
+        before = part.pid
+        part.kill()
+        assert not part.is_running()
+        assert not part.is_ready()
+        await asyncio.to_thread(part.start)
+        assert part.pid != before
+
+    assert await read_all(at.bootstrap, "readings") == [b"1"]
+    assert register(at.registry_url, "readings-value", avro(ENERGY)).json()["id"] == schema_id
+    assert execute(at, "SELECT wh FROM d.t") == [(7,)]
+    assert register(at.registry_url, "other-value", avro(ENERGY)).is_success
+
+
+@pytest.mark.chaos
+async def test_three_brokers_lose_nothing_acknowledged_when_one_is_killed(
+    private_stack: StackFactory,
+) -> None:
+    servers = await asyncio.to_thread(private_stack, brokers=3, registry=False, clickhouse=False)
+    bootstrap = servers.endpoints.bootstrap
+    await create_topic(bootstrap, "readings", replicas=3)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    await producer.start()
+    acknowledged: list[bytes] = []
+    stopping = asyncio.Event()
+
+    async def produce() -> None:
+        while not stopping.is_set():
+            value = str(len(acknowledged)).encode()
+            await producer.send_and_wait("readings", value, partition=0)
+            acknowledged.append(value)
+
+    async def more_are_acknowledged() -> None:
+        goal = len(acknowledged) + 200
+        async with asyncio.timeout(60):
+            while len(acknowledged) < goal:  # noqa: ASYNC110 - the producer's progress is the fact
+                await asyncio.sleep(0.01)
+
+    producing = asyncio.create_task(produce())
+    try:
+        await more_are_acknowledged()
+        leader = await leader_of(bootstrap, "readings")
+        servers.brokers[leader - 1].kill()
+        await more_are_acknowledged()
+        await asyncio.to_thread(servers.brokers[leader - 1].start)
+        await more_are_acknowledged()
+    finally:
+        stopping.set()
+        await producing
+        await producer.stop()
+    assert await read_all(bootstrap, "readings") == acknowledged
+
+
+async def leader_of(bootstrap: str, topic: str) -> int:
+    """Node id of the broker that leads partition 0."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        (description,) = await admin.describe_topics([topic])
+        return int(description["partitions"][0]["leader"])
+    finally:
+        await admin.close()
+
+
+def test_servers_die_with_the_process_that_started_them(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, pathlib\n"
+        "from libs.testing.localstack import LocalStack\n"
+        "stack = LocalStack(pathlib.Path(sys.argv[1]), registry=False)\n"
+        "stack.start()\n"
+        "print(*(part.pid for part in stack.parts), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    pids = [int(word) for word in result.stdout.split()]
+    assert len(pids) == 2, result.stderr
+    deadline = time.monotonic() + 10
+    while any(_lives(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a server outlived its parent"
+        time.sleep(0.05)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_part_that_dies_while_starting_is_reported_with_its_log(tmp_path: Path) -> None:
+    free = Ports.free()
+    clash = Ports(free.kafka, free.registry, free.clickhouse, free.clickhouse)
+    servers = LocalStack(tmp_path, ports=clash, registry=False)
+    with pytest.raises(StackError, match="clickhouse ended with code"):
+        servers.start()
+    assert not any(part.is_running() for part in servers.parts)
+
+
+def test_a_folder_serves_one_stack_at_a_time(tmp_path: Path) -> None:
+    with LocalStack(tmp_path, registry=False, clickhouse=False):
+        with pytest.raises(StackError, match="another stack runs in"):
+            LocalStack(tmp_path, registry=False, clickhouse=False).start()
+        assert Endpoints.load(tmp_path / "endpoints.json").registry_url == ""
