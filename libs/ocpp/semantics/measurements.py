@@ -1,0 +1,240 @@
+"""Sampled values of all versions to canonical samples and register readings. Integers and decimals only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import tzinfo
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Any, Final
+
+import msgspec
+
+from libs.ocpp import quirks
+from libs.ocpp.semantics.model import Reading, Sample
+from libs.ocpp.times import parse_timestamp
+
+REGISTER: Final = "Energy.Active.Import.Register"
+_LONGEST: Final = 40
+_LARGEST_EXPONENT: Final = 14  # a value of 10^15 of anything is no measurement, and would not fit 64 bits
+_MOST_DIGITS: Final = 12
+
+# Unit as OCPP lists it: canonical unit and decimal shift.
+_LISTED: Final[Mapping[str, tuple[str, int]]] = {
+    "Wh": ("Wh", 0),
+    "kWh": ("Wh", 3),
+    "varh": ("varh", 0),
+    "kvarh": ("varh", 3),
+    "VAh": ("VAh", 0),
+    "kVAh": ("VAh", 3),
+    "W": ("W", 0),
+    "kW": ("W", 3),
+    "VA": ("VA", 0),
+    "kVA": ("VA", 3),
+    "var": ("var", 0),
+    "kvar": ("var", 3),
+    "A": ("A", 0),
+    "V": ("V", 0),
+    "Hz": ("Hz", 0),
+    "Hertz": ("Hz", 0),
+    "K": ("K", 0),
+    "Celsius": ("Celsius", 0),
+    "Celcius": ("Celsius", 0),
+    "Fahrenheit": ("Fahrenheit", 0),
+    "Percent": ("Percent", 0),
+    "RPM": ("RPM", 0),
+}
+_ALIASES: Final[Mapping[str, tuple[str, int]]] = {
+    "mA": ("A", -3),
+    "mV": ("V", -3),
+    "MWh": ("Wh", 6),
+    "MW": ("W", 6),
+    "kV": ("V", 3),
+    "%": ("Percent", 0),
+    "C": ("Celsius", 0),
+    "°C": ("Celsius", 0),
+    "deg C": ("Celsius", 0),
+    "F": ("Fahrenheit", 0),
+    "°F": ("Fahrenheit", 0),
+    "Amp": ("A", 0),
+    "Amps": ("A", 0),
+    "Ampere": ("A", 0),
+    "Volt": ("V", 0),
+    "Volts": ("V", 0),
+    "Watt": ("W", 0),
+    "Watts": ("W", 0),
+}
+# "mW" and "MW" differ in case only, so folding is for the listed names.
+_FOLDED: Final = {name.casefold(): meaning for name, meaning in _LISTED.items()}
+
+_FAMILIES: Final[tuple[tuple[str, str], ...]] = (
+    ("Energy.Active.", "Wh"),
+    ("Energy.Reactive.", "varh"),
+    ("Energy.Apparent.", "VAh"),
+    ("Power.Active.", "W"),
+    ("Power.Offered", "W"),
+    ("Power.Reactive.", "var"),
+    ("Power.Factor", "ratio"),
+    ("Current.", "A"),
+    ("Voltage", "V"),
+    ("Frequency", "Hz"),
+    ("Temperature", "Celsius"),
+    ("SoC", "Percent"),
+    ("RPM", "RPM"),
+)
+_CANONICAL_OF: dict[str, str | None] = {}
+
+
+class MeterRead(msgspec.Struct, frozen=True):
+    """What a list of OCPP meter values holds."""
+
+    samples: tuple[Sample, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    quirks: tuple[str, ...] = ()
+
+
+def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: int, zone: tzinfo) -> MeterRead:
+    """Read the ``meterValue`` (or ``transactionData``) list of any version.
+
+    A sample that cannot be read (no number, a unit that does not measure its measurand) is left out with the
+    quirk ``sample_dropped``. Signed data is no sample; the raw log has it.
+    """
+    samples: list[Sample] = []
+    readings: list[Reading] = []
+    seen: dict[str, None] = {}
+    for meter_value in meter_values:
+        at, odd = parse_timestamp(meter_value.get("timestamp"), received_at, zone)
+        for name in odd:
+            seen[name] = None
+        first = len(samples)
+        for sampled in meter_value.get("sampledValue", ()):
+            if sampled.get("format") == "SignedData":
+                continue
+            sample = _read_sample(sampled, at)
+            if sample is None:
+                seen[quirks.SAMPLE_DROPPED] = None
+                continue
+            for name in sample.quirks:
+                seen[name] = None
+            samples.append(sample)
+        reading = _register(samples[first:])
+        if reading is not None:
+            readings.append(reading)
+    return MeterRead(tuple(samples), tuple(readings), tuple(seen))
+
+
+def _read_sample(sampled: Mapping[str, Any], at: int) -> Sample | None:
+    measurand = sampled.get("measurand", REGISTER)
+    unit, shift = sampled.get("unit"), 0
+    in_unit = sampled.get("unitOfMeasure")
+    if in_unit is not None:  # 2.x
+        unit, shift = in_unit.get("unit"), in_unit.get("multiplier", 0)
+    odd: tuple[str, ...] = ()
+    canonical = _canonical_unit(measurand)
+    if unit is None:
+        source = canonical or "Wh"  # the default unit of OCPP
+    else:
+        known = _LISTED.get(unit)
+        if known is None:
+            known, odd = _alias(unit)
+        source = known[0]
+        shift += known[1]
+    value, comma = _milli(sampled.get("value"), shift)
+    if value is None:
+        return None
+    if source != canonical:
+        converted = _convert(value, source, canonical)
+        if converted is None:
+            return None
+        value, source = converted
+    return Sample(
+        at,
+        measurand,
+        value,
+        source,
+        sampled.get("phase"),
+        sampled.get("location"),
+        sampled.get("context"),
+        (*odd, quirks.DECIMAL_COMMA) if comma else odd,
+    )
+
+
+def _canonical_unit(measurand: str) -> str | None:
+    """Return the unit that the measurand is kept in, ``None`` for one that OCPP 1.6 to 2.0.1 do not list."""
+    try:
+        return _CANONICAL_OF[measurand]
+    except KeyError:
+        found = next((unit for prefix, unit in _FAMILIES if measurand.startswith(prefix)), None)
+        if len(_CANONICAL_OF) < 256:  # names come from outside
+            _CANONICAL_OF[measurand] = found
+        return found
+
+
+def _alias(unit: str) -> tuple[tuple[str, int], tuple[str, ...]]:
+    tidy = unit.strip()
+    known = _ALIASES.get(tidy) or _FOLDED.get(tidy.casefold())
+    if known is None:
+        return (unit, 0), ()
+    return known, (quirks.UNIT_ALIAS,)
+
+
+def _milli(value: object, shift: int) -> tuple[int | None, bool]:
+    """Return ``value * 10^(3 + shift)`` rounded half to even, and whether it had a decimal comma."""
+    if type(value) is str:
+        if -3 <= shift <= 3 and len(value) <= _MOST_DIGITS and value.isascii() and value.isdigit():
+            return int(value) * 10 ** (3 + shift), False
+        text = value.strip().replace(",", ".") if len(value) <= _LONGEST else ""
+        return _scaled(text, shift), "," in value
+    if type(value) is int or type(value) is float:
+        return _scaled(repr(value), shift), False
+    return None, False
+
+
+def _scaled(text: str, shift: int) -> int | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    # Exponents come from outside: one in the millions would turn into as many digits.
+    if not number.is_finite() or max(number.adjusted(), shift, number.adjusted() + shift) > _LARGEST_EXPONENT:
+        return None
+    if min(number.adjusted(), shift) < -_LONGEST:
+        return 0
+    return int(number.scaleb(3 + shift).to_integral_value(ROUND_HALF_EVEN))
+
+
+def _convert(value: int, source: str, canonical: str | None) -> tuple[int, str] | None:
+    """Bring thousandths of ``source`` to ``canonical``; ``None`` if the one does not measure the other."""
+    if source == "K":
+        value, source = value - 273_150, "Celsius"
+    elif source == "Fahrenheit":
+        value = int(((Decimal(value) - 32_000) * 5 / 9).to_integral_value(ROUND_HALF_EVEN))
+        source = "Celsius"
+    elif canonical == "ratio" and source == "Percent":
+        value, source = round(value / 100), "ratio"
+    if canonical is None or source == canonical:
+        return value, source
+    return None
+
+
+def _register(samples: list[Sample]) -> Reading | None:
+    """Return the imported-energy register among the samples of one moment: the total, or the sum of phases."""
+    total: Sample | None = None
+    by_phase: dict[str, Sample] = {}
+    for sample in samples:
+        if sample.measurand != REGISTER or sample.location not in (None, "Outlet"):
+            continue
+        if sample.phase is None:
+            total = sample
+        elif sample.phase[:2] in ("L1", "L2", "L3"):
+            by_phase[sample.phase] = sample
+    if total is not None:
+        return Reading(total.at, _wh(total.value_milli), total.context)
+    if by_phase:
+        one = next(iter(by_phase.values()))
+        return Reading(one.at, _wh(sum(s.value_milli for s in by_phase.values())), one.context)
+    return None
+
+
+def _wh(milli: int) -> int:
+    whole, rest = divmod(milli, 1000)
+    return whole + (1 if rest > 500 or (rest == 500 and whole & 1) else 0)

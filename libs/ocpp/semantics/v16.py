@@ -1,0 +1,145 @@
+"""OCPP 1.6 messages to semantic events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
+from typing import Any, Final
+
+from libs.ocpp.semantics.measurements import MeterRead, read_meter_values
+from libs.ocpp.semantics.model import (
+    Booted,
+    ConnectorStatusReported,
+    FirmwareStatusReported,
+    MeasurementsReported,
+    SemanticEvent,
+    TokenPresented,
+    TransactionStep,
+)
+from libs.ocpp.times import parse_timestamp
+
+Payload = Mapping[str, Any]
+Reader = Callable[[Payload, Payload, int, tzinfo], list[SemanticEvent]]
+
+
+def _boot(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
+    return [
+        Booted(
+            vendor=payload["chargePointVendor"],
+            model=payload["chargePointModel"],
+            serial=payload.get("chargePointSerialNumber") or payload.get("chargeBoxSerialNumber"),
+            firmware_version=payload.get("firmwareVersion"),
+            reason=None,
+            at=received_at,
+        )
+    ]
+
+
+def _status(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
+    at, odd = parse_timestamp(payload.get("timestamp"), received_at, zone)
+    connector, error = payload["connectorId"], payload["errorCode"]
+    return [
+        ConnectorStatusReported(
+            evse_id=connector,
+            connector_id=connector,
+            status=payload["status"],
+            error_code=None if error == "NoError" else error,
+            at=at,
+            quirks=odd,
+        )
+    ]
+
+
+def _authorize(payload: Payload, answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
+    return [TokenPresented(payload["idTag"], _token_status(answer), received_at)]
+
+
+def _start(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
+    transaction_id = answer.get("transactionId")
+    if transaction_id is None:  # not answered: the charger will send it again
+        return []
+    at, odd = parse_timestamp(payload.get("timestamp"), received_at, zone)
+    connector = payload["connectorId"]
+    return [
+        TransactionStep(
+            kind="started",
+            transaction_id=str(transaction_id),
+            at=at,
+            evse_id=connector,
+            connector_id=connector,
+            id_token=payload["idTag"],
+            token_status=_token_status(answer),
+            meter_wh=payload["meterStart"],
+            reservation_id=payload.get("reservationId"),
+            quirks=odd,
+        )
+    ]
+
+
+def _stop(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
+    at, odd = parse_timestamp(payload.get("timestamp"), received_at, zone)
+    transaction_id = str(payload.get("transactionId", ""))
+    meter = read_meter_values(payload.get("transactionData", ()), received_at, zone)
+    step = TransactionStep(
+        kind="ended",
+        transaction_id=transaction_id,
+        at=at,
+        id_token=payload.get("idTag"),
+        token_status=_token_status(answer),
+        reason=payload.get("reason", "Local"),  # §6.49: may be omitted only when Local
+        meter_wh=payload["meterStop"],
+        readings=meter.readings,
+        quirks=tuple(dict.fromkeys(odd + meter.quirks)),
+    )
+    return [step, *_measured(None, transaction_id, meter)]
+
+
+def _meter_values(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
+    meter = read_meter_values(payload["meterValue"], received_at, zone)
+    connector = payload["connectorId"]
+    number = payload.get("transactionId", 0)
+    # Real chargers send 0 or -1 outside transactions; our own ids are positive.
+    transaction_id = str(number) if number > 0 else None
+    events = _measured(connector, transaction_id, meter)
+    if transaction_id is not None and meter.readings:
+        last = meter.readings[-1]
+        events.append(
+            TransactionStep(
+                kind="updated",
+                transaction_id=transaction_id,
+                at=last.at,
+                evse_id=connector,
+                connector_id=connector,
+                meter_wh=last.wh,
+                readings=meter.readings,
+                quirks=meter.quirks,
+            )
+        )
+    return events
+
+
+def _firmware(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
+    return [FirmwareStatusReported(payload["status"], payload.get("requestId"), received_at)]
+
+
+def _measured(connector: int | None, transaction_id: str | None, meter: MeterRead) -> list[SemanticEvent]:
+    if not meter.samples and not meter.quirks:
+        return []
+    return [MeasurementsReported(connector, connector, transaction_id, meter.samples, meter.quirks)]
+
+
+def _token_status(answer: Payload) -> str | None:
+    info = answer.get("idTagInfo")
+    return info.get("status") if isinstance(info, dict) else None
+
+
+READERS: Final[Mapping[str, Reader]] = {
+    "BootNotification": _boot,
+    "StatusNotification": _status,
+    "Authorize": _authorize,
+    "StartTransaction": _start,
+    "StopTransaction": _stop,
+    "MeterValues": _meter_values,
+    "FirmwareStatusNotification": _firmware,
+    "SignedFirmwareStatusNotification": _firmware,
+}
