@@ -1,0 +1,1 @@
+"""Virtual chargers of several makes, for demonstrations, tests and load."""

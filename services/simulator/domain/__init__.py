@@ -1,0 +1,1 @@
+"""What a virtual charger knows without a network: meters, cars, power, charging profiles, plans, queues."""

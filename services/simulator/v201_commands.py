@@ -1,0 +1,426 @@
+"""Chargers that speak OCPP 2.0.1: how they answer commands."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ocpp.v201 import call_result
+
+from services.simulator.domain.profiles import Profile, instant_us, parse_profile, purpose_of
+from services.simulator.link import Message
+from services.simulator.rpc import Rpc201, handles
+
+if TYPE_CHECKING:
+    from services.simulator.session import Evse
+    from services.simulator.v201 import Charger201
+
+MAX_STACK_LEVEL = 10
+ITEMS_PER_MESSAGE = 4
+# What the variables of a base report look like; (component, variable) -> data type.
+WRITABLE = {
+    ("OCPPCommCtrlr", "HeartbeatInterval"): "integer",
+    ("SampledDataCtrlr", "TxUpdatedInterval"): "integer",
+    ("AuthCtrlr", "AuthorizeRemoteStart"): "boolean",
+}
+
+
+class Commands201(Rpc201):
+    """Handlers of the central system's calls; each answers at once and acts afterwards."""
+
+    def __init__(self, charger: Charger201, connection: Any, response_timeout: float) -> None:
+        super().__init__(charger.station.id, connection, response_timeout)
+        self.charger = charger
+
+    def _evses(self, evse: dict[str, Any] | None) -> list[Evse]:
+        """The EVSEs that an optional EVSEType names; none when there is no such EVSE."""
+        if evse is None or evse["id"] == 0:
+            return list(self.charger.evses.values())
+        named = self.charger.evses.get(evse["id"])
+        return [] if named is None else [named]
+
+    # Remote control.
+
+    @handles("RequestStartTransaction")
+    def _on_request_start(
+        self,
+        id_token: dict[str, Any],
+        remote_start_id: int,
+        evse_id: int | None = None,
+        charging_profile: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> Any:
+        token = id_token["id_token"]
+        evse = self.charger.free_evse(evse_id, token)
+        if evse is None:
+            return call_result.RequestStartTransaction(status="Rejected")
+        if charging_profile is not None:
+            try:
+                profile = parse_profile(charging_profile, self.charger.clock.now_us())
+            except (ValueError, KeyError):
+                return call_result.RequestStartTransaction(status="Rejected")
+            if profile.purpose != "Tx":
+                return call_result.RequestStartTransaction(status="Rejected")
+            self.charger.profiles = self.charger.profiles.install(evse.id, profile)
+        transaction_id = str(uuid.uuid4())
+        self.after.append(lambda: self.charger.remote_start(evse, token, remote_start_id, transaction_id))
+        return call_result.RequestStartTransaction(status="Accepted", transaction_id=transaction_id)
+
+    @handles("RequestStopTransaction")
+    def _on_request_stop(self, transaction_id: str, **_: Any) -> Any:
+        session = self.charger.find_session(transaction_id)
+        if session is None:
+            return call_result.RequestStopTransaction(status="Rejected")
+        self.after.append(lambda: self.charger.stop(session, "Remote"))
+        return call_result.RequestStopTransaction(status="Accepted")
+
+    @handles("GetTransactionStatus")
+    def _on_get_transaction_status(self, transaction_id: str | None = None, **_: Any) -> Any:
+        charger = self.charger
+        if transaction_id is None:
+            return call_result.GetTransactionStatus(messages_in_queue=len(charger.outbox) > 0)
+        session = next((s for s in charger.sessions if s.transaction_id == transaction_id), None)
+        if session is None:
+            return call_result.GetTransactionStatus(messages_in_queue=False, ongoing_indicator=False)
+        return call_result.GetTransactionStatus(
+            messages_in_queue=charger.outbox.holds(session.number),
+            ongoing_indicator=session.ended_us is None,
+        )
+
+    @handles("UnlockConnector")
+    def _on_unlock_connector(self, evse_id: int, connector_id: int, **_: Any) -> Any:
+        evse = self.charger.evses.get(evse_id)
+        if evse is None or connector_id not in evse.connectors:
+            return call_result.UnlockConnector(status="UnknownConnector")
+        if evse.session is not None:
+            return call_result.UnlockConnector(status="OngoingAuthorizedTransaction")
+        return call_result.UnlockConnector(status="Unlocked")
+
+    @handles("ChangeAvailability")
+    def _on_change_availability(
+        self, operational_status: str, evse: dict[str, Any] | None = None, **_: Any
+    ) -> Any:
+        evses = self._evses(evse)
+        if not evses:
+            return call_result.ChangeAvailability(status="Rejected")
+        busy = any(one.lock.locked() for one in evses)
+        self.after.append(lambda: self.charger.set_availability(evses, operational_status == "Operative"))
+        return call_result.ChangeAvailability(status="Scheduled" if busy else "Accepted")
+
+    @handles("Reset")
+    def _on_reset(self, type: str, evse_id: int | None = None, **_: Any) -> Any:
+        if evse_id is not None:
+            # B11: a station that cannot reset one EVSE alone says so.
+            return call_result.Reset(status="Rejected")
+        charger = self.charger
+        running = any(evse.session is not None for evse in charger.evses.values())
+        if type == "OnIdle":
+            self.after.append(lambda: charger.spawn(charger.reset_when_idle()))
+            return call_result.Reset(status="Scheduled" if running else "Accepted")
+        self.after.append(lambda: charger.spawn(charger.reset("Reset", "RemoteReset")))
+        return call_result.Reset(status="Accepted")
+
+    @handles("TriggerMessage")
+    def _on_trigger_message(
+        self, requested_message: str, evse: dict[str, Any] | None = None, **_: Any
+    ) -> Any:
+        charger, evses = self.charger, self._evses(evse)
+        if not evses:
+            return call_result.TriggerMessage(status="Rejected")
+        where = None if evse is None else evse["id"]
+        sends: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+            "BootNotification": lambda: charger.send_boot(triggered=True),
+            "Heartbeat": lambda: charger.request(Message("Heartbeat", {})),
+            "StatusNotification": lambda: charger.send_statuses(where),
+            "MeterValues": lambda: self._meter_values(evses),
+            "TransactionEvent": lambda: self._sample(evses),
+            "FirmwareStatusNotification": lambda: charger.request(
+                charger.firmware_message(charger.firmware_status, charger.firmware_request)
+            ),
+            "LogStatusNotification": lambda: charger.request(
+                Message("LogStatusNotification", {"status": "Idle"})
+            ),
+        }
+        if requested_message not in sends:
+            return call_result.TriggerMessage(status="NotImplemented")
+        send = sends[requested_message]
+        self.after.append(lambda: charger.spawn(send()))
+        return call_result.TriggerMessage(status="Accepted")
+
+    async def _sample(self, evses: list[Evse]) -> None:
+        for evse in evses:
+            if evse.session is not None:
+                self.charger.queue_sample(evse.session, "Trigger")
+
+    async def _meter_values(self, evses: list[Evse]) -> None:
+        for evse in evses:
+            await self.charger.request(self.charger.meter_values(evse))
+
+    # Variables and reports.
+
+    def _variables(self) -> dict[tuple[str, str], str]:
+        charger = self.charger
+        return {
+            ("OCPPCommCtrlr", "HeartbeatInterval"): str(charger.heartbeat_s),
+            ("SampledDataCtrlr", "TxUpdatedInterval"): str(charger.sample_interval_s),
+            ("AuthCtrlr", "AuthorizeRemoteStart"): str(charger.authorize_remote).lower(),
+            ("ChargingStation", "Model"): charger.make.model,
+            ("ChargingStation", "VendorName"): charger.make.vendor,
+            ("ChargingStation", "FirmwareVersion"): charger.firmware,
+            ("DeviceDataCtrlr", "ItemsPerMessage"): str(ITEMS_PER_MESSAGE),
+            ("SmartChargingCtrlr", "ProfileStackLevel"): str(MAX_STACK_LEVEL),
+            ("SmartChargingCtrlr", "RateUnit"): "A,W",
+        }
+
+    @handles("GetVariables")
+    def _on_get_variables(self, get_variable_data: list[dict[str, Any]], **_: Any) -> Any:
+        known = self._variables()
+        results = []
+        for asked in get_variable_data:
+            key = asked["component"]["name"], asked["variable"]["name"]
+            result = {"component": asked["component"], "variable": asked["variable"]}
+            if asked.get("attribute_type", "Actual") != "Actual":
+                result["attribute_status"] = "NotSupportedAttributeType"
+            elif key in known:
+                result |= {"attribute_status": "Accepted", "attribute_value": known[key]}
+            else:
+                result["attribute_status"] = _unknown(key, known)
+            results.append(result)
+        return call_result.GetVariables(get_variable_result=results)
+
+    @handles("SetVariables")
+    def _on_set_variables(self, set_variable_data: list[dict[str, Any]], **_: Any) -> Any:
+        known = self._variables()
+        results = []
+        for asked in set_variable_data:
+            key = asked["component"]["name"], asked["variable"]["name"]
+            if asked.get("attribute_type", "Actual") != "Actual":
+                status = "NotSupportedAttributeType"
+            elif key not in known:
+                status = _unknown(key, known)
+            else:
+                status = "Accepted" if self._set(key, asked["attribute_value"]) else "Rejected"
+            results.append(
+                {
+                    "component": asked["component"],
+                    "variable": asked["variable"],
+                    "attribute_status": status,
+                }
+            )
+        return call_result.SetVariables(set_variable_result=results)
+
+    def _set(self, key: tuple[str, str], value: str) -> bool:
+        """Set a variable; False when it is read-only or the value is none of its type."""
+        charger, kind = self.charger, WRITABLE.get(key)
+        if kind == "boolean" and value in ("true", "false"):
+            charger.authorize_remote = value == "true"
+        elif kind == "integer" and value.isdigit() and int(value) > 0:
+            if key[1] == "HeartbeatInterval":
+                charger.heartbeat_s = int(value)
+            else:
+                charger.sample_interval_s = int(value)
+        else:
+            return False
+        return True
+
+    @handles("GetBaseReport")
+    def _on_get_base_report(self, request_id: int, **_: Any) -> Any:
+        self.after.append(lambda: self.charger.spawn(self._report(request_id, list(self._variables()))))
+        return call_result.GetBaseReport(status="Accepted")
+
+    @handles("GetReport")
+    def _on_get_report(
+        self, request_id: int, component_variable: list[dict[str, Any]] | None = None, **_: Any
+    ) -> Any:
+        wanted = {
+            (entry["component"]["name"], entry.get("variable", {}).get("name"))
+            for entry in component_variable or []
+        }
+        keys = [key for key in self._variables() if not wanted or key in wanted or (key[0], None) in wanted]
+        if not keys:
+            return call_result.GetReport(status="EmptyResultSet")
+        self.after.append(lambda: self.charger.spawn(self._report(request_id, keys)))
+        return call_result.GetReport(status="Accepted")
+
+    async def _report(self, request_id: int, keys: list[tuple[str, str]]) -> None:
+        for number, message in enumerate(self._report_messages(request_id, keys)):
+            message.payload["seqNo"] = number
+            await self.charger.tell(message)
+
+    def _report_messages(self, request_id: int, keys: list[tuple[str, str]]) -> Iterator[Message]:
+        values = self._variables()
+        for first in range(0, len(keys), ITEMS_PER_MESSAGE):
+            part = keys[first : first + ITEMS_PER_MESSAGE]
+            yield Message(
+                "NotifyReport",
+                {
+                    "requestId": request_id,
+                    "generatedAt": self.charger.time(self.charger.clock.now_us()),
+                    "tbc": first + ITEMS_PER_MESSAGE < len(keys),
+                    "reportData": [
+                        {
+                            "component": {"name": component},
+                            "variable": {"name": variable},
+                            "variableAttribute": [
+                                {
+                                    "value": values[component, variable],
+                                    "mutability": (
+                                        "ReadWrite" if (component, variable) in WRITABLE else "ReadOnly"
+                                    ),
+                                }
+                            ],
+                            "variableCharacteristics": {
+                                "dataType": WRITABLE.get((component, variable), "string"),
+                                "supportsMonitoring": False,
+                            },
+                        }
+                        for component, variable in part
+                    ],
+                },
+            )
+
+    # Local knowledge and reservation.
+
+    @handles("ClearCache")
+    def _on_clear_cache(self, **_: Any) -> Any:
+        self.charger.cache.clear()
+        return call_result.ClearCache(status="Accepted")
+
+    @handles("GetLocalListVersion")
+    def _on_get_local_list_version(self, **_: Any) -> Any:
+        return call_result.GetLocalListVersion(version_number=self.charger.list_version)
+
+    @handles("SendLocalList")
+    def _on_send_local_list(
+        self,
+        version_number: int,
+        update_type: str,
+        local_authorization_list: list[dict[str, Any]] | None = None,
+        **_: Any,
+    ) -> Any:
+        entries = {
+            entry["id_token"]["id_token"]: (
+                entry["id_token_info"]["status"] if "id_token_info" in entry else None
+            )
+            for entry in local_authorization_list or []
+        }
+        accepted = self.charger.update_local_list(version_number, update_type, entries)
+        return call_result.SendLocalList(status="Accepted" if accepted else "VersionMismatch")
+
+    @handles("ReserveNow")
+    def _on_reserve_now(
+        self,
+        id: int,
+        expiry_date_time: str,
+        id_token: dict[str, Any],
+        evse_id: int | None = None,
+        **_: Any,
+    ) -> Any:
+        token = id_token["id_token"]
+        evse = self.charger.free_evse(None, token) if evse_id is None else self.charger.evses.get(evse_id)
+        status = (
+            "Rejected"
+            if evse is None
+            else self.charger.reserve(evse, id, token, instant_us(expiry_date_time))
+        )
+        return call_result.ReserveNow(status=status)
+
+    @handles("CancelReservation")
+    def _on_cancel_reservation(self, reservation_id: int, **_: Any) -> Any:
+        cancelled = self.charger.cancel_reservation(reservation_id)
+        return call_result.CancelReservation(status="Accepted" if cancelled else "Rejected")
+
+    # Smart charging.
+
+    @handles("SetChargingProfile")
+    def _on_set_charging_profile(self, evse_id: int, charging_profile: dict[str, Any], **_: Any) -> Any:
+        charger = self.charger
+        try:
+            profile = parse_profile(charging_profile, charger.clock.now_us())
+        except (ValueError, KeyError):
+            return call_result.SetChargingProfile(status="Rejected")
+        if not self._fits(profile, evse_id):
+            return call_result.SetChargingProfile(status="Rejected")
+        self.after.append(lambda: charger.set_profiles(charger.profiles.install(evse_id, profile)))
+        return call_result.SetChargingProfile(status="Accepted")
+
+    def _fits(self, profile: Profile, evse_id: int) -> bool:
+        """K01: where each purpose may be set; a TxProfile only for the running transaction that it names."""
+        if profile.stack_level > MAX_STACK_LEVEL or (evse_id and evse_id not in self.charger.evses):
+            return False
+        if profile.purpose == "StationMax":
+            return evse_id == 0
+        if profile.purpose == "TxDefault":
+            return True
+        session = self.charger.evses[evse_id].session if evse_id else None
+        return session is not None and profile.transaction_id == session.transaction_id
+
+    @handles("ClearChargingProfile")
+    def _on_clear_charging_profile(
+        self,
+        charging_profile_id: int | None = None,
+        charging_profile_criteria: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> Any:
+        criteria = charging_profile_criteria or {}
+        name = criteria.get("charging_profile_purpose")
+        cleared = self.charger.clear_profiles(
+            charging_profile_id,
+            criteria.get("evse_id"),
+            None if name is None else purpose_of(name),
+            criteria.get("stack_level"),
+        )
+        return call_result.ClearChargingProfile(status="Accepted" if cleared else "Unknown")
+
+    @handles("GetCompositeSchedule")
+    def _on_get_composite_schedule(
+        self, duration: int, evse_id: int, charging_rate_unit: str | None = None, **_: Any
+    ) -> Any:
+        evse = self.charger.evses.get(evse_id)
+        if evse_id and evse is None:
+            return call_result.GetCompositeSchedule(status="Rejected")
+        unit, periods, now_us = self.charger.composite(evse, duration, charging_rate_unit)
+        return call_result.GetCompositeSchedule(
+            status="Accepted",
+            schedule={
+                "evse_id": evse_id,
+                "duration": duration,
+                "schedule_start": self.charger.time(now_us),
+                "charging_rate_unit": unit,
+                "charging_schedule_period": [
+                    {"start_period": period.start_s, "limit": period.limit_milli / 1000} for period in periods
+                ],
+            },
+        )
+
+    # Firmware, logs, the rest.
+
+    @handles("UpdateFirmware")
+    def _on_update_firmware(self, request_id: int, firmware: dict[str, Any], **_: Any) -> Any:
+        at_us = instant_us(firmware["retrieve_date_time"])
+        self.after.append(lambda: self.charger.update_firmware(firmware["location"], at_us, request_id))
+        return call_result.UpdateFirmware(status="Accepted")
+
+    @handles("GetLog")
+    def _on_get_log(self, request_id: int, log_type: str, **_: Any) -> Any:
+        self.after.append(lambda: self.charger.spawn(self._upload(request_id)))
+        return call_result.GetLog(status="Accepted", filename=f"{self.charger.station.id}-{log_type}.txt")
+
+    async def _upload(self, request_id: int) -> None:
+        for status in ("Uploading", "Uploaded"):
+            payload = {"status": status, "requestId": request_id}
+            await self.charger.tell(Message("LogStatusNotification", payload))
+
+    @handles("CostUpdated")
+    def _on_cost_updated(self, **_: Any) -> Any:
+        return call_result.CostUpdated()
+
+    @handles("DataTransfer")
+    def _on_data_transfer(self, vendor_id: str, **_: Any) -> Any:
+        known = vendor_id == self.charger.make.vendor
+        return call_result.DataTransfer(status="UnknownMessageId" if known else "UnknownVendorId")
+
+
+def _unknown(key: tuple[str, str], known: dict[tuple[str, str], str]) -> str:
+    return "UnknownVariable" if any(component == key[0] for component, _ in known) else "UnknownComponent"
