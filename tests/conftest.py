@@ -45,6 +45,9 @@ def private_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackFac
 
     yield start
     for servers in started:
+        for server in (*servers.brokers, servers.registry, servers.clickhouse):
+            if server is not None:
+                server.kill()  # nobody needs the data: seconds faster than an orderly end
         servers.stop()
 
 

@@ -1,6 +1,7 @@
 """The local stack does what its users rely on: real servers that survive kill -9."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,7 +16,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from clickhouse_driver import Client
 
-from libs.testing.localstack import Endpoints, LocalStack, Ports, Stack, StackError
+from libs.testing.localstack import Endpoints, LocalStack, Ports, Stack, StackError, packages
+from libs.testing.localstack.locking import read_lock
 
 StackFactory = Callable[..., Stack]
 
@@ -245,3 +247,15 @@ def test_a_folder_serves_one_stack_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(StackError, match="another stack runs in"):
             LocalStack(tmp_path, registry=False, clickhouse=False).start()
         assert Endpoints.load(tmp_path / "endpoints.json").registry_url == ""
+
+
+def test_a_file_that_differs_from_the_lock_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (small, *_) = sorted(read_lock(), key=lambda artefact: artefact.size)
+    wrong = dataclasses.replace(small, sha256="0" * 64, platform=packages.platform_tag())
+    monkeypatch.setenv("VOLTBUS_CACHE", str(tmp_path))
+    monkeypatch.setattr(packages, "read_lock", lambda: [wrong])
+    with pytest.raises(StackError, match=f"has checksum {small.sha256}, the lock says 0000"):
+        packages.ensure(print)
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]

@@ -13,7 +13,7 @@ from libs.testing.localstack.endpoints import HOST
 from libs.testing.localstack.errors import StackError
 from libs.testing.localstack.process import Part
 
-_JVM_FLAGS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_JVM_FLAGS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 
 _LOGGING = """\
 status = warn
@@ -166,12 +166,12 @@ def known_brokers(port: int) -> list[int]:
         with socket.create_connection((HOST, port), timeout=1) as connection:
             connection.sendall(struct.pack(">i", len(body)) + body)
             with connection.makefile("rb") as stream:
-                return _broker_ids(stream.read(struct.unpack(">i", stream.read(4))[0]))
+                return broker_ids(stream.read(struct.unpack(">i", stream.read(4))[0]))
     except (OSError, struct.error):
         return []
 
 
-def _broker_ids(response: bytes) -> list[int]:
+def broker_ids(response: bytes) -> list[int]:
     """Parse correlation id, throttle time and the array of brokers (id, host, port, nullable rack)."""
     (count,) = struct.unpack_from(">i", response, 8)
     position = 12

@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -99,15 +99,16 @@ def npm_pack(name: str, folder: Path, arrived: Callable[[int], None] = lambda to
         stderr=subprocess.PIPE,
         text=True,
     )
-    while True:
-        try:
-            _, errors = process.communicate(timeout=0.5)
-            break
-        except subprocess.TimeoutExpired:
+    errors = None
+    try:
+        while errors is None:
+            with suppress(subprocess.TimeoutExpired):
+                _, errors = process.communicate(timeout=0.5)
             arrived(_size(folder / "cache"))
-        except BaseException:
-            process.kill()
-            raise
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     shutil.rmtree(folder / "cache", ignore_errors=True)
     archives = list(folder.glob("*.tgz"))
     if process.returncode != 0 or len(archives) != 1:
@@ -152,14 +153,17 @@ def _install(
         )
     wanted = sorted((item for part in parts.values() for item in part), key=lambda item: -item.size)
     download = Download(sum(item.size for item in wanted))
+    for leftover in cache_folder().glob("incomplete-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="incomplete-") as name:
         staging = Path(name)
         with ThreadPoolExecutor(8, thread_name_prefix="download") as pool:
+            done: list[Future[None]] = [pool.submit(_fetch, item, staging, download) for item in wanted]
             try:
-                done: list[Future[None]] = [pool.submit(_fetch, item, staging, download) for item in wanted]
                 download.watch(done, report)
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                download.cancel()
+                pool.shutdown(cancel_futures=True)
                 raise
         for part in parts:
             (staging / part).rename(folders[part])
@@ -185,6 +189,7 @@ def _fetch(artefact: Artefact, staging: Path, download: Download) -> None:
         return
     with tarfile.open(path) as archive:
         for member in archive:
+            download.check()
             if member.isfile() and (inside := _wanted_path(artefact, member.name)):
                 member.name = inside
                 archive.extract(member, destination, filter="data")

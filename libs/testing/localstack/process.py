@@ -104,7 +104,7 @@ class Part(ABC):
         self.prepare()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
-            self._process = _spawn(self.command(), self.environment(), log.fileno())
+            self._process = _spawn(self.command(), self.environment(), self.log_path.parent, log.fileno())
 
     def start(self, deadline_s: float = 60.0) -> None:
         """Start the process and wait until it is ready; raises StackError with its last log lines."""
@@ -185,7 +185,7 @@ def wait_ready(
         time.sleep(POLL_S)
 
 
-_SpawnRequest = tuple[Future[subprocess.Popen[bytes]], list[str], dict[str, str], int]
+_SpawnRequest = tuple[Future[subprocess.Popen[bytes]], list[str], dict[str, str], Path, int]
 
 
 class _Spawner:
@@ -199,18 +199,22 @@ class _Spawner:
         self._requests: queue.SimpleQueue[_SpawnRequest] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="localstack-spawner", daemon=True).start()
 
-    def spawn(self, command: list[str], environment: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
+    def spawn(
+        self, command: list[str], environment: Mapping[str, str], folder: Path, log: int
+    ) -> subprocess.Popen[bytes]:
         done: Future[subprocess.Popen[bytes]] = Future()
-        self._requests.put((done, command, dict(environment), log))
+        self._requests.put((done, command, dict(environment), folder, log))
         return done.result()
 
     def _run(self) -> None:
         while True:
-            done, command, environment, log = self._requests.get()
+            done, command, environment, folder, log = self._requests.get()
             try:
                 done.set_result(
                     subprocess.Popen(  # noqa: S603 - a server of ours, by absolute path
                         [sys.executable, "-I", launch.__file__, str(os.getpid()), *command],
+                        # Crash dumps go beside the logs.
+                        cwd=folder,
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=log,
@@ -227,9 +231,11 @@ _spawner: _Spawner | None = None
 _spawner_lock = threading.Lock()
 
 
-def _spawn(command: list[str], environment: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
+def _spawn(
+    command: list[str], environment: Mapping[str, str], folder: Path, log: int
+) -> subprocess.Popen[bytes]:
     global _spawner  # noqa: PLW0603 - one per process, made on first use
     with _spawner_lock:
         if _spawner is None:
             _spawner = _Spawner()
-    return _spawner.spawn(command, environment, log)
+    return _spawner.spawn(command, environment, folder, log)

@@ -14,6 +14,10 @@ LINE_EVERY_S: Final = 4.0
 _TICK_S: Final = 0.25
 
 
+class CancelledError(Exception):
+    """The download was given up; raised in its threads."""
+
+
 class Download:
     """Counts the bytes of several downloads that run in threads."""
 
@@ -22,6 +26,7 @@ class Download:
         self.total = total
         self._arrived: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._cancelled = False
 
     @property
     def arrived(self) -> int:
@@ -30,14 +35,25 @@ class Download:
             return min(self.total, sum(self._arrived.values()))
 
     def add_arrived(self, name: str, count: int) -> None:
-        """Count more bytes of one download."""
+        """Count more bytes of one download. Raises CancelledError after `cancel`."""
+        self.check()
         with self._lock:
             self._arrived[name] = self._arrived.get(name, 0) + count
 
     def set_arrived(self, name: str, total: int) -> None:
-        """Set the bytes of one download; 0 when it begins anew."""
+        """Set the bytes of one download; 0 when it begins anew. Raises CancelledError after `cancel`."""
+        self.check()
         with self._lock:
             self._arrived[name] = total
+
+    def cancel(self) -> None:
+        """Make the threads that download end soon."""
+        self._cancelled = True
+
+    def check(self) -> None:
+        """Raise CancelledError after `cancel`."""
+        if self._cancelled:
+            raise CancelledError
 
     def watch(self, downloads: Sequence[Future[None]], report: Callable[[str], None]) -> None:
         """Show progress until all downloads are done; raises the first error at once.
@@ -69,10 +85,15 @@ class Download:
             now = time.monotonic()
             if now - shown >= LINE_EVERY_S:
                 shown = now
-                rate = self.arrived / (now - started) / 1e6
-                arrived = f"{self.arrived / 1e6:.0f} of {self.total / 1e6:.0f} MB"
-                report(f"{self._phase().lower()}: {arrived}, {rate:.1f} MB/s, {now - started:.0f} s")
+                report(self._line(now - started))
         report(f"downloaded and unpacked after {time.monotonic() - started:.0f} s")
+
+    def _line(self, elapsed_s: float) -> str:
+        arrived = self.arrived
+        if arrived == self.total:
+            return f"unpacking, {elapsed_s:.0f} s so far"
+        rate = arrived / elapsed_s / 1e6
+        return f"downloading: {arrived / 1e6:.0f} of {self.total / 1e6:.0f} MB, {rate:.1f} MB/s"
 
     def _phase(self) -> str:
         return "Downloading" if self.arrived < self.total else "Unpacking"

@@ -1,0 +1,134 @@
+"""What of the local stack can be checked without starting it."""
+
+import re
+import struct
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from libs.testing.localstack import Endpoints, LocalStack, Ports, StackError
+from libs.testing.localstack.kafka import broker_ids, cluster_properties
+from libs.testing.localstack.locking import read_lock
+from libs.testing.localstack.process import wait_ready
+from libs.testing.localstack.progress import CancelledError, Download
+
+
+class FakeServer:
+    """Becomes ready after a number of polls, or dies at the first."""
+
+    def __init__(self, name: str, polls: int = 1, dies: bool = False) -> None:
+        self.name = name
+        self.polls = polls
+        self.dies = dies
+        self.pid = 1
+
+    def is_ready(self) -> bool:
+        self.polls -= 1
+        return self.polls <= 0
+
+    def is_running(self) -> bool:
+        return not self.dies
+
+    def check_alive(self) -> None:
+        if self.dies:
+            raise StackError(f"{self.name} ended")
+
+    def log_tail(self) -> str:
+        return "the last line"
+
+    def start(self, deadline_s: float = 60.0) -> None: ...
+    def stop(self, grace_s: float = 10.0) -> None: ...
+    def kill(self) -> None: ...
+    def restart(self, deadline_s: float = 60.0) -> None: ...
+
+
+def test_every_locked_artefact_has_an_exact_version_a_size_and_a_checksum() -> None:
+    artefacts = read_lock()
+    assert {artefact.part for artefact in artefacts} == {"kafka", "registry", "clickhouse"}
+    assert len({artefact.name for artefact in artefacts}) == len(artefacts)
+    for artefact in artefacts:
+        assert re.fullmatch(r"[0-9a-f]{64}", artefact.sha256), artefact.name
+        assert artefact.size > 0, artefact.name
+        pattern = r"[^:]+:[^:]+:\d[^:]*:[^:]*:[^:]+" if artefact.source == "maven" else r"@?[^@]+@\d.*"
+        assert re.fullmatch(pattern, artefact.name), artefact.name
+
+
+def test_only_the_library_depends_on_the_platform() -> None:
+    assert {artefact.part for artefact in read_lock() if artefact.platform} == {"clickhouse"}
+
+
+def test_broker_ids_are_read_from_a_metadata_response() -> None:
+    def broker(node_id: int, host: bytes, rack: bytes | None) -> bytes:
+        named = struct.pack(f">ih{len(host)}si", node_id, len(host), host, 9092)
+        return named + (struct.pack(">h", -1) if rack is None else struct.pack(">h", len(rack)) + rack)
+
+    response = struct.pack(">iii", 1, 0, 2) + broker(1, b"127.0.0.1", None) + broker(7, b"h", b"rack-b")
+    assert broker_ids(response) == [1, 7]
+
+
+@pytest.mark.parametrize(("brokers", "replicas", "in_sync"), [(1, 1, 1), (3, 3, 2)])
+def test_replication_follows_the_size_of_the_cluster(brokers: int, replicas: int, in_sync: int) -> None:
+    properties = cluster_properties(brokers)
+    for topic in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic"):
+        assert properties[f"{topic}.replication.factor"] == replicas
+    assert properties["min.insync.replicas"] == in_sync
+    assert properties["auto.create.topics.enable"] == "false"
+
+
+def test_endpoints_of_left_out_parts_are_empty() -> None:
+    ports = Ports(kafka=(1, 2, 3), registry=4, clickhouse=5, clickhouse_http=6)
+    whole = Endpoints.on_loopback(ports, registry=True, clickhouse=True)
+    assert whole.bootstrap == "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3"
+    assert whole.registry_url == "http://127.0.0.1:4/apis/ccompat/v7"
+    assert (whole.clickhouse_host, whole.clickhouse_port, whole.clickhouse_http_port) == ("127.0.0.1", 5, 6)
+    assert Endpoints.on_loopback(ports, registry=False, clickhouse=False) == Endpoints(
+        whole.bootstrap, "", "", 0, 0
+    )
+
+
+def test_a_cluster_has_one_or_three_brokers_with_a_port_each() -> None:
+    with pytest.raises(ValueError, match="1 or 3"):
+        LocalStack(Path("unused"), brokers=2)
+    with pytest.raises(ValueError, match="3 brokers need as many ports, not 1"):
+        LocalStack(Path("unused"), brokers=3, ports=Ports((1,), 2, 3, 4))
+
+
+def test_each_server_is_reported_when_it_becomes_ready() -> None:
+    lines: list[str] = []
+    wait_ready([FakeServer("slow", polls=2), FakeServer("fast")], 60, lines.append)
+    assert [line.split()[0] for line in lines] == ["fast", "slow"]
+
+
+def test_a_server_that_dies_ends_the_wait() -> None:
+    with pytest.raises(StackError, match="b ended"):
+        wait_ready([FakeServer("a", polls=1000), FakeServer("b", dies=True)], 60)
+
+
+def test_a_deadline_names_the_servers_that_are_not_ready() -> None:
+    with pytest.raises(StackError, match="not ready after 0 s: a\nthe last line"):
+        wait_ready([FakeServer("a", polls=1000)], 0)
+
+
+def test_a_download_counts_each_file_and_begins_anew_after_a_failure() -> None:
+    download = Download(total=100)
+    download.add_arrived("a", 30)
+    download.add_arrived("b", 20)
+    download.set_arrived("a", 0)
+    assert download.arrived == 20
+    download.set_arrived("a", 500)
+    assert download.arrived == 100
+
+
+def test_a_cancelled_download_stops_its_threads() -> None:
+    download = Download(total=100)
+    download.cancel()
+    with pytest.raises(CancelledError):
+        download.add_arrived("a", 1)
+
+
+def test_watching_raises_the_error_of_a_failed_download() -> None:
+    failed: Future[None] = Future()
+    failed.set_exception(StackError("no such package"))
+    with pytest.raises(StackError, match="no such package"):
+        Download(total=1).watch([failed, Future()], lambda line: None)
