@@ -155,7 +155,7 @@ def payload_text(frame: Frame) -> str:
 def salvage(frame: Frame) -> tuple[int | None, str | None, str | None]:
     """Return message type, message id and action of a frame that is not JSON, as far as they can be read."""
     head = frame[:_SALVAGE_WINDOW]
-    found = _SALVAGE.match(head if isinstance(head, bytes) else head.encode("utf-8", "replace"))
+    found = _SALVAGE.match(head if isinstance(head, bytes) else head.encode("utf-8", "surrogatepass"))
     if found is None:
         return None, None, None
     kind, message_id, action = found.groups()

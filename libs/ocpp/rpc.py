@@ -339,6 +339,7 @@ class RpcMachine:
         return Refused(reply, code, "unknown message type", message_id)
 
     def _stray(self, message_id: str | None) -> Ignored:
+        """Report an answer that is late or belongs to nothing; it changes nothing."""
         call = self._expired.pop(message_id, None) if message_id is not None else None
         return Ignored("answer to nothing outstanding" if call is None else "late answer", message_id, call)
 

@@ -1,4 +1,4 @@
-"""The RPC state machines as tables; ``libs.ocpp.rpc`` looks every step up here.
+"""The RPC state machines as tables, by which ``libs.ocpp.rpc`` decides.
 
 ``OUTGOING`` is the one slot for our own CALLs (one outstanding per direction, OCPP-J §4.1.1). ``INCOMING`` is
 the life of one message id that the peer's CALL carried. The diagram in docs/ocpp-rpc-states.md is generated

@@ -1,0 +1,276 @@
+from typing import Any
+
+import pytest
+
+from libs.ocpp import quirks
+from libs.ocpp.errors import ErrorCode
+from libs.ocpp.inbound import CheckedCall, check_call, check_result
+from libs.ocpp.quirks import MEANINGS
+from libs.ocpp.schemas import Violation
+from libs.ocpp.versions import Version
+
+AT = "2026-01-01T00:00:00Z"
+V16, V201 = Version.V16, Version.V201
+STATUS = {"connectorId": 1, "errorCode": "NoError", "status": "Available"}
+START = {"connectorId": 1, "idTag": "TAG", "timestamp": AT, "meterStart": 0}
+STOP = {"transactionId": 7, "timestamp": AT, "meterStop": 5}
+BOOT = {"chargePointVendor": "V", "chargePointModel": "M"}
+
+
+def _meter(*samples: Any, **more: Any) -> dict[str, Any]:
+    return {"connectorId": 1, "meterValue": [{"timestamp": AT, "sampledValue": list(samples)}], **more}
+
+
+def _event(**more: Any) -> dict[str, Any]:
+    return {
+        "eventType": "Updated",
+        "timestamp": AT,
+        "triggerReason": "MeterValuePeriodic",
+        "seqNo": 1,
+        "transactionInfo": {"transactionId": "t"},
+        **more,
+    }
+
+
+GOOD = {"value": "1", "unit": "Wh"}
+
+# The table "What real chargers do" of the protocol notes, and what comes of each row.
+BENDS: list[tuple[Version, str, dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
+    (
+        V16,
+        "StatusNotification",
+        STATUS | {"timestamp": "2026-01-01T00:00:00"},
+        STATUS | {"timestamp": "2026-01-01T00:00:00"},
+        (quirks.TIMESTAMP_FORMAT,),
+    ),
+    (
+        V16,
+        "StartTransaction",
+        START | {"timestamp": 1767225600},
+        START | {"timestamp": "1767225600"},
+        (quirks.NUMBER_FOR_STRING, quirks.TIMESTAMP_FORMAT),
+    ),
+    (
+        V16,
+        "StartTransaction",
+        START | {"timestamp": "222222017-01-01"},
+        START | {"timestamp": "222222017-01-01"},
+        (quirks.TIMESTAMP_FORMAT,),
+    ),
+    (
+        V16,
+        "StartTransaction",
+        START | {"idTag": 1234},
+        START | {"idTag": "1234"},
+        (quirks.NUMBER_FOR_STRING,),
+    ),
+    (
+        V16,
+        "StartTransaction",
+        START | {"connectorId": "1"},
+        START | {"connectorId": 1},
+        (quirks.STRING_FOR_NUMBER,),
+    ),
+    (
+        V16,
+        "StartTransaction",
+        START | {"meterStart": 12.0},
+        START | {"meterStart": 12},
+        (quirks.FRACTION_FOR_INTEGER,),
+    ),
+    (
+        V16,
+        "StartTransaction",
+        START | {"meterStart": 12.5},
+        START | {"meterStart": 12},
+        (quirks.FRACTION_FOR_INTEGER,),
+    ),
+    (
+        V16,
+        "StartTransaction",
+        START | {"meterStart": "12,6"},
+        START | {"meterStart": 13},
+        (quirks.DECIMAL_COMMA,),
+    ),
+    (V16, "StartTransaction", START | {"reservationId": None}, START, (quirks.NULL_REMOVED,)),
+    (V16, "StartTransaction", START | {"idTag": "x" * 30}, START | {"idTag": "x" * 30}, (quirks.TOO_LONG,)),
+    (
+        V16,
+        "BootNotification",
+        BOOT | {"chargePointSerialNumber": "s" * 60},
+        BOOT | {"chargePointSerialNumber": "s" * 60},
+        (quirks.TOO_LONG,),
+    ),
+    (
+        V16,
+        "StatusNotification",
+        STATUS | {"errorCode": "DoorOpen"},
+        STATUS | {"errorCode": "DoorOpen"},
+        (quirks.UNLISTED_VALUE,),
+    ),
+    (V16, "StatusNotification", STATUS | {"status": "available "}, STATUS, (quirks.ENUM_SPELLING,)),
+    (V16, "StopTransaction", STOP | {"reason": "Fun"}, STOP | {"reason": "Fun"}, (quirks.UNLISTED_VALUE,)),
+    (
+        V16,
+        "StopTransaction",
+        {"timestamp": AT, "meterStop": 5},
+        {"timestamp": AT, "meterStop": 5},
+        (quirks.TRANSACTION_ID_MISSING,),
+    ),
+    (
+        V16,
+        "StopTransaction",
+        STOP | {"transactionId": None},
+        {"timestamp": AT, "meterStop": 5},
+        (quirks.NULL_REMOVED, quirks.TRANSACTION_ID_MISSING),
+    ),
+    (
+        V16,
+        "StopTransaction",
+        STOP | {"transactionId": 2e19},
+        STOP | {"transactionId": 20000000000000000000},
+        (quirks.INTEGER_TOO_LARGE,),
+    ),
+    (
+        V16,
+        "MeterValues",
+        _meter() | {"meterValue": {"timestamp": AT, "sampledValue": GOOD}},
+        _meter(GOOD),
+        (quirks.OBJECT_FOR_LIST,),
+    ),
+    (
+        V16,
+        "MeterValues",
+        _meter({"value": 1.5}, GOOD),
+        _meter({"value": "1.5"}, GOOD),
+        (quirks.NUMBER_FOR_STRING,),
+    ),
+    (
+        V16,
+        "MeterValues",
+        _meter({"value": "1", "unit": "Furlong"}),
+        _meter({"value": "1", "unit": "Furlong"}),
+        (quirks.UNLISTED_VALUE,),
+    ),
+    (
+        V16,
+        "MeterValues",
+        _meter({"value": "1", "context": "Sample"}),
+        _meter({"value": "1", "context": "Sample"}),
+        (quirks.UNLISTED_VALUE,),
+    ),
+    (
+        V16,
+        "MeterValues",
+        _meter({"value": "1", "measurand": "Mood"}, GOOD, {}, GOOD, "x"),
+        _meter(GOOD, GOOD),
+        (quirks.SAMPLE_DROPPED,),
+    ),
+    (
+        V16,
+        "MeterValues",
+        _meter({"value": "1", "bogus": 1}),
+        _meter(),
+        (quirks.SAMPLE_DROPPED, quirks.EMPTY_LIST),
+    ),
+    (V16, "MeterValues", _meter(), _meter(), (quirks.EMPTY_LIST,)),
+    (
+        V201,
+        "TransactionEvent",
+        _event(meterValue=[{"timestamp": AT, "sampledValue": [{"value": ""}, {"value": 5}]}]),
+        _event(meterValue=[{"timestamp": AT, "sampledValue": [{"value": 5}]}]),
+        (quirks.SAMPLE_DROPPED,),
+    ),
+    (
+        V201,
+        "TransactionEvent",
+        _event(meterValue=[{"timestamp": AT, "sampledValue": [{"value": "5,25"}]}]),
+        _event(meterValue=[{"timestamp": AT, "sampledValue": [{"value": 5.25}]}]),
+        (quirks.DECIMAL_COMMA,),
+    ),
+    (V201, "TransactionEvent", _event(offline="true"), _event(offline=True), (quirks.STRING_FOR_BOOLEAN,)),
+    (V201, "TransactionEvent", _event(meterValue=[]), _event(meterValue=[]), (quirks.EMPTY_LIST,)),
+]
+
+
+@pytest.mark.parametrize(("version", "action", "sent", "bent", "flags"), BENDS)
+def test_known_quirks_are_bent_and_flagged(
+    version: Version, action: str, sent: dict[str, Any], bent: dict[str, Any], flags: tuple[str, ...]
+) -> None:
+    before = repr(sent)
+    assert check_call(version, action, sent) == CheckedCall(bent, flags)
+    assert repr(sent) == before, "the payload as received is evidence"
+
+
+def test_a_conforming_payload_is_handed_on_untouched() -> None:
+    for unit in ("Celcius", "Celsius"):  # 1.6 errata
+        payload = _meter({"value": "1", "measurand": "Temperature", "unit": unit}, transactionId=2**63 - 1)
+        checked = check_call(V16, "MeterValues", payload)
+        assert isinstance(checked, CheckedCall)
+        assert checked.payload is payload
+        assert checked.quirks == ()
+
+
+@pytest.mark.parametrize(
+    ("action", "payload", "code", "path"),
+    [
+        (
+            "StatusNotification",
+            STATUS | {"status": "Asleep"},
+            ErrorCode.PROPERTY_CONSTRAINT_VIOLATION,
+            "/status",
+        ),
+        ("StatusNotification", STATUS | {"extra": 1}, ErrorCode.FORMAT_VIOLATION, ""),
+        (
+            "StatusNotification",
+            STATUS | {"connectorId": "one"},
+            ErrorCode.TYPE_CONSTRAINT_VIOLATION,
+            "/connectorId",
+        ),
+        (
+            "StatusNotification",
+            STATUS | {"connectorId": "1e999999"},
+            ErrorCode.TYPE_CONSTRAINT_VIOLATION,
+            "/connectorId",
+        ),
+        (
+            "StatusNotification",
+            STATUS | {"connectorId": "NaN"},
+            ErrorCode.TYPE_CONSTRAINT_VIOLATION,
+            "/connectorId",
+        ),
+        ("StatusNotification", STATUS | {"connectorId": None}, ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION, ""),
+        ("StatusNotification", STATUS | {"status": []}, ErrorCode.TYPE_CONSTRAINT_VIOLATION, "/status"),
+        ("StartTransaction", {"connectorId": 1}, ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION, ""),
+        (
+            "MeterValues",
+            {"connectorId": 1, "meterValue": "x"},
+            ErrorCode.TYPE_CONSTRAINT_VIOLATION,
+            "/meterValue",
+        ),
+    ],
+)
+def test_what_cannot_be_bent_is_refused(
+    action: str, payload: dict[str, Any], code: ErrorCode, path: str
+) -> None:
+    violation = check_call(V16, action, payload)
+    assert isinstance(violation, Violation)
+    assert (violation.code, violation.path) == (code, path)
+
+
+def test_a_flood_of_faults_is_refused_without_listing_them() -> None:
+    violation = check_call(V16, "MeterValues", _meter(*[1] * 120_000))
+    assert isinstance(violation, Violation)
+    assert violation.path == "/meterValue/0/sampledValue/0"
+
+
+def test_results_of_chargers_are_bent_alike() -> None:
+    checked = check_result(V16, "GetConfiguration", {"unknownKey": None})
+    assert checked == CheckedCall({}, (quirks.NULL_REMOVED,))
+    assert isinstance(check_result(V16, "Reset", {}), Violation)
+
+
+def test_every_flag_is_explained() -> None:
+    names = {value for name, value in vars(quirks).items() if name.isupper() and isinstance(value, str)}
+    assert names == set(MEANINGS)
+    assert {flag for row in BENDS for flag in row[4]} <= names
