@@ -40,7 +40,7 @@ class UnknownRecordError(CodecError):
     """A well-formed record of a kind that this version of the platform does not know."""
 
 
-_Decoder = Callable[[bytes], Record]
+Fields = dict[str, Any]
 
 
 class Codec:
@@ -54,7 +54,7 @@ class Codec:
     ) -> None:
         self._contract = contract
         self._encoders: dict[tuple[str, type[Record]], tuple[bytes, Any]] = {}
-        self._decoders: dict[int, _Decoder] = {}
+        self._readers: dict[int, _Reader] = {}
         for topic, schema_id in write_ids.items():
             self._add_topic(topic, schema_id)
         for schema_id, schema in (read_schemas or {}).items():
@@ -67,7 +67,7 @@ class Codec:
             branch = _varint(index) if len(names) > 1 else b""
             schema = _parsed(self._contract.schemas[name])
             self._encoders[topic, RECORDS[name]] = (prefix + branch, schema)
-        if schema_id not in self._decoders:
+        if schema_id not in self._readers:
             self.learn(schema_id, self._contract.value_schema(topic))
 
     def learn(self, schema_id: int, schema: Any) -> None:
@@ -82,9 +82,9 @@ class Codec:
         except (KeyError, TypeError, ValueError) as error:
             raise CodecError(f"schema {schema_id} is not a record or union of records: {error}") from error
         if isinstance(schema, list):
-            self._decoders[schema_id] = partial(_decode_union, decoders)
+            self._readers[schema_id] = partial(_read_union, decoders)
         else:
-            self._decoders[schema_id] = partial(_decode_single, decoders[0])
+            self._readers[schema_id] = partial(_read_single, decoders[0])
 
     def encode(self, topic: str, record: Record) -> bytes:
         """`record` as a value of `topic`. Raises CodecError if it does not fit the topic's schema."""
@@ -105,13 +105,31 @@ class Codec:
 
         Raises UnknownSchemaIdError, UnknownRecordError or BadValueError, all of them CodecError.
         """
+        record, fields = self._read(value)
+        try:
+            return msgspec.convert(fields, record)
+        except msgspec.ValidationError as error:
+            raise BadValueError(f"{record.__name__}: {error}") from error
+
+    def decode_fields(self, value: bytes) -> tuple[str, Fields]:
+        """Name and fields of the record in `value`, enums as text: for copying without making objects.
+
+        Raises like `decode`.
+        """
+        record, fields = self._read(value)
+        return record.__name__, fields
+
+    def _read(self, value: bytes) -> tuple[type[Record], Fields]:
         if len(value) < HEADER_BYTES or value[:1] != MAGIC:
             raise BadValueError("not in Confluent's wire format")
         schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
-        decoder = self._decoders.get(schema_id)
-        if decoder is None:
+        reader = self._readers.get(schema_id)
+        if reader is None:
             raise UnknownSchemaIdError(schema_id)
-        return decoder(value)
+        return reader(value)
+
+
+_Reader = Callable[[bytes], tuple[type[Record], Fields]]
 
 
 class _BranchDecoder(msgspec.Struct, frozen=True):
@@ -133,13 +151,13 @@ def _branch_decoder(branch: Any, known: dict[str, Any], contract: Contract) -> _
     return _BranchDecoder(name, writer, reader, RECORDS[name])
 
 
-def _decode_single(decoder: _BranchDecoder, value: bytes) -> Record:
+def _read_single(decoder: _BranchDecoder, value: bytes) -> tuple[type[Record], Fields]:
     buffer = BytesIO(value)
     buffer.seek(HEADER_BYTES)
     return _read(decoder, buffer)
 
 
-def _decode_union(decoders: list[_BranchDecoder], value: bytes) -> Record:
+def _read_union(decoders: list[_BranchDecoder], value: bytes) -> tuple[type[Record], Fields]:
     index = value[HEADER_BYTES] >> 1 if len(value) > HEADER_BYTES else len(decoders)
     if index >= len(decoders):
         raise BadValueError(f"no branch {index} in the schema")
@@ -148,19 +166,17 @@ def _decode_union(decoders: list[_BranchDecoder], value: bytes) -> Record:
     return _read(decoders[index], buffer)
 
 
-def _read(decoder: _BranchDecoder, buffer: BytesIO) -> Record:
+def _read(decoder: _BranchDecoder, buffer: BytesIO) -> tuple[type[Record], Fields]:
     if decoder.record is None:
         raise UnknownRecordError(f"record {decoder.name} is not known here")
     try:
-        data = schemaless_reader(buffer, decoder.writer, decoder.reader)
-        if buffer.read(1):
-            raise BadValueError(f"{decoder.name}: bytes left over after the record")
-        return msgspec.convert(data, decoder.record)
-    except CodecError:
-        raise
+        fields: Any = schemaless_reader(buffer, decoder.writer, decoder.reader)
     # fastavro raises whatever its readers stumble over: EOFError, IndexError, UnicodeDecodeError, ...
     except Exception as error:
         raise BadValueError(f"{decoder.name}: {type(error).__name__}: {error}") from error
+    if buffer.read(1):
+        raise BadValueError(f"{decoder.name}: bytes left over after the record")
+    return decoder.record, fields
 
 
 def _varint(number: int) -> bytes:

@@ -1,0 +1,92 @@
+"""A connection to ClickHouse over the native protocol, compressed with LZ4."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error as DriverError
+from clickhouse_driver.errors import NetworkError, PartiallyConsumedQueryError, ServerException
+
+from libs.clickhouse.settings import ClickHouseSettings
+
+_NOT_FOUND_CODES = frozenset({60, 81})
+"""UNKNOWN_TABLE, UNKNOWN_DATABASE."""
+
+
+class ClickHouseError(Exception):
+    """ClickHouse refused a query, or the data does not fit; the message says why."""
+
+
+class NotMigratedError(ClickHouseError):
+    """The database or a table is not there: run the migrations."""
+
+
+class ClickHouseUnavailableError(ClickHouseError):
+    """ClickHouse does not answer; whether a write took effect is not known."""
+
+
+class ClickHouseClient:
+    """One connection, opened by the first query and again after a failure. Not safe for several threads at once.
+
+    Every method blocks, and raises ClickHouseError or one of its subclasses.
+    """
+
+    def __init__(self, settings: ClickHouseSettings, *, database: str | None = None) -> None:
+        """`database` replaces the settings' one, for queries before it exists."""
+        self._client = Client(
+            settings.clickhouse_host,
+            port=settings.clickhouse_port,
+            database=settings.clickhouse_database if database is None else database,
+            user=settings.clickhouse_user,
+            password=settings.clickhouse_password.get_secret_value(),
+            secure=settings.clickhouse_secure,
+            compression="lz4",
+            connect_timeout=5,
+            send_receive_timeout=settings.clickhouse_timeout_s,
+            client_name="voltbus",
+        )
+
+    def execute(self, sql: str) -> None:
+        """Run a statement that returns nothing."""
+        self._run(sql, None)
+
+    def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Rows of a query by column name. `%(name)s` in `sql` stands for the escaped `params["name"]`.
+
+        DateTime64 values arrive as aware datetimes, arrays as lists, tuples as tuples.
+        """
+        rows, columns = self._run(sql, dict(params or {}), with_column_types=True)
+        names = [name for name, _ in columns]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def insert(self, table: str, columns: Sequence[str], data: Sequence[list[Any]], token: str) -> None:
+        """Insert `data` (one list per column, of equal lengths) as one block: all of it is stored, or none.
+
+        The same `token` within the table's deduplication window is stored once. `data` is left as it was.
+        Timestamps may be integers in the column's own unit.
+        """
+        names = ", ".join(f"`{name}`" for name in columns)
+        self._run(
+            f"INSERT INTO {table} ({names}) VALUES",
+            # The driver replaces NULLs in the lists that it is given.
+            [list(column) for column in data],
+            columnar=True,
+            settings={"insert_deduplication_token": token, "async_insert": 0},
+        )
+
+    def close(self) -> None:
+        """Disconnect. A later query connects again."""
+        self._client.disconnect()
+
+    def _run(self, sql: str, params: Any, **options: Any) -> Any:
+        try:
+            return self._client.execute(sql, params, **options)
+        except ServerException as error:
+            kind = NotMigratedError if error.code in _NOT_FOUND_CODES else ClickHouseError
+            raise kind(str(error.message).split(" Stack trace:")[0]) from error
+        except (NetworkError, PartiallyConsumedQueryError, OSError, EOFError) as error:
+            self._client.disconnect()
+            raise ClickHouseUnavailableError(f"{type(error).__name__}: {error}") from error
+        except (DriverError, ValueError, TypeError, AttributeError) as error:
+            self._client.disconnect()
+            raise ClickHouseError(f"{type(error).__name__}: {error}") from error

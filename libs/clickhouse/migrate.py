@@ -1,0 +1,111 @@
+"""Numbered migrations: SQL files applied once each, in order.
+
+Every statement is idempotent (`IF NOT EXISTS` and the like), so that a migration that was killed half-way, or run
+by two processes at the same time, ends in the same tables.
+"""
+
+import re
+from hashlib import sha256
+from pathlib import Path
+from string import Template
+
+import msgspec
+
+from libs.clickhouse.client import ClickHouseClient
+from libs.clickhouse.settings import ClickHouseSettings
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
+
+FOLDER = Path(__file__).parent / "migrations"
+_FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+_END_OF_STATEMENT = re.compile(r";\s*$", re.MULTILINE)
+_COMMENT_LINE = re.compile(r"^--.*\n", re.MULTILINE)
+
+
+class MigrationError(Exception):
+    """The migration files are not in order, or differ from what was applied."""
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One file. `statements` have placeholders: $database, $on_cluster, ${replicated}."""
+
+    number: int
+    name: str
+    checksum: str
+    statements: tuple[str, ...]
+
+
+def load_migrations(folder: Path = FOLDER) -> list[Migration]:
+    """Every migration of `folder` in order. Raises MigrationError for a gap or a name that is not NNNN_name.sql."""
+    found: list[Migration] = []
+    for path in sorted(folder.glob("*.sql")):
+        match = _FILE_NAME.fullmatch(path.name)
+        if match is None or int(match[1]) != len(found) + 1:
+            raise MigrationError(f"{path.name}: expected a file named {len(found) + 1:04}_name.sql")
+        text = path.read_text()
+        bare = _COMMENT_LINE.sub("", text)
+        statements = tuple(part.strip() for part in _END_OF_STATEMENT.split(bare) if part.strip())
+        found.append(Migration(len(found) + 1, path.stem, sha256(text.encode()).hexdigest(), statements))
+    return found
+
+
+def migrate(settings: ClickHouseSettings) -> list[str]:
+    """Create the database if it is missing and apply what has not been applied; returns the names of that.
+
+    Raises MigrationError if a file changed after it was applied, ClickHouseError if a statement fails.
+    """
+    client = ClickHouseClient(settings, database="default")
+    try:
+        return _migrate(client, settings, load_migrations())
+    finally:
+        client.close()
+
+
+def _migrate(
+    client: ClickHouseClient, settings: ClickHouseSettings, migrations: list[Migration]
+) -> list[str]:
+    values = placeholders(settings)
+    database = settings.clickhouse_database
+
+    def run(statement: str) -> None:
+        client.execute(Template(statement).substitute(values))
+
+    run("CREATE DATABASE IF NOT EXISTS $database $on_cluster")
+    run(
+        "CREATE TABLE IF NOT EXISTS $database.schema_migrations $on_cluster"
+        " (number UInt32, name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
+        " ENGINE = ${replicated}ReplacingMergeTree ORDER BY number"
+    )
+    applied = {
+        row["number"]: row["checksum"]
+        for row in client.rows(f"SELECT number, checksum FROM {database}.schema_migrations")  # noqa: S608
+    }
+    done = []
+    for migration in migrations:
+        if migration.number in applied:
+            if applied[migration.number] != migration.checksum:
+                raise MigrationError(f"{migration.name}.sql changed after it was applied: add a new file")
+            continue
+        for statement in migration.statements:
+            run(statement)
+        client.insert(
+            f"{database}.schema_migrations",
+            ("number", "name", "checksum"),
+            [[migration.number], [migration.name], [migration.checksum]],
+            token=migration.name,
+        )
+        log.info("migration_applied", name=migration.name, database=database)
+        done.append(migration.name)
+    return done
+
+
+def placeholders(settings: ClickHouseSettings) -> dict[str, str]:
+    """What the placeholders of a statement stand for under `settings`."""
+    cluster = settings.clickhouse_cluster
+    return {
+        "database": settings.clickhouse_database,
+        "on_cluster": f"ON CLUSTER '{cluster}'" if cluster else "",
+        # Paths and replica names come from the servers' default_replica_path and macros.
+        "replicated": "Replicated" if cluster else "",
+    }

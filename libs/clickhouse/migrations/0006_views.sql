@@ -1,0 +1,193 @@
+-- What analysts and the API query. Every view shows each fact once.
+
+CREATE VIEW IF NOT EXISTS $database.sessions $on_cluster AS
+SELECT
+    session_id,
+    station_id,
+    tupleElement(l, 'evse_id') AS evse_id,
+    tupleElement(l, 'site_id') AS site_id,
+    tupleElement(l, 'status') AS status,
+    tupleElement(o, 'started_at') AS started_at,
+    tupleElement(l, 'ended_at') AS ended_at,
+    tupleElement(l, 'energy_wh') AS energy_wh,
+    tupleElement(l, 'id_token') AS id_token,
+    tupleElement(l, 'transaction_id') AS transaction_id,
+    tupleElement(o, 'meter_start_wh') AS meter_start_wh,
+    tupleElement(l, 'meter_wh') AS meter_wh,
+    tupleElement(l, 'meter_stop_wh') AS meter_stop_wh,
+    tupleElement(l, 'charging_state') AS charging_state,
+    tupleElement(l, 'reason') AS reason,
+    tupleElement(l, 'review') AS review,
+    tupleElement(l, 'correction') AS correction,
+    ocpp_version,
+    updated_at
+FROM
+(
+    SELECT
+        station_id,
+        session_id,
+        toString(max(s.ocpp_version)) AS ocpp_version,
+        toDateTime64(max(s.updated_at), 6, 'UTC') AS updated_at,
+        argMaxMerge(s.opening) AS o,
+        argMaxMerge(s.latest) AS l
+    FROM $database.sessions_latest AS s
+    GROUP BY station_id, session_id
+);
+
+-- The newest sessions that started before a moment: SELECT * FROM recent_sessions(before = now64(6), rows = 50).
+CREATE VIEW IF NOT EXISTS $database.recent_sessions $on_cluster AS
+SELECT *
+FROM $database.sessions
+WHERE (station_id, session_id) IN
+(
+    SELECT station_id, session_id
+    FROM $database.sessions_by_start
+    WHERE started_at < {before:DateTime64(6, 'UTC')}
+    ORDER BY started_at DESC
+    LIMIT 1 BY session_id
+    LIMIT {rows:UInt32}
+)
+ORDER BY started_at DESC;
+
+CREATE VIEW IF NOT EXISTS $database.cdrs $on_cluster AS
+SELECT * EXCEPT version_order
+FROM $database.cdrs_latest FINAL;
+
+-- The newest charge records that ended before a moment: SELECT * FROM recent_cdrs(before = now64(6), rows = 50).
+CREATE VIEW IF NOT EXISTS $database.recent_cdrs $on_cluster AS
+SELECT *
+FROM $database.cdrs
+WHERE (station_id, session_id, cdr_id) IN
+(
+    SELECT station_id, session_id, cdr_id
+    FROM $database.cdrs_by_end
+    WHERE ended_at < {before:DateTime64(6, 'UTC')}
+    ORDER BY ended_at DESC
+    LIMIT 1 BY cdr_id
+    LIMIT {rows:UInt32}
+)
+ORDER BY ended_at DESC;
+
+-- A session counts for the UTC day on which it ended, one that still runs for the day of its last news.
+CREATE VIEW IF NOT EXISTS $database.energy_by_site_day $on_cluster AS
+SELECT
+    site_id,
+    toDate(ifNull(ended_at, updated_at), 'UTC') AS day,
+    sum(energy_wh) AS energy_wh,
+    count() AS sessions,
+    countIf(status = 'running') AS running
+FROM $database.sessions
+GROUP BY site_id, day;
+
+CREATE VIEW IF NOT EXISTS $database.station_state $on_cluster AS
+SELECT * EXCEPT _offset
+FROM $database.station_state_latest FINAL;
+
+CREATE VIEW IF NOT EXISTS $database.commands $on_cluster AS
+SELECT
+    command_id,
+    station_id,
+    action,
+    dialect,
+    tupleElement(r, 'payload') AS payload,
+    requested_by,
+    requested_at,
+    tupleElement(r, 'expires_at') AS expires_at,
+    tupleElement(f, 'fate') AS fate,
+    tupleElement(f, 'reason') AS reason,
+    tupleElement(f, 'result') AS result,
+    tupleElement(f, 'error_code') AS error_code,
+    tupleElement(f, 'error_description') AS error_description,
+    tupleElement(f, 'attempts') AS attempts,
+    tupleElement(f, 'concluded_at') AS concluded_at
+FROM
+(
+    SELECT
+        station_id,
+        command_id,
+        toString(max(c.action)) AS action,
+        toString(max(c.dialect)) AS dialect,
+        toString(max(c.requested_by)) AS requested_by,
+        toDateTime64(min(c.requested_at), 6, 'UTC') AS requested_at,
+        argMinMerge(c.request) AS r,
+        argMaxMerge(c.fate) AS f
+    FROM $database.commands_latest AS c
+    GROUP BY station_id, command_id
+);
+
+CREATE VIEW IF NOT EXISTS $database.raw_messages $on_cluster AS
+SELECT
+    station_id, recorded_at, occurred_at, 'from station' AS direction, version, action, message_id, payload,
+    answer, error_code, error_description, quirks, 'ANSWERED' AS outcome,
+    connection_epoch, edge_id, event_id, cause_id, _topic, _partition, _offset
+FROM $database.ocpp_transactions FINAL
+WHERE _type = 'OcppCallReceived'
+UNION ALL
+SELECT
+    station_id, recorded_at, occurred_at, 'from station' AS direction, ifNull(version, '') AS version,
+    ifNull(action, '') AS action, ifNull(message_id, '') AS message_id, ifNull(payload, '') AS payload,
+    answer, error_code, error_description, quirks, 'ANSWERED' AS outcome,
+    connection_epoch, edge_id, event_id, cause_id, _topic, _partition, _offset
+FROM $database.ocpp_lifecycle FINAL
+WHERE _type = 'OcppCallReceived'
+UNION ALL
+SELECT
+    station_id, recorded_at, occurred_at, 'to station' AS direction, ifNull(version, '') AS version,
+    ifNull(action, '') AS action, ifNull(message_id, '') AS message_id, ifNull(payload, '') AS payload,
+    result AS answer, error_code, error_description, [] AS quirks, ifNull(outcome, '') AS outcome,
+    connection_epoch, edge_id, event_id, cause_id, _topic, _partition, _offset
+FROM $database.ocpp_commands FINAL
+WHERE _type = 'OcppCallSent'
+UNION ALL
+SELECT
+    station_id, recorded_at, occurred_at, 'from station' AS direction, ifNull(version, '') AS version,
+    ifNull(action, '') AS action, ifNull(message_id, '') AS message_id, ifNull(frame, '') AS payload,
+    NULL AS answer, code AS error_code, reason AS error_description, [] AS quirks, 'REJECTED' AS outcome,
+    ifNull(connection_epoch, 0) AS connection_epoch, edge_id, event_id, cause_id, _topic, _partition, _offset
+FROM $database.ocpp_rejected FINAL
+WHERE _type = 'FrameRejected';
+
+CREATE VIEW IF NOT EXISTS $database.measurements $on_cluster AS
+SELECT
+    station_id,
+    evse_id,
+    connector_id,
+    transaction_id,
+    sample.sampled_at AS sampled_at,
+    sample.measurand AS measurand,
+    sample.phase AS phase,
+    sample.location AS location,
+    sample.context AS context,
+    sample.value_milli AS value_milli,
+    sample.unit AS unit,
+    sample.quirks AS quirks,
+    recorded_at,
+    event_id,
+    cause_id
+FROM $database.telemetry_measurements FINAL
+ARRAY JOIN samples AS sample;
+
+-- What operators configured, as it is now. The last record by offset counts; a tombstone removes.
+CREATE VIEW IF NOT EXISTS $database.stations $on_cluster AS
+SELECT * EXCEPT (_topic, _partition, _offset, _timestamp, _key, _type, _deleted)
+FROM (SELECT * FROM $database.registry_stations
+      WHERE _type != 'undecodable' ORDER BY _offset DESC LIMIT 1 BY station_id)
+WHERE NOT _deleted;
+
+CREATE VIEW IF NOT EXISTS $database.sites $on_cluster AS
+SELECT * EXCEPT (_topic, _partition, _offset, _timestamp, _key, _type, _deleted)
+FROM (SELECT * FROM $database.registry_sites
+      WHERE _type != 'undecodable' ORDER BY _offset DESC LIMIT 1 BY site_id)
+WHERE NOT _deleted;
+
+CREATE VIEW IF NOT EXISTS $database.tokens $on_cluster AS
+SELECT * EXCEPT (_topic, _partition, _offset, _timestamp, _key, _type, _deleted)
+FROM (SELECT * FROM $database.registry_tokens
+      WHERE _type != 'undecodable' ORDER BY _offset DESC LIMIT 1 BY id_token)
+WHERE NOT _deleted;
+
+CREATE VIEW IF NOT EXISTS $database.tariffs $on_cluster AS
+SELECT * EXCEPT (_topic, _partition, _offset, _timestamp, _key, _type, _deleted)
+FROM (SELECT * FROM $database.registry_tariffs
+      WHERE _type != 'undecodable' ORDER BY _offset DESC LIMIT 1 BY tariff_id)
+WHERE NOT _deleted;
