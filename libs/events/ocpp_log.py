@@ -13,7 +13,7 @@ class CallError(Part, frozen=True, kw_only=True):
 
     code: str
     description: str = ""
-    details: str = "{}"
+    details: str
 
 
 class OcppCallReceived(Record, frozen=True, kw_only=True):

@@ -1,0 +1,123 @@
+"""The deploy step: create the contract's topics, register its schemas. Safe to repeat."""
+
+from collections.abc import Mapping
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from libs.bus.bus import contract_topics
+from libs.bus.errors import ContractMismatchError
+from libs.bus.schemas import SCHEMAS_TOPIC, SchemaRegistry
+from libs.bus.settings import BusSettings
+from libs.events.contract import Contract, Topic, dead_letter_topic, load_contract
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What `apply_contract` did: topics made now, and the schema id of each topic."""
+
+    created: tuple[str, ...]
+    schema_ids: Mapping[str, int]
+
+
+async def apply_contract(settings: BusSettings, contract: Contract | None = None) -> Applied:
+    """Create every topic that is missing and register every schema.
+
+    Raises ContractMismatchError if a topic exists with another partition count (changing it would break each
+    charger's order), or if a schema is not compatible with what is registered.
+    """
+    contract = contract or load_contract()
+    created = await _create_topics(settings, wanted_topics(settings, contract))
+    records: dict[str, bytes] = {}
+    ids: dict[str, int] = {}
+    async with SchemaRegistry(settings.registry_url) as registry:
+        for name, _ in contract_topics(contract):
+            subject = f"{settings.topic(name)}-value"
+            registered = await registry.register(subject, contract.value_schema(name))
+            ids[name] = registered.schema_id
+            records[f"{subject}/{registered.schema_id}"] = msgspec.json.encode(registered)
+    await _publish_schemas(settings, records)
+    return Applied(tuple(created), ids)
+
+
+def wanted_topics(settings: BusSettings, contract: Contract) -> list[NewTopic]:
+    """Every Kafka topic that the contract asks for, named and sized by `settings`."""
+    wanted = [_new_topic(settings, topic, topic.name) for topic in contract.topics.values()]
+    wanted += [
+        NewTopic(
+            settings.topic(dead_letter_topic(topic.name)),
+            1,
+            settings.replication,
+            topic_configs={"retention.ms": "-1"},
+        )
+        for topic in contract.topics.values()
+        if topic.dead_letters
+    ]
+    schemas = NewTopic(
+        settings.topic(SCHEMAS_TOPIC),
+        1,
+        settings.replication,
+        topic_configs={"cleanup.policy": "compact"},
+    )
+    return [*wanted, schemas]
+
+
+def _new_topic(settings: BusSettings, topic: Topic, name: str) -> NewTopic:
+    override = settings.slots if topic.scaling == "slots" else settings.partitions
+    configs = {"cleanup.policy": topic.cleanup, "max.message.bytes": str(4 << 20)}
+    if topic.retention_ms is not None:
+        configs["retention.ms"] = str(topic.retention_ms)
+    if settings.replication >= 3:
+        configs["min.insync.replicas"] = "2"
+    return NewTopic(
+        settings.topic(name), override or topic.partitions, settings.replication, topic_configs=configs
+    )
+
+
+async def _create_topics(settings: BusSettings, wanted: list[NewTopic]) -> list[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        missing = [topic for topic in wanted if topic.name not in existing]
+        if missing:
+            response = await admin.create_topics(missing, timeout_ms=60_000)
+            for name, code, message in response.topic_errors:
+                if code and for_code(code) is not TopicAlreadyExistsError:
+                    raise ContractMismatchError(f"topic {name}: {message}")
+        described = await admin.describe_topics([topic.name for topic in wanted if topic.name in existing])
+        counts = {entry["topic"]: len(entry["partitions"]) for entry in described}
+        for topic in wanted:
+            have = counts.get(topic.name, topic.num_partitions)
+            if have != topic.num_partitions:
+                raise ContractMismatchError(
+                    f"topic {topic.name} has {have} partitions, the contract asks for {topic.num_partitions}"
+                )
+        return [topic.name for topic in missing]
+    finally:
+        await admin.close()
+
+
+async def _publish_schemas(settings: BusSettings, records: Mapping[str, bytes]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", enable_idempotence=True)
+    await producer.start()
+    try:
+        for key, value in records.items():
+            await producer.send(settings.topic(SCHEMAS_TOPIC), value, key.encode())
+        await producer.flush()
+    finally:
+        await producer.stop()
+
+
+async def delete_topics(settings: BusSettings, names: list[str]) -> None:
+    """Delete the contract's topics `names` with everything in them; those that do not exist are passed over."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        doomed = [settings.topic(name) for name in names if settings.topic(name) in existing]
+        if doomed:
+            await admin.delete_topics(doomed, timeout_ms=60_000)
+    finally:
+        await admin.close()

@@ -1,0 +1,24 @@
+"""Every metric of the bus, declared once."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+PRODUCED = Counter("voltbus_bus_produced_records", "Records acknowledged by Kafka.", ["topic"])
+PRODUCE_FAILED = Counter("voltbus_bus_produce_failures", "Records that Kafka did not acknowledge.", ["topic"])
+PROCESSED = Counter("voltbus_processor_messages", "Messages whose effects are committed.", ["processor"])
+EMITTED = Counter("voltbus_processor_emitted_records", "Records emitted and committed.", ["processor"])
+TICKS = Counter("voltbus_processor_ticked_keys", "Keys whose timers were run.", ["processor"])
+DEAD_LETTERS = Counter(
+    "voltbus_dead_letters", "Records sent to dead letters.", ["processor", "topic", "reason"]
+)
+LAG = Gauge(
+    "voltbus_processor_lag_records", "Records not yet processed.", ["processor", "topic", "partition"]
+)
+COMMIT_SECONDS = Histogram(
+    "voltbus_processor_transaction_seconds", "A transaction, begin to end.", ["processor"]
+)
+RESTORE_SECONDS = Gauge("voltbus_processor_restore_seconds", "Last restore of a partition.", ["processor"])
+TASK_RESTARTS = Counter(
+    "voltbus_processor_task_restarts", "Partitions started over after an error.", ["processor"]
+)
+STATE_KEYS = Gauge("voltbus_processor_state_keys", "Keys with state.", ["processor", "partition"])
+TABLE_KEYS = Gauge("voltbus_table_keys", "Keys in a table.", ["topic"])
