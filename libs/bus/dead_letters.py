@@ -1,0 +1,96 @@
+"""Dead letters: a record that a processor could not handle is kept as it was, and can be replayed."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+
+from libs.bus.bus import Bus
+from libs.events.codec import CodecError
+from libs.events.contract import dead_letter_topic
+from libs.events.dead import Header, RecordDeadLettered
+from libs.events.ids import derive_id
+from libs.runtime.clock import now_us
+
+REPLAYED_HEADER = "voltbus-replayed-from"
+
+
+def dead_letter(processor: str, topic: str, record: ConsumerRecord, error: Exception) -> RecordDeadLettered:
+    """The dead letter of Kafka's `record` of the contract's `topic`; the same failure always gives the same id."""
+    cause = derive_id(f"{topic}/{record.partition}", str(record.offset))
+    return RecordDeadLettered(
+        event_id=derive_id(cause, f"dead:{processor}"),
+        record_key=(record.key or b"").decode(errors="replace")[:256],
+        occurred_at=record.timestamp * 1000,
+        recorded_at=now_us(),
+        cause_id=cause,
+        processor=processor,
+        source_topic=topic,
+        source_partition=record.partition,
+        source_offset=record.offset,
+        error_type=type(error).__name__,
+        error=str(error)[:2000],
+        key=record.key,
+        value=record.value,
+        headers=tuple(Header(name=name, value=value) for name, value in record.headers),
+    )
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A dead letter at its place in `<topic>.dead`."""
+
+    offset: int
+    letter: RecordDeadLettered
+
+
+async def list_dead_letters(bus: Bus, topic: str) -> AsyncIterator[DeadLetter]:
+    """Every dead letter of `topic` that is still kept, oldest first; ends at what was there when it began."""
+    consumer = AIOKafkaConsumer(
+        bus.settings.topic(dead_letter_topic(topic)),
+        bootstrap_servers=bus.settings.kafka,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(consumer.assignment())
+        for partition, end in ends.items():
+            while await consumer.position(partition) < end:
+                for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, []):
+                    try:
+                        letter = await bus.decode(record.value)
+                    except CodecError:
+                        continue
+                    if isinstance(letter, RecordDeadLettered):
+                        yield DeadLetter(record.offset, letter)
+    finally:
+        await consumer.stop()
+
+
+async def replay_dead_letters(bus: Bus, topic: str, offsets: set[int] | None = None) -> int:
+    """Write dead letters of `topic` (those at `offsets`, or all) back to it, as they were; returns how many.
+
+    Every consumer of the topic sees them again; they all drop records that they have seen. Whoever replays twice
+    sends them twice.
+    """
+    producer = AIOKafkaProducer(bootstrap_servers=bus.settings.kafka, acks="all", enable_idempotence=True)
+    await producer.start()
+    count = 0
+    try:
+        async for dead in list_dead_letters(bus, topic):
+            if offsets is not None and dead.offset not in offsets:
+                continue
+            headers = [(h.name, h.value) for h in dead.letter.headers if h.name != REPLAYED_HEADER]
+            headers.append((REPLAYED_HEADER, str(dead.offset).encode()))
+            # Back to its own partition: the key may be missing, and the order per charger is kept there.
+            await producer.send_and_wait(
+                bus.settings.topic(topic),
+                dead.letter.value,
+                dead.letter.key,
+                partition=dead.letter.source_partition,
+                headers=headers,
+            )
+            count += 1
+    finally:
+        await producer.stop()
+    return count

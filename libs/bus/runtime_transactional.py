@@ -1,0 +1,525 @@
+"""The transactional processor runtime: effects, state and offsets of a batch in one Kafka transaction.
+
+Each input partition is one task with its own transactional id, so that starting a partition elsewhere fences
+whoever had it before (aiokafka commits offsets by group id alone). A task restores its state from the compacted
+state topic after it has fenced, seeks to the committed offsets, and only then takes messages. Whatever goes
+wrong in a transaction, the task starts over from what is committed.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Generic
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
+
+from libs.bus import metrics
+from libs.bus.bus import Bus
+from libs.bus.dead_letters import dead_letter
+from libs.bus.errors import ContractMismatchError
+from libs.bus.message import Emit, Headers, headers_for
+from libs.bus.processor import Processor, S, Step, advance, ticks_until
+from libs.bus.tables import TableSet
+from libs.bus.tail import read_message
+from libs.events.codec import CodecError
+from libs.events.contract import dead_letter_topic
+from libs.runtime.clock import SECOND, now_us
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
+
+BATCH_RECORDS = 2_000
+BUFFERED_RECORDS = 10_000
+TICK_GRACE_US = 1 * SECOND
+"""Timers run this much behind the wall clock, so that what was recorded before a deadline is read before it."""
+TICK_INTERVAL_S = 0.25
+RESTART_BACKOFF_S = 0.5
+
+
+class TransactionalRuntime(Generic[S]):
+    """Runs `processor` in its consumer group until told to stop; any number of processes may do so.
+
+    Guarantees: every input message takes effect exactly once in state, outputs and offsets as read by
+    read-committed consumers; messages of one key in the order of each topic, across topics by timestamp as far
+    as they are at hand; a message that raises is dead-lettered in the same transaction.
+    """
+
+    def __init__(self, bus: Bus, processor: Processor[S], *, group: str | None = None) -> None:
+        self.bus = bus
+        self.processor = processor
+        self.group = bus.settings.group(group or processor.name)
+        self.tables = TableSet(bus, processor.tables)
+        self.consumer: AIOKafkaConsumer
+        self._tasks: dict[int, _PartitionTask[S]] = {}
+        self._assigned = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether this process is in the group and every partition that it was given is restored."""
+        return self._assigned and all(task.ready for task in self._tasks.values())
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Process until `stop` is set, then finish the transactions under way and leave the group.
+
+        Raises ContractMismatchError if the inputs are not partitioned alike, KafkaError if Kafka cannot be
+        reached at the start.
+        """
+        settings = self.bus.settings
+        await self.tables.start()
+        self.consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka,
+            group_id=self.group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            partition_assignment_strategy=[RangePartitionAssignor],
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=2_000,
+            fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=2 << 20,
+        )
+        self.consumer.subscribe(
+            [settings.topic(topic) for topic in self.processor.inputs], listener=_Rebalance(self)
+        )
+        await self.consumer.start()
+        try:
+            await self._check_partitions()
+            while not stop.is_set():
+                await self._poll()
+        finally:
+            await self.revoke()
+            await self.consumer.stop()
+            await self.tables.stop()
+
+    async def _poll(self) -> None:
+        try:
+            batches = await self.consumer.getmany(timeout_ms=100)
+        except KafkaError as error:
+            log.warning("poll_failed", processor=self.processor.name, error=repr(error))
+            await asyncio.sleep(RESTART_BACKOFF_S)
+            return
+        for partition, records in batches.items():
+            if (task := self._tasks.get(partition.partition)) is not None:
+                task.offer(partition, records)
+        for task in self._tasks.values():
+            await task.observe_lag()
+
+    async def _check_partitions(self) -> None:
+        """Joined topics, and the state beside them, must have as many partitions as each other."""
+        names = [*self.processor.inputs, *([self.processor.state_topic] if self.processor.state else [])]
+        counts = {}
+        for name in names:
+            known = await self.consumer._client._wait_on_metadata(self.bus.settings.topic(name))
+            counts[name] = len(known)
+        if len(set(counts.values())) != 1:
+            raise ContractMismatchError(
+                f"{self.processor.name} joins topics of unequal partition counts: {counts}"
+            )
+
+    async def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Start a task for every partition given; called in a rebalance."""
+        for number in sorted({partition.partition for partition in partitions}):
+            self._tasks[number] = _PartitionTask(self, number)
+            self._tasks[number].start()
+        self._assigned = True
+        log.info("partitions_assigned", processor=self.processor.name, partitions=sorted(self._tasks))
+
+    async def revoke(self) -> None:
+        """Finish what every task has under way and stop it; called in a rebalance and at the end."""
+        tasks, self._tasks = list(self._tasks.values()), {}
+        self._assigned = False
+        await asyncio.gather(*(task.stop() for task in tasks))
+
+
+class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, runtime: TransactionalRuntime[Any]) -> None:
+        self._runtime = runtime
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._runtime.revoke()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        await self._runtime.assign(assigned)
+
+
+class _State(Generic[S]):
+    """The states of one partition's keys, decoded when first asked for, and a heap of when they are due."""
+
+    def __init__(self, processor: Processor[S]) -> None:
+        self._processor = processor
+        self._timed = type(processor).due is not Processor.due
+        self._values: dict[str, S | bytes] = {}
+        self._heap: list[tuple[int, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def load(self, key: str, raw: bytes | None) -> None:
+        """Take one record of the state topic."""
+        if raw is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = raw
+
+    def loaded(self) -> None:
+        """Set the timers after everything has been loaded."""
+        if self._timed:
+            for key in list(self._values):
+                self._arm(key, self.get(key))
+
+    def get(self, key: str) -> S | None:
+        """The state of `key`."""
+        value = self._values.get(key)
+        if isinstance(value, bytes) and self._processor.state is not None:
+            value = msgspec.msgpack.decode(value, type=self._processor.state)
+            self._values[key] = value
+        return value  # type: ignore[return-value]
+
+    def put(self, key: str, state: S | None) -> None:
+        """Replace the state of `key`."""
+        if state is None:
+            self._values.pop(key, None)
+        else:
+            self._values[key] = state
+            if self._timed:
+                self._arm(key, state)
+
+    def take_due(self, now: int) -> list[str]:
+        """Keys that are due at or before `now`, earliest first, each once."""
+        keys: dict[str, None] = {}
+        while self._heap and self._heap[0][0] <= now:
+            _, key = heapq.heappop(self._heap)
+            state = self.get(key)
+            if state is not None and (due := self._processor.due(state)) is not None and due <= now:
+                keys[key] = None
+        return list(keys)
+
+    def _arm(self, key: str, state: S | None) -> None:
+        if state is not None and (due := self._processor.due(state)) is not None:
+            heapq.heappush(self._heap, (due, key))
+
+
+class _Batch:
+    """What one transaction will hold."""
+
+    def __init__(self) -> None:
+        self.emits: list[tuple[str, bytes, bytes | None, int | None, Headers]] = []
+        self.changed: dict[str, None] = {}
+        self.offsets: dict[TopicPartition, int] = {}
+        self.messages = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.offsets or self.emits or self.changed)
+
+
+class _PartitionTask(Generic[S]):
+    """One input partition (of every input topic): restores, processes, commits."""
+
+    def __init__(self, runtime: TransactionalRuntime[S], number: int) -> None:
+        self._runtime = runtime
+        self._processor = runtime.processor
+        self._bus = runtime.bus
+        self._number = number
+        self._inputs = {
+            TopicPartition(runtime.bus.settings.topic(topic), number): topic
+            for topic in runtime.processor.inputs
+        }
+        self._buffers: dict[TopicPartition, deque[ConsumerRecord]] = {tp: deque() for tp in self._inputs}
+        self._next: dict[TopicPartition, int] = {}
+        self._positions: dict[TopicPartition, int] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._producer: AIOKafkaProducer | None = None
+        self._state: _State[S] = _State(self._processor)
+        self._in_transaction = False
+        self._caught_up_at = 0
+        self.ready = False
+
+    def start(self) -> None:
+        name = f"{self._processor.name}-{self._number}"
+        self._task = asyncio.create_task(self._run(), name=name)
+
+    async def stop(self) -> None:
+        """Finish the transaction under way, then close the producer."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def offer(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
+        """Take fetched records. Those fetched before the task was ready are fetched again after its seek."""
+        if not self.ready:
+            return
+        buffer = self._buffers[partition]
+        expected = self._next[partition]
+        for record in records:
+            if record.offset >= expected:
+                buffer.append(record)
+                expected = record.offset + 1
+        self._next[partition] = expected
+        if len(buffer) > BUFFERED_RECORDS:
+            self._runtime.consumer.pause(partition)
+        self._wake.set()
+
+    async def observe_lag(self) -> None:
+        """Note how far behind this task is, and when it last was not."""
+        total = 0
+        for partition, topic in self._inputs.items():
+            if not self.ready:
+                return
+            # Unlike the last record's offset, the position also moves past transaction markers.
+            self._positions[partition] = await self._runtime.consumer.position(partition)
+            lag = self._lag(partition)
+            total += 1 if lag is None else lag
+            if lag is not None:
+                metrics.LAG.labels(self._processor.name, topic, self._number).set(lag)
+        if total == 0:
+            self._caught_up_at = now_us()
+
+    def _lag(self, partition: TopicPartition) -> int | None:
+        """Records of `partition` that are not processed; None while it has not been fetched from."""
+        end = self._runtime.consumer.last_stable_offset(partition)
+        if end is None or end < 0:
+            return None
+        return len(self._buffers[partition]) + max(0, int(end) - self._positions[partition])
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            try:
+                await self._restore()
+                while not self._stopping:
+                    await self._work()
+            except Exception:
+                # Also a fenced producer: if the partition is really elsewhere, the group takes it from us.
+                metrics.TASK_RESTARTS.labels(self._processor.name).inc()
+                log.exception("task_restarts", processor=self._processor.name, partition=self._number)
+                await self._close()
+                await asyncio.sleep(RESTART_BACKOFF_S)
+        await self._close()
+
+    async def _close(self) -> None:
+        self.ready = False
+        for buffer in self._buffers.values():
+            buffer.clear()
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            if self._in_transaction:
+                self._in_transaction = False
+                await asyncio.wait_for(producer.abort_transaction(), 10)
+        except (Exception, TimeoutError) as error:
+            log.warning("abort_failed", processor=self._processor.name, error=repr(error))
+        try:
+            await asyncio.wait_for(producer.stop(), 10)
+        except (Exception, TimeoutError) as error:
+            log.warning("producer_stop_failed", processor=self._processor.name, error=repr(error))
+
+    async def _restore(self) -> None:
+        """Fence, then read back the state and the committed offsets, then take messages."""
+        started = now_us()
+        settings = self._bus.settings
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=settings.kafka,
+            transactional_id=f"{self._runtime.group}.{self._number}",
+            transaction_timeout_ms=60_000,
+            acks="all",
+            linger_ms=0,
+            max_batch_size=1 << 20,
+            max_request_size=4 << 20,
+            compression_type=None if settings.compression == "none" else settings.compression,
+        )
+        await self._producer.start()
+        # Waits for the producer id: transactions of an earlier holder of this id are ended and it is fenced.
+        await self._producer.begin_transaction()
+        self._in_transaction = True
+        self._state = await self._read_state()
+        consumer = self._runtime.consumer
+        for partition in self._inputs:
+            committed = await consumer.committed(partition)
+            if committed is None:
+                committed = (await consumer.beginning_offsets([partition]))[partition]
+            self._next[partition] = committed
+        self._positions.update(self._next)
+        for partition, offset in self._next.items():
+            consumer.seek(partition, offset)
+            consumer.resume(partition)
+        self.ready = True
+        metrics.RESTORE_SECONDS.labels(self._processor.name).set((now_us() - started) / SECOND)
+
+    async def _read_state(self) -> _State[S]:
+        state: _State[S] = _State(self._processor)
+        if self._processor.state is None:
+            return state
+        partition = TopicPartition(self._bus.settings.topic(self._processor.state_topic), self._number)
+        reader = AIOKafkaConsumer(
+            bootstrap_servers=self._bus.settings.kafka,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=8 << 20,
+            fetch_max_wait_ms=50,
+        )
+        await reader.start()
+        try:
+            reader.assign([partition])
+            end = (await reader.end_offsets([partition]))[partition]
+            while await reader.position(partition) < end and not self._stopping:
+                for records in (await reader.getmany(timeout_ms=200)).values():
+                    for record in records:
+                        state.load(record.key.decode(), record.value)
+        finally:
+            await reader.stop()
+        state.loaded()
+        return state
+
+    async def _work(self) -> None:
+        batch = _Batch()
+        await self._process(batch)
+        self._tick(batch)
+        if batch:
+            with metrics.COMMIT_SECONDS.labels(self._processor.name).time():
+                await self._commit(batch)
+            return
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), TICK_INTERVAL_S)
+        except TimeoutError:
+            return
+
+    async def _process(self, batch: _Batch) -> None:
+        """Process buffered records in order of time, while none is missing from an input that lags."""
+        while batch.messages < BATCH_RECORDS:
+            partition = self._earliest()
+            if partition is None:
+                break
+            buffer = self._buffers[partition]
+            record = buffer.popleft()
+            batch.offsets[partition] = record.offset + 1
+            batch.messages += 1
+            if len(buffer) == BUFFERED_RECORDS // 2:
+                self._runtime.consumer.resume(partition)
+            await self._handle(batch, self._inputs[partition], record)
+            if batch.messages % 256 == 0:
+                await asyncio.sleep(0)
+
+    def _earliest(self) -> TopicPartition | None:
+        """The input whose next record is the oldest; None if an input that has more has nothing at hand."""
+        best: TopicPartition | None = None
+        best_time = 0
+        for partition, buffer in self._buffers.items():
+            if buffer:
+                time = buffer[0].timestamp
+                if best is None or time < best_time:
+                    best, best_time = partition, time
+            elif self._lag(partition) != 0:
+                return None
+        return best
+
+    async def _handle(self, batch: _Batch, topic: str, record: ConsumerRecord) -> None:
+        try:
+            message = await read_message(self._bus, topic, record)
+        except CodecError as error:
+            self._dead_letter(batch, topic, record, error, "undecodable")
+            return
+        try:
+            key = self._processor.key(message)
+            if key is None:
+                return
+            state = self._state.get(key)
+            step = advance(self._processor, state, message, self._runtime.tables)
+            emits = self._encode(step.out, message.traceparent)
+        except Exception as error:
+            log.exception(
+                "message_failed", processor=self._processor.name, topic=topic, offset=message.offset
+            )
+            self._dead_letter(batch, topic, record, error, "failed")
+            return
+        self._apply(batch, key, state, step, emits)
+
+    def _apply(
+        self,
+        batch: _Batch,
+        key: str,
+        before: S | None,
+        step: Step[S],
+        emits: list[tuple[str, bytes, bytes | None, int | None, Headers]],
+    ) -> None:
+        if step.state is not before:
+            self._state.put(key, step.state)
+            batch.changed[key] = None
+        batch.emits.extend(emits)
+
+    def _tick(self, batch: _Batch) -> None:
+        now = min(now_us(), self._caught_up_at) - TICK_GRACE_US
+        for key in self._state.take_due(now):
+            out: list[Emit] = []
+            before = self._state.get(key)
+            try:
+                state = ticks_until(self._processor, before, now, self._runtime.tables, out)
+                emits = self._encode(out, None)
+            except Exception:
+                # There is no message to put aside: the key keeps its state, and its timer is not set again.
+                metrics.DEAD_LETTERS.labels(self._processor.name, "tick", "failed").inc()
+                log.exception("tick_failed", processor=self._processor.name, key=key)
+                continue
+            metrics.TICKS.labels(self._processor.name).inc()
+            self._apply(batch, key, before, Step(state), emits)
+
+    def _encode(
+        self, out: Iterable[Emit], traceparent: str | None
+    ) -> list[tuple[str, bytes, bytes | None, int | None, Headers]]:
+        encoded = []
+        for emit in out:
+            record = emit.record
+            value = None if record is None else self._bus.codec.encode(emit.topic, record)
+            headers = [] if record is None else headers_for(record, self._processor.name, traceparent)
+            encoded.append((emit.topic, emit.key.encode(), value, emit.partition, headers))
+        return encoded
+
+    def _dead_letter(
+        self, batch: _Batch, topic: str, record: ConsumerRecord, error: Exception, reason: str
+    ) -> None:
+        metrics.DEAD_LETTERS.labels(self._processor.name, topic, reason).inc()
+        letter = dead_letter(self._processor.name, topic, record, error)
+        log.error(
+            "record_dead_lettered",
+            processor=self._processor.name,
+            topic=topic,
+            partition=record.partition,
+            offset=record.offset,
+            error=letter.error,
+        )
+        batch.emits += self._encode([Emit(dead_letter_topic(topic), letter.record_key, letter)], None)
+
+    async def _commit(self, batch: _Batch) -> None:
+        """Outputs, changed state and offsets of `batch` in the open transaction; then open the next."""
+        producer = self._producer
+        assert producer is not None
+        settings = self._bus.settings
+        futures = [
+            await producer.send(settings.topic(topic), value, key, partition, headers=headers)
+            for topic, key, value, partition, headers in batch.emits
+        ]
+        if batch.changed and self._processor.state is not None:
+            state_topic = settings.topic(self._processor.state_topic)
+            for key in batch.changed:
+                state = self._state.get(key)
+                value = None if state is None else msgspec.msgpack.encode(state)
+                futures.append(await producer.send(state_topic, value, key.encode(), self._number))
+        if batch.offsets:
+            await producer.send_offsets_to_transaction(batch.offsets, self._runtime.group)
+        await asyncio.gather(*futures)
+        await producer.commit_transaction()
+        self._in_transaction = False
+        name = self._processor.name
+        metrics.PROCESSED.labels(name).inc(batch.messages)
+        metrics.EMITTED.labels(name).inc(len(batch.emits))
+        metrics.STATE_KEYS.labels(name, self._number).set(len(self._state))
+        await producer.begin_transaction()
+        self._in_transaction = True
