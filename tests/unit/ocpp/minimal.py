@@ -15,13 +15,27 @@ _TEXTS = {"date-time": "2026-01-01T00:00:00Z", "uri": "https://example.org/"}
 
 
 def minimal(version: Version, action: str, kind: Kind) -> dict[str, Any]:
-    names = ["Response"] if kind == "response" else ["Request", ""]
-    folder = resources.files("ocpp").joinpath(_FOLDERS[version], "schemas")
-    source = next(f for n in names if (f := folder.joinpath(f"{action}{n}.json")).is_file())
-    schema = orjson.loads(source.read_bytes())
+    schema = _schema(version, action, kind)
     payload = _value(schema, schema)
     assert isinstance(payload, dict)
     return payload
+
+
+def statuses(version: Version, action: str) -> list[str]:
+    """Return what the response schema lists for its ``status``, nothing if it has none."""
+    schema = _schema(version, action, "response")
+    prop = schema.get("properties", {}).get("status", {})
+    if "$ref" in prop:
+        prop = schema["definitions"][prop["$ref"].rpartition("/")[2]]
+    return list(prop.get("enum", []))
+
+
+def _schema(version: Version, action: str, kind: Kind) -> dict[str, Any]:
+    names = ["Response"] if kind == "response" else ["Request", ""]
+    folder = resources.files("ocpp").joinpath(_FOLDERS[version], "schemas")
+    source = next(f for n in names if (f := folder.joinpath(f"{action}{n}.json")).is_file())
+    schema: dict[str, Any] = orjson.loads(source.read_bytes())
+    return schema
 
 
 def _value(schema: dict[str, Any], root: dict[str, Any]) -> Any:

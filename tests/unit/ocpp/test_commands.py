@@ -1,0 +1,196 @@
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.ocpp import schemas
+from libs.ocpp.routing import ROUTES
+from libs.ocpp.semantics.commands import (
+    ClearLimit,
+    Command,
+    RemoteStart,
+    RemoteStop,
+    Reset,
+    SetLimit,
+    UpdateFirmware,
+    encode_command,
+)
+from libs.ocpp.semantics.results import ACCEPTING, interpret_result
+from libs.ocpp.versions import Version
+from tests.unit.ocpp.minimal import minimal, statuses
+
+V16, V201, V21 = Version.V16, Version.V201, Version.V21
+NOW = 1_767_225_600_000_000
+ALL: list[Command] = [
+    SetLimit(1, "77", 16_000, 5, 1),
+    SetLimit(1, None, 16_000, 5, 1, None, 3),
+    SetLimit(0, None, 100_000, 5, 0),
+    SetLimit(1, "77", 8_199, 5, 1, 600, 1, NOW),
+    ClearLimit(),
+    ClearLimit(evse_id=1),
+    ClearLimit(profile_id=5),
+    RemoteStart(1, "TAG", 9),
+    RemoteStart(None, "TAG", 9),
+    RemoteStop("77"),
+    UpdateFirmware("https://example.org/fw.bin", NOW, 4),
+    Reset("soft"),
+    Reset("hard"),
+]
+
+
+@pytest.mark.parametrize("version", Version)
+@pytest.mark.parametrize("command", ALL)
+def test_every_command_conforms_in_every_version(version: Version, command: Command) -> None:
+    action, payload = encode_command(version, command)
+    assert ROUTES[version][action].to_station
+    assert schemas.validate(version, action, "request", payload) is None
+    assert b"null" not in orjson.dumps(payload)  # rule 8
+
+
+@pytest.mark.parametrize(
+    ("version", "command", "expected"),
+    [
+        (
+            V16,
+            SetLimit(1, "77", 8_199, 5, 1, 600, 1, NOW),
+            (
+                "SetChargingProfile",
+                {
+                    "connectorId": 1,
+                    "csChargingProfiles": {
+                        "chargingProfileId": 5,
+                        "transactionId": 77,
+                        "stackLevel": 1,
+                        "chargingProfilePurpose": "TxProfile",
+                        "chargingProfileKind": "Absolute",
+                        "validTo": "2026-01-01T00:10:00.000Z",
+                        "chargingSchedule": {
+                            "duration": 600,
+                            "startSchedule": "2026-01-01T00:00:00.000Z",
+                            "chargingRateUnit": "A",
+                            "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 8.1, "numberPhases": 1}],
+                        },
+                    },
+                },
+            ),
+        ),
+        (
+            V201,
+            SetLimit(2, None, 16_000, 5, 1),
+            (
+                "SetChargingProfile",
+                {
+                    "evseId": 2,
+                    "chargingProfile": {
+                        "id": 5,
+                        "stackLevel": 1,
+                        "chargingProfilePurpose": "TxDefaultProfile",
+                        "chargingProfileKind": "Relative",
+                        "chargingSchedule": [
+                            {
+                                "id": 5,
+                                "chargingRateUnit": "A",
+                                "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 16.0}],
+                            }
+                        ],
+                    },
+                },
+            ),
+        ),
+        (V16, RemoteStart(1, "TAG", 9), ("RemoteStartTransaction", {"idTag": "TAG", "connectorId": 1})),
+        (
+            V21,
+            RemoteStart(None, "TAG", 9),
+            (
+                "RequestStartTransaction",
+                {"idToken": {"idToken": "TAG", "type": "Central"}, "remoteStartId": 9},
+            ),
+        ),
+        (V16, RemoteStop("77"), ("RemoteStopTransaction", {"transactionId": 77})),
+        (V201, RemoteStop("ab"), ("RequestStopTransaction", {"transactionId": "ab"})),
+        (V16, Reset("soft"), ("Reset", {"type": "Soft"})),
+        (V201, Reset("soft"), ("Reset", {"type": "OnIdle"})),
+        (V201, Reset("hard"), ("Reset", {"type": "Immediate"})),
+        (V16, ClearLimit(), ("ClearChargingProfile", {})),
+        (V201, ClearLimit(evse_id=1), ("ClearChargingProfile", {"chargingProfileCriteria": {"evseId": 1}})),
+    ],
+)
+def test_wire_forms(version: Version, command: Command, expected: tuple[str, dict[str, Any]]) -> None:
+    assert encode_command(version, command) == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "purpose"), [(V16, "ChargePointMaxProfile"), (V201, "ChargingStationMaxProfile")]
+)
+def test_a_limit_of_the_station_is_absolute(version: Version, purpose: str) -> None:
+    _, payload = encode_command(version, SetLimit(0, None, 100_000, 5, 0))
+    profile = payload.get("csChargingProfiles") or payload["chargingProfile"]
+    assert (profile["chargingProfilePurpose"], profile["chargingProfileKind"]) == (purpose, "Absolute")
+
+
+@pytest.mark.parametrize("command", [RemoteStop("ab"), SetLimit(1, "ab", 6000, 1, 1)])
+def test_transaction_ids_of_1_6_are_numbers(command: Command) -> None:
+    with pytest.raises(ValueError, match="number"):
+        encode_command(V16, command)
+
+
+def test_an_end_needs_a_beginning() -> None:
+    with pytest.raises(ValueError, match="starts_at"):
+        encode_command(V16, SetLimit(1, None, 6000, 1, 1, 60))
+
+
+@given(st.integers(min_value=0, max_value=1_000_000), st.sampled_from(list(Version)))
+def test_a_limit_is_never_rounded_up_and_always_conforms(milliamp: int, version: Version) -> None:
+    action, payload = encode_command(version, SetLimit(1, None, milliamp, 1, 1))
+    assert schemas.validate(version, action, "request", payload) is None
+    profile = payload.get("csChargingProfiles") or payload["chargingProfile"]
+    schedule = profile["chargingSchedule"]
+    schedule = schedule if isinstance(schedule, dict) else schedule[0]
+    limit = schedule["chargingSchedulePeriod"][0]["limit"]
+    assert 0 <= milliamp - round(limit * 1000) < 100
+
+
+# Every status by which a charger can answer a command, in any version, and what it means.
+REJECTING = {
+    "Rejected", "NotSupported", "NotImplemented", "Unknown", "UnknownMessageId", "UnknownVendorId", "Failed",
+    "NotFound", "Faulted", "Occupied", "Unavailable", "VersionMismatch", "InvalidCertificate",
+    "RevokedCertificate", "UnlockFailed", "OngoingAuthorizedTransaction", "UnknownConnector", "EmptyResultSet",
+    "NoProfiles", "Invalid", "NotSupportedMessageFormat", "NotSupportedPriority", "NotSupportedState",
+    "LanguageNotSupported", "UnknownTransaction", "DownloadOngoing", "NoFirmware", "TooManyElements",
+    "ConditionNotSupported", "TxNotFound", "NoCurrencyChange", "NoTariff", "DuplicateTariffId", "NoProfile",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "action"), [(v, a) for v in Version for a, r in ROUTES[v].items() if r.to_station]
+)
+def test_every_listed_status_has_a_verdict(version: Version, action: str) -> None:
+    base = minimal(version, action, "response")
+    assert interpret_result(action, base) in ("accepted", "rejected")
+    for status in statuses(version, action):
+        assert status in REJECTING | ACCEPTING
+        verdict = interpret_result(action, base | {"status": status})
+        assert verdict == ("accepted" if status in ACCEPTING else "rejected")
+
+
+@pytest.mark.parametrize(
+    ("action", "payload", "verdict"),
+    [
+        ("UpdateFirmware", {}, "accepted"),
+        ("GetConfiguration", {"unknownKey": ["a"]}, "accepted"),
+        ("ChangeConfiguration", {"status": "RebootRequired"}, "accepted"),
+        ("UnlockConnector", {"status": "UnlockFailed"}, "rejected"),
+        ("SetVariables", {"setVariableResult": [{"attributeStatus": "Accepted"}]}, "accepted"),
+        (
+            "SetVariables",
+            {"setVariableResult": [{"attributeStatus": "Accepted"}, {"attributeStatus": "Rejected"}]},
+            "rejected",
+        ),
+        ("ClearVariableMonitoring", {"clearMonitoringResult": [{"status": "NotFound"}]}, "rejected"),
+        ("Reset", {"status": "VendorSays"}, "rejected"),
+    ],
+)
+def test_verdicts(action: str, payload: dict[str, Any], verdict: str) -> None:
+    assert interpret_result(action, payload) == verdict
