@@ -1,0 +1,90 @@
+"""What the edges' records prove about a command's fate."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from libs.events.commands import Fate
+from libs.events.ids import derive_id
+from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent
+from libs.ocpp.semantics.results import interpret_result
+
+_MOST_ATTEMPTS = 64
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What an edge's record says a command's fate is."""
+
+    event_id: str
+    dispatch_id: str
+    command_id: str
+    at: int
+    fate: Fate
+    reason: str
+    result: str | None = None
+    error: CallError | None = None
+
+
+def evidence_of_call(call: OcppCallSent) -> Evidence:
+    """The fate of a command that was written to the charger's socket."""
+    fate, reason = _verdict(call)
+    return Evidence(
+        event_id=call.event_id,
+        dispatch_id=call.cause_id,
+        command_id=call.command_id,
+        at=call.recorded_at,
+        fate=fate,
+        reason=reason,
+        result=call.result,
+        error=call.error,
+    )
+
+
+def evidence_of_refusal(refused: DispatchRefused) -> Evidence:
+    """The fate of a command that an edge found invalid."""
+    return Evidence(
+        event_id=refused.event_id,
+        dispatch_id=refused.cause_id,
+        command_id=refused.command_id,
+        at=refused.recorded_at,
+        fate=Fate.FAILED,
+        reason=f"the payload breaks the charger's OCPP version: {refused.detail}",
+    )
+
+
+def _verdict(call: OcppCallSent) -> tuple[Fate, str]:
+    match call.outcome:
+        case CallOutcome.TIMEOUT:
+            return Fate.UNKNOWN, "the charger did not answer in time"
+        case CallOutcome.CONNECTION_LOST:
+            return Fate.UNKNOWN, "the connection was lost after the command was sent"
+        case CallOutcome.ERROR:
+            code = call.error.code if call.error is not None else "no code"
+            return Fate.FAILED, f"the charger answered with an error: {code}"
+        case CallOutcome.RESULT:
+            return _verdict_of_result(call)
+
+
+def _verdict_of_result(call: OcppCallSent) -> tuple[Fate, str]:
+    try:
+        result = msgspec.json.decode(call.result or "", type=dict[str, Any])
+        accepted = interpret_result(call.action, result) == "accepted"
+    except (ValueError, TypeError, AttributeError) as error:
+        return Fate.FAILED, f"the charger's answer cannot be read: {error}"
+    status = result.get("status")
+    word = status if isinstance(status, str) else "accepted" if accepted else "refused"
+    return (Fate.ACCEPTED if accepted else Fate.REJECTED), f"the charger's word: {word}"
+
+
+def attempt_number(command_id: str, dispatch_id: str, newest: int) -> int | None:
+    """Which dispatch of the command `dispatch_id` is (its id is derived from the number); `newest`: the likely one.
+
+    None if it is none of these and the first 64.
+    """
+    for attempt in chain((newest,), range(1, _MOST_ATTEMPTS + 1)):
+        if derive_id(command_id, f"dispatch:{attempt}") == dispatch_id:
+            return attempt
+    return None

@@ -1,0 +1,101 @@
+"""What is kept of one station's commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from libs.events.commands import CommandDialect
+from services.commands.domain.evidence import Evidence
+
+SECOND = 1_000_000
+
+REMEMBERED_FATES = 64
+REMEMBERED_FOR = 24 * 3600 * SECOND
+"""A command id asked again is recognised among a station's last 64 concluded ones, for a day."""
+
+REMEMBERED_EVIDENCE = 256
+"""How many results that arrive before their request (another topic's lag, replay) are kept per station."""
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """How long things may take, microseconds.
+
+    `window`: from the cause of a dispatch until the edge must have sent it. `grace`: beyond the charger's time
+    to answer, for the edge's report to arrive; also how far this processor may lag before a dispatch that was
+    refused as too late is counted as lost. `loss_grace`: the time for a report once the connection is known to
+    be gone. `retry`, `retry_most`: pause before the same connection is tried again after an edge did not know
+    it, doubled each time.
+    """
+
+    window: int = 10 * SECOND
+    grace: int = 90 * SECOND
+    loss_grace: int = 10 * SECOND
+    retry: int = 2 * SECOND
+    retry_most: int = 60 * SECOND
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A command without a fate. `attempts`: dispatches made; `misses`: those that found no socket."""
+
+    command_id: str
+    action: str
+    payload: str
+    dialect: CommandDialect
+    requested_by: str
+    requested_at: int
+    expires_at: int
+    call_timeout_ms: int
+    attempts: int = 0
+    misses: int = 0
+
+
+class Flight(msgspec.Struct, frozen=True):
+    """The one dispatch that is out, and when to stop waiting for word of it."""
+
+    command_id: str
+    epoch: int
+    give_up_at: int
+
+
+class Location(msgspec.Struct, frozen=True):
+    """The station's newest known connection."""
+
+    epoch: int
+    slot: int
+    version: str
+    connected: bool
+
+
+class Concluded(msgspec.Struct, frozen=True):
+    """A command that has its fate."""
+
+    command_id: str
+    at: int
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """One station's commands. `missed_epoch`: no dispatch to this connection before `retry_at`."""
+
+    station_id: str
+    location: Location | None = None
+    queue: tuple[Waiting, ...] = ()
+    flight: Flight | None = None
+    missed_epoch: int | None = None
+    retry_at: int = 0
+    early: tuple[Evidence, ...] = ()
+    concluded: tuple[Concluded, ...] = ()
+
+    def waiting(self, command_id: str) -> Waiting | None:
+        """The command if it has no fate yet."""
+        return next((w for w in self.queue if w.command_id == command_id), None)
+
+    def grounded(self) -> Iterator[Waiting]:
+        """Commands that are not in flight: these may still expire."""
+        flying = self.flight.command_id if self.flight else None
+        return (w for w in self.queue if w.command_id != flying)
+
+    def reachable(self) -> Location | None:
+        """The connection that a command could be sent to, leaving `retry_at` aside."""
+        return self.location if self.location is not None and self.location.connected else None

@@ -1,0 +1,216 @@
+"""One event's work on a station's ledger."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from libs.bus.message import Emit
+from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
+from libs.events.ids import derive_id
+from libs.events.ocpp_log import DispatchRefused, RefusalReason, StationLocated
+from libs.ocpp.semantics.commands import encode_command
+from libs.ocpp.semantics.dialect import from_request
+from libs.ocpp.versions import Version
+from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal
+from services.commands.domain.ledger import (
+    REMEMBERED_EVIDENCE,
+    REMEMBERED_FATES,
+    REMEMBERED_FOR,
+    Concluded,
+    Flight,
+    Ledger,
+    Location,
+    Policy,
+    Waiting,
+)
+
+
+class Turn:
+    """One event's work on a ledger: `ledger` and `out` grow as decisions are made at the moment `now`."""
+
+    def __init__(self, policy: Policy, ledger: Ledger, now: int, cause_id: str | None) -> None:
+        self.policy = policy
+        self.ledger = ledger
+        self.now = now
+        self.cause_id = cause_id
+        self.out: list[Emit] = []
+
+    def request(self, request: RequestCommand) -> None:
+        """Queue a command, or give it the fate that is already known; one seen before is nothing new."""
+        command_id = request.event_id
+        known = self.ledger.waiting(command_id) is not None
+        if known or any(done.command_id == command_id for done in self.ledger.concluded):
+            return
+        waiting = Waiting(
+            command_id=command_id,
+            action=request.action,
+            payload=request.payload,
+            dialect=request.dialect,
+            requested_by=request.requested_by,
+            requested_at=request.recorded_at,
+            expires_at=request.expires_at,
+            call_timeout_ms=request.call_timeout_ms,
+        )
+        self.ledger = replace(self.ledger, queue=(*self.ledger.queue, waiting))
+        for evidence in self.ledger.early:
+            if evidence.command_id == command_id:
+                rest = tuple(e for e in self.ledger.early if e is not evidence)
+                self.ledger = replace(self.ledger, early=rest)
+                self.conclude_by(evidence)
+                return
+
+    def locate(self, located: StationLocated) -> None:
+        """Take a newer connection, or the end of the one that is known."""
+        known = self.ledger.location
+        epoch = located.connection_epoch
+        if known is not None:
+            ended = epoch == known.epoch and known.connected and not located.connected
+            if epoch <= known.epoch and not ended:
+                return
+        location = Location(epoch, located.slot, located.version, located.connected)
+        self.ledger = replace(self.ledger, location=location)
+        flight = self.ledger.flight
+        if flight is not None and (flight.epoch < epoch or not located.connected):
+            # The edge that held the connection, if it lives, reports now; if it died it never will.
+            soon = min(flight.give_up_at, self.now + self.policy.loss_grace)
+            self.ledger = replace(self.ledger, flight=replace(flight, give_up_at=soon))
+
+    def forget_location(self) -> None:
+        """The station is no longer known to be anywhere."""
+        self.ledger = replace(self.ledger, location=None)
+
+    def conclude_by(self, evidence: Evidence) -> None:
+        """Give a command the fate that an edge reported; kept if the request has not arrived yet."""
+        waiting = self.ledger.waiting(evidence.command_id)
+        if waiting is not None:
+            known = attempt_number(evidence.command_id, evidence.dispatch_id, waiting.attempts)
+            attempts = waiting.attempts if known is None else known
+            self._conclude(replace(waiting, attempts=attempts), evidence)
+            return
+        seen = {done.command_id for done in self.ledger.concluded}
+        seen.update(early.command_id for early in self.ledger.early)
+        if evidence.command_id not in seen:
+            early = (*self.ledger.early, evidence)[-REMEMBERED_EVIDENCE:]
+            self.ledger = replace(self.ledger, early=early)
+
+    def refuse(self, refused: DispatchRefused) -> None:
+        """The edge sent nothing: the command is free to be dispatched again, unless it never can be."""
+        if refused.reason is RefusalReason.INVALID:
+            self.conclude_by(evidence_of_refusal(refused))
+            return
+        waiting = self.ledger.waiting(refused.command_id)
+        if waiting is None:
+            return
+        attempt = attempt_number(refused.command_id, refused.cause_id, waiting.attempts)
+        if attempt is None or attempt < waiting.attempts:
+            return
+        if attempt > waiting.attempts:
+            # Replayed without the location that led to this dispatch.
+            self._update(replace(waiting, attempts=attempt))
+            return
+        flight = self.ledger.flight
+        if flight is None or flight.command_id != waiting.command_id:
+            return
+        self.ledger = replace(self.ledger, flight=None)
+        if refused.reason is RefusalReason.NOT_HERE:
+            pause = min(self.policy.retry << waiting.misses, self.policy.retry_most)
+            self._update(replace(waiting, misses=min(waiting.misses + 1, 16)))
+            self.ledger = replace(self.ledger, missed_epoch=flight.epoch, retry_at=self.now + pause)
+
+    def settle(self) -> None:
+        """Do what the moment allows: give up, expire, dispatch the head of the queue."""
+        flight = self.ledger.flight
+        if flight is not None and flight.give_up_at <= self.now:
+            waiting = self.ledger.waiting(flight.command_id)
+            if waiting is not None:
+                self._decide(waiting, Fate.UNKNOWN, "no word from the edge that it was dispatched to")
+        for waiting in [w for w in self.ledger.grounded() if w.expires_at <= self.now]:
+            self._decide(waiting, Fate.EXPIRED, self._why_not_sent(waiting))
+        while self.ledger.flight is None and self.ledger.queue:
+            location = self.ledger.reachable()
+            if location is None:
+                return
+            if location.epoch == self.ledger.missed_epoch and self.now < self.ledger.retry_at:
+                return
+            self._dispatch(self.ledger.queue[0], location)
+
+    def _dispatch(self, waiting: Waiting, location: Location) -> None:
+        try:
+            action, payload = _translate(waiting, location.version)
+        except ValueError as error:
+            self._decide(waiting, Fate.FAILED, f"not possible with {location.version}: {error}")
+            return
+        waiting = replace(waiting, attempts=waiting.attempts + 1)
+        self._update(waiting)
+        send_by = min(waiting.expires_at, self.now + self.policy.window)
+        give_up_at = max(send_by, self.now) + waiting.call_timeout_ms * 1000 + self.policy.grace
+        flight = Flight(waiting.command_id, location.epoch, give_up_at)
+        self.ledger = replace(self.ledger, flight=flight, missed_epoch=None)
+        dispatch = DispatchCommand(
+            event_id=derive_id(waiting.command_id, f"dispatch:{waiting.attempts}"),
+            occurred_at=self.now,
+            recorded_at=self.now,
+            cause_id=self.cause_id or waiting.command_id,
+            station_id=self.ledger.station_id,
+            command_id=waiting.command_id,
+            slot=location.slot,
+            connection_epoch=location.epoch,
+            attempt=waiting.attempts,
+            action=action,
+            payload=payload,
+            send_by=send_by,
+            call_timeout_ms=waiting.call_timeout_ms,
+        )
+        self.out.append(Emit("commands.dispatch", str(location.slot), dispatch, partition=location.slot))
+
+    def _decide(self, waiting: Waiting, fate: Fate, reason: str) -> None:
+        cause = self.cause_id or waiting.command_id
+        self._conclude(waiting, Evidence(cause, "", waiting.command_id, self.now, fate, reason))
+
+    def _conclude(self, waiting: Waiting, evidence: Evidence) -> None:
+        concluded = CommandConcluded(
+            event_id=derive_id(waiting.command_id, "concluded"),
+            occurred_at=evidence.at,
+            recorded_at=evidence.at,
+            cause_id=evidence.event_id,
+            station_id=self.ledger.station_id,
+            command_id=waiting.command_id,
+            action=waiting.action,
+            dialect=waiting.dialect,
+            fate=evidence.fate,
+            reason=evidence.reason,
+            result=evidence.result,
+            error=evidence.error,
+            requested_at=waiting.requested_at,
+            requested_by=waiting.requested_by,
+            attempts=waiting.attempts,
+        )
+        self.out.append(Emit("commands.outcomes", self.ledger.station_id, concluded))
+        flight = self.ledger.flight
+        done = [c for c in self.ledger.concluded if c.at + REMEMBERED_FOR > self.now]
+        self.ledger = replace(
+            self.ledger,
+            queue=tuple(w for w in self.ledger.queue if w.command_id != waiting.command_id),
+            flight=None if flight is not None and flight.command_id == waiting.command_id else flight,
+            concluded=(*done, Concluded(waiting.command_id, self.now))[-REMEMBERED_FATES:],
+        )
+
+    def _update(self, waiting: Waiting) -> None:
+        queue = tuple(waiting if w.command_id == waiting.command_id else w for w in self.ledger.queue)
+        self.ledger = replace(self.ledger, queue=queue)
+
+    def _why_not_sent(self, waiting: Waiting) -> str:
+        if self.ledger.reachable() is None:
+            return "the station was not connected in time"
+        if self.ledger.queue[0].command_id != waiting.command_id:
+            return "the station was busy with an earlier command"
+        return "no edge could send it in time"
+
+
+def _translate(waiting: Waiting, version: str) -> tuple[str, str]:
+    """Action and payload for a charger of `version`. Raises ValueError for what it cannot be asked."""
+    if waiting.dialect is CommandDialect.OCPP:
+        return waiting.action, waiting.payload
+    action, payload = encode_command(Version(version), from_request(waiting.action, waiting.payload))
+    return action, msgspec.json.encode(payload).decode()
