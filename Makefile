@@ -1,0 +1,66 @@
+# Everything runs from one virtual environment, made here from the lock. Needs Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+UV_VERSION := $(shell sed -n 's/^ *"uv==\([^"]*\)",/\1/p' pyproject.toml)
+STAMP := $(VENV)/.synced
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up demo test unit contract integration e2e chaos bench lint types schemas docs clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+setup: $(STAMP) ## Make the virtual environment and fetch Kafka, the schema registry and ClickHouse
+	@$(RUN)/python -m libs.testing.localstack fetch
+
+$(STAMP): pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Voltbus needs Python 3.11 or newer; set PYTHON=...")'
+	@test -x $(RUN)/python || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@test -x $(RUN)/uv || { echo "setup: installing uv $(UV_VERSION)"; \
+	  $(RUN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
+	@echo "setup: installing the locked packages"
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(RUN)/uv sync --locked --quiet --python $(RUN)/python
+	@touch $@
+
+up: setup ## Run the whole platform in the foreground, with data kept in .voltbus/
+	@$(RUN)/python -m deploy.local up
+
+demo: setup ## Run the main job end to end on a stack of its own and check the figures
+	@$(RUN)/python -m deploy.local demo
+
+test: setup ## Run every test but the long chaos runs
+	@$(RUN)/pytest
+
+unit: $(STAMP) ## Tests without I/O
+	@$(RUN)/pytest tests/unit
+
+contract: $(STAMP) ## Tests of schemas, examples and topic files
+	@$(RUN)/pytest tests/contract
+
+integration: setup ## Tests against real Kafka, registry and ClickHouse
+	@$(RUN)/pytest tests/integration
+
+e2e: setup ## Tests of the whole platform
+	@$(RUN)/pytest tests/e2e
+
+chaos: setup ## Kill tests, ten rounds each
+	@VOLTBUS_CHAOS_ROUNDS=$${VOLTBUS_CHAOS_ROUNDS:-10} $(RUN)/pytest tests -m chaos
+
+bench: setup ## Print the benchmark tables
+	@$(RUN)/python -m benchmarks
+
+lint: $(STAMP) ## Style and import boundaries
+	@$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/lint-imports
+
+types: $(STAMP) ## Strict type check
+	@$(RUN)/mypy
+
+schemas: setup ## Check that the schemas can follow those of the last release
+	@$(RUN)/pytest tests/contract tests/integration/test_contract_registry.py
+
+docs: $(STAMP) ## Write the generated parts of the documentation
+	@$(RUN)/python -m deploy.documentation
+
+clean: ## Remove the virtual environment and the local data, keep the downloads
+	@rm -rf $(VENV) .voltbus

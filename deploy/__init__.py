@@ -1,0 +1,1 @@
+"""Deployment: the local platform, containers, generated documentation."""
