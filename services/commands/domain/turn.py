@@ -106,9 +106,9 @@ class Turn:
         if attempt is None or attempt < waiting.attempts:
             return
         if attempt > waiting.attempts:
-            # Replayed without the location that led to this dispatch.
-            self._update(replace(waiting, attempts=attempt))
-            return
+            # Replayed without the locations that led to this dispatch: it proves that the ones before have ended.
+            waiting = replace(waiting, attempts=attempt)
+            self._update(waiting)
         flight = self.ledger.flight
         if flight is None or flight.command_id != waiting.command_id:
             return
