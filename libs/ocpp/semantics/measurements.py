@@ -17,6 +17,7 @@ REGISTER: Final = "Energy.Active.Import.Register"
 _LONGEST: Final = 40
 _LARGEST_EXPONENT: Final = 14  # a value of 10^15 of anything is no measurement, and would not fit 64 bits
 _MOST_DIGITS: Final = 12
+_POWERS: Final = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 # Unit as OCPP lists it: canonical unit and decimal shift.
 _LISTED: Final[Mapping[str, tuple[str, int]]] = {
@@ -180,8 +181,6 @@ def _alias(unit: str) -> tuple[tuple[str, int], tuple[str, ...]]:
 def _milli(value: object, shift: int) -> tuple[int | None, bool]:
     """Return ``value * 10^(3 + shift)`` rounded half to even, and whether it had a decimal comma."""
     if type(value) is str:
-        if -3 <= shift <= 3 and len(value) <= _MOST_DIGITS and value.isascii() and value.isdigit():
-            return int(value) * 10 ** (3 + shift), False
         text = value.strip().replace(",", ".") if len(value) <= _LONGEST else ""
         return _scaled(text, shift), "," in value
     if type(value) is int or type(value) is float:
@@ -190,6 +189,11 @@ def _milli(value: object, shift: int) -> tuple[int | None, bool]:
 
 
 def _scaled(text: str, shift: int) -> int | None:
+    whole, _, fraction = text.partition(".")
+    digits, places = whole + fraction, 3 + shift - len(fraction)
+    # What nearly every meter sends needs no Decimal, which would take thrice as long.
+    if len(digits) <= _MOST_DIGITS and 0 <= places < len(_POWERS) and digits.isascii() and digits.isdigit():
+        return int(digits) * _POWERS[places]
     try:
         number = Decimal(text)
     except InvalidOperation:

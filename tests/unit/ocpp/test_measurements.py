@@ -59,6 +59,11 @@ def one(**sampled: Any) -> tuple[str, int, str] | None:
             ("Power.Reactive.Import", 1_000_000, "var"),
         ),
         ({"value": "5", "measurand": "Mood", "unit": "Furlong"}, ("Mood", 5_000, "Furlong")),
+        ({"value": "1."}, (REGISTER, 1_000, "Wh")),
+        ({"value": ".5"}, (REGISTER, 500, "Wh")),
+        ({"value": "."}, None),
+        ({"value": "1.2.3"}, None),
+        ({"value": "-0.0"}, (REGISTER, 0, "Wh")),
         ({"value": "1e3"}, (REGISTER, 1_000_000, "Wh")),
         ({"value": "1e-400000"}, (REGISTER, 0, "Wh")),
         # 2.x: numbers, a unit object, a multiplier
