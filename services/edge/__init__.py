@@ -1,0 +1,1 @@
+"""The edge: holds the chargers' websockets, answers them, and writes down everything that is said."""

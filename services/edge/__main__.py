@@ -1,0 +1,20 @@
+"""`python -m services.edge`."""
+
+from libs.bus.settings import BusSettings
+from libs.runtime.service import run_service
+from services.edge.app import main
+from services.edge.settings import EdgeSettings
+from services.edge.supervisor import supervise
+
+
+def run() -> None:
+    """Run one edge process, or a supervisor of several."""
+    settings = EdgeSettings.model_validate({})
+    if settings.edge_processes > 1:
+        run_service("edge", settings, lambda health, stop: supervise(settings, health, stop))
+    else:
+        run_service("edge", settings, lambda health, stop: main(settings, BusSettings(), health, stop))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,107 @@
+"""Wiring of one edge process."""
+
+import asyncio
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import cast
+
+from libs.bus.bus import Bus, connect
+from libs.bus.producer import Producer
+from libs.bus.settings import BusSettings
+from libs.bus.tables import TableSet
+from libs.bus.tail import Tail
+from libs.events.commands import DispatchCommand
+from libs.events.ocpp_log import StationLocated
+from libs.events.registry import StationRegistered, TokenRegistered
+from libs.ocpp import schemas
+from libs.runtime.logging import get_logger
+from libs.runtime.service import Health
+from services.edge.context import (
+    DISPATCH_TOPIC,
+    LOCATIONS_TOPIC,
+    STATIONS_TOPIC,
+    TOKENS_TOPIC,
+    Context,
+)
+from services.edge.directory import Directory
+from services.edge.domain.rules import ReadModels, Rules
+from services.edge.gate import Gate
+from services.edge.publisher import Publisher
+from services.edge.server import EdgeServer
+from services.edge.settings import EdgeSettings
+
+log = get_logger(__name__)
+
+
+async def main(
+    settings: EdgeSettings, bus_settings: BusSettings, health: Health, stop: asyncio.Event
+) -> None:
+    """Run one edge process until `stop` is set, then drain. Raises if it cannot go on."""
+    schemas.load()
+    async with connect(bus_settings) as bus:
+        await _serve(settings, bus, health, stop)
+
+
+async def _serve(settings: EdgeSettings, bus: Bus, health: Health, stop: asyncio.Event) -> None:
+    tables = TableSet(bus, (STATIONS_TOPIC, TOKENS_TOPIC, LOCATIONS_TOPIC))
+    publisher = Publisher(lambda: Producer(bus, "edge", timeout_s=settings.publish_timeout_s))
+    context = Context(
+        edge_id=settings.name,
+        slot=settings.slot % _slots(bus),
+        settings=settings,
+        models=ReadModels(
+            cast(Mapping[str, StationRegistered], tables[STATIONS_TOPIC]),
+            cast(Mapping[str, TokenRegistered], tables[TOKENS_TOPIC]),
+            _rules(settings),
+        ),
+        publisher=publisher,
+        gate=Gate(settings.max_unacknowledged_bytes),
+        loop=asyncio.get_running_loop(),
+    )
+    directory = Directory(context, cast(Mapping[str, StationLocated], tables[LOCATIONS_TOPIC]))
+    caught_up = asyncio.Event()
+    server = EdgeServer(context, directory, lambda: caught_up.is_set() and publisher.healthy)
+    health.live("server", lambda: server.serving)
+    health.ready("read_models", lambda: caught_up.is_set() and tables.healthy)
+    health.ready("producer", lambda: publisher.healthy)
+    health.ready("not_draining", lambda: not directory.draining)
+
+    await publisher.start()
+    await server.start()
+    await tables.start()
+    tables.on_change(LOCATIONS_TOPIC, directory.on_located)
+    tables.on_change(STATIONS_TOPIC, directory.on_station)
+    directory.bury_predecessor()
+    async with Tail(bus, DISPATCH_TOPIC, (context.slot,)) as tail:
+        caught_up.set()
+        follower = asyncio.create_task(_follow(tail, directory), name="dispatch")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait({follower, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await server.drain()
+        stopped.cancel()
+        follower.cancel()
+        (outcome, _) = await asyncio.gather(follower, stopped, return_exceptions=True)
+    await publisher.stop(settings.drain_s)
+    await tables.stop()
+    if isinstance(outcome, Exception):
+        raise outcome
+
+
+async def _follow(tail: Tail, directory: Directory) -> None:
+    async for message in tail:
+        if isinstance(message.record, DispatchCommand):
+            directory.dispatch(message.record)
+
+
+def _slots(bus: Bus) -> int:
+    return bus.settings.slots or bus.contract.topics[DISPATCH_TOPIC].partitions
+
+
+def _rules(settings: EdgeSettings) -> Rules:
+    return Rules(
+        transaction_key=sha256(settings.transaction_key.get_secret_value().encode()).digest(),
+        unknown_stations=settings.unknown_stations,
+        unknown_tokens=settings.unknown_tokens,
+        heartbeat_interval_s=settings.heartbeat_interval_s,
+        boot_retry_s=settings.boot_retry_s,
+    )

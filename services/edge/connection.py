@@ -1,0 +1,354 @@
+"""One station's connection, from the accepted handshake to the recorded end."""
+
+import asyncio
+from time import perf_counter
+from typing import Final
+
+import orjson
+from prometheus_client import Counter, Histogram
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+
+from libs.bus.errors import BusUnavailableError
+from libs.events.record import Record
+from libs.ocpp.errors import ErrorCode, spell
+from libs.ocpp.frames import (
+    CallReceived,
+    ErrorReceived,
+    Ignored,
+    Received,
+    Refused,
+    Replay,
+    ResultErrorReceived,
+    ResultReceived,
+    SendReceived,
+)
+from libs.ocpp.inbound import CheckedCall, check_call
+from libs.ocpp.routing import ROUTES, Route
+from libs.ocpp.rpc import Role, RpcMachine
+from libs.ocpp.schemas import Violation
+from libs.runtime.clock import SECOND, now_us
+from libs.runtime.logging import get_logger
+from services.edge import metrics
+from services.edge.commands import CommandLane
+from services.edge.context import LIFECYCLE_TOPIC, LOCATIONS_TOPIC, REJECTED_TOPIC, Context
+from services.edge.domain.acceptance import may_call
+from services.edge.domain.admission import Admission
+from services.edge.domain.answers import Asked, answer
+from services.edge.domain.limits import GarbageMeter
+from services.edge.domain.location import Holding
+from services.edge.domain.rules import Standing
+from services.edge.records import FRAME_KEPT, Scribe
+from services.edge.socket import StationSocket
+
+log = get_logger(__name__)
+
+_RECORD_OVERHEAD: Final = 512
+_IGNORED: Final = "Ignored"
+_KNOWN_CODES: Final = frozenset(
+    {spell(version, code) for version in ROUTES for code in ErrorCode} | {_IGNORED}
+)
+
+
+class _Finished(Exception):
+    """The verdict is set: the socket is to be closed."""
+
+
+class StationConnection:
+    """Reads a station's frames one by one; each is answered before the next is read.
+
+    A CALL is checked, its answer decided, call and answer published, and only when Kafka has acknowledged that
+    is the answer sent. `ours_seen`: our StationLocated has been read back. `replaced`: a newer connection of
+    the station exists.
+    """
+
+    def __init__(
+        self, context: Context, socket: StationSocket, admission: Admission, epoch: int, now: int
+    ) -> None:
+        settings = context.settings
+        self._context = context
+        self._admission = admission
+        self._version = admission.version
+        self._machine = RpcMachine(admission.version, Role.CSMS, max_frame=settings.max_frame_bytes)
+        self._routes = ROUTES[admission.version]
+        self._garbage = GarbageMeter(settings.garbage_limit, int(settings.refusal_window_s * SECOND))
+        self._meters: dict[str, tuple[Counter, Histogram]] = {}
+        self._opened_at = now
+        self._announced: asyncio.Future[tuple[object, object]] | None = None
+        self._announcing_since = 0.0
+        self._busy_since = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._verdict: tuple[CloseCode, str] | None = None
+        self._over = False
+        self.holding = Holding(admission.station_id, context.edge_id, epoch)
+        self.scribe = Scribe(self.holding, context.slot, admission.version.value)
+        self.socket = socket
+        self.lane = CommandLane(context, socket, self._machine, self.holding)
+        self.ours_seen = False
+        self.replaced = False
+
+    @property
+    def interval_s(self) -> int:
+        """The heartbeat interval that the station was admitted with."""
+        return self._admission.standing.interval_s
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way in either direction."""
+        return not self._busy_since and not self.lane.busy
+
+    def waits_since(self) -> float | None:
+        """Loop time since when something of this connection waits for Kafka; None if nothing does."""
+        return min((at for at in (self._busy_since, self._announcing_since) if at), default=None)
+
+    def end(self, code: CloseCode, reason: str) -> None:
+        """Close the socket; a call that is not answered yet stays unanswered. The first reason counts."""
+        if self._verdict is None and not self._over and self._task is not None:
+            self._verdict = (code, reason)
+            self._task.cancel()
+
+    def announce_again(self) -> None:
+        """Say once more where the station is, because an older record came after ours."""
+        self.ours_seen = False
+        located = self.scribe.located(True, self._opened_at)
+        self._context.publisher.post(LOCATIONS_TOPIC, self.holding.station_id, located)
+
+    async def run(self) -> None:
+        """Serve the station until the socket is gone and its end is posted."""
+        self._task = asyncio.current_task()
+        assert self._task is not None
+        metrics.OPENED.labels(self._version).inc()
+        metrics.CONNECTIONS.labels(self._version).inc()
+        lost: ConnectionClosed | None = None
+        try:
+            await self._announce()
+            await self._converse()
+        except ConnectionClosed as error:
+            lost = error
+        except _Finished:
+            pass
+        except BusUnavailableError:
+            self._verdict = self._verdict or (CloseCode.TRY_AGAIN_LATER, "bus")
+        except asyncio.CancelledError:
+            if self._verdict is None:
+                raise
+            self._task.uncancel()
+        except Exception:
+            log.exception("connection_failed", **self._ids())
+            metrics.INTERNAL_ERRORS.inc()
+            self._verdict = (CloseCode.INTERNAL_ERROR, "internal error")
+        finally:
+            self._over = True
+            metrics.CONNECTIONS.labels(self._version).dec()
+            self.lane.close()
+        try:
+            if self._verdict is not None:
+                await self.socket.close(*self._verdict)
+            await self.lane.finished()
+        finally:
+            self._conclude(lost)
+
+    async def _announce(self) -> None:
+        """Publish where the station is now; the first answer waits for the acknowledgement, reading does not."""
+        now, station_id, send = self._opened_at, self.holding.station_id, self._context.publisher.send
+        self._announcing_since = self._context.loop.time()
+        opened = self.scribe.opened(self.socket.peer, self._admission.standing.registered, now)
+        announced = asyncio.gather(
+            await send(LIFECYCLE_TOPIC, station_id, opened),
+            await send(LOCATIONS_TOPIC, station_id, self.scribe.located(True, now)),
+        )
+        announced.add_done_callback(self._on_announced)
+        self._announced = announced
+        log.info("station_connected", version=self._version.value, peer=self.socket.peer, **self._ids())
+
+    def _on_announced(self, done: "asyncio.Future[tuple[object, object]]") -> None:
+        self._announced = None
+        self._announcing_since = 0.0
+        if not done.cancelled() and done.exception() is not None:
+            self.end(CloseCode.TRY_AGAIN_LATER, "bus")
+
+    async def _converse(self) -> None:
+        recv, receive, loop = self.socket.recv, self._machine.receive, self._context.loop
+        while True:
+            frame = await recv(False)
+            started = perf_counter()
+            self._busy_since = loop.time()
+            received = receive(frame)
+            if type(received) is CallReceived:
+                await self._on_call(received, frame, started)
+            else:
+                await self._on_other(received, frame)
+            self._busy_since = 0.0
+
+    async def _on_call(self, call: CallReceived, frame: bytes, started: float) -> None:
+        now = now_us()
+        route = self._routes[call.action]
+        standing = self._standing()
+        checked = check_call(self._version, call.action, call.payload)
+        if isinstance(checked, Violation):
+            await self._fail(call, frame, checked.code, _describe(checked))
+            return
+        if not may_call(route, standing.boot_status, self.lane.asked_for):
+            await self._fail(call, frame, ErrorCode.SECURITY_ERROR, "the station is not accepted yet")
+            return
+        try:
+            payload = self._decide(route, checked, standing, now)
+            text = orjson.dumps(payload).decode()
+            record = self.scribe.call(call, checked, standing, text, now)
+        except Exception:
+            log.exception("call_failed", action=call.action, **self._ids())
+            metrics.INTERNAL_ERRORS.inc()
+            await self._fail(call, frame, ErrorCode.INTERNAL_ERROR, "the call could not be handled")
+            return
+        await self._publish(route.topic, record, len(frame))
+        await self.socket.send(self._machine.answer(call.message_id, payload))
+        self._garbage.clear()
+        count, latency = self._meters.get(call.action) or self._meter(call.action)
+        count.inc()
+        latency.observe(perf_counter() - started)
+
+    def _decide(self, route: Route, checked: CheckedCall, standing: Standing, now: int) -> dict[str, object]:
+        station_id, models = self.holding.station_id, self._context.models
+        asked = Asked(self._version, station_id, route.action, checked.payload, standing, models, now)
+        return answer(route, asked)
+
+    async def _on_other(self, received: Received, frame: bytes) -> None:
+        match received:
+            case ResultReceived() | ErrorReceived():
+                self.lane.settle(received)
+                self._garbage.clear()
+            case Replay():
+                # The stored answer is in the log already.
+                await self.socket.send(received.answer_text)
+            case SendReceived():
+                await self._on_send(received, frame)
+            case Refused():
+                if received.call is not None:
+                    self.lane.settle(received)
+                await self._reject(
+                    frame,
+                    spell(self._version, received.code),
+                    received.reason,
+                    received.message_id,
+                    received.action,
+                    answered=received.reply_text is not None,
+                )
+                if received.reply_text is not None:
+                    await self.socket.send(received.reply_text)
+            case ResultErrorReceived():
+                reason = f"the station refused our answer: {received.description}"
+                await self._reject(frame, received.code, reason, received.message_id)
+            case Ignored():
+                action = received.call.action if received.call is not None else None
+                await self._reject(frame, _IGNORED, received.reason, received.message_id, action)
+
+    async def _on_send(self, sent: SendReceived, frame: bytes) -> None:
+        """Record a SEND; nothing may be answered (2.1 part 4 §4.2.5)."""
+        now = now_us()
+        route, standing = self._routes[sent.action], self._standing()
+        checked = check_call(self._version, sent.action, sent.payload)
+        if isinstance(checked, Violation):
+            await self._reject(frame, checked.code, _describe(checked), sent.message_id, sent.action)
+        elif not may_call(route, standing.boot_status, self.lane.asked_for):
+            reason = "the station is not accepted yet"
+            await self._reject(frame, ErrorCode.SECURITY_ERROR, reason, sent.message_id, sent.action)
+        else:
+            record = self.scribe.call(sent, checked, standing, None, now)
+            await self._publish(route.topic, record, len(frame))
+            self._garbage.clear()
+
+    def _standing(self) -> Standing:
+        standing = self._context.models.standing(self.holding.station_id)
+        if standing is None:
+            self._verdict = (CloseCode.POLICY_VIOLATION, "not registered")
+            raise _Finished
+        return standing
+
+    async def _publish(self, topic: str, record: Record, size: int) -> None:
+        """Publish and wait for the acknowledgement, also of what announced the connection.
+
+        Raises BusUnavailableError if there is none.
+        """
+        gate, size = self._context.gate, size + _RECORD_OVERHEAD
+        await gate.enter(size)
+        try:
+            await (await self._context.publisher.send(topic, self.holding.station_id, record))
+            if self._announced is not None:
+                await self._announced
+        # An acknowledgement fails with the Kafka client's own errors, which only libs/bus knows by name.
+        except Exception as error:
+            raise BusUnavailableError(repr(error)) from error
+        finally:
+            gate.leave(size)
+
+    async def _fail(self, call: CallReceived, frame: bytes, code: ErrorCode, reason: str) -> None:
+        """Answer a CALL with a CALLERROR, recorded first."""
+        spelt = spell(self._version, code)
+        await self._reject(frame, spelt, reason, call.message_id, call.action, answered=True)
+        await self.socket.send(self._machine.fail(call.message_id, code, reason))
+
+    async def _reject(
+        self,
+        frame: bytes,
+        code: str,
+        reason: str,
+        message_id: str | None = None,
+        action: str | None = None,
+        *,
+        answered: bool = False,
+    ) -> None:
+        """Record an unusable frame, unless there are too many in a row."""
+        metrics.FRAMES_REJECTED.labels(self._version, code if code in _KNOWN_CODES else "other").inc()
+        now = now_us()
+        if not self._garbage.record(now):
+            return
+        record = self.scribe.rejected(
+            frame,
+            code,
+            reason + self._unrecorded(),
+            now,
+            message_id=message_id,
+            action=action,
+            answered=answered,
+        )
+        await self._publish(REJECTED_TOPIC, record, min(len(frame), FRAME_KEPT))
+
+    def _unrecorded(self) -> str:
+        count, self._garbage.unrecorded = self._garbage.unrecorded, 0
+        return f" (and {count} unusable frames before it)" if count else ""
+
+    def _conclude(self, lost: ConnectionClosed | None) -> None:
+        """Post the end; where the station is now is another's to say if we were replaced."""
+        now = max(now_us(), self._opened_at)
+        post, station_id, socket = self._context.publisher.post, self.holding.station_id, self.socket
+        if lost is not None and lost.sent is not None and lost.sent.code == CloseCode.MESSAGE_TOO_BIG:
+            code, reason = spell(self._version, ErrorCode.FORMAT_VIOLATION), "frame is far too large"
+            post(REJECTED_TOPIC, station_id, self.scribe.rejected(b"", code, reason, now))
+        if self._garbage.unrecorded:
+            reason = "the connection ended" + self._unrecorded()
+            post(REJECTED_TOPIC, station_id, self.scribe.rejected(b"", _IGNORED, reason, now))
+        ended, why = self._verdict or (socket.close_code or CloseCode.ABNORMAL_CLOSURE, socket.close_reason)
+        closed = self.scribe.closed(int(ended), why or "", self._opened_at, now)
+        post(LIFECYCLE_TOPIC, station_id, closed)
+        if not self.replaced:
+            post(LOCATIONS_TOPIC, station_id, self.scribe.located(False, now))
+        metrics.CLOSED.labels("station" if self._verdict is None else self._verdict[1]).inc()
+        log.info("station_disconnected", code=int(ended), reason=why, **self._ids())
+
+    def _meter(self, action: str) -> tuple[Counter, Histogram]:
+        labels = (self._version, action)
+        meters = (metrics.CALLS.labels(*labels), metrics.ANSWER_SECONDS.labels(*labels))
+        self._meters[action] = meters
+        return meters
+
+    def _ids(self) -> dict[str, object]:
+        holding = self.holding
+        return {
+            "station_id": holding.station_id,
+            "connection_id": holding.connection_id,
+            "epoch": holding.epoch,
+        }
+
+
+def _describe(violation: Violation) -> str:
+    return f"{violation.path or '/'}: {violation.message}"

@@ -1,0 +1,32 @@
+"""What every connection of an edge process shares."""
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from libs.ocpp.routing import COMMANDS, LIFECYCLE
+from services.edge.domain.rules import ReadModels
+from services.edge.gate import Gate
+from services.edge.publisher import Publisher
+from services.edge.settings import EdgeSettings
+
+COMMANDS_TOPIC: Final = COMMANDS
+LIFECYCLE_TOPIC: Final = LIFECYCLE
+REJECTED_TOPIC: Final = "ocpp.rejected"
+LOCATIONS_TOPIC: Final = "edge.connections"
+DISPATCH_TOPIC: Final = "commands.dispatch"
+STATIONS_TOPIC: Final = "registry.stations"
+TOKENS_TOPIC: Final = "registry.tokens"
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """One per process."""
+
+    edge_id: str
+    slot: int
+    settings: EdgeSettings
+    models: ReadModels
+    publisher: Publisher
+    gate: Gate
+    loop: asyncio.AbstractEventLoop

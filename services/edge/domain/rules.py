@@ -1,0 +1,111 @@
+"""The operator's policies and the registry as the edge sees them."""
+
+from collections.abc import Mapping
+from datetime import UTC, tzinfo
+from enum import StrEnum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from libs.events.registry import BootStatus, StationRegistered, TokenRegistered
+
+
+class UnknownStations(StrEnum):
+    """What becomes of a station that the registry does not know."""
+
+    ACCEPT = "accept"
+    PENDING = "pending"
+    REJECT = "reject"
+
+
+class UnknownTokens(StrEnum):
+    """What becomes of an id token that the registry does not know."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """Policies that hold for every station.
+
+    `transaction_key` (1 to 64 bytes) makes 1.6 transaction ids; every edge process must have the same.
+    `boot_retry_s`: after how many seconds a pending or rejected station shall try to boot again.
+    """
+
+    transaction_key: bytes
+    unknown_stations: UnknownStations = UnknownStations.REJECT
+    unknown_tokens: UnknownTokens = UnknownTokens.REJECT
+    heartbeat_interval_s: int = 300
+    boot_retry_s: int = 60
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How a station stands with the platform now. `interval_s` is what its next boot is told."""
+
+    boot_status: BootStatus
+    interval_s: int
+    registered: bool
+    allow_no_subprotocol: bool = False
+    zone: tzinfo = UTC
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the station may do more than boot."""
+        return self.boot_status is BootStatus.ACCEPTED
+
+
+_UNKNOWN_BOOT: Final = {
+    UnknownStations.ACCEPT: BootStatus.ACCEPTED,
+    UnknownStations.PENDING: BootStatus.PENDING,
+}
+
+
+class ReadModels:
+    """Stations and tokens (keyed by case-folded id), and the rules: everything an answer depends on."""
+
+    def __init__(
+        self, stations: Mapping[str, StationRegistered], tokens: Mapping[str, TokenRegistered], rules: Rules
+    ) -> None:
+        self._stations = stations
+        self.tokens = tokens
+        self.rules = rules
+        self._standings: dict[str, tuple[StationRegistered, Standing]] = {}
+        boot = _UNKNOWN_BOOT.get(rules.unknown_stations)
+        self._unknown = None if boot is None else Standing(boot, _interval(boot, None, rules), False)
+
+    def standing(self, station_id: str) -> Standing | None:
+        """How the station stands; None if it is not to be let in."""
+        station = self._stations.get(station_id)
+        if station is None:
+            return self._unknown
+        # Asked for at every call, so it is worked out once for each version of the registry entry.
+        known = self._standings.get(station_id)
+        if known is None or known[0] is not station:
+            known = self._standings[station_id] = (station, _standing(station, self.rules))
+        return known[1]
+
+
+def _interval(boot: BootStatus, station: StationRegistered | None, rules: Rules) -> int:
+    if boot is not BootStatus.ACCEPTED:
+        return rules.boot_retry_s
+    return rules.heartbeat_interval_s if station is None else station.heartbeat_interval_s
+
+
+def _standing(station: StationRegistered, rules: Rules) -> Standing:
+    return Standing(
+        station.boot_status,
+        _interval(station.boot_status, station, rules),
+        True,
+        station.allow_no_subprotocol,
+        _zone(station.timezone),
+    )
+
+
+def _zone(name: str | None) -> tzinfo:
+    if name is None:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return UTC

@@ -1,0 +1,26 @@
+"""Every metric of the edge, declared once. Label values are bounded: known actions, versions and codes only."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CONNECTIONS = Gauge("voltbus_edge_connections", "Open websockets.", ["version"])
+OPENED = Counter("voltbus_edge_connections_opened", "Websockets accepted.", ["version"])
+CLOSED = Counter("voltbus_edge_connections_closed", "Websockets gone, by who or what ended them.", ["cause"])
+REFUSED = Counter("voltbus_edge_connections_refused", "Handshakes refused.", ["reason"])
+CALLS = Counter(
+    "voltbus_edge_calls", "Calls of stations that were recorded and answered.", ["version", "action"]
+)
+ANSWER_SECONDS = Histogram(
+    "voltbus_edge_answer_seconds",
+    "From reading a call to writing its answer, the acknowledgement of Kafka in between.",
+    ["version", "action"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+FRAMES_REJECTED = Counter("voltbus_edge_frames_rejected", "Unusable frames and calls.", ["version", "code"])
+COMMANDS = Counter("voltbus_edge_commands", "Commands sent, by outcome.", ["outcome"])
+DISPATCH_REFUSED = Counter("voltbus_edge_dispatches_refused", "Commands not sent.", ["reason"])
+COMMAND_SECONDS = Histogram("voltbus_edge_command_seconds", "From writing a command to its end.")
+BUS_TIMEOUTS = Counter("voltbus_edge_bus_timeouts", "Sockets closed because Kafka did not acknowledge.")
+PRODUCER_RENEWALS = Counter("voltbus_edge_producer_renewals", "Producers replaced after a failure.")
+OUTBOX = Gauge("voltbus_edge_outbox_records", "Closings and command results not yet acknowledged.")
+UNACKNOWLEDGED = Gauge("voltbus_edge_unacknowledged_bytes", "Payloads under way to Kafka.")
+INTERNAL_ERRORS = Counter("voltbus_edge_internal_errors", "Calls that failed for a fault of ours.")

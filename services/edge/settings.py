@@ -1,0 +1,72 @@
+"""The edge's settings."""
+
+import socket
+
+from pydantic import Field, SecretStr
+
+from libs.runtime.settings import ServiceSettings
+from services.edge.domain.rules import UnknownStations, UnknownTokens
+
+
+class EdgeSettings(ServiceSettings):
+    """Read from `VOLTBUS_<FIELD>`. Durations in seconds."""
+
+    edge_host: str = "127.0.0.1"
+    edge_port: int = Field(default=9080, description="Websockets; shared by all edge processes of a host.")
+    edge_processes: int = Field(
+        default=1, ge=1, le=64, description="Processes to run, on slots from `slot` on."
+    )
+    edge_id: str = Field(
+        default="",
+        max_length=128,
+        description="Name of this process, kept over restarts, used by no other. Default: host name and slot.",
+    )
+    slot: int = Field(default=0, ge=0, description="Ordinal; modulo the partitions of commands.dispatch.")
+
+    unknown_stations: UnknownStations = UnknownStations.REJECT
+    unknown_tokens: UnknownTokens = UnknownTokens.REJECT
+    transaction_key: SecretStr = Field(
+        min_length=16, description="Secret of the 1.6 transaction ids, the same for every edge process."
+    )
+    heartbeat_interval_s: int = Field(
+        default=300, ge=1, description="For stations that the registry leaves open."
+    )
+    boot_retry_s: int = Field(
+        default=60, ge=1, description="What pending and rejected stations are told to wait."
+    )
+
+    publish_timeout_s: float = Field(
+        default=10, gt=0, description="After this long without Kafka's acknowledgement the socket is closed."
+    )
+    drain_s: float = Field(default=20, ge=0, description="Bound of an orderly stop.")
+    ping_after_s: float = Field(default=30, gt=0, description="A socket silent for this long is pinged.")
+    silence_timeout_s: float = Field(
+        default=90, gt=0, description="A socket silent for this long is closed; longer if it never ponged."
+    )
+    command_timeouts: int = Field(
+        default=3, ge=1, description="Unanswered commands in a row until a socket is closed."
+    )
+
+    max_connections: int = Field(default=20_000, ge=1)
+    max_frame_bytes: int = Field(
+        default=256 * 1024, ge=1024, description="Larger frames get an error; four times larger, a close."
+    )
+    max_unacknowledged_bytes: int = Field(
+        default=64 << 20, ge=1 << 20, description="Payloads under way to Kafka; beyond it reading waits."
+    )
+    deflate: bool = Field(default=True, description="Offer permessage-deflate to 2.x stations (part 4 §3.4).")
+    retry_after_s: int = Field(
+        default=5, ge=1, description="Told to stations that are refused for the moment."
+    )
+    refusal_window_s: float = Field(
+        default=60, gt=0, description="Refused handshakes are recorded once per window."
+    )
+    refusal_kinds: int = Field(default=256, ge=1, description="Kinds of refused handshakes per window.")
+    garbage_limit: int = Field(
+        default=10, ge=1, description="Unusable frames in a row until they are recorded once per window."
+    )
+
+    @property
+    def name(self) -> str:
+        """The edge id in force."""
+        return self.edge_id or f"{socket.gethostname()}-{self.slot}"
