@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +18,9 @@ from services.simulator.session import Evse, Session
 
 # Power is worked out again at least this often: simulated seconds, and real ones for accelerated runs.
 STEP_S, STEP_REAL_S = 30.0, 0.2
-# How long a driver tries to get a token accepted before leaving, in simulated seconds.
-PATIENCE_S = 900.0
+# How long a driver waits for a charger that is offline before leaving: simulated seconds, and at least so many
+# real ones, as a restarting central system is not accelerated.
+PATIENCE_S, PATIENCE_REAL_S = 900.0, 10.0
 # A car for a remote start that nobody had planned.
 REMOTE_ENERGY_WH, REMOTE_POWER_W = (3_000, 20_000), (7_360, 11_040, 22_080)
 
@@ -119,13 +121,13 @@ class Charger(Link):
                 await self._charge(self.begin(evse, arrival.id_token, car), arrival.stay_s)
             self._free(evse)
 
-    def _use_connector(self, evse: Evse) -> None:
-        self._used_connector[evse.id] = self.random.choice(evse.connectors)
+    def _use_connector(self, evse: Evse, connector_id: int | None = None) -> None:
+        self._used_connector[evse.id] = connector_id or self.random.choice(evse.connectors)
 
     async def _authorize(self, id_token: str) -> bool:
         """Whether the token may charge: asked online, decided from local knowledge when there is no answer."""
-        deadline = self.clock.elapsed_us() + PATIENCE_S * SECOND_US
-        while not self.closing and self.clock.elapsed_us() < deadline:
+        deadline = time.monotonic() + max(PATIENCE_S / self.clock.speed, PATIENCE_REAL_S)
+        while not self.closing and time.monotonic() < deadline:
             if self.online:
                 try:
                     status = self.authorize_status(await self.request(self.authorize_message(id_token)))
@@ -139,17 +141,23 @@ class Charger(Link):
             known = self.local_list.get(id_token) or self.cache.get(id_token)
             if known is not None or self.make.offline_starts:
                 return known in ("Accepted", None)
-            await self.clock.sleep(10)
+            await self.wait_online(1.0)
         return False
 
     def remote_start(
-        self, evse: Evse, id_token: str, remote_start_id: int | None = None, transaction_id: str | None = None
+        self,
+        evse: Evse,
+        id_token: str,
+        *,
+        connector_id: int | None = None,
+        remote_start_id: int | None = None,
+        transaction_id: str | None = None,
     ) -> None:
         """A car nobody planned comes to `evse` for a remote start that was accepted."""
 
         async def visit() -> None:
             async with evse.lock:
-                self._use_connector(evse)
+                self._use_connector(evse, connector_id)
                 self.show(evse, "Preparing")
                 allowed = not self.authorize_remote or await self._authorize(id_token)
                 if allowed and not self.closing:

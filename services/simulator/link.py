@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import email.utils
 import logging
 import random
@@ -186,6 +187,12 @@ class Link(ABC):
         self.outbox.put(entry)
         self._queued.set()
 
+    async def wait_online(self, seconds: float) -> None:
+        """Wait until online, at most real `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._online.wait()
+
     async def request(self, message: Message) -> Payload:
         """Send a call that is not worth a retry. Raises ConnectionLost (also when offline) and CallRefused."""
         if self._rpc is None or not self.online:
@@ -308,7 +315,7 @@ class Link(ABC):
 
     async def _deliver(self, rpc: RpcMixin) -> None:
         """Deliver the queue in order. Returns when the central system wants a BootNotification first."""
-        while True:
+        while self._accepted:
             entry = self.outbox.head()
             if entry is None:
                 self._queued.clear()
@@ -322,9 +329,7 @@ class Link(ABC):
                 answer = await self._call(rpc, Message(entry.action, entry.payload), entry.message_id)
             except CallRefused as error:
                 entry.refusals += 1
-                if error.code == "SecurityError":
-                    # The central system does not (or no longer) count this charger as accepted.
-                    self._accepted = False
+                if not self._accepted:
                     await asyncio.sleep(min(5.0, 0.2 * entry.refusals))
                     return
                 if entry.refusals < ATTEMPTS:
@@ -341,6 +346,10 @@ class Link(ABC):
             answer = await rpc.request(message.action, message.payload, message_id)
         except CallRefused as error:
             self.journal.refused.append(Refused(self.station.id, message_id, message.action, error.code))
+            if error.code == "SecurityError":
+                # The central system does not, or no longer, count this charger as accepted: boot again.
+                self._accepted = False
+                self._queued.set()
             raise
         self._answered_since_connect = True
         seen = Answered(self.station.id, message_id, message.action)

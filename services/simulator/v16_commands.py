@@ -61,7 +61,7 @@ class Commands16(Rpc16):
             if profile.purpose != "Tx":
                 return call_result.RemoteStartTransaction(status="Rejected")
             self.charger.profiles = self.charger.profiles.install(evse.id, profile)
-        self.after.append(lambda: self.charger.remote_start(evse, id_tag))
+        self.after.append(lambda: self.charger.remote_start(evse, id_tag, connector_id=connector_id or None))
         return call_result.RemoteStartTransaction(status="Accepted")
 
     @handles("RemoteStopTransaction")

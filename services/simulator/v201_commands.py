@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from ocpp.v201 import call_result
 
 from services.simulator.domain.profiles import Profile, instant_us, parse_profile, purpose_of
 from services.simulator.link import Message
-from services.simulator.rpc import Rpc201, handles
+from services.simulator.rpc import handles
+from services.simulator.v201_variables import MAX_STACK_LEVEL, Variables201
 
 if TYPE_CHECKING:
     from services.simulator.session import Evse
-    from services.simulator.v201 import Charger201
-
-MAX_STACK_LEVEL = 10
-ITEMS_PER_MESSAGE = 4
-# What the variables of a base report look like; (component, variable) -> data type.
-WRITABLE = {
-    ("OCPPCommCtrlr", "HeartbeatInterval"): "integer",
-    ("SampledDataCtrlr", "TxUpdatedInterval"): "integer",
-    ("AuthCtrlr", "AuthorizeRemoteStart"): "boolean",
-}
 
 
-class Commands201(Rpc201):
+class Commands201(Variables201):
     """Handlers of the central system's calls; each answers at once and acts afterwards."""
-
-    def __init__(self, charger: Charger201, connection: Any, response_timeout: float) -> None:
-        super().__init__(charger.station.id, connection, response_timeout)
-        self.charger = charger
 
     def _evses(self, evse: dict[str, Any] | None) -> list[Evse]:
         """The EVSEs that an optional EVSEType names; none when there is no such EVSE."""
@@ -64,7 +51,11 @@ class Commands201(Rpc201):
                 return call_result.RequestStartTransaction(status="Rejected")
             self.charger.profiles = self.charger.profiles.install(evse.id, profile)
         transaction_id = str(uuid.uuid4())
-        self.after.append(lambda: self.charger.remote_start(evse, token, remote_start_id, transaction_id))
+        self.after.append(
+            lambda: self.charger.remote_start(
+                evse, token, remote_start_id=remote_start_id, transaction_id=transaction_id
+            )
+        )
         return call_result.RequestStartTransaction(status="Accepted", transaction_id=transaction_id)
 
     @handles("RequestStopTransaction")
@@ -156,129 +147,6 @@ class Commands201(Rpc201):
     async def _meter_values(self, evses: list[Evse]) -> None:
         for evse in evses:
             await self.charger.request(self.charger.meter_values(evse))
-
-    # Variables and reports.
-
-    def _variables(self) -> dict[tuple[str, str], str]:
-        charger = self.charger
-        return {
-            ("OCPPCommCtrlr", "HeartbeatInterval"): str(charger.heartbeat_s),
-            ("SampledDataCtrlr", "TxUpdatedInterval"): str(charger.sample_interval_s),
-            ("AuthCtrlr", "AuthorizeRemoteStart"): str(charger.authorize_remote).lower(),
-            ("ChargingStation", "Model"): charger.make.model,
-            ("ChargingStation", "VendorName"): charger.make.vendor,
-            ("ChargingStation", "FirmwareVersion"): charger.firmware,
-            ("DeviceDataCtrlr", "ItemsPerMessage"): str(ITEMS_PER_MESSAGE),
-            ("SmartChargingCtrlr", "ProfileStackLevel"): str(MAX_STACK_LEVEL),
-            ("SmartChargingCtrlr", "RateUnit"): "A,W",
-        }
-
-    @handles("GetVariables")
-    def _on_get_variables(self, get_variable_data: list[dict[str, Any]], **_: Any) -> Any:
-        known = self._variables()
-        results = []
-        for asked in get_variable_data:
-            key = asked["component"]["name"], asked["variable"]["name"]
-            result = {"component": asked["component"], "variable": asked["variable"]}
-            if asked.get("attribute_type", "Actual") != "Actual":
-                result["attribute_status"] = "NotSupportedAttributeType"
-            elif key in known:
-                result |= {"attribute_status": "Accepted", "attribute_value": known[key]}
-            else:
-                result["attribute_status"] = _unknown(key, known)
-            results.append(result)
-        return call_result.GetVariables(get_variable_result=results)
-
-    @handles("SetVariables")
-    def _on_set_variables(self, set_variable_data: list[dict[str, Any]], **_: Any) -> Any:
-        known = self._variables()
-        results = []
-        for asked in set_variable_data:
-            key = asked["component"]["name"], asked["variable"]["name"]
-            if asked.get("attribute_type", "Actual") != "Actual":
-                status = "NotSupportedAttributeType"
-            elif key not in known:
-                status = _unknown(key, known)
-            else:
-                status = "Accepted" if self._set(key, asked["attribute_value"]) else "Rejected"
-            results.append(
-                {
-                    "component": asked["component"],
-                    "variable": asked["variable"],
-                    "attribute_status": status,
-                }
-            )
-        return call_result.SetVariables(set_variable_result=results)
-
-    def _set(self, key: tuple[str, str], value: str) -> bool:
-        """Set a variable; False when it is read-only or the value is none of its type."""
-        charger, kind = self.charger, WRITABLE.get(key)
-        if kind == "boolean" and value in ("true", "false"):
-            charger.authorize_remote = value == "true"
-        elif kind == "integer" and value.isdigit() and int(value) > 0:
-            if key[1] == "HeartbeatInterval":
-                charger.heartbeat_s = int(value)
-            else:
-                charger.sample_interval_s = int(value)
-        else:
-            return False
-        return True
-
-    @handles("GetBaseReport")
-    def _on_get_base_report(self, request_id: int, **_: Any) -> Any:
-        self.after.append(lambda: self.charger.spawn(self._report(request_id, list(self._variables()))))
-        return call_result.GetBaseReport(status="Accepted")
-
-    @handles("GetReport")
-    def _on_get_report(
-        self, request_id: int, component_variable: list[dict[str, Any]] | None = None, **_: Any
-    ) -> Any:
-        wanted = {
-            (entry["component"]["name"], entry.get("variable", {}).get("name"))
-            for entry in component_variable or []
-        }
-        keys = [key for key in self._variables() if not wanted or key in wanted or (key[0], None) in wanted]
-        if not keys:
-            return call_result.GetReport(status="EmptyResultSet")
-        self.after.append(lambda: self.charger.spawn(self._report(request_id, keys)))
-        return call_result.GetReport(status="Accepted")
-
-    async def _report(self, request_id: int, keys: list[tuple[str, str]]) -> None:
-        for number, message in enumerate(self._report_messages(request_id, keys)):
-            message.payload["seqNo"] = number
-            await self.charger.tell(message)
-
-    def _report_messages(self, request_id: int, keys: list[tuple[str, str]]) -> Iterator[Message]:
-        values = self._variables()
-        for first in range(0, len(keys), ITEMS_PER_MESSAGE):
-            part = keys[first : first + ITEMS_PER_MESSAGE]
-            yield Message(
-                "NotifyReport",
-                {
-                    "requestId": request_id,
-                    "generatedAt": self.charger.time(self.charger.clock.now_us()),
-                    "tbc": first + ITEMS_PER_MESSAGE < len(keys),
-                    "reportData": [
-                        {
-                            "component": {"name": component},
-                            "variable": {"name": variable},
-                            "variableAttribute": [
-                                {
-                                    "value": values[component, variable],
-                                    "mutability": (
-                                        "ReadWrite" if (component, variable) in WRITABLE else "ReadOnly"
-                                    ),
-                                }
-                            ],
-                            "variableCharacteristics": {
-                                "dataType": WRITABLE.get((component, variable), "string"),
-                                "supportsMonitoring": False,
-                            },
-                        }
-                        for component, variable in part
-                    ],
-                },
-            )
 
     # Local knowledge and reservation.
 
@@ -420,7 +288,3 @@ class Commands201(Rpc201):
     def _on_data_transfer(self, vendor_id: str, **_: Any) -> Any:
         known = vendor_id == self.charger.make.vendor
         return call_result.DataTransfer(status="UnknownMessageId" if known else "UnknownVendorId")
-
-
-def _unknown(key: tuple[str, str], known: dict[tuple[str, str], str]) -> str:
-    return "UnknownVariable" if any(component == key[0] for component, _ in known) else "UnknownComponent"

@@ -32,8 +32,9 @@ class Call:
 
 @dataclass
 class Central:
-    """Answers like an ordinary central system. `fate` decides per call: "answer", "drop" (close unanswered),
-    "late" (answer is written, socket dies before), or an error code to answer with.
+    """Answers like an ordinary central system.
+
+    `fate` decides per call: "answer", "drop" (lose the connection instead), "silence", or an error code.
     """
 
     fate: Callable[[str, str, dict[str, Any], int], str] = lambda *_: "answer"
@@ -104,6 +105,8 @@ class Central:
         seen = sum(1 for call in self.calls if call.station_id == station_id and call.action == action)
         fate = self.fate(station_id, action, payload, seen)
         self.calls.append(Call(station_id, message_id, action, payload, fate == "answer"))
+        if fate == "silence":
+            return
         if fate == "drop":
             connection.transport.abort()
         elif fate == "answer":
