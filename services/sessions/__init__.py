@@ -1,0 +1,1 @@
+"""Sessions: the transactions of every OCPP version folded into one session model, and their charge records."""
