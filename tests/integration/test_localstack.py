@@ -259,3 +259,23 @@ def test_a_file_that_differs_from_the_lock_is_refused(
     with pytest.raises(StackError, match=f"has checksum {small.sha256}, the lock says 0000"):
         packages.ensure(print)
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+async def test_a_later_stack_on_other_ports_finds_the_folder_s_data(tmp_path: Path) -> None:
+    first = LocalStack(tmp_path, registry=False)
+    at = await asyncio.to_thread(first.start)
+    await create_topic(at.bootstrap, "readings")
+    async with AIOKafkaProducer(bootstrap_servers=at.bootstrap, acks="all") as producer:
+        await producer.send_and_wait("readings", b"1")
+    execute(at, "CREATE DATABASE d")
+    await asyncio.to_thread(first.stop)
+    assert not (tmp_path / "endpoints.json").exists()
+
+    second = LocalStack(tmp_path, registry=False)
+    at = await asyncio.to_thread(second.start)
+    try:
+        assert second.ports != first.ports
+        assert await read_all(at.bootstrap, "readings") == [b"1"]
+        assert ("d",) in execute(at, "SHOW DATABASES")
+    finally:
+        await asyncio.to_thread(second.stop)

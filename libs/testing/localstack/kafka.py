@@ -85,7 +85,7 @@ class KafkaBroker(Part):
         # The brokers of a cluster must agree on its id without asking each other; their folders are siblings.
         cluster = uuid.uuid5(uuid.NAMESPACE_URL, self._folder.parent.as_uri())
         cluster_id = urlsafe_b64encode(cluster.bytes).decode().rstrip("=")
-        arguments = ("format", "--cluster-id", cluster_id, "--config", str(self._properties_path))
+        arguments = ("format", f"--cluster-id={cluster_id}", f"--config={self._properties_path}")
         result = subprocess.run(  # noqa: S603 - our own Java by absolute path
             [str(self._java), *self._java_arguments("kafka.tools.StorageTool", *arguments)],
             capture_output=True,
@@ -137,7 +137,7 @@ def cluster_properties(brokers: int) -> Mapping[str, object]:
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1000,
         # A killed broker's partitions get new leaders after this time (default 9 s).
-        "broker.session.timeout.ms": 5000,
+        "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
         # The default buffer takes 128 MB of a heap of 512.
         "log.cleaner.dedupe.buffer.size": 8_388_608,
