@@ -153,7 +153,7 @@ class RawBatches:
                 (self._consumer.pause if partition.topic in wanted else self._consumer.resume)(partition)
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Show the group's progress: `offsets` are the next to be read. A failure is logged, for nothing hangs on it."""
+        """Show the group's progress; `offsets` are the next to be read. Nothing hangs on it: a failure is logged."""
         known = {self._kafka(partition): offset for partition, offset in offsets.items()}
         owned = {partition: offset for partition, offset in known.items() if partition in self._next}
         if not owned:
@@ -167,6 +167,8 @@ class RawBatches:
         """Records (control records included) between what was read and the end of the log, by topic."""
         unread: dict[str, int] = {}
         for partition in list(self._next):
+            if partition not in self._next:
+                continue
             try:
                 end = self._consumer.last_stable_offset(partition)
                 position = await self._consumer.position(partition)

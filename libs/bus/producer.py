@@ -62,9 +62,15 @@ class Producer:
                 log.warning("producer_stopped_unflushed", source=self._source)
 
     async def restart(self) -> None:
-        """Start over with a new producer identity after a failure; what was under way is given up."""
+        """Start over with a new producer identity after a failure; what was under way is given up.
+
+        Raises BusUnavailableError if no broker answers.
+        """
         await self.stop()
-        await self.start()
+        try:
+            await self.start()
+        except KafkaError as error:
+            raise BusUnavailableError(f"no broker answers: {error!r}") from error
 
     async def send(
         self,

@@ -34,10 +34,14 @@ RENAMED = {
 }
 """Fields whose column is named otherwise, since records of one topic mean different things by the name."""
 
-FEEDS = frozenset(
-    {"sessions_events", "billing_cdrs", "telemetry_health", "commands_requested", "commands_outcomes"}
-)
-"""Tables with a `<table>_feed` of engine Null, whose materialised views fill the tables of latest states.
+DERIVED = {
+    "sessions_events": ("sessions_latest", "sessions_by_start"),
+    "billing_cdrs": ("cdrs_latest", "cdrs_by_end"),
+    "telemetry_health": ("station_state_latest",),
+    "commands_requested": ("commands_latest",),
+    "commands_outcomes": ("commands_latest",),
+}
+"""Tables with a `<table>_feed` of engine Null, and what its materialised views fill: tables of latest states.
 
 Rows go to the feed before they go to the table. A row in the table has therefore reached every derived table,
 whatever is killed in between; the derived tables give the same result however often they see a row.

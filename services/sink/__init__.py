@@ -1,0 +1,1 @@
+"""Copies every topic of the contract into ClickHouse, exactly once in effect."""

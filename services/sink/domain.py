@@ -1,0 +1,163 @@
+"""Batches of raw records to blocks of columns, and when a table's rows are due."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from libs.bus.batches import Partition, RawRecord
+from libs.clickhouse.layout import UNDECODABLE, Column, TableLayout
+from libs.events.codec import CodecError, UnknownSchemaIdError
+
+PROCESSOR = "sink"
+
+Fields = dict[str, Any]
+DecodeFields = Callable[[bytes], tuple[str, Fields]]
+Batches = Mapping[Partition, Sequence[RawRecord]]
+
+
+class BadRecord(msgspec.Struct, frozen=True):
+    """A record that cannot be decoded, and why."""
+
+    partition: Partition
+    record: RawRecord
+    error: CodecError
+
+
+class Block(msgspec.Struct, frozen=True):
+    """Rows of one table, to be inserted together. `data`: a list per column, in the order of the layout.
+
+    `ranges`: first and last offset of each partition. There is a row for every record between them, also for a
+    tombstone and for each of the `bad`: the highest offset in the table is the position in the log.
+    """
+
+    data: list[list[Any]]
+    rows: int
+    ranges: Mapping[Partition, tuple[int, int]]
+    bad: tuple[BadRecord, ...]
+
+    @property
+    def token(self) -> str:
+        """Names the content: topics, partitions and offset ranges."""
+        return ",".join(
+            f"{topic}:{number}:{first}-{last}"
+            for (topic, number), (first, last) in sorted(self.ranges.items())
+        )
+
+    @property
+    def next_offsets(self) -> dict[Partition, int]:
+        """Where each partition goes on after this block."""
+        return {partition: last + 1 for partition, (_, last) in self.ranges.items()}
+
+
+def build_block(
+    layout: TableLayout, batches: Batches, decode: DecodeFields, hopeless: Collection[int] = ()
+) -> Block:
+    """The rows of `batches`, in order of partition and offset.
+
+    Raises UnknownSchemaIdError unless the id is one of the `hopeless`, which nobody knows.
+    """
+    rows: list[Fields] = []
+    types: list[str] = []
+    bad: list[BadRecord] = []
+    positions: list[list[Any]] = [[], [], [], [], []]
+    deleted: list[bool] = []
+    for partition, records in sorted(batches.items()):
+        for record in records:
+            fields, kind, error = _row(layout, record, decode, hopeless)
+            if error is not None:
+                bad.append(BadRecord(partition, record, error))
+            rows.append(fields)
+            types.append(kind)
+        topics, numbers, offsets, timestamps, keys = positions
+        topics.extend([partition.topic] * len(records))
+        numbers.extend([partition.number] * len(records))
+        offsets.extend([record.offset for record in records])
+        timestamps.extend([record.timestamp for record in records])
+        keys.extend([record.key or b"" for record in records])
+        deleted.extend([record.value is None for record in records])
+    data = [*positions, types, deleted, *(_values(column, rows) for column in layout.columns)]
+    ranges = {partition: (records[0].offset, records[-1].offset) for partition, records in batches.items()}
+    return Block(data, len(rows), ranges, tuple(bad))
+
+
+def _row(
+    layout: TableLayout, record: RawRecord, decode: DecodeFields, hopeless: Collection[int]
+) -> tuple[Fields, str, CodecError | None]:
+    if record.value is None:
+        return _place(layout, record), "", None
+    try:
+        kind, fields = decode(record.value)
+    except CodecError as error:
+        if isinstance(error, UnknownSchemaIdError) and error.schema_id not in hopeless:
+            raise
+        return _place(layout, record), UNDECODABLE, error
+    if renamed := layout.renamed.get(kind):
+        for field, column in renamed.items():
+            fields[column] = fields.pop(field)
+    return fields, kind, None
+
+
+def _place(layout: TableLayout, record: RawRecord) -> Fields:
+    """A row without a record still has its place among those of the same key."""
+    fields: Fields = {"recorded_at": record.timestamp * 1000, "occurred_at": record.timestamp * 1000}
+    key = next(column for column in layout.columns if column.name == layout.key_column)
+    if key.type == "String":
+        fields[key.field] = _text(record.key)
+    return fields
+
+
+def _values(column: Column, rows: list[Fields]) -> list[Any]:
+    field, part, default = column.field, column.part, column.default
+    if part is None:
+        return [row.get(field, default) for row in rows]
+    if column.many:
+        return [[item[part] for item in row.get(field, ())] for row in rows]
+    return [default if (inner := row.get(field)) is None else inner[part] for row in rows]
+
+
+def _text(key: bytes | None) -> str:
+    return (key or b"").decode(errors="replace")
+
+
+class Pending(msgspec.Struct):
+    """Records of one table that wait for their insert. Times are seconds of one monotonic clock."""
+
+    batches: dict[Partition, list[RawRecord]] = msgspec.field(default_factory=dict)
+    rows: int = 0
+    size: int = 0
+    since: float = 0.0
+
+    def add(self, partition: Partition, records: Sequence[RawRecord], now: float) -> None:
+        """Add the next records of a partition."""
+        if not self.rows:
+            self.since = now
+        self.batches.setdefault(partition, []).extend(records)
+        self.rows += len(records)
+        self.size += sum(len(record.value) for record in records if record.value is not None)
+
+    def due_at(self, flush_rows: int, settle_s: float, interval_s: float, last_insert: float) -> float:
+        """When they are to be inserted; infinity if there are none."""
+        if not self.rows:
+            return float("inf")
+        if self.rows >= flush_rows:
+            return self.since
+        return max(self.since + settle_s, last_insert + interval_s)
+
+    def take(self, limit: int, now: float) -> dict[Partition, list[RawRecord]]:
+        """Remove and return up to `limit` records; of each partition the oldest."""
+        taken: dict[Partition, list[RawRecord]] = {}
+        for partition in list(self.batches):
+            room = limit - sum(map(len, taken.values()))
+            if room <= 0:
+                break
+            records = self.batches[partition]
+            taken[partition], rest = records[:room], records[room:]
+            if rest:
+                self.batches[partition] = rest
+            else:
+                del self.batches[partition]
+        self.rows -= sum(map(len, taken.values()))
+        self.size -= sum(len(r.value) for rs in taken.values() for r in rs if r.value is not None)
+        self.since = now
+        return taken

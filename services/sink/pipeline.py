@@ -1,0 +1,221 @@
+"""One table's way from raw records to stored rows: one block at a time, in order."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from libs.bus import metrics as bus_metrics
+from libs.bus.batches import Partition, RawRecord
+from libs.bus.errors import BusUnavailableError
+from libs.clickhouse.client import ClickHouseError
+from libs.clickhouse.layout import DEAD_LETTERS_TABLE, TableLayout
+from libs.events.codec import CodecError, UnknownSchemaIdError
+from libs.runtime.logging import get_logger
+from services.sink import metrics
+from services.sink.domain import PROCESSOR, BadRecord, Batches, Block, DecodeFields, Pending, build_block
+from services.sink.settings import SinkSettings
+from services.sink.writer import Writer
+
+log = get_logger(__name__)
+
+_FIRST_RETRY_S = 0.1
+_LONGEST_RETRY_S = 5.0
+
+
+class _GivenUpError(Exception):
+    """The partitions were taken away while a block was being retried; their new owner reads it again."""
+
+
+class Ports:
+    """What pipelines ask of the outside world."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        decode: DecodeFields,
+        learn: Callable[[int], Awaitable[None]],
+        bury: Callable[[BadRecord], Awaitable[None]],
+        stored: Callable[[Mapping[Partition, int]], None],
+    ) -> None:
+        """`learn` fetches an unknown schema id (CodecError: nobody knows it; BusUnavailableError: try later).
+
+        `bury` returns when the dead letter is acknowledged. `stored` hears of the next offsets after an insert.
+        """
+        self.writer = writer
+        self.decode = decode
+        self.learn = learn
+        self.bury = bury
+        self.stored = stored
+
+
+class TablePipeline:
+    """Collects the records of one table and inserts them block by block.
+
+    A block that fails is tried again, the same with the same token, until it is stored or `reset` gives it up;
+    nothing behind it is inserted before, since the highest stored offset is the position.
+    """
+
+    def __init__(self, layout: TableLayout, ports: Ports, settings: SinkSettings) -> None:
+        self.layout = layout
+        self._ports = ports
+        self._flush_rows = settings.sink_flush_rows
+        self._settle_s = settings.sink_settle_ms / 1000
+        self._interval_s = settings.sink_interval_ms / 1000
+        self._pending = Pending()
+        self._hopeless: set[int] = set()
+        self._writing_rows = 0
+        self._writing_size = 0
+        self._last_insert = float("-inf")
+        self._generation = 0
+        self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._draining = False
+        self.failing = False
+
+    @property
+    def rows(self) -> int:
+        """Rows that are not stored yet."""
+        return self._pending.rows + self._writing_rows
+
+    @property
+    def size(self) -> int:
+        """Bytes of their values."""
+        return self._pending.size + self._writing_size
+
+    @property
+    def full(self) -> bool:
+        """Whether the topics should not be read further for now."""
+        return self._pending.rows >= 4 * self._flush_rows
+
+    def add(self, partition: Partition, records: Sequence[RawRecord]) -> None:
+        """Take over the next records of a partition."""
+        self._pending.add(partition, records, time.monotonic())
+        self._empty.clear()
+        self._changed.set()
+
+    async def reset(self) -> None:
+        """Forget what is not stored; returns when no insert is under way."""
+        self._generation += 1
+        self._pending = Pending()
+        self._changed.set()
+        await self._idle.wait()
+        if not self._pending.rows:
+            self._empty.set()
+
+    async def drain(self) -> None:
+        """Store what is there without delay; returns when that is done."""
+        self._draining = True
+        self._changed.set()
+        await self._empty.wait()
+
+    async def run(self) -> None:
+        """Insert what is due, until cancelled."""
+        while True:
+            await self._until_due()
+            now = time.monotonic()
+            generation = self._generation
+            size = self._pending.size
+            batches = self._pending.take(self._flush_rows, now)
+            if not batches:
+                continue
+            self._writing_rows = sum(map(len, batches.values()))
+            self._writing_size = size - self._pending.size
+            self._idle.clear()
+            try:
+                block = await self._store(batches, generation)
+                self._last_insert = time.monotonic()
+                self._count(block, self._last_insert - now)
+                if generation == self._generation:
+                    self._ports.stored(block.next_offsets)
+            except _GivenUpError:
+                log.info("block_given_up", table=self.layout.table, rows=self._writing_rows)
+            finally:
+                self._writing_rows = self._writing_size = 0
+                self._idle.set()
+                if not self._pending.rows:
+                    self._empty.set()
+
+    async def _until_due(self) -> None:
+        while True:
+            self._changed.clear()
+            due = self._pending.due_at(self._flush_rows, self._settle_s, self._interval_s, self._last_insert)
+            wait_s = due - time.monotonic()
+            if wait_s <= 0 or (self._draining and self._pending.rows):
+                return
+            await self._wait_for_change(wait_s)
+
+    async def _wait_for_change(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._changed.wait(), None if seconds == float("inf") else seconds)
+        except TimeoutError:
+            return
+
+    async def _store(self, batches: Batches, generation: int) -> Block:
+        block = await self._build(batches, generation)
+        await self._bury(block.bad, generation)
+        delay_s = _FIRST_RETRY_S
+        while True:
+            try:
+                await self._ports.writer.insert(self.layout, block)
+            except ClickHouseError as error:
+                self.failing = True
+                metrics.INSERT_FAILURES.labels(self.layout.table).inc()
+                log.warning("insert_failed", table=self.layout.table, rows=block.rows, error=str(error)[:500])
+                await self._pause(delay_s, generation)
+                delay_s = min(2 * delay_s, _LONGEST_RETRY_S)
+            else:
+                self.failing = False
+                return block
+
+    async def _build(self, batches: Batches, generation: int) -> Block:
+        while True:
+            try:
+                return await self._ports.writer.run(
+                    lambda: build_block(self.layout, batches, self._ports.decode, self._hopeless)
+                )
+            except UnknownSchemaIdError as error:
+                try:
+                    await self._ports.learn(error.schema_id)
+                except CodecError:
+                    self._hopeless.add(error.schema_id)
+                except BusUnavailableError as unavailable:
+                    log.warning("schema_unknown", schema_id=error.schema_id, error=str(unavailable))
+                    await self._pause(1.0, generation)
+
+    async def _bury(self, bad: Sequence[BadRecord], generation: int) -> None:
+        for one in bad:
+            topic = one.partition.topic
+            if self.layout.table == DEAD_LETTERS_TABLE:
+                metrics.UNREADABLE.labels(topic).inc()
+                log.error(
+                    "dead_letter_unreadable", topic=topic, offset=one.record.offset, error=str(one.error)
+                )
+                continue
+            while True:
+                try:
+                    await self._ports.bury(one)
+                    break
+                except BusUnavailableError as error:
+                    log.warning("dead_letter_not_written", topic=topic, error=str(error))
+                    await self._pause(1.0, generation)
+            metrics.UNREADABLE.labels(topic).inc()
+            bus_metrics.DEAD_LETTERS.labels(PROCESSOR, topic, "undecodable").inc()
+            log.error("record_unreadable", topic=topic, offset=one.record.offset, error=str(one.error))
+
+    async def _pause(self, seconds: float, generation: int) -> None:
+        until = time.monotonic() + seconds
+        while generation == self._generation and (left_s := until - time.monotonic()) > 0:
+            self._changed.clear()
+            await self._wait_for_change(left_s)
+        if generation != self._generation:
+            raise _GivenUpError
+
+    def _count(self, block: Block, seconds: float) -> None:
+        table = self.layout.table
+        metrics.ROWS.labels(table).inc(block.rows)
+        metrics.BLOCK_ROWS.observe(block.rows)
+        metrics.INSERT_SECONDS.labels(table).observe(seconds)
+        metrics.LAST_INSERT.labels(table).set_to_current_time()

@@ -1,0 +1,22 @@
+"""Settings of the sink."""
+
+from pydantic import Field
+
+from libs.bus.settings import BusSettings
+from libs.clickhouse.settings import ClickHouseSettings
+from libs.runtime.settings import ServiceSettings
+
+
+class SinkSettings(ServiceSettings, BusSettings, ClickHouseSettings):
+    """A table's rows are inserted when `sink_flush_rows` have come, or `sink_settle_ms` after the first of them,
+    but never sooner than `sink_interval_ms` after the last insert: news of a quiet table is seen at once, and a
+    busy one costs an insert per interval.
+    """
+
+    sink_flush_rows: int = Field(default=20_000, ge=1, le=500_000, description="Rows of one insert.")
+    sink_interval_ms: int = Field(default=1000, ge=0, description="Between inserts into one table.")
+    sink_settle_ms: int = Field(default=50, ge=0, description="Wait for company of the first row.")
+    sink_buffer_bytes: int = Field(
+        default=128 << 20, ge=1 << 20, description="Values held in memory before reading pauses."
+    )
+    sink_threads: int = Field(default=2, ge=1, description="Decoding and inserting, each with a connection.")
