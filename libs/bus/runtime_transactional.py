@@ -155,6 +155,7 @@ class _State(Generic[S]):
         self._timed = type(processor).due is not Processor.due
         self._values: dict[str, S | bytes] = {}
         self._heap: list[tuple[int, str]] = []
+        self._armed: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._values)
@@ -193,14 +194,25 @@ class _State(Generic[S]):
         """Keys that are due at or before `now`, earliest first, each once."""
         keys: dict[str, None] = {}
         while self._heap and self._heap[0][0] <= now:
-            _, key = heapq.heappop(self._heap)
+            at, key = heapq.heappop(self._heap)
+            if self._armed.get(key) != at:
+                continue
+            del self._armed[key]
             state = self.get(key)
             if state is not None and (due := self._processor.due(state)) is not None and due <= now:
                 keys[key] = None
+            else:
+                self._arm(key, state)
         return list(keys)
 
     def _arm(self, key: str, state: S | None) -> None:
-        if state is not None and (due := self._processor.due(state)) is not None:
+        """Look at `key` again no later than it is due. A timer that moved away stays where it is until it rings:
+        a state whose deadline moves with every message would otherwise fill the heap."""
+        if state is None or (due := self._processor.due(state)) is None:
+            return
+        armed = self._armed.get(key)
+        if armed is None or due < armed:
+            self._armed[key] = due
             heapq.heappush(self._heap, (due, key))
 
 
