@@ -37,12 +37,17 @@ async def main(
     settings: EdgeSettings, bus_settings: BusSettings, health: Health, stop: asyncio.Event
 ) -> None:
     """Run one edge process until `stop` is set, then drain. Raises if it cannot go on."""
+    caught_up = asyncio.Event()
+    # Before the first wait: a probe must not find a process without checks.
+    health.ready("read_models", caught_up.is_set)
     schemas.load()
     async with connect(bus_settings) as bus:
-        await _serve(settings, bus, health, stop)
+        await _serve(settings, bus, health, caught_up, stop)
 
 
-async def _serve(settings: EdgeSettings, bus: Bus, health: Health, stop: asyncio.Event) -> None:
+async def _serve(
+    settings: EdgeSettings, bus: Bus, health: Health, caught_up: asyncio.Event, stop: asyncio.Event
+) -> None:
     tables = TableSet(bus, (STATIONS_TOPIC, TOKENS_TOPIC, LOCATIONS_TOPIC))
     publisher = Publisher(lambda: Producer(bus, "edge", timeout_s=settings.publish_timeout_s))
     context = Context(
@@ -59,10 +64,9 @@ async def _serve(settings: EdgeSettings, bus: Bus, health: Health, stop: asyncio
         loop=asyncio.get_running_loop(),
     )
     directory = Directory(context, cast(Mapping[str, StationLocated], tables[LOCATIONS_TOPIC]))
-    caught_up = asyncio.Event()
     server = EdgeServer(context, directory, lambda: caught_up.is_set() and publisher.healthy)
     health.live("server", lambda: server.serving)
-    health.ready("read_models", lambda: caught_up.is_set() and tables.healthy)
+    health.ready("tables", lambda: tables.healthy)
     health.ready("producer", lambda: publisher.healthy)
     health.ready("not_draining", lambda: not directory.draining)
 

@@ -32,7 +32,7 @@ def connection_id(station_id: str, edge_id: str, epoch: int) -> str:
 
 def next_epoch(now: int, *known: int | None) -> int:
     """The epoch of a connection that opens now (microseconds): above every known one, never below the clock."""
-    return max(now, *(epoch + 1 for epoch in known if epoch is not None))
+    return max([now, *(epoch + 1 for epoch in known if epoch is not None)])
 
 
 class Judgement(Enum):

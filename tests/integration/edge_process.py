@@ -1,0 +1,235 @@
+"""Edge processes under test, chargers that talk to them frame by frame, and the log that they wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any, Self
+
+import httpx
+import orjson
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from libs.bus import bus as libs_bus
+from libs.bus.producer import Producer
+from libs.bus.settings import BusSettings
+from libs.bus.tail import Tail
+from libs.events.ids import new_id
+from libs.events.record import Record
+from libs.runtime.clock import now_us
+from libs.testing.localstack.endpoints import free_ports
+
+TOPICS = (
+    "ocpp.transactions",
+    "ocpp.lifecycle",
+    "ocpp.commands",
+    "ocpp.rejected",
+    "edge.connections",
+)
+
+
+async def until(condition: Callable[[], Any], deadline_s: float = 20.0, what: str = "") -> Any:
+    """Poll until `condition` gives something true, and return that."""
+    end = time.monotonic() + deadline_s
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not in {deadline_s} s: {what or condition}")
+        await asyncio.sleep(0.02)
+    return found
+
+
+class EdgeProcess:
+    """One `python -m services.edge`."""
+
+    def __init__(self, bus: BusSettings, slot: int = 0, **settings: object) -> None:
+        self._http, port = free_ports(2)
+        given = {
+            "kafka": bus.kafka,
+            "registry_url": bus.registry_url,
+            "namespace": bus.namespace,
+            "partitions": bus.partitions,
+            "slots": bus.slots,
+            "http_port": self._http,
+            "edge_port": port,
+            "edge_id": f"edge-{slot}",
+            "slot": slot,
+            "transaction_key": "only for these tests",
+            "unknown_stations": "accept",
+            "unknown_tokens": "accept",
+            "log_level": "WARNING",
+            "drain_s": 5,
+        } | settings
+        self.port = int(str(given["edge_port"]))
+        self._environment = os.environ | {f"VOLTBUS_{k.upper()}": str(v) for k, v in given.items()}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def launch(self) -> None:
+        self._process = subprocess.Popen([sys.executable, "-m", "services.edge"], env=self._environment)
+
+    def is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"the edge ended with status {self._process.returncode}"
+        try:
+            return httpx.get(f"http://127.0.0.1:{self._http}/health/ready", timeout=1).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def metrics(self) -> str:
+        return httpx.get(f"http://127.0.0.1:{self._http}/metrics", timeout=5).text
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def terminate(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+
+    def status(self) -> int | None:
+        assert self._process is not None
+        return self._process.poll()
+
+    async def start(self) -> Self:
+        self.launch()
+        await until(self.is_ready, 30, "the edge is ready")
+        return self
+
+    async def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                await asyncio.to_thread(self._process.wait, 20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+
+
+@asynccontextmanager
+async def edge(bus: BusSettings, slot: int = 0, **settings: object) -> AsyncIterator[EdgeProcess]:
+    process = EdgeProcess(bus, slot, **settings)
+    try:
+        yield await process.start()
+    finally:
+        await process.stop()
+
+
+class Charger:
+    """A raw OCPP-J client: frames out, frames in."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self._ids = count(1)
+        self._stem = new_id()[:8]
+        self.answered: dict[str, Any] = {}
+
+    def next_id(self) -> str:
+        return f"{self._stem}-{next(self._ids)}"
+
+    async def send(self, frame: object) -> None:
+        await self.socket.send(frame if isinstance(frame, str | bytes) else orjson.dumps(frame).decode())
+
+    async def receive(self, timeout_s: float = 10) -> list[Any]:
+        async with asyncio.timeout(timeout_s):
+            frame: list[Any] = orjson.loads(await self.socket.recv())
+            return frame
+
+    async def call(self, action: str, payload: dict[str, Any], message_id: str | None = None) -> Any:
+        """The answer's payload, or the whole frame of a CALLERROR."""
+        message_id = message_id or self.next_id()
+        await self.send([2, message_id, action, payload])
+        frame = await self.receive()
+        assert frame[1] == message_id, frame
+        self.answered[message_id] = frame[2] if frame[0] == 3 else frame
+        return self.answered[message_id]
+
+    async def closed(self, timeout_s: float = 20) -> int:
+        """Wait for the close, and return its code."""
+        async with asyncio.timeout(timeout_s):
+            await self.socket.wait_closed()
+        return self.socket.close_code or 0
+
+
+@asynccontextmanager
+async def charger(
+    edge: EdgeProcess, station: str, version: str = "ocpp1.6", **options: Any
+) -> AsyncIterator[Charger]:
+    async with connect(
+        f"ws://127.0.0.1:{edge.port}/ocpp/{station}",
+        subprotocols=[Subprotocol(version)],
+        ping_interval=None,
+        close_timeout=1,
+        proxy=None,
+        **options,
+    ) as socket:
+        yield Charger(socket)
+
+
+class Log:
+    """Everything in the topics that edges write, as it grows; and the means to write to others."""
+
+    def __init__(self, bus: libs_bus.Bus, producer: Producer) -> None:
+        self._bus = bus
+        self._producer = producer
+        self.records: dict[str, list[Record]] = defaultdict(list)
+
+    async def publish(
+        self, topic: str, key: str, record: Record | None, partition: int | None = None
+    ) -> None:
+        await self._producer.send_and_wait(topic, key, record, partition=partition)
+
+    def of(self, topic: str, kind: type[Any], station: str | None = None) -> list[Any]:
+        return [
+            record
+            for record in self.records[topic]
+            if isinstance(record, kind) and station in (None, getattr(record, "station_id", None))
+        ]
+
+    def duplicates(self) -> list[str]:
+        ids = Counter(record.event_id for records in self.records.values() for record in records)
+        return [event_id for event_id, times in ids.items() if times > 1]
+
+    async def follow(self, topic: str) -> None:
+        async with Tail(self._bus, topic, start="beginning") as tail:
+            async for message in tail:
+                if message.record is not None:
+                    self.records[topic].append(message.record)
+
+
+@asynccontextmanager
+async def open_log(settings: BusSettings) -> AsyncIterator[Log]:
+    async with libs_bus.connect(settings) as bus:
+        producer = Producer(bus, "test")
+        await producer.start()
+        log = Log(bus, producer)
+        tasks = [asyncio.create_task(log.follow(topic)) for topic in TOPICS]
+        try:
+            yield log
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await producer.stop()
+
+
+def stamp(at_us: int | None = None) -> str:
+    at = time.gmtime((at_us or now_us()) / 1e6)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", at)
+
+
+BOOT_16 = {"chargePointVendor": "Voltbus", "chargePointModel": "T1"}
+BOOT_2 = {"reason": "PowerUp", "chargingStation": {"vendorName": "Voltbus", "model": "T2"}}
