@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.simulator.clock import Clock
 from services.simulator.domain.plan import plan
 from services.simulator.domain.profiles import instant_us
-from services.simulator.domain.scenario import Outage, Scenario
+from services.simulator.domain.scenario import Arrival, Outage, Scenario
 from services.simulator.link import Answered, Journal, Refused, World
 from services.simulator.operations import Operated
 from services.simulator.session import SessionTruth
@@ -104,9 +104,11 @@ class Fleet:
         """Play the scenario to its end (or until `end` or `stop`), then settle everything."""
         self.clock.start()
         draw = random.Random(f"{self.seed}:connect")  # noqa: S311 a simulation, not a secret
+        coming: dict[str, list[Arrival]] = defaultdict(list)
+        for arrival in self.plan.arrivals:
+            coming[arrival.station_id].append(arrival)
         for charger in self.chargers.values():
-            coming = [arrival for arrival in self.plan.arrivals if arrival.station_id == charger.station.id]
-            charger.start(coming, draw.uniform(0, min(1.0, len(self.chargers) / 200)))
+            charger.start(coming[charger.station.id], draw.uniform(0, min(1.0, len(self.chargers) / 200)))
         self._outages = [asyncio.create_task(self._outage(outage)) for outage in self.plan.outages]
         try:
             async with asyncio.timeout(self.spec.duration_s / self.clock.speed):

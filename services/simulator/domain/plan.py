@@ -40,6 +40,7 @@ def plan(scenario: Scenario, seed: int) -> Plan:
 
 
 def _arrivals(station: Station, demand: Demand, scenario: Scenario, draw: random.Random) -> list[Arrival]:
+    id_tokens = scenario.id_tokens
     return [
         Arrival(
             station_id=station.id,
@@ -47,7 +48,7 @@ def _arrivals(station: Station, demand: Demand, scenario: Scenario, draw: random
             at_s=_moment(demand, scenario.duration_s, draw),
             energy_wh=draw.randint(*demand.energy_wh),
             max_power_w=(power := draw.choice(demand.car_power_w)),
-            id_token=draw.choice(scenario.id_tokens),
+            id_token=draw.choice(id_tokens),
             stay_s=draw.uniform(*demand.stay_s),
             # A car that charges at up to 7.4 kW has a single-phase charger on board.
             phases=1 if power <= 7_360 else 3,

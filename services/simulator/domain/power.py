@@ -6,7 +6,7 @@ Energy is integrated in whole watt-microseconds, so that splitting an interval n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 VOLTAGE_V = 230
@@ -40,7 +40,7 @@ class Meter:
         """The meter after `elapsed_us` at constant `power_w`. Raises ValueError when either is negative."""
         if power_w < 0 or elapsed_us < 0:
             raise ValueError(f"a meter runs forward only: {power_w} W for {elapsed_us} us")
-        return replace(self, wus=self.wus + power_w * elapsed_us)
+        return Meter(self.wus + power_w * elapsed_us)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,9 @@ class Limit:
         return watts(self.period.limit_milli, self.unit, min(phases, self.period.phases or phases))
 
 
+NO_LIMIT = Limit(None, "W", None)
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One charging profile. Instants are microseconds since the epoch on the charger's clock."""
@@ -147,6 +150,8 @@ class ProfileStore:
 
         A TxDefaultProfile of the EVSE itself goes before one of the whole station at the same level.
         """
+        if not self.entries:
+            return NO_LIMIT
         where = (evse_id, 0) if purpose == "TxDefault" else (0,) if purpose == "StationMax" else (evse_id,)
         ranked = sorted(
             (entry for entry in self.entries if entry[1].purpose == purpose and entry[0] in where),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from services.simulator.domain.makes import MAKES, Make
@@ -86,10 +86,9 @@ class Scenario:
     demand: Demand | None = None
     arrivals: tuple[Arrival, ...] = ()
     outages: tuple[Outage, ...] = ()
-    firmware_faults: Mapping[str, FirmwareFault] = ()  # type: ignore[assignment]
+    firmware_faults: Mapping[str, FirmwareFault] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "firmware_faults", dict(self.firmware_faults))
         if unknown := {group.make for group in self.fleet} - set(MAKES):
             raise ValueError(f"unknown make: {', '.join(sorted(unknown))} (known: {', '.join(MAKES)})")
         ids = [station.id for station in self.stations]
