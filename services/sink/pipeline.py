@@ -20,6 +20,7 @@ log = get_logger(__name__)
 
 _FIRST_RETRY_S = 0.1
 _LONGEST_RETRY_S = 5.0
+_UPSTREAM_RETRY_S = 1.0
 
 
 class _GivenUpError(Exception):
@@ -183,7 +184,7 @@ class TablePipeline:
                     self._hopeless.add(error.schema_id)
                 except BusUnavailableError as unavailable:
                     log.warning("schema_unknown", schema_id=error.schema_id, error=str(unavailable))
-                    await self._pause(1.0, generation)
+                    await self._pause(_UPSTREAM_RETRY_S, generation)
 
     async def _bury(self, bad: Sequence[BadRecord], generation: int) -> None:
         for one in bad:
@@ -200,7 +201,7 @@ class TablePipeline:
                     break
                 except BusUnavailableError as error:
                     log.warning("dead_letter_not_written", topic=topic, error=str(error))
-                    await self._pause(1.0, generation)
+                    await self._pause(_UPSTREAM_RETRY_S, generation)
             metrics.UNREADABLE.labels(topic).inc()
             bus_metrics.DEAD_LETTERS.labels(PROCESSOR, topic, "undecodable").inc()
             log.error("record_unreadable", topic=topic, offset=one.record.offset, error=str(one.error))

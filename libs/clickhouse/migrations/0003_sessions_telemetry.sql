@@ -148,7 +148,8 @@ CREATE TABLE IF NOT EXISTS $database.telemetry_health $on_cluster
     boots Nullable(Int32),
     disconnects Nullable(Int32),
     faults Nullable(Int32),
-    quirks Nullable(Int32)
+    quirks Nullable(Int32),
+    rejected Nullable(Int32)
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (station_id, recorded_at, _partition, _offset)
