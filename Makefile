@@ -9,7 +9,7 @@ STAMP := $(VENV)/.synced
 .PHONY: help setup up demo test unit contract integration e2e chaos bench lint types schemas docs clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup: $(STAMP) ## Make the virtual environment and fetch Kafka, the schema registry and ClickHouse
 	@$(RUN)/python -m libs.testing.localstack fetch
@@ -60,7 +60,7 @@ schemas: setup ## Check that the schemas can follow those of the last release
 	@$(RUN)/pytest tests/contract tests/integration/test_contract_registry.py
 
 docs: $(STAMP) ## Write the generated parts of the documentation
-	@$(RUN)/python -m deploy.documentation
+	@$(RUN)/python -m deploy.documentation && $(RUN)/python -m libs.ocpp.support
 
 clean: ## Remove the virtual environment and the local data, keep the downloads
 	@rm -rf $(VENV) .voltbus
