@@ -1,0 +1,1 @@
+"""Load management: what each EVSE draws, and how a site's limit is shared among them."""

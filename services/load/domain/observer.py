@@ -1,0 +1,227 @@
+"""What load management needs to know of a station's EVSEs, told to the site that they belong to.
+
+Sessions say when an EVSE charges, meter values how much it draws. Told are starts, ends and changes of current
+beyond a deadband, so that a site sees few records however often its chargers measure.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from libs.bus.message import Emit, Message
+from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.events.ids import derive_id
+from libs.events.load import EvseObserved
+from libs.events.record import Record
+from libs.events.registry import StationRegistered
+from libs.events.sessions import SessionEnded, SessionStarted
+from libs.events.telemetry import MeasurementsTaken, Sample
+
+DEADBAND_MA = 500
+DEADBAND_PERCENT = 5
+NOMINAL_VOLTS = 230
+"""Line to neutral; for chargers that report power but no current."""
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """A current measured in a transaction that is not known to run here (yet)."""
+
+    transaction_id: str
+    current_ma: int
+
+
+class Evse(msgspec.Struct, frozen=True):
+    """An EVSE: its running session if any, the current last told, and the session that ended last."""
+
+    evse_id: int
+    session_id: str | None = None
+    transaction_id: str | None = None
+    site_id: str | None = None
+    started_at: int = 0
+    current_ma: int | None = None
+    ended_session_id: str | None = None
+    ended_transaction_id: str | None = None
+    unclaimed: Measured | None = None
+
+
+class Station(msgspec.Struct, frozen=True):
+    """A station's EVSEs, those seen so far, by number."""
+
+    evses: tuple[Evse, ...] = ()
+
+    def evse(self, evse_id: int) -> Evse:
+        """The EVSE of that number."""
+        return next((evse for evse in self.evses if evse.evse_id == evse_id), Evse(evse_id))
+
+    def running(self, transaction_id: str) -> Evse | None:
+        """The EVSE on which a transaction runs."""
+        return next((evse for evse in self.evses if evse.transaction_id == transaction_id), None)
+
+    def with_evse(self, evse: Evse) -> Station:
+        """This station with one EVSE changed."""
+        others = [other for other in self.evses if other.evse_id != evse.evse_id]
+        return Station(tuple(sorted([*others, evse], key=lambda each: each.evse_id)))
+
+
+class LoadObserver(Processor[Station]):
+    """Sessions and measurements of a station to `EvseObserved`, keyed by the site that the session belongs to."""
+
+    name = "load-observer"
+    inputs = ("sessions.events", "telemetry.measurements")
+    outputs = ("load.observations",)
+    tables = ("registry.stations",)
+    state = Station
+
+    def key(self, message: Message) -> str | None:
+        """Only starts, ends and measurements matter."""
+        kinds = (SessionStarted, SessionEnded, MeasurementsTaken)
+        return message.key if isinstance(message.record, kinds) else None
+
+    def step(self, state: Station | None, event: Message | Tick, tables: Tables) -> Step[Station]:
+        """Fold one record; at most one observation comes of it."""
+        match event:
+            case Message(record=SessionStarted() as record):
+                return _started(state, record, tables)
+            case Message(record=SessionEnded() as record):
+                return _ended(state, record, tables)
+            case Message(record=MeasurementsTaken() as record):
+                return _measured(state, record, tables)
+            case _:
+                return Step(state)
+
+
+def _started(state: Station | None, record: SessionStarted, tables: Tables) -> Step[Station]:
+    station = state or Station()
+    evse = station.evse(record.evse_id)
+    known = record.session_id in (evse.session_id, evse.ended_session_id)
+    if known or record.started_at < evse.started_at:
+        return Step(state)
+    early = evse.unclaimed
+    mine = early is not None and early.transaction_id == record.transaction_id
+    evse = replace(
+        evse,
+        session_id=record.session_id,
+        transaction_id=record.transaction_id,
+        site_id=record.site_id or _site_of(record.station_id, record.started_at, tables),
+        started_at=record.started_at,
+        current_ma=early.current_ma if early is not None and mine else None,
+        unclaimed=None if mine else early,
+    )
+    return Step(station.with_evse(evse), _observation(evse, record, tables, charging=True))
+
+
+def _ended(state: Station | None, record: SessionEnded, tables: Tables) -> Step[Station]:
+    evses = state.evses if state is not None else ()
+    evse = next((each for each in evses if each.session_id == record.session_id), None)
+    if state is None or evse is None:
+        return Step(state)
+    over = replace(
+        evse,
+        session_id=None,
+        transaction_id=None,
+        current_ma=None,
+        ended_session_id=evse.session_id,
+        ended_transaction_id=evse.transaction_id,
+    )
+    return Step(state.with_evse(over), _observation(evse, record, tables, charging=False))
+
+
+def _measured(state: Station | None, record: MeasurementsTaken, tables: Tables) -> Step[Station]:
+    station = state or Station()
+    named = record.transaction_id
+    evse = station.evse(record.evse_id) if named is None else station.running(named)
+    phases = _registered(record.station_id, tables).phases
+    current = measured_current(record.samples, phases)
+    if current is None or (evse is not None and evse.transaction_id is None):
+        return Step(state)
+    if evse is None:
+        return Step(_set_aside(state, record, current))
+    if not _differs(evse.current_ma, current):
+        return Step(state)
+    evse = replace(evse, current_ma=current)
+    return Step(station.with_evse(evse), _observation(evse, record, tables, charging=True))
+
+
+def _set_aside(state: Station | None, record: MeasurementsTaken, current: int) -> Station | None:
+    """Keep a measurement that overtook the start of its session; sessions are another topic."""
+    assert record.transaction_id is not None
+    station = state or Station()
+    evse = station.evse(record.evse_id)
+    measured = Measured(record.transaction_id, current)
+    if (
+        record.evse_id == 0
+        or evse.ended_transaction_id == record.transaction_id
+        or evse.unclaimed == measured
+    ):
+        return state
+    return station.with_evse(replace(evse, unclaimed=measured))
+
+
+def measured_current(samples: tuple[Sample, ...], phases: int) -> int | None:
+    """Highest phase current of the newest samples that say one, milliampere; None if none does.
+
+    Taken from the imported current, else from the imported power at nominal voltage.
+    """
+    for measurand, unit in (("Current.Import", "A"), ("Power.Active.Import", "W")):
+        fitting = [
+            sample
+            for sample in samples
+            if sample.measurand == measurand and sample.unit == unit and sample.location in (None, "Outlet")
+        ]
+        if not fitting:
+            continue
+        newest = max(sample.sampled_at for sample in fitting)
+        fresh = [sample for sample in fitting if sample.sampled_at == newest and sample.phase != "N"]
+        if not fresh:
+            continue
+        if unit == "A":
+            return max(sample.value_milli for sample in fresh)
+        return max(
+            sample.value_milli // (NOMINAL_VOLTS * (phases if sample.phase is None else 1))
+            for sample in fresh
+        )
+    return None
+
+
+def _differs(told: int | None, current: int) -> bool:
+    if told is None:
+        return True
+    return abs(current - told) > max(DEADBAND_MA, abs(told) * DEADBAND_PERCENT // 100)
+
+
+def _observation(
+    evse: Evse, cause: SessionStarted | SessionEnded | MeasurementsTaken, tables: Tables, *, charging: bool
+) -> tuple[Emit, ...]:
+    if evse.site_id is None or evse.transaction_id is None:
+        return ()
+    registered = _registered(cause.station_id, tables)
+    observed = EvseObserved(
+        event_id=derive_id(cause.event_id, f"observed:{evse.evse_id}"),
+        occurred_at=cause.occurred_at,
+        recorded_at=cause.recorded_at,
+        cause_id=cause.event_id,
+        site_id=evse.site_id,
+        station_id=cause.station_id,
+        evse_id=evse.evse_id,
+        transaction_id=evse.transaction_id,
+        charging=charging,
+        current_ma=evse.current_ma if charging else 0,
+        max_current_ma=registered.max_current_ma,
+        phases=registered.phases,
+    )
+    return (Emit("load.observations", evse.site_id, observed),)
+
+
+def _registered(station_id: str, tables: Tables) -> StationRegistered:
+    record: Record | None = tables["registry.stations"].get(station_id)
+    if isinstance(record, StationRegistered):
+        return record
+    return StationRegistered(
+        event_id=station_id, occurred_at=0, recorded_at=0, cause_id=station_id, station_id=station_id
+    )
+
+
+def _site_of(station_id: str, at: int, tables: Tables) -> str | None:
+    assigned = [site for site in _registered(station_id, tables).sites if site.valid_from <= at]
+    return max(assigned, key=lambda site: site.valid_from).id if assigned else None

@@ -1,0 +1,229 @@
+"""A site's charging EVSEs and the plan by which its limit is shared.
+
+The plan is a target: a charger draws its old current until it got its command. Decreases are therefore emitted
+before increases; as commands of different stations travel independently, the sum may exceed the limit for the
+moment that a command takes.
+
+A limit counts per phase. On which phase a single-phase EVSE hangs is not known, so it counts on all three.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from libs.events.load import Allocation, EvseObserved
+from services.load.domain.allocation import MIN_SHARE_MA, STEP_MA, share
+
+SECOND = 1_000_000
+
+CHECK_EVERY = 30 * SECOND
+"""While anything charges: how often the limit in force is looked up and unused shares are noticed."""
+
+CALM = 10 * SECOND
+"""Least time between two plans, unless an EVSE started or ended or the limit changed."""
+
+UNUSED_AFTER = 60 * SECOND
+"""A share that was well above the measured current for so long is cut to what is used."""
+
+UNUSED_MA = 3_000
+HEADROOM_MA = 2_000
+NEARLY_MA = 1_000
+"""Cut if the current is 3 A below the share, to 2 A above it; given back once within 1 A of the share."""
+
+REPEAT_AFTER = 120 * SECOND
+"""Commands expire after this; one that had no effect by then is given again."""
+
+
+class Evse(msgspec.Struct, frozen=True):
+    """An EVSE of the site. `transaction_id` None: it does not charge. `share_ma` None: nothing commanded yet.
+
+    `cap_ma`: what it was seen to use, with headroom. `unused_since`: when its share became well more than that.
+    """
+
+    station_id: str
+    evse_id: int
+    transaction_id: str | None = None
+    ended_transaction_id: str | None = None
+    changed_at: int = 0
+    max_ma: int = 0
+    phases: int = 3
+    measured_ma: int | None = None
+    measured_at: int = 0
+    share_ma: int | None = None
+    commanded_at: int = 0
+    cap_ma: int | None = None
+    unused_since: int | None = None
+
+    @property
+    def usable_ma(self) -> int:
+        """The most that it can use as far as is known."""
+        return self.max_ma if self.cap_ma is None else min(self.max_ma, self.cap_ma)
+
+    @property
+    def ignores_share(self) -> bool:
+        """Whether it draws more than it was given."""
+        drawn, given = self.measured_ma, self.share_ma
+        return drawn is not None and given is not None and drawn > given + NEARLY_MA
+
+
+class Site(msgspec.Struct, frozen=True):
+    """What is known of a site. `limit_ma` and `allocations` are those of the plan in force.
+
+    `checked_at`: when the periodic look was taken last. `waits_for_calm`: a change is put off.
+    """
+
+    site_id: str
+    evses: tuple[Evse, ...] = ()
+    plan_no: int = 0
+    limit_ma: int | None = None
+    allocations: tuple[Allocation, ...] = ()
+    planned_at: int = 0
+    checked_at: int = 0
+    waits_for_calm: bool = False
+
+    def charging(self) -> list[Evse]:
+        """The EVSEs that charge, in order of arrival."""
+        busy = [evse for evse in self.evses if evse.transaction_id is not None]
+        return sorted(busy, key=lambda evse: (evse.changed_at, evse.station_id, evse.evse_id))
+
+    def with_evse(self, evse: Evse) -> Site:
+        """This site with one EVSE changed."""
+        name = (evse.station_id, evse.evse_id)
+        others = [other for other in self.evses if (other.station_id, other.evse_id) != name]
+        evses = sorted([*others, evse], key=lambda each: (each.station_id, each.evse_id))
+        return replace(self, evses=tuple(evses))
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """What an observation did: the site afterwards, and whether an EVSE started or ended."""
+
+    site: Site
+    arrival_or_end: bool
+
+
+def observe(site: Site, seen: EvseObserved) -> Observed | None:
+    """Fold an observation; None if it says nothing new (repeated, or of a transaction that is over)."""
+    name = (seen.station_id, seen.evse_id)
+    evse = next((each for each in site.evses if (each.station_id, each.evse_id) == name), Evse(*name))
+    if not seen.charging:
+        if evse.transaction_id is None or seen.transaction_id != evse.transaction_id:
+            return None
+        over = Evse(*name, ended_transaction_id=evse.transaction_id, changed_at=seen.recorded_at)
+        return Observed(site.with_evse(over), True)
+    if seen.transaction_id is None or seen.transaction_id == evse.ended_transaction_id:
+        return None
+    if seen.transaction_id == evse.transaction_id:
+        return _measure(site, evse, seen)
+    if seen.recorded_at < evse.changed_at:
+        return None
+    if not site.charging():
+        site = replace(site, checked_at=seen.recorded_at)
+    arrived = Evse(
+        *name,
+        transaction_id=seen.transaction_id,
+        ended_transaction_id=evse.transaction_id or evse.ended_transaction_id,
+        changed_at=seen.recorded_at,
+        max_ma=seen.max_current_ma,
+        phases=seen.phases,
+        measured_ma=seen.current_ma,
+        measured_at=seen.recorded_at,
+    )
+    return Observed(site.with_evse(arrived), True)
+
+
+def _measure(site: Site, evse: Evse, seen: EvseObserved) -> Observed | None:
+    if seen.current_ma is None or seen.recorded_at < evse.measured_at:
+        return None
+    if (seen.current_ma, seen.max_current_ma) == (evse.measured_ma, evse.max_ma):
+        return None
+    nearly = evse.share_ma is not None and seen.current_ma > evse.share_ma - NEARLY_MA
+    measured = replace(
+        evse,
+        max_ma=seen.max_current_ma,
+        phases=seen.phases,
+        measured_ma=seen.current_ma,
+        measured_at=seen.recorded_at,
+        cap_ma=None if nearly else evse.cap_ma,
+    )
+    return Observed(site.with_evse(_note_unused(measured, seen.recorded_at)), False)
+
+
+def _note_unused(evse: Evse, now: int) -> Evse:
+    """Set or unset since when the EVSE leaves much of its share unused."""
+    given, drawn = evse.share_ma, evse.measured_ma
+    unused = given is not None and drawn is not None and given > MIN_SHARE_MA and drawn < given - UNUSED_MA
+    if unused == (evse.unused_since is not None):
+        return evse
+    return replace(evse, unused_since=now if unused else None)
+
+
+def cut_unused(site: Site, now: int) -> Site:
+    """Cap the EVSEs that have left much of their share unused for long enough."""
+    for evse in site.evses:
+        since, drawn = evse.unused_since, evse.measured_ma
+        if since is not None and drawn is not None and since + UNUSED_AFTER <= now:
+            cap = max(MIN_SHARE_MA, -(-(drawn + HEADROOM_MA) // STEP_MA) * STEP_MA)
+            site = site.with_evse(replace(evse, cap_ma=cap, unused_since=None))
+    return site
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A new plan: the site with it in force, and the EVSEs to be commanded, decreases first."""
+
+    site: Site
+    commanded: tuple[Evse, ...]
+
+
+def make_plan(site: Site, limit_ma: int, now: int) -> Plan | None:
+    """Share the limit anew; None if that changes nothing and every command seems to have had its effect."""
+    charging = site.charging()
+    shares = share(limit_ma, [evse.usable_ma for evse in charging])
+    allocations = tuple(
+        Allocation(
+            station_id=evse.station_id,
+            evse_id=evse.evse_id,
+            transaction_id=evse.transaction_id or "",
+            current_ma=given,
+        )
+        for evse, given in zip(charging, shares, strict=True)
+    )
+    commanded = [
+        (evse, given)
+        for evse, given in zip(charging, shares, strict=True)
+        if evse.share_ma != given or (evse.ignores_share and evse.commanded_at + REPEAT_AFTER <= now)
+    ]
+    if (limit_ma, allocations) == (site.limit_ma, site.allocations) and not commanded:
+        return None
+    # An EVSE without a share yet may draw its maximum: whatever it is given is no increase.
+    commanded.sort(
+        key=lambda pair: pair[1] > (pair[0].max_ma if pair[0].share_ma is None else pair[0].share_ma)
+    )
+    told = [replace(evse, share_ma=given, commanded_at=now) for evse, given in commanded]
+    for evse in told:
+        site = site.with_evse(_note_unused(evse, now))
+    site = replace(
+        site,
+        plan_no=site.plan_no + 1,
+        limit_ma=limit_ma,
+        allocations=allocations,
+        planned_at=now,
+        waits_for_calm=False,
+    )
+    return Plan(site, tuple(told))
+
+
+def calm(site: Site, now: int) -> bool:
+    """Whether the last plan is old enough for another."""
+    return now >= site.planned_at + CALM
+
+
+def lift_plan(site: Site, now: int) -> Plan | None:
+    """The site has no limit (any more): free the EVSEs that were limited. None if none is."""
+    if site.limit_ma is None:
+        return None
+    freed = tuple(evse for evse in site.charging() if evse.share_ma is not None)
+    for evse in freed:
+        site = site.with_evse(replace(evse, share_ma=None, cap_ma=None, unused_since=None))
+    plan_no = site.plan_no + 1
+    return Plan(replace(site, plan_no=plan_no, limit_ma=None, allocations=(), planned_at=now), freed)

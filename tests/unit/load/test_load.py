@@ -1,0 +1,318 @@
+"""A site's plans and commands."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libs.bus.message import Emit
+from libs.bus.runtime_memory import MemoryRuntime
+from libs.events.commands import RequestCommand
+from libs.events.load import EvseObserved, LoadPlanMade
+from libs.events.registry import SiteRegistered
+from services.load.domain import LoadProcessor, Site
+
+SITE = "depot"
+SECOND = 1_000_000
+T0 = 1_700_000_000 * SECOND
+
+
+def at(seconds: float) -> int:
+    return T0 + int(seconds * SECOND)
+
+
+def observed(
+    station: str,
+    seconds: float,
+    current_ma: int | None = None,
+    *,
+    transaction: str = "",
+    charging: bool = True,
+    max_ma: int = 32000,
+    evse_id: int = 1,
+) -> EvseObserved:
+    event_id = f"{station}-{evse_id}-{seconds}-{current_ma}-{charging}"
+    return EvseObserved(
+        event_id=event_id,
+        occurred_at=at(seconds),
+        recorded_at=at(seconds),
+        cause_id=event_id,
+        site_id=SITE,
+        station_id=station,
+        evse_id=evse_id,
+        transaction_id=transaction or f"t-{station}",
+        charging=charging,
+        current_ma=current_ma,
+        max_current_ma=max_ma,
+        phases=3,
+    )
+
+
+class LoadedSite:
+    def __init__(self, limit_ma: int | None, *given: EvseObserved) -> None:
+        self.runtime: MemoryRuntime[Site] = MemoryRuntime(LoadProcessor(), {})
+        self.limit(limit_ma)
+        for record in given:
+            self.feed(record)
+
+    def limit(self, limit_ma: int | None) -> None:
+        site = SiteRegistered(
+            event_id="s", occurred_at=T0, recorded_at=T0, cause_id="s", site_id=SITE, limit_ma=limit_ma
+        )
+        self.runtime.tables["registry.sites"][SITE] = site
+
+    def feed(self, record: EvseObserved) -> list[Emit]:
+        out = self.runtime.feed("load.observations", SITE, record)
+        assert self.runtime.dead == []
+        return out
+
+    def tick(self, seconds: float) -> list[Emit]:
+        return self.runtime.tick(at(seconds))
+
+    @property
+    def plans(self) -> list[LoadPlanMade]:
+        return plans(self.runtime.emitted)
+
+
+def plans(out: list[Emit]) -> list[LoadPlanMade]:
+    return [emit.record for emit in out if isinstance(emit.record, LoadPlanMade)]
+
+
+def shares(plan: LoadPlanMade) -> dict[str, int]:
+    return {allocation.station_id: allocation.current_ma for allocation in plan.allocations}
+
+
+def limits(out: list[Emit]) -> list[tuple[str, int]]:
+    return [
+        (emit.record.station_id, json.loads(emit.record.payload)["limit_milliamp"])
+        for emit in out
+        if isinstance(emit.record, RequestCommand) and emit.record.action == "SetLimit"
+    ]
+
+
+def commands(out: list[Emit]) -> list[RequestCommand]:
+    return [emit.record for emit in out if isinstance(emit.record, RequestCommand)]
+
+
+def test_a_start_makes_a_plan_and_commands() -> None:
+    out = LoadedSite(48000).feed(observed("a", 0))
+    (plan,) = plans(out)
+    (command,) = commands(out)
+    assert [(e.topic, e.key) for e in out] == [("load.plans", SITE), ("commands.requested", "a")]
+    assert (plan.plan_no, plan.limit_ma, plan.waiting, shares(plan)) == (1, 48000, 0, {"a": 32000})
+    assert (command.action, command.requested_by, command.cause_id) == ("SetLimit", "load", plan.event_id)
+    assert command.expires_at == at(120)
+    assert json.loads(command.payload) == {
+        "evse_id": 1,
+        "transaction_id": "t-a",
+        "limit_milliamp": 32000,
+        "profile_id": 1001,
+        "stack_level": 0,
+        "valid_seconds": None,
+        "phases": 3,
+        "starts_at": None,
+    }
+
+
+def test_decreases_are_commanded_before_increases() -> None:
+    site = LoadedSite(40000, observed("a", 0), observed("b", 1), observed("a", 2, 7000))
+    assert limits(site.tick(91)) == [("a", 9000), ("b", 31000)]
+    assert limits(site.feed(observed("a", 92, 8900))) == []
+    assert limits(site.tick(110)) == [("b", 20000), ("a", 20000)]
+
+
+def test_only_changed_shares_are_commanded() -> None:
+    site = LoadedSite(64000, observed("a", 0))
+    assert limits(site.feed(observed("b", 1))) == [("b", 32000)]
+
+
+def test_later_arrivals_wait_and_move_up() -> None:
+    site = LoadedSite(13000, observed("a", 0), observed("b", 1))
+    out = site.feed(observed("c", 2))
+    (plan,) = plans(out)
+    assert (shares(plan), plan.waiting) == ({"a": 6500, "b": 6500, "c": 0}, 1)
+    assert limits(out) == [("c", 0)]
+    out = site.feed(observed("a", 3, charging=False))
+    assert limits(out) == [("c", 6500)]
+
+
+def test_a_site_without_a_limit_is_left_alone() -> None:
+    site = LoadedSite(None, observed("a", 0), observed("b", 1), observed("a", 2, 16000))
+    site.tick(1000)
+    assert site.runtime.emitted == []
+
+
+def test_an_unknown_site_is_left_alone() -> None:
+    site = LoadedSite(None)
+    site.runtime.tables["registry.sites"].clear()
+    assert site.feed(observed("a", 0)) == []
+
+
+def test_a_changed_limit_counts_at_the_next_look() -> None:
+    site = LoadedSite(48000, observed("a", 0), observed("b", 1))
+    site.limit(20000)
+    assert site.tick(29) == []
+    out = site.tick(31)
+    assert limits(out) == [("a", 10000), ("b", 10000)]
+    assert plans(out)[0].recorded_at == at(30)
+
+
+def test_a_removed_limit_frees_the_evses_once() -> None:
+    site = LoadedSite(12000, observed("a", 0), observed("b", 1))
+    site.limit(None)
+    out = site.tick(31)
+    assert [(c.station_id, c.action) for c in commands(out)] == [("a", "ClearLimit"), ("b", "ClearLimit")]
+    assert json.loads(commands(out)[0].payload)["profile_id"] == 1001
+    (plan,) = plans(out)
+    assert (plan.limit_ma, plan.allocations) == (None, ())
+    assert site.tick(100) == []
+    site.limit(12000)
+    assert limits(site.tick(150)) == [("a", 6000), ("b", 6000)]
+
+
+def test_ends_when_nothing_charges() -> None:
+    site = LoadedSite(48000, observed("a", 0))
+    (plan,) = plans(site.feed(observed("a", 10, charging=False)))
+    assert (plan.plan_no, plan.allocations) == (2, ())
+    assert site.tick(100_000) == []
+
+
+def test_what_is_not_used_is_given_to_the_others_and_back() -> None:
+    site = LoadedSite(40000, observed("a", 0), observed("b", 1))
+    site.feed(observed("a", 5, 19500))
+    site.feed(observed("b", 6, 8000))
+    assert site.tick(65) == []
+    out = site.tick(100)  # noticed at the look a minute after
+    assert limits(out) == [("b", 10000), ("a", 30000)]
+
+    # b wants more: it is near what it was left, so it gets its part again after a moment of calm.
+    site.feed(observed("a", 101, 29800))
+    out = site.feed(observed("b", 102, 9500))
+    assert limits(out) == [("a", 20000), ("b", 20000)]
+
+
+def test_an_idle_evse_keeps_its_minimum() -> None:
+    site = LoadedSite(32000, observed("a", 0), observed("b", 1))
+    site.feed(observed("a", 2, 15000))
+    site.feed(observed("b", 3, 0))
+    assert limits(site.tick(100)) == [("b", 6000), ("a", 26000)]
+    assert limits(site.tick(190)) == [("a", 17000)]  # a, too, uses less than it was given
+    assert site.tick(1000) == []
+
+
+def test_measurements_wait_for_calm_but_starts_do_not() -> None:
+    site = LoadedSite(40000, observed("a", 0), observed("b", 1), observed("b", 2, 8000))
+    site.tick(91)
+    assert shares(site.plans[-1]) == {"a": 30000, "b": 10000}
+    planned = site.plans[-1].recorded_at
+    seconds = (planned - T0) / SECOND
+    assert site.feed(observed("b", seconds + 2, 9600)) == []
+    assert len(plans(site.feed(observed("c", seconds + 3)))) == 1
+    site.feed(observed("c", seconds + 4, charging=False))
+    assert shares(site.plans[-1]) == {"a": 20000, "b": 20000}
+
+
+def test_a_put_off_plan_is_made_when_calm_returns() -> None:
+    site = LoadedSite(40000, observed("a", 0), observed("b", 1), observed("b", 2, 8000))
+    site.tick(91)
+    seconds = (site.plans[-1].recorded_at - T0) / SECOND
+    site.feed(observed("b", seconds + 2, 9600))
+    out = site.tick(seconds + 10)
+    assert limits(out) == [("a", 20000), ("b", 20000)]
+
+
+def test_a_command_without_effect_is_given_again_after_its_expiry() -> None:
+    site = LoadedSite(20000, observed("a", 0), observed("b", 1))
+    assert shares(site.plans[-1]) == {"a": 10000, "b": 10000}
+    site.feed(observed("a", 5, 32000))
+    assert site.tick(119) == []
+    assert limits(site.tick(160)) == [("a", 10000)]
+    assert site.feed(observed("a", 161, 9800)) == []
+    assert site.tick(1000) == []
+
+
+def test_repetitions_and_late_news_change_nothing() -> None:
+    site = LoadedSite(20000, observed("a", 0))
+    assert site.feed(observed("a", 0)) == []
+    site.feed(observed("a", 10, charging=False))
+    assert site.feed(observed("a", 0)) == []
+    assert site.feed(observed("a", 10, charging=False)) == []
+    assert site.feed(observed("a", 5, 9000)) == []
+    site.feed(observed("a", 20, transaction="t2"))
+    assert site.feed(observed("a", 10, charging=False)) == []
+    assert site.feed(observed("a", 3, transaction="t0")) == []
+    assert shares(site.plans[-1]) == {"a": 20000}
+
+
+def test_other_records_are_passed_over() -> None:
+    site = LoadedSite(20000)
+    strange: Any = SiteRegistered(event_id="s", occurred_at=T0, recorded_at=T0, cause_id="s", site_id=SITE)
+    assert site.feed(strange) == []
+
+
+MOVES = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c", "d", "e"]),
+        st.sampled_from(["start", "end", "measure", "wait"]),
+        st.integers(0, 40_000),
+        st.integers(0, 45),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 120_000), st.integers(0, 120_000), MOVES)
+def test_plans_never_exceed_the_limit_in_force(
+    limit: int, later_limit: int, moves: list[tuple[str, str, int, int]]
+) -> None:
+    site = LoadedSite(limit)
+    again = LoadedSite(limit)
+    seconds = 0
+    running: dict[str, str] = {}
+    for number, (station, move, value, pause) in enumerate(moves):
+        seconds += pause
+        if number == len(moves) // 2:
+            for each in (site, again):
+                each.limit(later_limit)
+        if move == "wait":
+            assert site.tick(seconds) == again.tick(seconds)
+            continue
+        if move == "start":
+            running[station] = f"{station}{number}"
+        transaction = running.get(station, "none")
+        record = observed(
+            station,
+            seconds,
+            value if move == "measure" else None,
+            transaction=transaction,
+            charging=move != "end",
+            max_ma=20_000 + len(station) * 1000,
+        )
+        out = site.feed(record)
+        assert out == again.feed(record)
+        assert site.feed(record) == []
+    for number, plan in enumerate(site.plans, start=1):
+        assert plan.plan_no == number
+        assert plan.limit_ma in (limit, later_limit)
+        assert sum(shares(plan).values()) <= (plan.limit_ma or 0)
+        assert plan.waiting == sum(share == 0 for share in shares(plan).values())
+    # What the chargers were told last is what the plan in force says.
+    told: dict[str, int] = {}
+    for emit in site.runtime.emitted:
+        told.update(limits([emit]))
+    if site.plans:
+        for station, share in shares(site.plans[-1]).items():
+            assert told[station] == share
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.permutations(["a", "b", "c", "d"]), st.integers(0, 100_000))
+def test_arrival_not_reading_order_decides(order: list[str], limit: int) -> None:
+    arrivals = {name: observed(name, number) for number, name in enumerate("abcd")}
+    straight = LoadedSite(limit, *arrivals.values())
+    mixed = LoadedSite(limit, *(arrivals[name] for name in order))
+    assert straight.plans[-1].allocations == mixed.plans[-1].allocations

@@ -1,0 +1,212 @@
+"""What a station's sessions and measurements tell its site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from libs.bus.message import Emit
+from libs.bus.runtime_memory import MemoryRuntime
+from libs.events.ids import derive_id
+from libs.events.load import EvseObserved
+from libs.events.record import Record
+from libs.events.registry import Assignment, StationRegistered
+from libs.events.sessions import SessionEnded, SessionStarted, SessionUpdated
+from libs.events.telemetry import MeasurementsTaken, Sample
+from services.load.domain import LoadObserver, Station
+from services.load.domain.observer import measured_current
+
+STATION = "cp1"
+SECOND = 1_000_000
+T0 = 1_700_000_000 * SECOND
+
+
+def at(seconds: float) -> int:
+    return T0 + int(seconds * SECOND)
+
+
+def envelope(event_id: str, seconds: float) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "occurred_at": at(seconds),
+        "recorded_at": at(seconds),
+        "cause_id": event_id,
+        "station_id": STATION,
+    }
+
+
+def started(
+    transaction: str, seconds: float, evse_id: int = 1, site_id: str | None = "depot"
+) -> SessionStarted:
+    return SessionStarted(
+        **envelope(f"start-{transaction}", seconds),
+        session_id=f"session-{transaction}",
+        evse_id=evse_id,
+        transaction_id=transaction,
+        site_id=site_id,
+        version="ocpp1.6",
+        started_at=at(seconds),
+    )
+
+
+def ended(transaction: str, seconds: float, evse_id: int = 1) -> SessionEnded:
+    return SessionEnded(
+        **envelope(f"end-{transaction}", seconds),
+        session_id=f"session-{transaction}",
+        evse_id=evse_id,
+        transaction_id=transaction,
+        site_id="depot",
+        started_at=at(0),
+        ended_at=at(seconds),
+        energy_wh=1000,
+    )
+
+
+def current(value_ma: int, seconds: float = 0, phase: str | None = None, **changes: Any) -> Sample:
+    fields: dict[str, Any] = {
+        "sampled_at": at(seconds),
+        "measurand": "Current.Import",
+        "phase": phase,
+        "value_milli": value_ma,
+        "unit": "A",
+    }
+    return Sample(**{**fields, **changes})
+
+
+def measured(
+    value_ma: int, seconds: float, transaction: str | None = "t1", evse_id: int = 1
+) -> MeasurementsTaken:
+    return MeasurementsTaken(
+        **envelope(f"measured-{transaction}-{seconds}", seconds),
+        evse_id=evse_id,
+        transaction_id=transaction,
+        samples=(current(value_ma, seconds, "L1"), current(value_ma - 100, seconds, "L2")),
+    )
+
+
+def registered(*sites: tuple[str, float], **changes: Any) -> StationRegistered:
+    assignments = tuple(Assignment(id=site, valid_from=at(since)) for site, since in sites)
+    return StationRegistered(**envelope("registered", 0), sites=assignments, **changes)
+
+
+class Observer:
+    def __init__(self, *given: Record, station: StationRegistered | None = None) -> None:
+        known: dict[str, Record] = {STATION: station} if station is not None else {}
+        self.runtime: MemoryRuntime[Station] = MemoryRuntime(LoadObserver(), {"registry.stations": known})
+        for record in given:
+            self.feed(record)
+
+    def feed(self, record: Record) -> list[Emit]:
+        topic = "telemetry.measurements" if isinstance(record, MeasurementsTaken) else "sessions.events"
+        out = self.runtime.feed(topic, STATION, record)
+        assert self.runtime.dead == []
+        return out
+
+    def observe(self, record: Record) -> EvseObserved:
+        (emit,) = self.feed(record)
+        assert isinstance(emit.record, EvseObserved)
+        assert (emit.topic, emit.key) == ("load.observations", emit.record.site_id)
+        return emit.record
+
+
+def test_a_start_is_told_to_its_site() -> None:
+    observer = Observer(station=registered(max_current_ma=16000, phases=1))
+    assert observer.observe(started("t1", 10)) == EvseObserved(
+        event_id=derive_id("start-t1", "observed:1"),
+        occurred_at=at(10),
+        recorded_at=at(10),
+        cause_id="start-t1",
+        site_id="depot",
+        station_id=STATION,
+        evse_id=1,
+        transaction_id="t1",
+        charging=True,
+        current_ma=None,
+        max_current_ma=16000,
+        phases=1,
+    )
+
+
+def test_the_site_is_that_of_the_start_even_if_the_station_moves() -> None:
+    observer = Observer(station=registered(("old", 0), ("new", 100)))
+    assert observer.observe(started("t1", 50, site_id=None)).site_id == "old"
+    assert observer.observe(measured(16000, 150)).site_id == "old"
+    assert observer.observe(ended("t1", 200)).site_id == "old"
+    assert observer.observe(started("t2", 300, site_id=None)).site_id == "new"
+
+
+def test_without_a_site_nothing_is_told() -> None:
+    observer = Observer()
+    assert observer.feed(started("t1", 10, site_id=None)) == []
+    assert observer.feed(measured(9000, 20)) == []
+    assert observer.feed(ended("t1", 30)) == []
+
+
+def test_only_changes_beyond_the_deadband_are_told() -> None:
+    observer = Observer(started("t1", 0))
+    assert observer.observe(measured(16000, 10)).current_ma == 16000
+    assert observer.feed(measured(16700, 20)) == []
+    assert observer.feed(measured(15300, 30)) == []
+    assert observer.observe(measured(16900, 40)).current_ma == 16900
+    assert observer.observe(measured(0, 50)).current_ma == 0
+    assert observer.feed(measured(500, 60)) == []
+    assert observer.observe(measured(501, 70)).current_ma == 501
+
+
+def test_an_end_is_told_once() -> None:
+    observer = Observer(started("t1", 0), measured(16000, 10))
+    over = observer.observe(ended("t1", 20))
+    assert (over.charging, over.transaction_id, over.current_ma) == (False, "t1", 0)
+    assert observer.feed(ended("t1", 20)) == []
+    assert observer.feed(started("t1", 0)) == []
+    assert observer.feed(measured(16000, 15)) == []
+    assert observer.feed(measured(16000, 15, transaction=None)) == []
+
+
+def test_late_news_of_an_older_session_does_not_replace_the_running_one() -> None:
+    observer = Observer(
+        started("t1", 0), ended("t1", 10), started("t2", 20), ended("t2", 30), started("t3", 40)
+    )
+    assert observer.feed(started("t1", 0)) == []
+    assert observer.feed(ended("t1", 10)) == []
+    assert observer.observe(measured(9000, 50, transaction="t3")).transaction_id == "t3"
+
+
+def test_a_measurement_that_overtakes_its_start_is_kept() -> None:
+    observer = Observer()
+    assert observer.feed(measured(14000, 0)) == []
+    assert observer.feed(measured(14000, 0)) == []
+    assert observer.observe(started("t1", 0)).current_ma == 14000
+
+
+def test_evses_are_told_apart() -> None:
+    observer = Observer(started("a", 0, evse_id=1), started("b", 1, evse_id=2))
+    assert observer.observe(measured(8000, 5, transaction="b", evse_id=2)).evse_id == 2
+    assert observer.observe(measured(7000, 6, transaction=None, evse_id=1)).transaction_id == "a"
+    # 1.6: transactionData of a StopTransaction names no connector.
+    assert observer.observe(measured(9000, 7, transaction="b", evse_id=0)).evse_id == 2
+    assert observer.feed(measured(9000, 8, transaction=None, evse_id=0)) == []
+
+
+def test_other_session_events_are_passed_over() -> None:
+    updated = SessionUpdated(**envelope("u", 0), session_id="s", evse_id=1, transaction_id="t", energy_wh=1)
+    assert Observer().feed(updated) == []
+
+
+def test_the_highest_phase_of_the_newest_sample_counts() -> None:
+    samples = (
+        current(30000, 0, "L1"),
+        current(10000, 5, "L1"),
+        current(12000, 5, "L2"),
+        current(99000, 5, "N"),
+        current(50000, 5, "L3", location="Inlet"),
+    )
+    assert measured_current(samples, 3) == 12000
+
+
+def test_power_serves_where_there_is_no_current() -> None:
+    power = current(11_040_000, 0, None, measurand="Power.Active.Import", unit="W")
+    phase = current(3_680_000, 0, "L1", measurand="Power.Active.Import", unit="W")
+    assert measured_current((power,), 3) == 16000
+    assert measured_current((power,), 1) == 48000
+    assert measured_current((phase,), 3) == 16000
+    assert measured_current((), 3) is None
