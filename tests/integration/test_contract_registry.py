@@ -1,0 +1,86 @@
+"""The contract in a real registry and a real Kafka."""
+
+import copy
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.bus import connect
+from libs.bus.errors import ContractMismatchError
+from libs.bus.schemas import SchemaRegistry
+from libs.bus.settings import BusSettings
+from libs.events.codec import CodecError
+from libs.events.contract import Contract, load_contract
+from libs.testing.localstack import Endpoints
+
+CONTRACT = load_contract()
+
+
+@pytest.fixture
+async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
+    bus = BusSettings(
+        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=2, slots=2
+    )
+    yield bus
+    await delete_topics(bus, list(CONTRACT.topics))
+
+
+def changed(topic: str, field: dict[str, object]) -> Contract:
+    """The contract with one more field in the first record of `topic`."""
+    name = CONTRACT.topics[topic].schemas[0]
+    schema = copy.deepcopy(CONTRACT.schemas[name])
+    schema["fields"].append(field)
+    return msgspec.structs.replace(CONTRACT, schemas={**CONTRACT.schemas, name: schema})
+
+
+async def test_applying_twice_changes_nothing(settings: BusSettings) -> None:
+    first = await apply_contract(settings)
+    again = await apply_contract(settings)
+    assert f"{settings.namespace}.ocpp.transactions" in first.created
+    assert f"{settings.namespace}.ocpp.transactions.dead" in first.created
+    assert again.created == ()
+    assert again.schema_ids == first.schema_ids
+
+
+async def test_a_service_does_not_start_before_its_contract_is_applied(settings: BusSettings) -> None:
+    with pytest.raises(ContractMismatchError, match="voltbus contract apply"):
+        async with connect(settings):
+            pass
+
+
+async def test_only_compatible_changes_are_registered(settings: BusSettings) -> None:
+    await apply_contract(settings)
+    compatible = changed("billing.cdrs", {"name": "note", "type": "string", "default": ""})
+    applied = await apply_contract(settings, compatible)
+    incompatible = changed("billing.cdrs", {"name": "needed", "type": "string"})
+    with pytest.raises(ContractMismatchError, match=r"billing\.cdrs"):
+        await apply_contract(settings, incompatible)
+    async with SchemaRegistry(settings.registry_url) as registry:
+        subject = f"{settings.namespace}.billing.cdrs-value"
+        assert not await registry.is_compatible(subject, incompatible.value_schema("billing.cdrs"))
+        assert await registry.schema_by_id(applied.schema_ids["billing.cdrs"]) == compatible.value_schema(
+            "billing.cdrs"
+        )
+
+
+async def test_a_changed_partition_count_is_refused(settings: BusSettings) -> None:
+    await apply_contract(settings)
+    more = settings.model_copy(update={"partitions": 3})
+    with pytest.raises(ContractMismatchError, match="2 partitions, the contract asks for 3"):
+        await apply_contract(more)
+
+
+async def test_a_schema_that_only_the_registry_knows_is_learnt(settings: BusSettings) -> None:
+    await apply_contract(settings)
+    async with connect(settings) as bus, SchemaRegistry(settings.registry_url) as registry:
+        newer = changed("billing.cdrs", {"name": "note", "type": "string", "default": ""})
+        schema = newer.value_schema("billing.cdrs")
+        registered = await registry.register(f"{settings.namespace}.billing.cdrs-value", schema)
+        with pytest.raises(CodecError):
+            bus.codec.decode(b"\0" + registered.schema_id.to_bytes(4, "big"))
+        with pytest.raises(CodecError, match="CdrIssued"):  # known now, but the value is cut short
+            await bus.decode(b"\0" + registered.schema_id.to_bytes(4, "big"))
+        with pytest.raises(CodecError, match="is not registered"):
+            await bus.decode(b"\0\x7f\xff\xff\xffx")
