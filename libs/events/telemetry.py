@@ -64,3 +64,4 @@ class HealthWindowClosed(Record, frozen=True, kw_only=True):
     disconnects: int
     faults: int
     quirks: int
+    rejected: int = 0
