@@ -1,0 +1,1 @@
+"""Telemetry: canonical measurements, and the state and health of stations."""

@@ -1,0 +1,21 @@
+"""`python -m services.telemetry`.
+
+VOLTBUS_TELEMETRY says which processors this process runs: `measurements` (every meter value, transactional
+runtime), `health` (lifecycle events, Faust) or `both`. Both is the default: one process less on a small
+installation. They share nothing but the connection settings, so that a large one starts them apart and scales
+measurements alone.
+"""
+
+from libs.runtime.service import run_service
+from services.telemetry.app import run
+from services.telemetry.settings import TelemetrySettings
+
+
+def main() -> None:
+    """Run telemetry until it is told to stop."""
+    settings = TelemetrySettings()
+    run_service("telemetry", settings, lambda health, stop: run(settings, health, stop))
+
+
+if __name__ == "__main__":
+    main()

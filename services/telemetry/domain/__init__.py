@@ -1,0 +1,1 @@
+"""The telemetry processors. Pure: no I/O, no clock, no randomness."""

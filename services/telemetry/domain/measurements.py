@@ -1,0 +1,78 @@
+"""Every meter value of every OCPP version as canonical samples."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from libs.bus.message import Emit, Message
+from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.events import telemetry
+from libs.events.ids import derive_id
+from libs.events.ocpp_log import OcppCallReceived
+from libs.ocpp.semantics.exchange import read_exchange, zone_of
+from libs.ocpp.semantics.model import MeasurementsReported
+
+TRANSACTIONS: Final = "ocpp.transactions"
+MEASUREMENTS: Final = "telemetry.measurements"
+STATIONS: Final = "registry.stations"
+
+_ACTIONS: Final = frozenset({"MeterValues", "TransactionEvent", "StopTransaction"})
+_NOTHING: Final[Step[None]] = Step(None)
+
+
+class MeasurementsProcessor(Processor[None]):
+    """Stateless: one MeasurementsTaken for each exchange that holds a readable meter value.
+
+    Samples keep the charger's order. Those that cannot be read are left out; the raw log has them.
+    """
+
+    name = "telemetry-measurements"
+    inputs = (TRANSACTIONS,)
+    outputs = (MEASUREMENTS,)
+    tables = (STATIONS,)
+
+    def key(self, message: Message) -> str | None:
+        """The station, for the exchanges that may hold meter values."""
+        record = message.record
+        if isinstance(record, OcppCallReceived) and record.action in _ACTIONS:
+            return record.station_id
+        return None
+
+    def step(self, state: None, event: Message | Tick, tables: Tables) -> Step[None]:
+        """The measurements in one exchange."""
+        assert isinstance(event, Message)
+        record = event.record
+        assert isinstance(record, OcppCallReceived)
+        zone = zone_of(tables[STATIONS].get(record.station_id))
+        for fact in read_exchange(record, zone):
+            if isinstance(fact, MeasurementsReported) and fact.samples:
+                return Step(None, (Emit(MEASUREMENTS, record.station_id, _taken(record, fact)),))
+        return _NOTHING
+
+
+def _taken(record: OcppCallReceived, fact: MeasurementsReported) -> telemetry.MeasurementsTaken:
+    return telemetry.MeasurementsTaken(
+        event_id=derive_id(record.event_id, "measurements"),
+        occurred_at=record.occurred_at,
+        recorded_at=record.recorded_at,
+        cause_id=record.event_id,
+        station_id=record.station_id,
+        evse_id=fact.evse_id or 0,
+        connector_id=fact.connector_id,
+        transaction_id=fact.transaction_id or None,
+        samples=tuple(
+            [
+                telemetry.Sample(
+                    sampled_at=sample.at,
+                    measurand=sample.measurand,
+                    phase=sample.phase,
+                    location=sample.location,
+                    context=sample.context,
+                    value_milli=sample.value_milli,
+                    unit=sample.unit,
+                    quirks=sample.quirks,
+                )
+                for sample in fact.samples
+            ]
+        ),
+    )

@@ -1,0 +1,20 @@
+"""Settings of telemetry."""
+
+from enum import StrEnum
+
+from libs.bus.settings import BusSettings
+from libs.runtime.settings import ServiceSettings
+
+
+class Part(StrEnum):
+    """Which processors a process runs."""
+
+    MEASUREMENTS = "measurements"
+    HEALTH = "health"
+    BOTH = "both"
+
+
+class TelemetrySettings(ServiceSettings, BusSettings):
+    """What every service has, and which processors to run."""
+
+    telemetry: Part = Part.BOTH

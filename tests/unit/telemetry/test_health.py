@@ -1,0 +1,257 @@
+"""Station state whenever it changes, and counts per window."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.bus.runtime_memory import MemoryRuntime
+from libs.events.ocpp_log import (
+    ConnectionClosed,
+    ConnectionOpened,
+    ConnectionRefused,
+    FrameRejected,
+    OcppCallReceived,
+)
+from libs.events.record import Record
+from libs.events.telemetry import HealthWindowClosed, StationStateChanged
+from services.telemetry.domain.health import LIFECYCLE, REJECTED, HealthProcessor
+from services.telemetry.domain.station import GRACE, MOST_CONNECTORS, WINDOW, StationHealth
+from tests.unit.sessions.exchanges import MINUTE, NOON, SECOND, STATION, exchange
+
+
+def envelope(name: str, at: int) -> dict[str, Any]:
+    return {"event_id": name, "occurred_at": at, "recorded_at": at, "cause_id": name, "station_id": STATION}
+
+
+def opened(epoch: int, at: int, version: str = "ocpp1.6") -> ConnectionOpened:
+    return ConnectionOpened(
+        **envelope(f"opened-{epoch}", at),
+        connection_epoch=epoch,
+        edge_id="edge-0",
+        slot=0,
+        version=version,
+        remote_address="127.0.0.1",
+        registered=True,
+    )
+
+
+def closed(epoch: int, at: int) -> ConnectionClosed:
+    return ConnectionClosed(
+        **envelope(f"closed-{epoch}", at),
+        connection_epoch=epoch,
+        edge_id="edge-0",
+        code=1006,
+        reason="",
+        opened_at=NOON,
+    )
+
+
+def rejected(n: int, at: int) -> FrameRejected:
+    return FrameRejected(
+        **envelope(f"rejected-{n}", at),
+        connection_epoch=1,
+        edge_id="edge-0",
+        version="ocpp1.6",
+        code="FormationViolation",
+        reason="",
+        frame="[",
+        frame_bytes=1,
+        answered=True,
+    )
+
+
+def boot(at: int, firmware: str = "1.0", epoch: int = 1) -> OcppCallReceived:
+    payload = {
+        "chargePointVendor": "Acme",
+        "chargePointModel": "One",
+        "chargePointSerialNumber": "S-1",
+        "firmwareVersion": firmware,
+    }
+    return exchange("BootNotification", payload, at=at, recorded_at=at, epoch=epoch)
+
+
+def status(
+    connector: int, word: str, at: int, error: str = "NoError", epoch: int = 1, **more: Any
+) -> OcppCallReceived:
+    payload = {"connectorId": connector, "status": word, "errorCode": error}
+    return exchange("StatusNotification", payload, at=at, recorded_at=at, epoch=epoch, **more)
+
+
+def heartbeat(at: int, **more: Any) -> OcppCallReceived:
+    return exchange("Heartbeat", {}, at=at, recorded_at=at, **more)
+
+
+class Told:
+    def __init__(self, *records: Record) -> None:
+        self.runtime = MemoryRuntime(HealthProcessor())
+        self.tell(*records)
+
+    def tell(self, *records: Record) -> list[Record]:
+        before = len(self.runtime.emitted)
+        for record in records:
+            topic = REJECTED if isinstance(record, FrameRejected | ConnectionRefused) else LIFECYCLE
+            self.runtime.feed(topic, STATION, record)
+        assert not self.runtime.dead, self.runtime.dead
+        return [emit.record for emit in self.runtime.emitted[before:] if emit.record is not None]
+
+    def tick(self, at: int) -> list[Record]:
+        return [emit.record for emit in self.runtime.tick(at) if emit.record is not None]
+
+    @property
+    def states(self) -> list[StationStateChanged]:
+        return [e.record for e in self.runtime.emitted if isinstance(e.record, StationStateChanged)]
+
+    @property
+    def windows(self) -> list[HealthWindowClosed]:
+        return [e.record for e in self.runtime.emitted if isinstance(e.record, HealthWindowClosed)]
+
+    @property
+    def state(self) -> StationHealth | None:
+        return self.runtime.state_of(STATION)
+
+
+def test_what_a_station_says_of_itself() -> None:
+    told = Told(opened(1, NOON), boot(NOON + 1), status(1, "Available", NOON + 2), heartbeat(NOON + 3))
+    assert len(told.states) == 3
+    last = told.states[-1]
+    assert (last.connected, last.version, last.vendor, last.model) == (True, "ocpp1.6", "Acme", "One")
+    assert (last.serial, last.firmware_version, last.last_boot_at) == ("S-1", "1.0", NOON + 1)
+    assert [(c.connector_id, c.status, c.error_code, c.since) for c in last.connectors] == [
+        (1, "Available", "NoError", NOON + 2)
+    ]
+
+
+def test_moments_alone_are_no_change() -> None:
+    told = Told(opened(1, NOON), boot(NOON + 1), status(1, "Available", NOON + 2))
+    assert (
+        told.tell(boot(NOON + MINUTE), status(1, "Available", NOON + MINUTE), heartbeat(NOON + MINUTE)) == []
+    )
+    (changed,) = told.tell(boot(NOON + 2 * MINUTE, firmware="1.1"))
+    assert isinstance(changed, StationStateChanged)
+    assert changed.firmware_version == "1.1"
+    assert changed.connectors[0].since == NOON + 2
+
+
+def test_the_end_of_a_displaced_connection_leaves_the_station_connected() -> None:
+    told = Told(opened(1, NOON), opened(2, NOON + 1, "ocpp2.0.1"))
+    assert told.tell(closed(1, NOON + 2)) == []
+    assert told.states[-1].connected
+    (changed,) = told.tell(closed(2, NOON + 3))
+    assert isinstance(changed, StationStateChanged)
+    assert (changed.connected, changed.version) == (False, "ocpp2.0.1")
+
+
+def test_an_opening_told_again_does_not_reconnect() -> None:
+    told = Told(opened(1, NOON), closed(1, NOON + 1))
+    assert told.tell(opened(1, NOON)) == []
+    assert told.state is not None
+    assert not told.state.connected
+
+
+def test_a_status_from_a_displaced_connection_does_not_undo_a_newer_one() -> None:
+    told = Told(opened(1, NOON), opened(2, NOON + 1), status(1, "Charging", NOON + 10, epoch=2))
+    assert told.tell(status(1, "Available", NOON + 5, epoch=1)) == []
+
+
+def test_connectors_of_2x_and_faults() -> None:
+    payload = {
+        "timestamp": "2026-11-22T12:00:00Z",
+        "connectorStatus": "Faulted",
+        "evseId": 2,
+        "connectorId": 1,
+    }
+    record = exchange("StatusNotification", payload, at=NOON, recorded_at=NOON, version="ocpp2.0.1")
+    told = Told(record, status(1, "Faulted", NOON + 1, error="GroundFailure"))
+    assert [(c.evse_id, c.connector_id, c.status, c.error_code) for c in told.states[-1].connectors] == [
+        (1, 1, "Faulted", "GroundFailure"),
+        (2, 1, "Faulted", "NoError"),
+    ]
+    told.tick(NOON + WINDOW + GRACE)
+    assert told.windows[0].faults == 2
+
+
+def test_a_window_counts_what_was_recorded_in_it() -> None:
+    start = NOON - NOON % WINDOW
+    told = Told(
+        opened(1, start),
+        boot(start + 1),
+        heartbeat(start + 2),
+        heartbeat(start + 3, quirks=("unlisted_value",)),
+        rejected(1, start + 4),
+        closed(1, start + 5),
+    )
+    assert told.tick(start + WINDOW + GRACE - 1) == []
+    (window,) = told.tick(start + WINDOW + GRACE)
+    assert isinstance(window, HealthWindowClosed)
+    assert (window.window_start, window.window_end) == (start, start + WINDOW)
+    assert (window.calls, window.boots, window.disconnects, window.quirks, window.rejected) == (3, 1, 1, 1, 1)
+    assert window.recorded_at == start + WINDOW
+    assert told.tick(start + 10 * WINDOW) == []
+
+
+def test_the_next_event_closes_a_window_too() -> None:
+    told = Told(heartbeat(NOON), heartbeat(NOON + WINDOW + GRACE + SECOND))
+    assert [w.calls for w in told.windows] == [1]
+
+
+def test_what_comes_after_its_window_counts_in_the_next() -> None:
+    told = Told(heartbeat(NOON), heartbeat(NOON + 2 * WINDOW))
+    told.tell(rejected(1, NOON + 1))
+    told.tick(NOON + 10 * WINDOW)
+    assert [(w.calls, w.rejected) for w in told.windows] == [(1, 0), (0, 1), (1, 0)]
+    assert len({w.event_id for w in told.windows}) == 3
+
+
+def test_refused_handshakes_leave_no_state() -> None:
+    refused = ConnectionRefused(
+        **envelope("r", NOON),
+        edge_id="edge-0",
+        remote_address="127.0.0.1",
+        reason="unknown",
+        http_status=404,
+        count=3,
+        first_at=NOON,
+    )
+    told = Told(refused)
+    assert told.state is None
+
+
+def test_connectors_are_bounded() -> None:
+    told = Told(*(status(n, "Available", NOON + n) for n in range(1, 200)))
+    assert len(told.states[-1].connectors) == MOST_CONNECTORS
+
+
+@pytest.mark.parametrize("repeats", [1, 5])
+def test_a_suffix_handed_over_again_changes_nothing(repeats: int) -> None:
+    records = [opened(1, NOON), boot(NOON + 1), status(1, "Available", NOON + 2), heartbeat(NOON + 3)]
+    told = Told(*records)
+    state = told.state
+    for _ in range(repeats):
+        assert told.tell(*records[1:]) == []
+    assert told.state == state
+
+
+@given(st.integers(0, 2**32))
+def test_the_topics_may_interleave_in_any_way(seed: int) -> None:
+    random = Random(seed)
+    start = NOON - NOON % WINDOW
+    lifecycle: list[Record] = [opened(1, start), boot(start + 1)]
+    lifecycle += [
+        status(1, word, start + 2 + n) for n, word in enumerate(("Available", "Preparing", "Faulted"))
+    ]
+    lifecycle += [closed(1, start + 20), opened(2, start + 21)]
+    refused: list[Record] = [rejected(n, start + 5 * n) for n in range(6)]
+    merged: list[Record] = []
+    left, right = list(lifecycle), list(refused)
+    while left or right:
+        merged.append((left if not right or (left and random.random() < 0.5) else right).pop(0))
+    one, other = Told(*merged), Told(*lifecycle, *refused)
+    one.tick(start + 2 * WINDOW)
+    other.tick(start + 2 * WINDOW)
+    assert one.states == other.states
+    assert one.windows == other.windows
