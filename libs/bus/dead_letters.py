@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from libs.bus.bus import Bus
-from libs.events.codec import CodecError
+from libs.bus.tail import read_all
 from libs.events.contract import dead_letter_topic
 from libs.events.dead import Header, RecordDeadLettered
 from libs.events.ids import derive_id
@@ -45,26 +45,9 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 async def list_dead_letters(bus: Bus, topic: str) -> AsyncIterator[DeadLetter]:
     """Every dead letter of `topic` that is still kept, oldest first; ends at what was there when it began."""
-    consumer = AIOKafkaConsumer(
-        bus.settings.topic(dead_letter_topic(topic)),
-        bootstrap_servers=bus.settings.kafka,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-    )
-    await consumer.start()
-    try:
-        ends = await consumer.end_offsets(consumer.assignment())
-        for partition, end in ends.items():
-            while await consumer.position(partition) < end:
-                for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, []):
-                    try:
-                        letter = await bus.decode(record.value)
-                    except CodecError:
-                        continue
-                    if isinstance(letter, RecordDeadLettered):
-                        yield DeadLetter(record.offset, letter)
-    finally:
-        await consumer.stop()
+    async for message in read_all(bus, dead_letter_topic(topic)):
+        if isinstance(message.record, RecordDeadLettered):
+            yield DeadLetter(message.offset, message.record)
 
 
 async def replay_dead_letters(bus: Bus, topic: str, offsets: set[int] | None = None) -> int:

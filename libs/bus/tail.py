@@ -76,6 +76,15 @@ class Tail:
                     if (message := await self._message(record)) is not None:
                         yield message
 
+    async def to_end(self) -> AsyncIterator[Message]:
+        """Iterate, but only over what had been written when this was called."""
+        ends = await self._consumer.end_offsets(self._consumer.assignment())
+        for partition, end in ends.items():
+            while await self._consumer.position(partition) < end:
+                for record in (await self._consumer.getmany(partition, timeout_ms=500)).get(partition, ()):
+                    if (message := await self._message(record)) is not None:
+                        yield message
+
     async def _message(self, record: ConsumerRecord) -> Message | None:
         try:
             return await read_message(self._bus, self._topic, record)
@@ -83,6 +92,16 @@ class Tail:
             metrics.DEAD_LETTERS.labels("tail", self._topic, "undecodable").inc()
             log.error("tail_record_unreadable", topic=self._topic, offset=record.offset, error=str(error))
             return None
+
+
+async def read_all(bus: Bus, topic: str) -> AsyncIterator[Message]:
+    """Every message of `topic` that can be read, from its beginning to what was there when this began.
+
+    In order within a partition. Values that cannot be read are logged, counted and passed over.
+    """
+    async with Tail(bus, topic, start="beginning") as tail:
+        async for message in tail.to_end():
+            yield message
 
 
 async def read_message(bus: Bus, topic: str, record: ConsumerRecord) -> Message:

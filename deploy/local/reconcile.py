@@ -1,0 +1,145 @@
+"""Do the figures agree: chargers' meters, sessions, charge records, ClickHouse?"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+from rich.table import Table
+
+from libs.bus.bus import Bus
+from libs.bus.tail import read_all
+from libs.clickhouse.client import ClickHouseClient
+from libs.clickhouse.settings import ClickHouseSettings
+from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded
+
+Energies = Mapping[tuple[str, str], int]
+"""Wh by station and OCPP transaction id."""
+
+SETTLE_S = 60.0
+
+
+class Truth(Protocol):
+    """What a charger's own meter says of one session."""
+
+    @property
+    def station_id(self) -> str: ...
+    @property
+    def transaction_id(self) -> str: ...
+    @property
+    def energy_wh(self) -> int: ...
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One place where sessions are counted, and what is counted there."""
+
+    name: str
+    energies: Energies
+
+    @property
+    def energy_wh(self) -> int:
+        """The sum."""
+        return sum(self.energies.values())
+
+
+class Reconciliation(msgspec.Struct, frozen=True):
+    """The chargers' truth beside what each place says."""
+
+    truth: Source
+    others: tuple[Source, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every place has exactly the truth's sessions, each to the Wh."""
+        return all(other.energies == self.truth.energies for other in self.others)
+
+    def differences(self, most: int = 10) -> list[str]:
+        """What differs, for people."""
+        lines = []
+        for other in self.others:
+            keys = sorted(set(self.truth.energies) | set(other.energies))
+            for key in keys:
+                true, said = self.truth.energies.get(key), other.energies.get(key)
+                if true != said:
+                    lines.append(f"{other.name}: {key[0]} transaction {key[1]}: {said} Wh instead of {true}")
+        return lines[:most] + ([f"... and {len(lines) - most} more"] if len(lines) > most else [])
+
+    def table(self) -> Table:
+        """The sums, for people."""
+        table = Table(title="Energy, from the meters to the analysts")
+        table.add_column("counted in")
+        for title in ("sessions", "energy Wh", ""):
+            table.add_column(title, justify="right")
+        for source in (self.truth, *self.others):
+            same = source.energies == self.truth.energies
+            table.add_row(
+                source.name,
+                str(len(source.energies)),
+                f"{source.energy_wh:,}",
+                "agrees" if same else "DIFFERS",
+            )
+        return table
+
+
+async def reconcile(
+    truths: Iterable[Truth], bus: Bus, clickhouse: ClickHouseSettings, settle_s: float = SETTLE_S
+) -> Reconciliation:
+    """Compare until everything agrees, at most for `settle_s` seconds: processors and sink may have some way to go."""
+    truth = Source(
+        "chargers' own meters",
+        {(truth.station_id.casefold(), truth.transaction_id): truth.energy_wh for truth in truths},
+    )
+    deadline = asyncio.get_running_loop().time() + settle_s
+    while True:
+        stored = await asyncio.to_thread(_from_clickhouse, clickhouse)
+        result = Reconciliation(truth, (*await _from_log(bus), *stored))
+        if result.agrees or asyncio.get_running_loop().time() > deadline:
+            return result
+        await asyncio.sleep(1)
+
+
+async def _from_log(bus: Bus) -> tuple[Source, Source]:
+    sessions: dict[str, SessionEnded | SessionCorrected] = {}
+    async for message in read_all(bus, "sessions.events"):
+        if isinstance(message.record, SessionEnded | SessionCorrected):
+            sessions[message.record.session_id] = message.record
+    cdrs: dict[str, CdrIssued] = {}
+    async for message in read_all(bus, "billing.cdrs"):
+        record = message.record
+        if isinstance(record, CdrIssued) and (
+            record.cdr_id not in cdrs or record.version > cdrs[record.cdr_id].version
+        ):
+            cdrs[record.cdr_id] = record
+    return (
+        Source("sessions (Kafka sessions.events)", _energies(sessions.values())),
+        Source("charge records (Kafka billing.cdrs)", _energies(cdrs.values())),
+    )
+
+
+def _energies(records: Iterable[SessionEnded | SessionCorrected | CdrIssued]) -> Energies:
+    energies: dict[tuple[str, str], int] = {}
+    for record in records:
+        key = (record.station_id, record.transaction_id)
+        # Two sessions of one transaction would be a double bill: let it show.
+        energies[key] = energies.get(key, 0) + record.energy_wh
+    return energies
+
+
+def _from_clickhouse(settings: ClickHouseSettings) -> tuple[Source, Source]:
+    client = ClickHouseClient(settings)
+    try:
+        ended = (
+            "SELECT station_id, transaction_id, sum(energy_wh) AS wh FROM sessions WHERE status != 'running'"
+        )
+        cdrs = "SELECT station_id, transaction_id, sum(energy_wh) AS wh FROM cdrs"
+        group = " GROUP BY station_id, transaction_id"
+        return (
+            Source("sessions (ClickHouse)", _rows(client, ended + group)),
+            Source("charge records (ClickHouse)", _rows(client, cdrs + group)),
+        )
+    finally:
+        client.close()
+
+
+def _rows(client: ClickHouseClient, sql: str) -> Energies:
+    return {(row["station_id"], row["transaction_id"]): int(row["wh"]) for row in client.rows(sql)}
