@@ -103,19 +103,17 @@ class _Book:
     def _announce(self, before: Session | None, after: Session, cause: Cause) -> Session:
         if after.started_at is None and not after.closed_by_rule:
             return after
-        told = None if before is None or not before.session_id else _running(before)
-        if told is None:
+        if not after.session_id:
             begun = after.earliest_at if after.started_at is None else after.started_at
             after = msgspec.structs.replace(
                 after,
                 session_id=session_id_of(self.station_id, after),
                 site_id=site_of(self.station_id, begun, self._tables),
             )
-            told = (0, after.meter_start_wh, None), after.id_token, after.evse_id
             self.out.append(records.started(self.station_id, after, cause))
-        if not after.over:
-            if _running(after) != told:
+            if not after.over and running(after) != (0, after.meter_start_wh, None):
                 self.out.append(records.updated(self.station_id, after, cause))
+        if not after.over:
             return after
         result = outcome(after)
         if before is None or not before.revision or outcome(before) != result:
@@ -124,8 +122,8 @@ class _Book:
         return after
 
 
-def _running(session: Session) -> tuple[tuple[int, int | None, str | None], str | None, int | None]:
-    """What SessionUpdated would say."""
+def _told(session: Session) -> tuple[tuple[int, int | None, str | None], str | None, int | None]:
+    """What SessionUpdated says."""
     return running(session), session.id_token, session.evse_id
 
 
@@ -143,6 +141,8 @@ def _fold(
     else:
         session = begin(step, record.version, record.event_id, record.recorded_at)
     cause = Cause(record.event_id, record.occurred_at, record.recorded_at)
+    if known is not None and known.session_id and not session.over:
+        return _progress(before, known, session, cause)
     book = _Book(before, tables)
     if step.kind == "started":
         for other in superseded(before, session):
@@ -151,6 +151,19 @@ def _fold(
     if len(book.open) > MOST_OPEN:
         book.give_up(min(book.open, key=deadline), cause)
     return book.step()
+
+
+def _progress(
+    state: StationSessions, known: Session, session: Session, cause: Cause
+) -> Step[StationSessions]:
+    """The short way of most steps: a session under way stays so. News can only put its deadline off, so that a
+    tick at the old one finds nothing to do and sets the next."""
+    station_id = state.station_id
+    sessions = tuple([session if s is known else s for s in state.open])
+    after = StationSessions(station_id, sessions, state.closed, state.due_at)
+    if _told(session) == _told(known):
+        return Step(after)
+    return Step(after, (records.updated(station_id, session, cause),))
 
 
 def _expire(state: StationSessions, at: int, tables: Tables) -> Step[StationSessions]:
