@@ -1,0 +1,74 @@
+"""What stations say of their firmware, and the fates of the update commands, as facts of one kind."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from libs.bus.message import Message
+from libs.events.commands import CommandConcluded, Fate
+from libs.events.ocpp_log import OcppCallReceived
+from libs.ocpp.inbound import CheckedCall, check_call
+from libs.ocpp.semantics import read_call
+from libs.ocpp.semantics.model import Booted, FirmwareStatusReported
+from libs.ocpp.versions import Version
+
+ACTIONS = frozenset({"BootNotification", "FirmwareStatusNotification", "SignedFirmwareStatusNotification"})
+"""Of everything that chargers report, what matters here."""
+
+REQUESTED_BY = "firmware"
+
+
+class FactKind(StrEnum):
+    """BOOTED: `text` is the version. STATUS: the OCPP firmware status. FATE: a command's fate and its reason."""
+
+    BOOTED = "BOOTED"
+    STATUS = "STATUS"
+    FATE = "FATE"
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """Something that happened at the station. `command_id`, `fate`: only of a FATE."""
+
+    kind: FactKind
+    event_id: str
+    at: int
+    text: str
+    command_id: str = ""
+    fate: Fate | None = None
+
+
+def concerns_firmware(message: Message) -> bool:
+    """Whether a record can matter here; cheap, because it is asked of every heartbeat."""
+    match message.record:
+        case OcppCallReceived(action=action):
+            return action in ACTIONS
+        case CommandConcluded(requested_by=requested_by):
+            return requested_by == REQUESTED_BY
+        case _:
+            return False
+
+
+def fact_of(record: OcppCallReceived | CommandConcluded) -> Fact | None:
+    """The fact in a record that `concerns_firmware`; None if it holds none that can be read."""
+    if isinstance(record, CommandConcluded):
+        return Fact(
+            FactKind.FATE,
+            record.event_id,
+            record.recorded_at,
+            record.reason,
+            command_id=record.command_id,
+            fate=record.fate,
+        )
+    version = Version(record.version)
+    checked = check_call(version, record.action, msgspec.json.decode(record.payload))
+    if not isinstance(checked, CheckedCall):
+        return None
+    for event in read_call(version, record.action, checked.payload, None, record.recorded_at):
+        match event:
+            case Booted(firmware_version=str() as firmware):
+                return Fact(FactKind.BOOTED, record.event_id, record.recorded_at, firmware)
+            case FirmwareStatusReported(status=status):
+                return Fact(FactKind.STATUS, record.event_id, record.recorded_at, status)
+    return None
