@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
@@ -90,6 +91,15 @@ class EdgeProcess:
 
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self._http}/metrics", timeout=5).text
+
+    def children(self) -> list[int]:
+        """Processes that this one started."""
+        text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in text.split()]
+
+    def signal_child(self, pid: int, signum: signal.Signals) -> None:
+        assert pid in self.children()
+        os.kill(pid, signum)
 
     def kill(self) -> None:
         assert self._process is not None
@@ -199,8 +209,14 @@ class Log:
             if isinstance(record, kind) and station in (None, getattr(record, "station_id", None))
         ]
 
-    def duplicates(self) -> list[str]:
-        ids = Counter(record.event_id for records in self.records.values() for record in records)
+    def duplicates(self, stations: Collection[str]) -> list[str]:
+        """Ids that more than one record of these stations has."""
+        ids = Counter(
+            record.event_id
+            for records in self.records.values()
+            for record in records
+            if getattr(record, "station_id", None) in stations
+        )
         return [event_id for event_id, times in ids.items() if times > 1]
 
     async def follow(self, topic: str) -> None:
