@@ -1,0 +1,23 @@
+"""Wiring of firmware campaigns: campaigns and stations, each on its own transactional runtime."""
+
+import asyncio
+
+from libs.bus.bus import connect
+from libs.bus.runtime_transactional import TransactionalRuntime
+from libs.runtime.service import Health
+from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
+from services.firmware.settings import FirmwareSettings
+
+
+async def run(settings: FirmwareSettings, health: Health, stop: asyncio.Event) -> None:
+    """Run campaigns until `stop`; then finish the transactions under way.
+
+    The failure of one processor ends both.
+    """
+    async with connect(settings) as bus, asyncio.TaskGroup() as tasks:
+        campaigns = TransactionalRuntime(bus, CampaignProcessor())
+        stations = TransactionalRuntime(bus, StationFirmwareProcessor())
+        health.ready("campaigns", lambda: campaigns.ready)
+        health.ready("stations", lambda: stations.ready)
+        tasks.create_task(campaigns.run(stop), name="firmware")
+        tasks.create_task(stations.run(stop), name="firmware-stations")

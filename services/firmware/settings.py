@@ -1,0 +1,8 @@
+"""Settings of firmware campaigns."""
+
+from libs.bus.settings import BusSettings
+from libs.runtime.settings import ServiceSettings
+
+
+class FirmwareSettings(ServiceSettings, BusSettings):
+    """What every service has; the rules of the fold are constants, so that a replay decides as the first run."""

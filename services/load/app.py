@@ -1,0 +1,24 @@
+"""Wiring of load management: observer and planner, each on its own transactional runtime."""
+
+import asyncio
+
+from libs.bus.bus import connect
+from libs.bus.runtime_transactional import TransactionalRuntime
+from libs.runtime.service import Health
+from services.load.domain import LoadObserver, LoadProcessor
+from services.load.settings import LoadSettings
+
+
+async def run(settings: LoadSettings, health: Health, stop: asyncio.Event) -> None:
+    """Observe EVSEs and plan sites until `stop`; then finish the transactions under way.
+
+    The failure of one processor ends both.
+    """
+    async with connect(settings) as bus, asyncio.TaskGroup() as tasks:
+        observer = TransactionalRuntime(bus, LoadObserver())
+        planner = TransactionalRuntime(bus, LoadProcessor())
+        health.ready("observer", lambda: observer.ready)
+        health.ready("planner", lambda: planner.ready)
+        health.ready("tables", lambda: observer.tables.healthy and planner.tables.healthy)
+        tasks.create_task(observer.run(stop), name="load-observer")
+        tasks.create_task(planner.run(stop), name="load")
