@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from deploy.local.demo import run_demo
 from deploy.local.platform import Platform, run_until_interrupted
 from deploy.local.settings import LocalSettings
 from libs.testing.localstack import StackError
@@ -26,6 +27,12 @@ def up() -> None:
         print(line)
     sys.stdout.flush()
     run_until_interrupted(platform, _say)
+
+
+@app.command()
+def demo() -> None:
+    """Run the demonstration on a platform of its own; exit status 0 only if every figure agrees."""
+    raise typer.Exit(run_demo(_say))
 
 
 def _endpoints(platform: Platform) -> list[str]:

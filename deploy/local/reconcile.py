@@ -23,11 +23,16 @@ class Truth(Protocol):
     """What a charger's own meter says of one session."""
 
     @property
-    def station_id(self) -> str: ...
+    def station_id(self) -> str:
+        """As the charger writes it."""
+
     @property
-    def transaction_id(self) -> str: ...
+    def transaction_id(self) -> str:
+        """OCPP transaction id."""
+
     @property
-    def energy_wh(self) -> int: ...
+    def energy_wh(self) -> int:
+        """Delivered, Wh."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -143,3 +148,43 @@ def _from_clickhouse(settings: ClickHouseSettings) -> tuple[Source, Source]:
 
 def _rows(client: ClickHouseClient, sql: str) -> Energies:
     return {(row["station_id"], row["transaction_id"]): int(row["wh"]) for row in client.rows(sql)}
+
+
+class AnsweredCalls(msgspec.Struct, frozen=True):
+    """Calls that chargers saw answered, and how often each stands in ClickHouse."""
+
+    answered: int
+    missing: tuple[tuple[str, str], ...]
+    doubled: tuple[tuple[str, str], ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether each stands there exactly once."""
+        return not self.missing and not self.doubled
+
+
+async def find_answered_calls(
+    answered: Iterable[tuple[str, str]], clickhouse: ClickHouseSettings, settle_s: float = SETTLE_S
+) -> AnsweredCalls:
+    """Look for each (station id, message id) in ClickHouse, at most `settle_s` seconds for those still on their way."""
+    wanted = [(station.casefold(), message_id) for station, message_id in answered]
+    deadline = asyncio.get_running_loop().time() + settle_s
+    while True:
+        found = await asyncio.to_thread(_exchanges, clickhouse)
+        missing = tuple(call for call in wanted if not found.get(call))
+        doubled = tuple(call for call in wanted if found.get(call, 0) > 1)
+        if not missing or asyncio.get_running_loop().time() > deadline:
+            return AnsweredCalls(len(wanted), missing, doubled)
+        await asyncio.sleep(1)
+
+
+def _exchanges(settings: ClickHouseSettings) -> dict[tuple[str, str], int]:
+    client = ClickHouseClient(settings)
+    try:
+        rows = client.rows(
+            "SELECT station_id, message_id, count() AS times FROM raw_messages "
+            "WHERE direction = 'from station' GROUP BY station_id, message_id"
+        )
+        return {(row["station_id"], row["message_id"]): int(row["times"]) for row in rows}
+    finally:
+        client.close()
