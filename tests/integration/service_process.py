@@ -1,0 +1,55 @@
+"""A service as a process of its own, to be killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import httpx
+
+from libs.bus.settings import BusSettings
+from libs.testing.localstack.endpoints import free_ports
+
+
+class ServiceProcess:
+    """One `python -m services.<name>` on the bus of a test."""
+
+    def __init__(self, name: str, bus: BusSettings, **settings: object) -> None:
+        self.name = name
+        (self._port,) = free_ports(1)
+        given = (
+            bus.model_dump(exclude_none=True) | {"http_port": self._port, "log_level": "WARNING"} | settings
+        )
+        self._environment = os.environ | {
+            f"VOLTBUS_{key.upper()}": str(value) for key, value in given.items()
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"services.{self.name}"], env=self._environment
+        )
+
+    def is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"{self.name} ended with status {self._process.returncode}"
+        try:
+            return httpx.get(f"http://127.0.0.1:{self._port}/health/ready", timeout=1).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end; its exit status. Kills it if it does not."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            return self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise

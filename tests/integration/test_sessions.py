@@ -1,0 +1,180 @@
+"""The sessions processor on real Kafka, killed while it works."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from random import Random
+
+import msgspec
+import pytest
+
+from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.bus import Bus, connect
+from libs.bus.producer import Producer
+from libs.bus.runtime_memory import MemoryRuntime
+from libs.bus.settings import BusSettings
+from libs.bus.tail import Tail
+from libs.events.contract import load_contract
+from libs.events.ids import derive_id
+from libs.events.ocpp_log import OcppCallReceived
+from libs.events.record import Record
+from libs.events.registry import StationRegistered
+from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded
+from libs.runtime.clock import now_us
+from libs.testing.localstack import Endpoints
+from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from tests.integration.service_process import ServiceProcess
+from tests.unit.sessions.given import registry
+from tests.unit.sessions.truthful import channel, truth
+
+VERSIONS = ("ocpp1.6", "ocpp2.0.1", "ocpp2.1")
+OUTPUTS = ("sessions.events", "billing.cdrs")
+Key = tuple[str, str]
+KILLS = 4
+
+
+@pytest.fixture
+async def bus(stack: Endpoints, namespace: str) -> AsyncIterator[Bus]:
+    settings = BusSettings(
+        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=4, slots=2
+    )
+    await apply_contract(settings)
+    async with connect(settings) as bus:
+        yield bus
+    await delete_topics(settings, list(load_contract().topics))
+
+
+def log_of(random: Random, stations: int) -> tuple[dict[str, list[OcppCallReceived]], dict[Key, int]]:
+    """What the edge recorded of each station, and the energy of each transaction by the stations' meters."""
+    logs: dict[str, list[OcppCallReceived]] = {}
+    energy: dict[Key, int] = {}
+    for n in range(stations):
+        station_id, version, begin = f"CP-{n}", VERSIONS[n % len(VERSIONS)], now_us()
+        told = truth(random, random.randint(1, 3), version, begin)
+        logs[station_id] = [
+            msgspec.structs.replace(
+                record,
+                station_id=station_id,
+                event_id=(event_id := derive_id(record.event_id, station_id)),
+                cause_id=event_id,
+            )
+            for record in channel(random, told, version, begin)
+        ]
+        energy |= {(station_id, tx): wh for tx, wh in told.energy.items()}
+    return logs, energy
+
+
+def tables_of(stations: list[str]) -> dict[str, dict[str, Record]]:
+    tables = registry()
+    (template,) = tables["registry.stations"].values()
+    assert isinstance(template, StationRegistered)
+    tables["registry.stations"] = {s: msgspec.structs.replace(template, station_id=s) for s in stations}
+    return tables
+
+
+def expected(
+    logs: dict[str, list[OcppCallReceived]], tables: dict[str, dict[str, Record]]
+) -> dict[Key, list[Record]]:
+    """By topic and station, what the in-memory runtime makes of the log."""
+    out: dict[Key, list[Record]] = defaultdict(list)
+    for station_id, records in logs.items():
+        memory = MemoryRuntime(SessionsProcessor(), tables)
+        for record in records:
+            memory.feed(TRANSACTIONS, station_id, record)
+        assert not memory.dead
+        for emit in memory.emitted:
+            assert emit.record is not None
+            out[emit.topic, station_id].append(emit.record)
+    return out
+
+
+async def read(bus: Bus, topic: str, found: dict[Key, list[Record]]) -> None:
+    async with Tail(bus, topic, start="beginning") as tail:
+        async for message in tail:
+            assert message.record is not None
+            found[topic, message.key].append(message.record)
+
+
+def mixed(logs: dict[str, list[OcppCallReceived]], random: Random) -> list[OcppCallReceived]:
+    """All messages, each station's in its order."""
+    turns = [station_id for station_id, records in logs.items() for _ in records]
+    random.shuffle(turns)
+    queues = {station_id: iter(records) for station_id, records in logs.items()}
+    return [next(queues[station_id]) for station_id in turns]
+
+
+async def publish(producer: Producer, records: list[OcppCallReceived]) -> None:
+    sent = [await producer.send(TRANSACTIONS, record.station_id, record) for record in records]
+    await asyncio.gather(*sent)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", [1])
+async def test_killed_again_and_again_it_announces_each_session_once(bus: Bus, seed: int) -> None:
+    random = Random(seed)
+    logs, energy = log_of(random, 200)
+    tables = tables_of(list(logs))
+    wanted = expected(logs, tables)
+    producer = Producer(bus, "edge")
+    await producer.start()
+    for topic, table in tables.items():
+        for key, record in table.items():
+            await producer.send_and_wait(topic, key, record)
+    found: dict[Key, list[Record]] = defaultdict(list)
+    async with asyncio.TaskGroup() as tasks:
+        readers = [tasks.create_task(read(bus, topic, found)) for topic in OUTPUTS]
+        log, total = mixed(logs, random), sum(map(len, wanted.values()))
+        service = ServiceProcess("sessions", bus.settings)
+        service.start()
+        try:
+            for n in range(KILLS):
+                have = count(found)
+                await publish(producer, log[n * len(log) // KILLS : (n + 1) * len(log) // KILLS])
+                await arrived(found, have + random.randrange(1, total // (2 * KILLS)))
+                service.kill()
+                service.start()
+            await arrived(found, total)
+            await until_ready(service)
+        finally:
+            status = service.stop()
+            for reader in readers:
+                reader.cancel()
+    await producer.stop()
+    assert status == 0
+    assert found == wanted
+    final = {
+        (key[1], record.transaction_id): record.energy_wh
+        for key, records in found.items()
+        for record in records
+        if isinstance(record, SessionEnded | SessionCorrected)
+    }
+    billed = {
+        (key[1], record.transaction_id): record.energy_wh
+        for key, records in found.items()
+        for record in records
+        if isinstance(record, CdrIssued)
+    }
+    assert final == energy
+    assert billed == energy
+
+
+def count(found: dict[Key, list[Record]]) -> int:
+    return sum(map(len, found.values()))
+
+
+async def arrived(found: dict[Key, list[Record]], wanted: int, deadline_s: float = 60) -> None:
+    """Wait until that many records have been read."""
+    end = time.monotonic() + deadline_s
+    while (have := count(found)) < wanted:
+        assert time.monotonic() < end, f"{have} of {wanted} records after {deadline_s} s"
+        await asyncio.sleep(0.005)
+
+
+async def until_ready(service: ServiceProcess, deadline_s: float = 30) -> None:
+    end = time.monotonic() + deadline_s
+    while not service.is_ready():
+        assert time.monotonic() < end, f"{service.name} is not ready after {deadline_s} s"
+        await asyncio.sleep(0.1)
