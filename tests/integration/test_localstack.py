@@ -26,7 +26,8 @@ async def create_topic(bootstrap: str, name: str, partitions: int = 1, replicas:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(name, partitions, replicas)])
+        response = await admin.create_topics([NewTopic(name, partitions, replicas)])
+        assert [error[1] for error in response.topic_errors] == [0], response
     finally:
         await admin.close()
 

@@ -3,6 +3,7 @@
 import json
 import random
 import socket
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,12 +70,14 @@ class Ports:
 _PORT_RANGE = range(15000, 32000)
 
 
-def free_ports(count: int) -> list[int]:
-    """Return `count` different loopback ports that nothing listens on now."""
+def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
+    """Return `count` different loopback ports that nothing listens on now and that are not in `taken`."""
     ports: list[int] = []
     for port in random.sample(_PORT_RANGE, len(_PORT_RANGE)):
         if len(ports) == count:
             break
+        if port in taken:
+            continue
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             try:
                 probe.bind((HOST, port))

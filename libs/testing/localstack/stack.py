@@ -147,7 +147,8 @@ class LocalStack:
     def _assemble(self, installed: packages.Installed) -> None:
         if self.parts:
             return
-        *controllers, management = free_ports(len(self.ports.kafka) + 1)
+        taken = {*self.ports.kafka, self.ports.registry, self.ports.clickhouse, self.ports.clickhouse_http}
+        *controllers, management = free_ports(len(self.ports.kafka) + 1, taken)
         nodes = [
             ClusterNode(number, port, controller)
             for number, (port, controller) in enumerate(
