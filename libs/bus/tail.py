@@ -59,7 +59,13 @@ class Tail:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.healthy = False
-        await self._consumer.stop()
+        try:
+            await self._consumer.stop()
+        except asyncio.CancelledError:
+            # While a broker is away aiokafka lets the cancellation of its own fetches through.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         while True:

@@ -43,13 +43,19 @@ class Publisher:
         self._posted = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._stalled = False
+        self._abandoned = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._discarded: set[asyncio.Task[None]] = set()
 
     @property
     def healthy(self) -> bool:
         """Whether what is sent now has a chance."""
-        return not self._producer.failed
+        return not self._producer.failed and not self._stalled
+
+    def stall(self) -> None:
+        """Take note that something was not acknowledged in time: unhealthy until something posted is."""
+        self._stalled = True
 
     async def start(self) -> None:
         """Connect to Kafka. Raises what the producer raises."""
@@ -98,6 +104,7 @@ class Publisher:
 
     async def _deliver(self, batch: list[_Letter]) -> list[_Letter]:
         """Send a batch; returns what has to be sent again."""
+        abandoned = self._abandoned
         acks: list[tuple[_Letter, asyncio.Future[object]]] = []
         again: list[_Letter] = []
         for index, letter in enumerate(batch):
@@ -109,13 +116,15 @@ class Publisher:
             except BusUnavailableError:
                 again = batch[index:]
                 break
-        results = await asyncio.gather(*(ack for _, ack in acks), return_exceptions=True)
+        if acks:
+            await _wait_unless([ack for _, ack in acks], abandoned)
         failed = []
-        for (letter, _), result in zip(acks, results, strict=True):
-            if isinstance(result, BaseException):
-                failed.append(letter)
-            else:
+        for letter, ack in acks:
+            if ack.done() and not ack.cancelled() and ack.exception() is None:
+                self._stalled = False
                 self._settle()
+            else:
+                failed.append(letter)
         return failed + again
 
     def _settle(self) -> None:
@@ -142,8 +151,19 @@ class Publisher:
             await asyncio.sleep(_RETRY_S)
             return
         failed, self._producer = self._producer, fresh
+        self._abandoned.set()
+        self._abandoned = asyncio.Event()
         metrics.PRODUCER_RENEWALS.inc()
         log.info("producer_renewed")
         stopping = asyncio.create_task(failed.stop())
         self._discarded.add(stopping)
         stopping.add_done_callback(self._discarded.discard)
+
+
+async def _wait_unless(acks: "list[asyncio.Future[object]]", abandoned: asyncio.Event) -> None:
+    """Wait for all acknowledgements, or until their producer is given up: it may never resolve them."""
+    given_up = asyncio.create_task(abandoned.wait())
+    everything = asyncio.gather(*acks, return_exceptions=True)
+    await asyncio.wait({everything, given_up}, return_when=asyncio.FIRST_COMPLETED)
+    given_up.cancel()
+    everything.cancel()

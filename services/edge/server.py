@@ -202,6 +202,7 @@ class EdgeServer:
             if waits_since is not None:
                 if now - waits_since > settings.publish_timeout_s:
                     metrics.BUS_TIMEOUTS.inc()
+                    self._context.publisher.stall()
                     connection.end(CloseCode.TRY_AGAIN_LATER, "bus")
                 continue
             if connection.lane.timeouts >= settings.command_timeouts:
