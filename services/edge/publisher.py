@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from random import getrandbits
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -164,6 +164,7 @@ async def _wait_unless(acks: "list[asyncio.Future[object]]", abandoned: asyncio.
     """Wait for all acknowledgements, or until their producer is given up: it may never resolve them."""
     given_up = asyncio.create_task(abandoned.wait())
     everything = asyncio.gather(*acks, return_exceptions=True)
-    await asyncio.wait({everything, given_up}, return_when=asyncio.FIRST_COMPLETED)
+    either: list[asyncio.Future[Any]] = [everything, given_up]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     given_up.cancel()
     everything.cancel()
