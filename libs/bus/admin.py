@@ -1,6 +1,7 @@
 """The deploy step: create the contract's topics, register its schemas. Safe to repeat."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -9,8 +10,8 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from libs.bus.bus import contract_topics
 from libs.bus.errors import ContractMismatchError
-from libs.bus.schemas import SCHEMAS_TOPIC, SchemaRegistry
-from libs.bus.settings import BusSettings
+from libs.bus.schemas import SCHEMAS_TOPIC, RegisteredSchema, SchemaRegistry
+from libs.bus.settings import DEAD_LETTER_BYTES, BusSettings
 from libs.events.contract import Contract, Topic, dead_letter_topic, load_contract
 
 
@@ -29,16 +30,9 @@ async def apply_contract(settings: BusSettings, contract: Contract | None = None
     """
     contract = contract or load_contract()
     created = await _create_topics(settings, wanted_topics(settings, contract))
-    records: dict[str, bytes] = {}
-    ids: dict[str, int] = {}
-    async with SchemaRegistry(settings.registry_url) as registry:
-        for name, _ in contract_topics(contract):
-            subject = f"{settings.topic(name)}-value"
-            registered = await registry.register(subject, contract.value_schema(name))
-            ids[name] = registered.schema_id
-            records[f"{subject}/{registered.schema_id}"] = msgspec.json.encode(registered)
-    await _publish_schemas(settings, records)
-    return Applied(tuple(created), ids)
+    registered = await _register_schemas(settings, contract)
+    await _publish_schemas(settings, registered.values())
+    return Applied(tuple(created), {name: schema.schema_id for name, schema in registered.items()})
 
 
 def wanted_topics(settings: BusSettings, contract: Contract) -> list[NewTopic]:
@@ -49,7 +43,7 @@ def wanted_topics(settings: BusSettings, contract: Contract) -> list[NewTopic]:
             settings.topic(dead_letter_topic(topic.name)),
             1,
             settings.replication,
-            topic_configs={"retention.ms": "-1"},
+            topic_configs={"retention.ms": "-1", "max.message.bytes": str(DEAD_LETTER_BYTES)},
         )
         for topic in contract.topics.values()
         if topic.dead_letters
@@ -99,12 +93,25 @@ async def _create_topics(settings: BusSettings, wanted: list[NewTopic]) -> list[
         await admin.close()
 
 
-async def _publish_schemas(settings: BusSettings, records: Mapping[str, bytes]) -> None:
+async def _register_schemas(settings: BusSettings, contract: Contract) -> dict[str, RegisteredSchema]:
+    at_once = asyncio.Semaphore(8)
+    async with SchemaRegistry(settings.registry_url) as registry:
+
+        async def register(name: str) -> RegisteredSchema:
+            async with at_once:
+                return await registry.register(f"{settings.topic(name)}-value", contract.value_schema(name))
+
+        names = [name for name, _ in contract_topics(contract)]
+        return dict(zip(names, await asyncio.gather(*map(register, names)), strict=True))
+
+
+async def _publish_schemas(settings: BusSettings, schemas: Iterable[RegisteredSchema]) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", enable_idempotence=True)
     await producer.start()
     try:
-        for key, value in records.items():
-            await producer.send(settings.topic(SCHEMAS_TOPIC), value, key.encode())
+        for schema in schemas:
+            key = f"{schema.subject}/{schema.schema_id}"
+            await producer.send(settings.topic(SCHEMAS_TOPIC), msgspec.json.encode(schema), key.encode())
         await producer.flush()
     finally:
         await producer.stop()
