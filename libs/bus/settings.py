@@ -6,6 +6,11 @@ from pydantic import Field
 
 from libs.runtime.settings import Settings
 
+MAX_RECORD_BYTES = (4 << 20) - (64 << 10)
+"""The largest value that is written: with key, headers and batch it stays below a topic's limit of 4 MiB."""
+DEAD_LETTER_BYTES = (4 << 20) + (256 << 10)
+"""The limit of dead-letter topics: the largest record and what is said about it."""
+
 
 class BusSettings(Settings):
     """`namespace` prefixes every topic, group and transactional id: several platforms can share a cluster."""

@@ -1,0 +1,142 @@
+"""What the runtimes on Kafka share: encoded output, dead letters, timers, the check of the partition counts."""
+
+import heapq
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import KafkaError
+
+from libs.bus import metrics
+from libs.bus.bus import Bus
+from libs.bus.dead_letters import dead_letter
+from libs.bus.errors import ContractMismatchError
+from libs.bus.message import Emit, Headers, headers_for
+from libs.bus.processor import Processor, S
+from libs.bus.settings import MAX_RECORD_BYTES
+from libs.events.contract import dead_letter_topic
+from libs.runtime.clock import SECOND
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
+
+TICK_GRACE_US = 1 * SECOND
+"""Timers run this much behind the wall clock, so that what was recorded before a deadline is read before it."""
+TICK_INTERVAL_S = 0.25
+
+
+class RecordTooLargeError(ValueError):
+    """A record or state that Kafka would refuse; the message that led to it is dead-lettered."""
+
+
+class Encoded(NamedTuple):
+    """An Emit in bytes; `topic` as Kafka names it."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    partition: int | None
+    headers: Headers
+
+
+def encode(bus: Bus, source: str, out: Iterable[Emit], traceparent: str | None) -> list[Encoded]:
+    """What processor `source` emits, as bytes. Raises CodecError or RecordTooLargeError."""
+    encoded = []
+    for emit in out:
+        record = emit.record
+        value = None if record is None else checked_size(bus.codec.encode(emit.topic, record))
+        headers = [] if record is None else headers_for(record, source, traceparent)
+        encoded.append(
+            Encoded(bus.settings.topic(emit.topic), emit.key.encode(), value, emit.partition, headers)
+        )
+    return encoded
+
+
+def checked_size(value: bytes) -> bytes:
+    """`value` itself. Raises RecordTooLargeError if no topic takes it."""
+    if len(value) > MAX_RECORD_BYTES:
+        raise RecordTooLargeError(f"{len(value)} bytes, more than {MAX_RECORD_BYTES}")
+    return value
+
+
+def encode_dead_letter(
+    bus: Bus, processor: str, topic: str, record: ConsumerRecord, error: Exception, *, decoded: bool
+) -> list[Encoded]:
+    """The dead letter of `record` of the contract's `topic`, counted and logged.
+
+    `decoded`: whether the record could be read, so that the processor is what failed.
+    """
+    reason = "failed" if decoded else "undecodable"
+    metrics.DEAD_LETTERS.labels(processor, topic, reason).inc()
+    letter = dead_letter(processor, topic, record, error)
+    log.error(
+        "record_dead_lettered",
+        processor=processor,
+        topic=topic,
+        partition=record.partition,
+        offset=record.offset,
+        error_type=letter.error_type,
+        error=letter.error,
+        exc_info=error if decoded else None,
+    )
+    value = bus.codec.encode(dead_letter_topic(topic), letter)
+    headers = headers_for(letter, processor)
+    name = bus.settings.topic(dead_letter_topic(topic))
+    return [Encoded(name, letter.record_key.encode(), value, None, headers)]
+
+
+class Timers:
+    """Keys by the moment at which they are to be looked at again.
+
+    `due` says when a key wants a tick, None for never or a key without state. A timer that moved away stays
+    where it is until it rings: a state whose deadline moves with every message would otherwise fill the heap.
+    """
+
+    def __init__(self, due: Callable[[str], int | None]) -> None:
+        self._due = due
+        self._heap: list[tuple[int, str]] = []
+        self._armed: dict[str, int] = {}
+
+    def arm(self, key: str, due: int | None) -> None:
+        """Look at `key` no later than `due`."""
+        if due is None:
+            return
+        armed = self._armed.get(key)
+        if armed is None or due < armed:
+            self._armed[key] = due
+            heapq.heappush(self._heap, (due, key))
+
+    def take_due(self, now: int) -> list[str]:
+        """Keys that are due at or before `now`, earliest first, each once; they are no longer armed."""
+        keys: dict[str, None] = {}
+        while self._heap and self._heap[0][0] <= now:
+            at, key = heapq.heappop(self._heap)
+            if self._armed.get(key) != at:
+                continue
+            del self._armed[key]
+            due = self._due(key)
+            if due is not None and due <= now:
+                keys[key] = None
+            else:
+                self.arm(key, due)
+        return list(keys)
+
+
+def has_timers(processor: Processor[S]) -> bool:
+    """Whether `processor` overrides `due`."""
+    return type(processor).due is not Processor.due
+
+
+async def check_partitions(bus: Bus, processor: Processor[S], consumer: AIOKafkaConsumer) -> None:
+    """Joined topics, and the state beside them, must have as many partitions as each other.
+
+    `consumer` is started and need not be subscribed. Raises ContractMismatchError.
+    """
+    counts = {}
+    for name in [*processor.inputs, *([processor.state_topic] if processor.state else [])]:
+        try:
+            counts[name] = len(await consumer._client._wait_on_metadata(bus.settings.topic(name)))
+        except KafkaError as error:
+            raise ContractMismatchError(f"{processor.name} cannot find topic {name}: {error!r}") from error
+    if len(set(counts.values())) != 1:
+        raise ContractMismatchError(f"{processor.name} joins topics of unequal partition counts: {counts}")

@@ -1,0 +1,526 @@
+"""The Faust processor runtime: at least once, for idempotent projections of moderate rate that may lag.
+
+Faust consumes, shares the partitions among the members, restores the table from the state topic and commits. What
+it hands over is folded in batches, and the order of writing makes up for what it lacks: outputs first, then the
+state with the offsets that it includes, then the commit. Whatever is repeated after a crash either finds its
+offset in the state and is passed over, or is folded from the same state and gives the same records again.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic
+
+import faust
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import KafkaError
+from faust.transport.drivers import aiokafka as faust_aiokafka
+from faust.types import TP, EventT
+
+from libs.bus import metrics
+from libs.bus.bus import Bus
+from libs.bus.effects import (
+    TICK_GRACE_US,
+    TICK_INTERVAL_S,
+    Encoded,
+    Timers,
+    check_partitions,
+    checked_size,
+    encode,
+    encode_dead_letter,
+    has_timers,
+)
+from libs.bus.message import Emit
+from libs.bus.processor import Processor, S, advance, ticks_until
+from libs.bus.settings import DEAD_LETTER_BYTES
+from libs.bus.tables import TableSet
+from libs.bus.tail import read_message
+from libs.events.codec import CodecError
+from libs.runtime.clock import now_us
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
+
+BATCH_RECORDS = 500
+QUEUED_EVENTS = 1_000
+COMMIT_INTERVAL_S = 1.0
+COMMIT_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
+RESTART_BACKOFF_S = 1.0
+
+
+class FaustRuntime(Generic[S]):
+    """Runs `processor` in its consumer group until told to stop; any number of processes may do so.
+
+    Guarantees: no input message is lost; after a crash some are handed over again, but none is counted twice in
+    state, and what is emitted again carries the same event ids; messages of one key in the order of each topic; a
+    message that raises is dead-lettered. A process that was frozen while its partitions moved is not fenced.
+    """
+
+    def __init__(self, bus: Bus, processor: Processor[S], *, group: str | None = None) -> None:
+        self.bus = bus
+        self.processor = processor
+        self.group = bus.settings.group(group or processor.name)
+        self.tables = TableSet(bus, processor.tables)
+        self._member: _Member[S] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether this process is in the group and every partition that it was given is restored."""
+        return self._member is not None and self._member.ready
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Process until `stop` is set, then finish the batch under way and leave the group.
+
+        Faust gives up for good when Kafka fails it; it is then started anew from what is committed. Raises
+        ContractMismatchError if the inputs are not partitioned alike, KafkaError if Kafka cannot be reached at the
+        start.
+        """
+        await self.tables.start()
+        try:
+            await self._check()
+            while not stop.is_set():
+                self._member = _Member(self)
+                try:
+                    await self._member.run(stop)
+                except Exception:
+                    metrics.TASK_RESTARTS.labels(self.processor.name).inc()
+                    log.exception("faust_restarts", processor=self.processor.name)
+                    await asyncio.sleep(RESTART_BACKOFF_S)
+        finally:
+            self._member = None
+            await self.tables.stop()
+
+    async def _check(self) -> None:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bus.settings.kafka)
+        await consumer.start()
+        try:
+            await check_partitions(self.bus, self.processor, consumer)
+        finally:
+            await consumer.stop()
+
+
+class _Entry(msgspec.Struct, frozen=True, array_like=True):
+    """A value of the state topic: the key's state, and the last offset of each input topic that it includes.
+
+    A key that was forgotten keeps its offsets (`state` None) until they are committed; then it gets a tombstone.
+    """
+
+    partition: int
+    offsets: dict[str, int]
+    state: bytes | None
+
+
+_decode_entry = msgspec.msgpack.Decoder(_Entry).decode
+
+
+class _ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust reads uncommitted records unless it writes transactions itself; our inputs may be transactional.
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+
+class _Consumer(faust_aiokafka.Consumer):
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        # While what was acknowledged is still known: Faust forgets it next, and would hand it over again.
+        app: Any = self.app
+        await app.drain()
+        try:
+            await asyncio.wait_for(self.commit(), COMMIT_TIMEOUT_S)
+        except TimeoutError:
+            log.warning("offsets_not_committed", group=self.app.conf.id)
+        await super().on_partitions_revoked(revoked)
+
+
+class _Transport(faust_aiokafka.Transport):
+    Consumer = _Consumer
+
+
+class _App(faust.App):
+    drain: Callable[[], Awaitable[None]]
+    """Finishes what is being processed, so that nothing of it is written after the partitions have gone."""
+
+    def _create_directories(self) -> None:
+        """Tables live in memory: nothing to put anywhere."""
+
+    def _new_transport(self) -> _Transport:
+        return _Transport(self.conf.broker_consumer, self)
+
+
+class _Changes(Generic[S]):
+    """What a batch changed, on top of what the table holds."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, _Entry] = {}
+        self.states: dict[str, S | None] = {}
+        self.emits: list[Encoded] = []
+
+    def put(self, key: str, entry: _Entry, state: S | None) -> None:
+        self.entries[key] = entry
+        self.states[key] = state
+
+
+class _Member(Generic[S]):
+    """One Faust app: a member of the group from start to stop, or to the first failure of Kafka."""
+
+    def __init__(self, runtime: FaustRuntime[S]) -> None:
+        self._processor = runtime.processor
+        self._bus = runtime.bus
+        self._tables = runtime.tables
+        self._events: asyncio.Queue[EventT[Any]] = asyncio.Queue(QUEUED_EVENTS)
+        self._working = asyncio.Lock()
+        self._timers = Timers(self._due)
+        self._graves: set[str] = set()
+        self._processed: dict[TP, int] = {}
+        self._positions: dict[TP, int | None] = {}
+        self._caught_up: dict[int, int] = {}
+        self._next_look = 0.0
+        self._app = self._make_app(runtime.group)
+        self._stored: Any = {} if self._processor.state is None else self._make_table().data
+
+    def _make_app(self, group: str) -> _App:
+        settings = self._bus.settings
+        app = _App(
+            group,
+            broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+            store="memory://",
+            processing_guarantee="at_least_once",
+            autodiscover=False,
+            web_enabled=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            broker_session_timeout=10.0,
+            broker_heartbeat_interval=3.0,
+            broker_request_timeout=30.0,
+            broker_commit_interval=COMMIT_INTERVAL_S,
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=2 << 20,
+            stream_recovery_delay=0.0,
+            # A batch that is not finished is handed over again; waiting for it can take as long as Kafka is away.
+            stream_wait_empty=False,
+        )
+        inputs = app.topic(
+            *(settings.topic(topic) for topic in self._processor.inputs),
+            key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True,
+        )  # fmt: skip
+
+        async def take(stream: Any) -> None:
+            async for event in stream.noack().events():
+                await self._events.put(event)
+
+        app.agent(inputs, name=f"{self._processor.name}-take")(take)
+        app.drain = self._drain
+        return app
+
+    def _make_table(self) -> Any:
+        changelog = self._app.topic(
+            self._bus.settings.topic(self._processor.state_topic),
+            key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True,
+            acks=False, internal=True, maxsize=131_072,
+        )  # fmt: skip
+        return self._app.Table(
+            self._processor.name, key_type=bytes, value_type=bytes, changelog_topic=changelog,
+            on_recover=self._recovered,
+        )  # fmt: skip
+
+    @property
+    def ready(self) -> bool:
+        return bool(
+            self._app.started
+            and not self._app.rebalancing
+            and self._app.tables.actives_ready
+            and not self._app.should_stop
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take part until `stop`. Raises what made Faust give up, or what the producer raised."""
+        settings = self._bus.settings
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=settings.kafka,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=1 << 18,
+            max_request_size=DEAD_LETTER_BYTES,
+            compression_type=None if settings.compression == "none" else settings.compression,
+        )
+        await self._producer.start()
+        self._app.finalize()
+        tasks: list[asyncio.Task[None]] = [
+            asyncio.create_task(self._serve(), name=f"{self._processor.name}-faust"),
+            asyncio.create_task(self._work(), name=f"{self._processor.name}-work"),
+        ]
+        stopped: asyncio.Task[Any] = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            async with self._working:
+                tasks[1].cancel()
+            await self._stop_app()
+            for task in (*tasks, stopped):
+                task.cancel()
+            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            await asyncio.wait([asyncio.ensure_future(self._producer.stop())], timeout=STOP_TIMEOUT_S)
+
+    async def _serve(self) -> None:
+        await asyncio.wait_for(self._app.start(), START_TIMEOUT_S)
+        await self._app.wait_until_stopped()
+        raise KafkaError(f"Faust gave up: {self._app.crash_reason!r}")
+
+    async def _stop_app(self) -> None:
+        if not self._app.started:
+            return
+        stopping = asyncio.ensure_future(self._app.stop())
+        done, _ = await asyncio.wait([stopping], timeout=STOP_TIMEOUT_S)
+        if not done:
+            stopping.cancel()
+            log.error("faust_stop_hangs", processor=self._processor.name)
+
+    async def _drain(self) -> None:
+        async with self._working:
+            while not self._events.empty():
+                self._events.get_nowait()
+
+    async def _recovered(self) -> None:
+        """The table holds what the state topic holds; drop what other members have, and set the timers."""
+        assigned = {tp.partition for tp in self._app.assignor.assigned_actives()}
+        self._timers = Timers(self._due)
+        self._graves.clear()
+        self._processed.clear()
+        self._caught_up.clear()
+        for key, raw in list(self._stored.items()):
+            entry = _decode_entry(raw)
+            if entry.partition not in assigned:
+                del self._stored[key]
+            elif entry.state is None:
+                self._graves.add(key.decode())
+            elif has_timers(self._processor):
+                self._timers.arm(key.decode(), self._due(key.decode()))
+        log.info(
+            "partitions_assigned", processor=self._processor.name, partitions=sorted(assigned),
+            keys=len(self._stored),
+        )  # fmt: skip
+
+    async def _work(self) -> None:
+        while True:
+            events = await self._next_events()
+            async with self._working:
+                if self.ready:
+                    await self._process(events)
+                    if asyncio.get_running_loop().time() >= self._next_look:
+                        self._next_look = asyncio.get_running_loop().time() + TICK_INTERVAL_S
+                        await self._observe_lag()
+                        await self._tick()
+                        await self._bury()
+
+    async def _next_events(self) -> list[EventT[Any]]:
+        try:
+            events = [await asyncio.wait_for(self._events.get(), TICK_INTERVAL_S)]
+        except TimeoutError:
+            return []
+        while len(events) < BATCH_RECORDS and not self._events.empty():
+            events.append(self._events.get_nowait())
+        return events
+
+    async def _process(self, events: list[EventT[Any]]) -> None:
+        """Fold, write and acknowledge `events`; those from before a rebalance come again."""
+        generation = self._app.consumer_generation_id
+        runs: dict[TP, list[EventT[Any]]] = {}
+        for event in events:
+            if event.message.generation_id == generation:
+                runs.setdefault(event.message.tp, []).append(event)
+        if not runs:
+            return
+        changes: _Changes[S] = _Changes()
+        # By time, as far as they are at hand, without disturbing the order within a partition.
+        for event in heapq.merge(*runs.values(), key=lambda event: event.message.timestamp):
+            await self._handle(changes, event.message)
+        await self._write(changes)
+        # Without awaiting: Faust may commit at any moment, and it commits past a gap.
+        for tp, run in runs.items():
+            for event in run:
+                event.ack()
+            self._processed[tp] = run[-1].message.offset + 1
+        metrics.PROCESSED.labels(self._processor.name).inc(len(events))
+
+    async def _handle(self, changes: _Changes[S], message: Any) -> None:
+        topic = self._bus.settings.logical(message.topic)
+        record = _record(message)
+        try:
+            decoded = await read_message(self._bus, topic, record)
+        except CodecError as error:
+            changes.emits += encode_dead_letter(
+                self._bus, self._processor.name, topic, record, error, decoded=False
+            )
+            return
+        try:
+            key = self._processor.key(decoded)
+            if key is None:
+                return
+            offsets, state = self._current(changes, key)
+            if decoded.offset <= offsets.get(topic, -1):
+                return
+            step = advance(self._processor, state, decoded, self._tables)
+            emits = encode(self._bus, self._processor.name, step.out, decoded.traceparent)
+            value = self._raw(step.state)
+        except Exception as error:
+            changes.emits += encode_dead_letter(
+                self._bus, self._processor.name, topic, record, error, decoded=True
+            )
+            return
+        changes.emits += emits
+        if step.state is not state:
+            entry = _Entry(message.partition, {**offsets, topic: decoded.offset}, value)
+            changes.put(key, entry, step.state)
+
+    def _current(self, changes: _Changes[S], key: str) -> tuple[Mapping[str, int], S | None]:
+        if key in changes.states:
+            return changes.entries[key].offsets, changes.states[key]
+        raw = self._stored.get(key.encode())
+        if raw is None:
+            return {}, None
+        entry = _decode_entry(raw)
+        return entry.offsets, self._state_of(entry)
+
+    @staticmethod
+    def _raw(state: S | None) -> bytes | None:
+        return None if state is None else checked_size(msgspec.msgpack.encode(state))
+
+    def _state_of(self, entry: _Entry) -> S | None:
+        if entry.state is None or self._processor.state is None:
+            return None
+        return msgspec.msgpack.decode(entry.state, type=self._processor.state)
+
+    async def _write(self, changes: _Changes[S]) -> None:
+        """Outputs, and only when Kafka has them the states; the table changes last. Raises KafkaError."""
+        sent = [
+            await self._producer.send(emit.topic, emit.value, emit.key, emit.partition, headers=emit.headers)
+            for emit in changes.emits
+        ]
+        await asyncio.gather(*sent)
+        metrics.EMITTED.labels(self._processor.name).inc(len(sent))
+        await self._store(
+            {key: (entry.partition, msgspec.msgpack.encode(entry)) for key, entry in changes.entries.items()}
+        )
+        for key, state in changes.states.items():
+            if state is None:
+                self._graves.add(key)
+            else:
+                self._graves.discard(key)
+                if has_timers(self._processor):
+                    self._timers.arm(key, self._processor.due(state))
+
+    async def _store(self, values: Mapping[str, tuple[int, bytes | None]]) -> None:
+        """Write `values` (partition and value, None for a tombstone, by key) to the state topic and the table."""
+        topic = self._bus.settings.topic(self._processor.state_topic)
+        sent = [
+            await self._producer.send(topic, value, key.encode(), partition)
+            for key, (partition, value) in values.items()
+        ]
+        await asyncio.gather(*sent)
+        for key, (_, value) in values.items():
+            if value is None:
+                self._stored.pop(key.encode(), None)
+            else:
+                self._stored[key.encode()] = value
+
+    def _due(self, key: str) -> int | None:
+        raw = self._stored.get(key.encode())
+        state = None if raw is None else self._state_of(_decode_entry(raw))
+        return None if state is None else self._processor.due(state)
+
+    async def _tick(self) -> None:
+        """Run the timers of the partitions that are caught up."""
+        if not has_timers(self._processor):
+            return
+        wall = now_us() - TICK_GRACE_US
+        changes: _Changes[S] = _Changes()
+        for key in self._timers.take_due(wall):
+            entry = _decode_entry(self._stored[key.encode()])
+            before = self._state_of(entry)
+            now = min(wall, self._caught_up.get(entry.partition, 0) - TICK_GRACE_US)
+            out: list[Emit] = []
+            try:
+                state = ticks_until(self._processor, before, now, self._tables, out)
+                emits = encode(self._bus, self._processor.name, out, None)
+                value = self._raw(state)
+            except Exception:
+                # There is no message to put aside: the key keeps its state, and its timer is not set again.
+                metrics.DEAD_LETTERS.labels(self._processor.name, "tick", "failed").inc()
+                log.exception("tick_failed", processor=self._processor.name, key=key)
+                continue
+            if state is before:
+                self._timers.arm(key, self._due(key))
+                continue
+            metrics.TICKS.labels(self._processor.name).inc()
+            changes.emits += emits
+            changes.put(key, _Entry(entry.partition, entry.offsets, value), state)
+        await self._write(changes)
+
+    async def _bury(self) -> None:
+        """Write tombstones of forgotten keys whose last messages are committed and cannot come again."""
+        consumer: Any = self._app.consumer
+        committed = consumer._committed_offset
+        done: dict[str, tuple[int, None]] = {}
+        for key in self._graves:
+            entry = _decode_entry(self._stored[key.encode()])
+            ends = {
+                TP(self._bus.settings.topic(topic), entry.partition): offset + 1
+                for topic, offset in entry.offsets.items()
+            }
+            if all((committed.get(tp) or 0) >= end for tp, end in ends.items()):
+                done[key] = (entry.partition, None)
+        await self._store(done)
+        self._graves.difference_update(done)
+
+    async def _observe_lag(self) -> None:
+        """Note how far behind each partition is, and when it last was not."""
+        now = now_us()
+        consumer: Any = self._app.consumer
+        kafka = consumer._thread._ensure_consumer()
+        inputs = {self._bus.settings.topic(topic): topic for topic in self._processor.inputs}
+        unread: dict[int, int] = {}
+        for tp in consumer.assignment():
+            if tp.topic not in inputs:
+                continue
+            end = kafka.last_stable_offset(tp)
+            position = await consumer.position(tp)
+            unmoved = self._positions.get(tp) == position and self._events.empty()
+            self._positions[tp] = position
+            processed = self._processed.get(tp, 0)
+            # The end may be a transaction marker, which is never handed over: then it counts that the position
+            # is there, and that nothing was under way from there to here since the last look.
+            known = end is not None and end >= 0 and position is not None
+            at_end = known and (processed >= end or (position >= end and unmoved))
+            lag = 0 if at_end else max(1, (end or 0) - processed)
+            metrics.LAG.labels(self._processor.name, inputs[tp.topic], tp.partition).set(lag)
+            unread[tp.partition] = unread.get(tp.partition, 0) + lag
+        self._caught_up.update({partition: now for partition, lag in unread.items() if not lag})
+
+
+def _record(message: Any) -> ConsumerRecord:
+    """Faust's message as the consumer gave it."""
+    headers = message.headers or ()
+    return ConsumerRecord(
+        message.topic,
+        message.partition,
+        message.offset,
+        round(message.timestamp * 1000),
+        message.timestamp_type,
+        message.key,
+        message.value,
+        message.checksum,
+        message.serialized_key_size,
+        message.serialized_value_size,
+        tuple(headers.items() if isinstance(headers, Mapping) else headers),
+    )
