@@ -3,87 +3,19 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.bus.runtime_memory import MemoryRuntime
-from libs.events.ocpp_log import (
-    ConnectionClosed,
-    ConnectionOpened,
-    ConnectionRefused,
-    FrameRejected,
-    OcppCallReceived,
-)
+from libs.events.ocpp_log import ConnectionRefused, FrameRejected
 from libs.events.record import Record
 from libs.events.telemetry import HealthWindowClosed, StationStateChanged
 from services.telemetry.domain.health import LIFECYCLE, REJECTED, HealthProcessor
 from services.telemetry.domain.station import GRACE, MOST_CONNECTORS, WINDOW, StationHealth
 from tests.unit.sessions.exchanges import MINUTE, NOON, SECOND, STATION, exchange
-
-
-def envelope(name: str, at: int) -> dict[str, Any]:
-    return {"event_id": name, "occurred_at": at, "recorded_at": at, "cause_id": name, "station_id": STATION}
-
-
-def opened(epoch: int, at: int, version: str = "ocpp1.6") -> ConnectionOpened:
-    return ConnectionOpened(
-        **envelope(f"opened-{epoch}", at),
-        connection_epoch=epoch,
-        edge_id="edge-0",
-        slot=0,
-        version=version,
-        remote_address="127.0.0.1",
-        registered=True,
-    )
-
-
-def closed(epoch: int, at: int) -> ConnectionClosed:
-    return ConnectionClosed(
-        **envelope(f"closed-{epoch}", at),
-        connection_epoch=epoch,
-        edge_id="edge-0",
-        code=1006,
-        reason="",
-        opened_at=NOON,
-    )
-
-
-def rejected(n: int, at: int) -> FrameRejected:
-    return FrameRejected(
-        **envelope(f"rejected-{n}", at),
-        connection_epoch=1,
-        edge_id="edge-0",
-        version="ocpp1.6",
-        code="FormationViolation",
-        reason="",
-        frame="[",
-        frame_bytes=1,
-        answered=True,
-    )
-
-
-def boot(at: int, firmware: str = "1.0", epoch: int = 1) -> OcppCallReceived:
-    payload = {
-        "chargePointVendor": "Acme",
-        "chargePointModel": "One",
-        "chargePointSerialNumber": "S-1",
-        "firmwareVersion": firmware,
-    }
-    return exchange("BootNotification", payload, at=at, recorded_at=at, epoch=epoch)
-
-
-def status(
-    connector: int, word: str, at: int, error: str = "NoError", epoch: int = 1, **more: Any
-) -> OcppCallReceived:
-    payload = {"connectorId": connector, "status": word, "errorCode": error}
-    return exchange("StatusNotification", payload, at=at, recorded_at=at, epoch=epoch, **more)
-
-
-def heartbeat(at: int, **more: Any) -> OcppCallReceived:
-    return exchange("Heartbeat", {}, at=at, recorded_at=at, **more)
+from tests.unit.telemetry.lifecycle import boot, closed, envelope, heartbeat, opened, rejected, status
 
 
 class Told:
