@@ -10,7 +10,11 @@ from deploy.local.platform import Platform, run_until_interrupted
 from deploy.local.settings import LocalSettings
 from libs.testing.localstack import StackError
 
-app = typer.Typer(help="The whole platform on this machine, without Docker.", no_args_is_help=True)
+app = typer.Typer(
+    help="The whole platform on this machine, without Docker.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 
 
 def _say(line: str) -> None:

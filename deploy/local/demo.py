@@ -130,7 +130,7 @@ class _Demo:
             body = {"action": action, "payload": payload, "ttl_s": 30, "wait_s": 20}
             answer = await self.api.post(f"stations/{station}/commands", json=body)
             outcome = answer.json()
-            fate = outcome.get("fate") or outcome.get("detail") or answer.status_code
+            fate = outcome.get("status") or answer.status_code
             self.screen.say(f"operator sends {action} to {station}: {fate}")
 
         await asyncio.gather(*(send(*command) for command in COMMANDS))
@@ -199,7 +199,7 @@ class _Demo:
             client.close()
         return (
             f"depot, limited to {LIMITS_A['depot']:.0f} A per phase: {row['plans']} plans, up to {row['most']} cars "
-            f"sharing, up to {row['waiting']} waiting for a share"
+            f"sharing, up to {row['waiting']} waiting for a share, highest draw {self.screen.peaks_a['depot']:.0f} A"
         )
 
     def _look_around(self) -> Table:

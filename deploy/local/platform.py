@@ -32,12 +32,20 @@ PROCESSORS: Final = ("commands", "sessions", "telemetry", "load", "firmware", "s
 
 
 class Service(Part):
-    """One service process, ready when its `/health/ready` says so."""
+    """One service process, ready when its `/health/ready` says so (asked at `ready_port` if given)."""
 
-    def __init__(self, name: str, module: str, environment: Mapping[str, str], logs: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        environment: Mapping[str, str],
+        logs: Path,
+        ready_port: int | None = None,
+    ) -> None:
         super().__init__(name, logs / f"{name}.log")
         self._module = module
         self._http_port = free_ports(1)[0]
+        self._ready_port = ready_port or self._http_port
         self._settings = {**environment, "VOLTBUS_HTTP_PORT": str(self._http_port)}
 
     def command(self) -> list[str]:
@@ -61,7 +69,8 @@ class Service(Part):
     def is_ready(self) -> bool:
         """Ask `/health/ready`."""
         try:
-            return httpx.get(f"{self.http_url}/health/ready", timeout=2).status_code == 200
+            url = f"http://{HOST}:{self._ready_port}/health/ready"
+            return httpx.get(url, timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -197,7 +206,7 @@ class Platform:
         ]
         services += [Service(name, f"services.{name}", shared, logs) for name in PROCESSORS]
         api = {**shared, "VOLTBUS_API_HOST": HOST, "VOLTBUS_API_PORT": str(self.settings.api_port)}
-        services.append(Service("api", "services.api", api, logs))
+        services.append(Service("api", "services.api", api, logs, self.settings.api_port))
         return {service.name: service for service in services}
 
     def _secrets(self) -> Secrets:

@@ -24,6 +24,9 @@ class Screen:
     def __init__(self, limits_a: dict[str, float]) -> None:
         """`limits_a`: site limits, ampere per phase."""
         self.console = Console()
+        if not self.console.is_terminal:
+            # Logs need no wrapping at 80 columns.
+            self.console.width = 120
         self.limits_a = limits_a
         self.peaks_a: dict[str, float] = {}
         self._events: deque[str] = deque(maxlen=_EVENTS_SHOWN)

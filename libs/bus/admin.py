@@ -1,10 +1,10 @@
 """The deploy step: create the contract's topics, register its schemas. Safe to repeat."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
@@ -128,3 +128,26 @@ async def delete_topics(settings: BusSettings, names: list[str]) -> None:
             await admin.delete_topics(doomed, timeout_ms=60_000)
     finally:
         await admin.close()
+
+
+async def rewind(settings: BusSettings, processor: str, topics: Sequence[str]) -> None:
+    """Let `processor` read `topics` from their beginning when it starts the next time; it must not be running.
+
+    For a replay from nothing also delete its state topic and what is derived, and apply the contract again.
+    Raises KafkaError while a member of the group is alive.
+    """
+    consumer = AIOKafkaConsumer(
+        *(settings.topic(topic) for topic in topics),
+        bootstrap_servers=settings.kafka,
+        group_id=settings.group(processor),
+        enable_auto_commit=False,
+        session_timeout_ms=10_000,
+    )
+    await consumer.start()
+    try:
+        while len({partition.topic for partition in consumer.assignment()}) < len(topics):
+            await consumer.getmany(timeout_ms=100)
+        begin = await consumer.beginning_offsets(consumer.assignment())
+        await consumer.commit(begin)
+    finally:
+        await consumer.stop()

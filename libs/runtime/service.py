@@ -27,7 +27,8 @@ ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 class Health:
     """Named yes-or-no checks behind `/health/live` and `/health/ready`.
 
-    A check is a cheap function without I/O that says whether its part works now.
+    A check is a cheap function without I/O that says whether its part works now. A process that has not added
+    a readiness check yet is starting, and not ready.
     """
 
     def __init__(self) -> None:
@@ -48,13 +49,15 @@ class Health:
 
     def is_ready(self) -> bool:
         """Whether every liveness and readiness check passes."""
-        return self.is_live() and all(check() for check in self._ready.values())
+        return bool(self._ready) and self.is_live() and all(check() for check in self._ready.values())
 
     def routes(self) -> list[Route]:
         """The routes `/health/live`, `/health/ready` and `/metrics`: 200, or 503 with the failing names."""
 
         def answer(*groups: dict[str, Check]) -> JSONResponse:
             failing = [name for group in groups for name, check in group.items() if not check()]
+            if not groups[-1] and groups[-1] is self._ready:
+                failing.append("starting")
             return JSONResponse(
                 {"status": "failing" if failing else "ok", "failing": failing}, 503 if failing else 200
             )
@@ -88,6 +91,8 @@ async def serve_http(app: ASGIApplication, host: str, port: int) -> AsyncIterato
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((host, port))
+    # Clients that know the port before the server has started wait instead of being refused.
+    sock.listen(2048)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
     server = _EmbeddedServer(config)
     task = asyncio.create_task(server.serve(sockets=[sock]), name="http")
