@@ -1,0 +1,15 @@
+"""`python -m services.api`."""
+
+from libs.runtime.service import run_service
+from services.api.app import main
+from services.api.settings import ApiSettings
+
+
+def run() -> None:
+    """Serve the API until told to stop."""
+    settings = ApiSettings.model_validate({})
+    run_service("api", settings, lambda health, stop: main(settings, health, stop))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,117 @@
+"""Wiring of one API process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+
+from libs.bus.bus import Bus, connect
+from libs.bus.producer import Producer
+from libs.bus.tables import TableSet
+from libs.bus.tail import Tail
+from libs.clickhouse.reader import Reader
+from libs.ocpp import schemas
+from libs.runtime.logging import get_logger
+from libs.runtime.service import Health, serve_http
+from services.api.application import create_application
+from services.api.context import Context
+from services.api.desk import CommandDesk
+from services.api.history import History
+from services.api.live import Live
+from services.api.registry import TABLES, Registry
+from services.api.settings import ApiSettings
+from services.api.stream import TOPICS, Hub, Wording
+from services.api.writer import Writer
+
+log = get_logger(__name__)
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A serving API. `task` ends only by an error."""
+
+    port: int
+    task: asyncio.Task[None]
+
+
+async def main(settings: ApiSettings, health: Health, stop: asyncio.Event) -> None:
+    """Serve the API until `stop`. Raises if it cannot go on."""
+    async with serving(settings, health) as running:
+        log.info("api_listening", host=settings.api_host, port=running.port)
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait({stopped, running.task}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if running.task.done():
+            running.task.result()
+
+
+@asynccontextmanager
+async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Running]:
+    """The API, with its read models caught up, while the context is open.
+
+    Raises ContractMismatchError or KafkaError if the bus is not usable, OSError if the port is taken.
+    """
+    schemas.load()
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(connect(settings))
+        producer = Producer(bus, "api", timeout_s=settings.publish_timeout_s)
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        tables = TableSet(bus, TABLES)
+        stack.push_async_callback(tables.stop)
+        reader = Reader(settings, settings.clickhouse_connections)
+        stack.callback(reader.close)
+
+        context = _context(settings, bus, Writer(producer), tables, reader)
+        tails = [await stack.enter_async_context(Tail(bus, topic)) for topic in TOPICS]
+        await tables.start()
+        task = asyncio.create_task(_follow(context, tails, reader), name="follow")
+        stack.push_async_callback(_end, task)
+
+        health.ready("tables", lambda: tables.healthy)
+        health.ready("producer", lambda: context.writer.healthy)
+        health.ready("tails", lambda: all(tail.healthy for tail in tails))
+        health.live("followers", lambda: not task.done())
+        application = create_application(context, health)
+        port = await stack.enter_async_context(serve_http(application, settings.api_host, settings.api_port))
+        # Before the server waits for open requests to end.
+        stack.callback(context.desk.close)
+        stack.callback(context.hub.close)
+        yield Running(port, task)
+
+
+def _context(settings: ApiSettings, bus: Bus, writer: Writer, tables: TableSet, reader: Reader) -> Context:
+    return Context(
+        settings=settings,
+        contract=bus.contract,
+        registry=Registry(tables, writer, settings.settle_s, settings.read_back_s),
+        writer=writer,
+        reader=reader,
+        history=History(reader),
+        live=Live(),
+        hub=Hub(
+            Wording(bus.contract),
+            clients=settings.stream_clients,
+            queue=settings.stream_queue,
+            ring=settings.stream_ring,
+        ),
+        desk=CommandDesk(writer),
+    )
+
+
+async def _follow(context: Context, tails: list[Tail], reader: Reader) -> None:
+    async def follow(tail: Tail) -> None:
+        async for message in tail:
+            context.desk.take(message)
+            context.live.take(message)
+            context.hub.publish(message)
+
+    async with asyncio.TaskGroup() as tasks:
+        for tail in tails:
+            tasks.create_task(follow(tail))
+        tasks.create_task(context.live.complete(reader, context.settings.state_refresh_s))
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,71 @@
+"""The HTTP application: routes, guard, errors."""
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+
+from libs.runtime.service import Health
+from services.api.context import Context
+from services.api.middleware import BodyLimit, Guard, Timing
+from services.api.problems import add_handlers
+from services.api.routes import ROUTERS
+from services.api.routes.shared import ROOT
+
+OPENAPI: Final = f"{ROOT}/openapi.json"
+DOCS: Final = f"{ROOT}/docs"
+
+# Only so that the key is named in the OpenAPI document; `Guard` demands it.
+_KEY: Final = HTTPBearer(auto_error=False, description="VOLTBUS_API_KEY")
+
+
+class _StrictRequest(Request):
+    """Bodies are JSON by the letter: no NaN, no lone surrogates, bounded depth and numbers."""
+
+    async def json(self) -> Any:
+        body = await self.body()
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise json.JSONDecodeError(error.msg, "", 0) from error
+
+
+class _StrictRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            response: Response = await handler(_StrictRequest(request.scope, request.receive))
+            return response
+
+        return strict
+
+
+def create_application(context: Context, health: Health) -> FastAPI:
+    """The application over these parts; `health` is served beside it, without a key."""
+    app = FastAPI(
+        title="Voltbus",
+        version="1",
+        summary="Operators' API: the registry, commands, sessions and charge records, live state.",
+        openapi_url=OPENAPI,
+        docs_url=DOCS,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.context = context
+    api = APIRouter(prefix=ROOT, route_class=_StrictRoute, dependencies=[Depends(_KEY)])
+    for router in ROUTERS:
+        api.include_router(router)
+    app.include_router(api)
+    app.router.routes.extend(health.routes())
+    add_handlers(app)
+    public = frozenset({OPENAPI, DOCS, *(route.path for route in health.routes())})
+    # The last added is the outermost.
+    app.add_middleware(BodyLimit, most=context.settings.max_body_bytes)
+    app.add_middleware(Guard, key=context.settings.api_key.get_secret_value(), public=public)
+    app.add_middleware(Timing)
+    return app

@@ -1,0 +1,265 @@
+"""Bodies of commands, sessions, charge records, states, plans and campaigns."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from services.api.fields import Folded, Input, Moment, Output, StationId, Text, Time
+from services.api.models import Query
+
+MAX_WAIT_S = 60
+MAX_TTL_S = 7 * 24 * 3600
+
+# --- commands
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
+
+
+class CommandWish(Input):
+    """A central-system action of the charger's OCPP version, or a version-free command."""
+
+    action: Word | None = Field(None, description="As OCPP names it.", examples=["RemoteStartTransaction"])
+    command: Word | None = Field(
+        None,
+        description="Instead of an action: SetLimit, ClearLimit, RemoteStart, RemoteStop, UpdateFirmware, Reset.",
+    )
+    payload: dict[str, Any] = Field(default_factory=dict)
+    version: Literal["1.6", "2.0.1", "2.1", "ocpp1.6", "ocpp2.0.1", "ocpp2.1"] | None = Field(
+        None, description="Needed only for a charger that never connected."
+    )
+    ttl_s: Annotated[float, Field(gt=0, le=MAX_TTL_S, allow_inf_nan=False)] = Field(
+        60, description="How long an offline charger is waited for."
+    )
+    wait_s: Annotated[float, Field(ge=0, le=MAX_WAIT_S, allow_inf_nan=False)] = Field(
+        0, description="How long this request waits for the outcome."
+    )
+    call_timeout_s: Annotated[float, Field(ge=1, le=600, allow_inf_nan=False)] = Field(
+        30, description="How long the charger may take to answer."
+    )
+    requested_by: Text = "api"
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.action is None) == (self.command is None):
+            raise ValueError("either action or command")
+        return self
+
+
+class CallError(Output):
+    """The charger's CALLERROR."""
+
+    code: str
+    description: str = ""
+
+
+class Command(Output):
+    """A command and what became of it. `result`: the payload of the charger's answer."""
+
+    command_id: str
+    station_id: str
+    action: str
+    dialect: str
+    payload: Any = None
+    status: Literal["PENDING", "ACCEPTED", "REJECTED", "FAILED", "EXPIRED", "UNKNOWN"]
+    reason: str = ""
+    result: Any = None
+    error: CallError | None = None
+    attempts: int = 0
+    requested_by: str
+    requested_at: Time
+    expires_at: Time | None = None
+    concluded_at: Time | None = None
+
+
+# --- sessions and charge records
+
+
+class PastQuery(Query):
+    """Filters of sessions and charge records. `since` (inclusive), `until` (exclusive): of the time of the order."""
+
+    station_id: Folded | None = None
+    site_id: str | None = None
+    id_token: Folded | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+class SessionQuery(PastQuery):
+    """Filters of sessions; by start."""
+
+    status: Literal["running", "ended"] | None = None
+
+
+class CdrQuery(PastQuery):
+    """Filters of charge records; by end."""
+
+    session_id: str | None = None
+    tariff_id: str | None = None
+
+
+class Session(Output):
+    """A charging session. Energy and meter readings in Wh. `correction`: times that late evidence changed it."""
+
+    session_id: str
+    station_id: str
+    evse_id: int
+    site_id: str | None
+    status: str
+    started_at: Time
+    ended_at: Time | None
+    energy_wh: int
+    id_token: str | None
+    transaction_id: str
+    meter_start_wh: int | None
+    meter_wh: int | None
+    meter_stop_wh: int | None
+    charging_state: str | None
+    reason: str
+    review: list[str]
+    correction: int
+    ocpp_version: str
+    updated_at: Time
+
+
+class CdrLine(Output):
+    """One line of a charge record."""
+
+    kind: str
+    quantity: int
+    unit: str
+    price_milli: int
+    amount_minor: int
+
+
+class Cdr(Output):
+    """A charge record in its newest version. Amounts in minor currency units."""
+
+    cdr_id: str
+    version: int
+    session_id: str
+    station_id: str
+    evse_id: int
+    transaction_id: str
+    site_id: str | None
+    id_token: str | None
+    started_at: Time
+    ended_at: Time
+    meter_start_wh: int | None
+    meter_stop_wh: int | None
+    energy_wh: int
+    reason: str
+    review: list[str]
+    tariff_id: str | None
+    tariff_version: int | None
+    currency: str | None
+    amount_minor: int
+    lines: list[CdrLine]
+    issued_at: Time
+
+
+# --- live state
+
+
+class Connector(Output):
+    """State of one connector, in the words of the charger's OCPP version."""
+
+    evse_id: int
+    connector_id: int
+    status: str
+    error_code: str
+    since: Time
+
+
+class StationState(Output):
+    """What is known of a station now. `connection_changed_at`: when its socket was opened or closed."""
+
+    station_id: str
+    name: str = ""
+    site_id: str | None = None
+    registered: bool
+    connected: bool
+    connection_changed_at: Time | None = None
+    edge_id: str | None = None
+    version: str = ""
+    vendor: str = ""
+    model: str = ""
+    serial: str = ""
+    firmware_version: str = ""
+    connectors: list[Connector] = Field(default_factory=list)
+    last_boot_at: Time | None = None
+    updated_at: Time | None = None
+
+
+class StateQuery(Query):
+    """Filters of states."""
+
+    connected: bool | None = None
+    site_id: str | None = None
+
+
+# --- load
+
+
+class Allocation(Output):
+    """One EVSE's share; 0: it waits."""
+
+    station_id: str
+    evse_id: int
+    transaction_id: str
+    current_ma: int
+
+
+class LoadPlan(Output):
+    """How a site's limit is shared now."""
+
+    site_id: str
+    plan_no: int
+    limit_ma: int | None
+    allocations: list[Allocation]
+    waiting: int
+    made_at: Time = Field(validation_alias="recorded_at")
+
+
+# --- firmware campaigns
+
+
+class NewCampaign(Input):
+    """Bring stations to a firmware version. `location`: the URL from which they fetch it."""
+
+    name: Annotated[Text, Field(min_length=1)]
+    target_version: Annotated[Text, Field(min_length=1, max_length=50)]
+    location: Annotated[
+        str, StringConstraints(max_length=512, pattern=r"^(https?|ftps?|sftp)://[\x21-\x7e]+$")
+    ]
+    stations: Annotated[list[StationId], Field(min_length=1, max_length=10_000)]
+    deadline: Moment | None = Field(None, description="Default: a day from now.")
+    requested_by: Text = "api"
+
+
+class Campaign(Output):
+    """A campaign and how far it is."""
+
+    campaign_id: str
+    name: str
+    target_version: str
+    location: str
+    requested_by: str
+    requested_at: Time
+    deadline: Time
+    stations: list[str]
+    total: int
+    pending: int
+    installed: int
+    failed: int
+    finished: bool
+    updated_at: Time
+
+
+class CampaignStation(Output):
+    """A station's part in a campaign, as the charger or the platform reported it last."""
+
+    station_id: str
+    status: str
+    detail: str = ""
+    firmware_version: str = ""
+    updated_at: Time | None = None

@@ -1,0 +1,39 @@
+"""What every handler shares."""
+
+from typing import Annotated
+
+import msgspec
+from fastapi import Depends, Request
+
+from libs.clickhouse.reader import Reader
+from libs.events.contract import Contract
+from services.api.desk import CommandDesk
+from services.api.history import History
+from services.api.live import Live
+from services.api.registry import Registry
+from services.api.settings import ApiSettings
+from services.api.stream import Hub
+from services.api.writer import Writer
+
+
+class Context(msgspec.Struct, frozen=True):
+    """The parts of one API process."""
+
+    settings: ApiSettings
+    contract: Contract
+    registry: Registry
+    writer: Writer
+    reader: Reader
+    history: History
+    live: Live
+    hub: Hub
+    desk: CommandDesk
+
+
+def context_of(request: Request) -> Context:
+    """The context of the application that serves the request."""
+    context: Context = request.app.state.context
+    return context
+
+
+Api = Annotated[Context, Depends(context_of)]

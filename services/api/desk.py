@@ -1,0 +1,107 @@
+"""Commands: handed to the ledger, their outcomes awaited and remembered."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+from libs.bus.message import Message
+from libs.events.commands import CommandConcluded, RequestCommand
+from services.api import metrics
+from services.api.domain.commands import same_wish
+from services.api.domain.errors import Invalid
+from services.api.writer import Writer
+
+REQUESTED: Final = "commands.requested"
+OUTCOMES: Final = "commands.outcomes"
+
+_REMEMBERED: Final = 20_000
+
+T = TypeVar("T")
+
+
+class CommandDesk:
+    """Commands of this process and outcomes of all, the recent ones in memory."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._requests: OrderedDict[str, RequestCommand] = OrderedDict()
+        self._outcomes: OrderedDict[str, CommandConcluded] = OrderedDict()
+        self._waiting: dict[str, set[asyncio.Future[CommandConcluded | None]]] = {}
+        self._closed = False
+
+    async def send(self, request: RequestCommand, traceparent: str | None = None) -> bool:
+        """Write the command, unless it was written before; False then.
+
+        Raises Invalid if its id was used for another wish, BusUnavailableError if Kafka did not acknowledge it.
+        """
+        known = self._requests.get(request.event_id)
+        if known is not None:
+            if not same_wish(known, request):
+                raise Invalid("this Idempotency-Key was used for another command", "Idempotency-Key")
+            return False
+        await self._writer.write(REQUESTED, request.station_id, request, traceparent)
+        metrics.COMMANDS.labels(request.dialect.value).inc()
+        _remember(self._requests, request.event_id, request)
+        return True
+
+    def take(self, message: Message) -> None:
+        """Take note of an outcome."""
+        record = message.record
+        if not isinstance(record, CommandConcluded) or record.command_id in self._outcomes:
+            return
+        _remember(self._outcomes, record.command_id, record)
+        for future in self._waiting.pop(record.command_id, ()):
+            if not future.done():
+                future.set_result(record)
+
+    def request(self, command_id: str) -> RequestCommand | None:
+        """The command if it was sent from here lately."""
+        return self._requests.get(command_id)
+
+    def outcome(self, command_id: str) -> CommandConcluded | None:
+        """The outcome if it came lately."""
+        return self._outcomes.get(command_id)
+
+    @asynccontextmanager
+    async def awaiting(self, command_id: str) -> AsyncIterator["Awaited"]:
+        """Listen for an outcome; to be entered before the command is sent."""
+        future: asyncio.Future[CommandConcluded | None] = asyncio.get_running_loop().create_future()
+        if (known := self._outcomes.get(command_id)) is not None or self._closed:
+            future.set_result(known)
+        self._waiting.setdefault(command_id, set()).add(future)
+        try:
+            yield Awaited(future)
+        finally:
+            futures = self._waiting.get(command_id, set())
+            futures.discard(future)
+            if not futures:
+                self._waiting.pop(command_id, None)
+
+    def close(self) -> None:
+        """End all waiting: whoever waits is told that there is no outcome yet."""
+        self._closed = True
+        for futures in self._waiting.values():
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)
+
+
+class Awaited:
+    """An outcome to come."""
+
+    def __init__(self, future: "asyncio.Future[CommandConcluded | None]") -> None:
+        self._future = future
+
+    async def outcome(self, timeout_s: float) -> CommandConcluded | None:
+        """The outcome; None if there is none in time."""
+        with metrics.COMMANDS_WAITING.track_inprogress():
+            done, _ = await asyncio.wait({self._future}, timeout=timeout_s)
+        return self._future.result() if done else None
+
+
+def _remember(known: OrderedDict[str, T], key: str, value: T) -> None:
+    known[key] = value
+    if len(known) > _REMEMBERED:
+        known.popitem(last=False)

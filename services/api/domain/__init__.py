@@ -1,0 +1,1 @@
+"""What a request means for the records: pure decisions."""

@@ -1,0 +1,118 @@
+"""From an operator's wish to the RequestCommand record, checked as far as can be known beforehand."""
+
+import re
+from difflib import get_close_matches
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from libs.events.commands import CommandDialect, RequestCommand
+from libs.events.ids import derive_id
+from libs.ocpp import schemas
+from libs.ocpp.routing import ROUTES
+from libs.ocpp.semantics.commands import encode_command
+from libs.ocpp.semantics.dialect import from_request, to_request
+from libs.ocpp.versions import Version
+from services.api.domain.errors import Invalid
+
+_VERSION_FREE: Final = ("SetLimit", "ClearLimit", "RemoteStart", "RemoteStop", "UpdateFirmware", "Reset")
+_MSGSPEC_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What is wanted of a charger: an action of its version, or a version-free command. Payload is JSON text."""
+
+    action: str
+    payload: str
+    dialect: CommandDialect
+
+
+def ocpp_wish(version: Version, action: str, payload: dict[str, Any]) -> Wish:
+    """An action with its payload as OCPP has it. Raises Invalid if the version's schema does not allow it."""
+    routes = ROUTES[version]
+    if action not in routes or not routes[action].to_station:
+        raise Invalid(_no_such_action(version, action), "/action")
+    violation = schemas.validate(version, action, "request", payload)
+    if violation is not None:
+        raise Invalid(f"{action} of {version}: {violation.message}", f"/payload{violation.path}")
+    return Wish(action, orjson.dumps(payload).decode(), CommandDialect.OCPP)
+
+
+def version_free_wish(version: Version | None, command: str, payload: dict[str, Any]) -> Wish:
+    """A version-free command, complete with its defaults.
+
+    Raises Invalid if there is no such command, its fields do not fit, or `version` cannot express it.
+    """
+    if command not in _VERSION_FREE:
+        raise Invalid(f"{command} is none of {', '.join(_VERSION_FREE)}", "/command")
+    try:
+        wanted = from_request(command, orjson.dumps(payload).decode())
+    except ValueError as error:
+        found = _MSGSPEC_PATH.search(str(error))
+        field = "" if found is None else "/" + found[1].replace(".", "/")
+        raise Invalid(f"{command}: {_MSGSPEC_PATH.sub('', str(error))}", f"/payload{field}") from error
+    if version is not None:
+        try:
+            ocpp_wish(version, *encode_command(version, wanted))
+        except ValueError as error:
+            raise Invalid(f"{command} of {version}: {error}", "/payload") from error
+        except Invalid as error:
+            raise Invalid(error.detail, "/payload") from error
+    action, text = to_request(wanted)
+    return Wish(action, text, CommandDialect.VOLTBUS)
+
+
+def request_command(
+    station_id: str,
+    wish: Wish,
+    command_id: str,
+    *,
+    requested_by: str,
+    now: int,
+    ttl_us: int,
+    call_timeout_ms: int,
+) -> RequestCommand:
+    """The record that asks for the wish."""
+    return RequestCommand(
+        event_id=command_id,
+        occurred_at=now,
+        recorded_at=now,
+        cause_id=command_id,
+        station_id=station_id,
+        action=wish.action,
+        payload=wish.payload,
+        dialect=wish.dialect,
+        requested_by=requested_by,
+        expires_at=now + ttl_us,
+        call_timeout_ms=call_timeout_ms,
+    )
+
+
+def repeatable_id(scope: str, key: str) -> str:
+    """The id of what is asked for under an `Idempotency-Key`: the same scope and key always give the same."""
+    return derive_id(f"api:{scope}", key)
+
+
+def same_wish(one: RequestCommand, other: RequestCommand) -> bool:
+    """Whether two requests ask for the same, deadlines aside."""
+    return (one.station_id, one.action, one.payload, one.dialect) == (
+        other.station_id,
+        other.action,
+        other.payload,
+        other.dialect,
+    )
+
+
+def version_named(text: str) -> Version:
+    """The OCPP version written as `ocpp1.6` or `1.6`. Raises ValueError for another."""
+    return Version(text if text.startswith("ocpp") else f"ocpp{text}")
+
+
+def _no_such_action(version: Version, action: str) -> str:
+    known = sorted(name for name, route in ROUTES[version].items() if route.to_station)
+    if action in ROUTES[version]:
+        return f"{action} is sent by chargers, not to them"
+    near = get_close_matches(action, known, 3, 0.6)
+    hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(known)}"
+    return f"a charger of {version} takes no {action}{hint}"

@@ -1,0 +1,107 @@
+"""Changes of what operators configured, as the records that replace the earlier ones."""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from libs.events.record import Record
+from libs.events.registry import Assignment, TariffVersion
+from services.api.domain.errors import Conflict
+
+STATIONS: Final = "registry.stations"
+SITES: Final = "registry.sites"
+TOKENS: Final = "registry.tokens"
+TARIFFS: Final = "registry.tariffs"
+
+R = TypeVar("R", bound=Record)
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """Id and moment (microseconds) of a new record, and how long (microseconds) every reader gets to learn it."""
+
+    event_id: str
+    now: int
+    settle: int
+
+    def fields(self) -> dict[str, Any]:
+        """The fields that every record has."""
+        return {
+            "event_id": self.event_id,
+            "occurred_at": self.now,
+            "recorded_at": self.now,
+            "cause_id": self.event_id,
+        }
+
+    def start(self, wanted: int | None) -> int:
+        """From when on something new holds: the moment wanted, else when every reader will know of it."""
+        return self.now + self.settle if wanted is None else wanted
+
+
+def renewed(old: R, changes: Mapping[str, Any], stamp: Stamp) -> R:
+    """`old` with `changes` as a new record; `old` itself if it was written (has an id) and nothing differs."""
+    new = replace(old, **changes)
+    return old if old.event_id and new == old else replace(new, **stamp.fields())
+
+
+def assign(
+    old: tuple[Assignment, ...], target: str, valid_from: int | None, stamp: Stamp
+) -> tuple[Assignment, ...]:
+    """`old` with `target` assigned from `valid_from` (default: after the settle delay) on, by time.
+
+    Nothing changes if `target` is the last assigned and no moment is asked for. Raises Conflict if another one is
+    assigned from that very moment.
+    """
+    last = max(old, key=lambda each: each.valid_from, default=None)
+    if valid_from is None and last is not None and last.id == target:
+        return old
+    start = stamp.start(valid_from)
+    for each in old:
+        if each.valid_from == start:
+            if each.id == target:
+                return old
+            raise Conflict(f"{each.id} is assigned from that moment; assignments are not rewritten")
+    return ordered((*old, Assignment(id=target, valid_from=start)))
+
+
+def ordered(assignments: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
+    """`assignments` by time. Raises Conflict if two begin at one moment: readers could not tell which counts."""
+    if len({each.valid_from for each in assignments}) < len(assignments):
+        raise Conflict("two assignments begin at the same moment")
+    return tuple(sorted(assignments, key=lambda each: each.valid_from))
+
+
+def in_use(assignments: tuple[Assignment, ...], target: str, now: int) -> bool:
+    """Whether `target` is assigned now or will be."""
+    current = max((a.valid_from for a in assignments if a.valid_from <= now), default=now)
+    return any(a.id == target and a.valid_from >= current for a in assignments)
+
+
+def reprice(
+    old: tuple[TariffVersion, ...],
+    currency: str,
+    price_per_kwh_milli: int,
+    valid_from: int | None,
+    stamp: Stamp,
+) -> tuple[TariffVersion, ...]:
+    """`old` with one version more; as it is if the price stays and no moment is asked for.
+
+    Versions are immutable, so the new one must begin after the last: raises Conflict otherwise.
+    """
+    last = old[-1] if old else None
+    if last is not None:
+        unchanged = (last.currency, last.price_per_kwh_milli) == (currency, price_per_kwh_milli)
+        if unchanged and valid_from in (None, last.valid_from):
+            return old
+        if stamp.start(valid_from) <= last.valid_from:
+            raise Conflict(
+                f"version {last.version} begins at or after that moment; versions are not rewritten"
+            )
+    version = TariffVersion(
+        version=1 if last is None else last.version + 1,
+        valid_from=stamp.start(valid_from),
+        currency=currency,
+        price_per_kwh_milli=price_per_kwh_milli,
+    )
+    return (*old, version)

@@ -1,0 +1,117 @@
+"""Types of fields that many bodies share. Times are RFC 3339 text outside and microseconds inside."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+
+from services.api.domain.identity import MAX_TOKEN_LENGTH, station_identity, token_identity
+
+_RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
+_LAST: Final = 253_402_300_799_000_000
+"""The last second of the year 9999, beyond which datetime has no word."""
+
+MAX_CURRENT_MA: Final = 10_000_000
+
+
+class Input(BaseModel):
+    """A request body: unknown fields are errors, not silence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Output(BaseModel):
+    """A response body, made from a record's attributes or from a mapping."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since the Unix epoch."""
+    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+
+
+def _from_micros(value: Any) -> Any:
+    if type(value) is int:
+        value = min(max(value, 0), _LAST)
+        return datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)
+    return value
+
+
+def _written_out(value: Any) -> Any:
+    # pydantic would take "1700000000" for a moment, too, and guess its unit.
+    if not isinstance(value, str) or not _RFC3339.match(value):
+        raise ValueError("a moment is written like 2026-05-01T08:00:00Z")
+    return value
+
+
+def _since_1970(value: datetime) -> datetime:
+    if value.year < 1970:
+        raise ValueError("no moment before 1970")
+    return value
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name!r} is not an IANA time zone") from None
+    return name
+
+
+Time = Annotated[datetime, BeforeValidator(_from_micros)]
+"""A moment in an answer."""
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_since_1970)]
+"""A moment in a request; its zone must be given."""
+
+Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]*$")]
+"""Text for people: one line, no control characters."""
+
+Label = Annotated[
+    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+]
+"""Id of a site or tariff: letters, digits, dot, underscore, hyphen; case counts."""
+
+StationId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=48),
+    AfterValidator(station_identity),
+    Field(
+        description="As the charger connects; case does not count. Kept case-folded.", examples=["cp-0001"]
+    ),
+]
+TokenId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_TOKEN_LENGTH),
+    AfterValidator(token_identity),
+    Field(description="Case does not count. Kept case-folded.", examples=["04a1b2c3d4"]),
+]
+Folded = Annotated[str, AfterValidator(str.casefold)]
+"""A station or token that is asked for."""
+
+Zone = Annotated[
+    str, StringConstraints(max_length=64), AfterValidator(_zone), Field(examples=["Europe/Berlin"])
+]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), Field(description="ISO 4217.")]
+Price = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=0,
+        le=10_000_000_000,
+        description="Thousandths of a minor currency unit per kWh: 45670 is 45.67 cents.",
+    ),
+]
+Milliampere = Annotated[int, Field(strict=True, ge=0, le=MAX_CURRENT_MA, description="Per phase.")]
+Flag = Annotated[bool, Field(strict=True)]

@@ -1,0 +1,17 @@
+"""Every metric of the API, declared once."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Histogram(
+    "voltbus_api_request_seconds",
+    "Requests by route and status, from the head to the end of the answer.",
+    ["method", "route", "status"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+REFUSED = Counter("voltbus_api_unauthorised_requests", "Requests without the right key.")
+COMMANDS = Counter("voltbus_api_commands", "Commands handed to the ledger.", ["dialect"])
+COMMANDS_WAITING = Gauge("voltbus_api_commands_waiting", "Requests that wait for a command's outcome.")
+STREAM_CLIENTS = Gauge("voltbus_api_stream_clients", "Open event streams.")
+STREAM_DROPPED = Counter(
+    "voltbus_api_stream_dropped_clients", "Event streams ended because the client was slow."
+)

@@ -1,0 +1,17 @@
+"""The handlers, one module for each kind of resource."""
+
+from fastapi import APIRouter
+
+from services.api.routes import campaigns, commands, history, sites, state, stations, stream, tariffs, tokens
+
+ROUTERS: tuple[APIRouter, ...] = (
+    state.router,  # before the stations: /stations/{id}/state
+    commands.router,
+    stations.router,
+    sites.router,
+    tokens.router,
+    tariffs.router,
+    history.router,
+    campaigns.router,
+    stream.router,
+)

@@ -1,0 +1,204 @@
+"""Commands to chargers, and their fates."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Header, Response, status
+from pydantic import BaseModel, Field
+
+from libs.clickhouse.client import ClickHouseError
+from libs.events.commands import CommandConcluded, RequestCommand
+from libs.events.ids import new_id
+from libs.ocpp.versions import Version
+from libs.runtime.clock import SECOND, now_us
+from libs.runtime.logging import get_logger
+from services.api.bodies import Command, CommandWish
+from services.api.context import Api, Context
+from services.api.domain.commands import (
+    Wish,
+    ocpp_wish,
+    repeatable_id,
+    request_command,
+    version_free_wish,
+    version_named,
+)
+from services.api.domain.errors import Conflict, Invalid, NotFound
+from services.api.fields import Folded
+from services.api.routes.shared import ERRORS, location
+
+log = get_logger(__name__)
+
+router = APIRouter(tags=["commands"], responses=ERRORS)
+
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+IdempotencyKey = Annotated[
+    str | None,
+    Field(min_length=1, max_length=200, description="The same key for the same thing is the same request."),
+]
+
+
+class CommandHeaders(BaseModel):
+    """Headers of a command. `traceparent`: W3C trace context; anything else there is ignored."""
+
+    idempotency_key: IdempotencyKey = None
+    traceparent: str | None = None
+
+    @property
+    def trace(self) -> str | None:
+        """The trace context, if it is one."""
+        return self.traceparent if self.traceparent and _TRACEPARENT.fullmatch(self.traceparent) else None
+
+
+@router.post(
+    "/stations/{station_id}/commands",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={200: {"model": Command, "description": "With `wait_s`: the outcome came in time."}},
+)
+async def send_command(
+    api: Api,
+    response: Response,
+    station_id: Folded,
+    body: CommandWish,
+    headers: Annotated[CommandHeaders, Header()],
+) -> Command:
+    """Send a command: 202 once it is durable, or with `wait_s` 200 with its outcome if that comes in time.
+
+    A 422 says where the payload breaks the schema of the charger's OCPP version. A 503 leaves open whether the
+    command was taken: repeat it with the same `Idempotency-Key`.
+    """
+    wish = _wish(api, station_id, body)
+    key = headers.idempotency_key
+    command_id = new_id() if key is None else repeatable_id(f"command:{station_id}", key)
+    wanted = request_command(
+        station_id,
+        wish,
+        command_id,
+        requested_by=body.requested_by,
+        now=now_us(),
+        ttl_us=int(body.ttl_s * SECOND),
+        call_timeout_ms=int(body.call_timeout_s * 1000),
+    )
+    async with api.desk.awaiting(command_id) as awaited:
+        await api.desk.send(wanted, headers.trace)
+        response.headers["Location"] = location("commands", command_id)
+        known = await _settled_before(api, command_id) if key is not None else None
+        if known is not None:
+            response.status_code = status.HTTP_200_OK
+            return known
+        outcome = await awaited.outcome(body.wait_s) if body.wait_s > 0 else None
+    if outcome is not None:
+        response.status_code = status.HTTP_200_OK
+    return _of_records(wanted, outcome)
+
+
+@router.get("/commands/{command_id}")
+async def get_command(api: Api, command_id: UUID) -> Command:
+    """A command and its fate; status PENDING while there is none."""
+    key = str(command_id)
+    sent, outcome = api.desk.request(key), api.desk.outcome(key)
+    if sent is not None:
+        return _of_records(sent, outcome)
+    row = None
+    try:
+        row = await api.history.command(key)
+    except ClickHouseError:
+        if outcome is None:
+            raise
+    if row is not None and (row["fate"] is not None or outcome is None):
+        return _of_row(row)
+    if outcome is None:
+        raise NotFound(f"there is no command {key}")
+    return _of_records(None, outcome)
+
+
+def _wish(api: Context, station_id: str, body: CommandWish) -> Wish:
+    located = api.registry.locations.get(station_id)
+    if located is None and station_id not in api.registry.stations:
+        raise NotFound(f"there is no station {station_id!r}, and none ever connected as that")
+    version = None if body.version is None else version_named(body.version)
+    if located is not None:
+        spoken = Version(located.version)
+        if version not in (None, spoken):
+            raise Conflict(f"the charger speaks {spoken}, not {version}", "/version")
+        version = spoken
+    if body.command is not None:
+        return version_free_wish(version, body.command, body.payload)
+    if body.action is None:
+        raise Invalid("either action or command", "/action")
+    if version is None:
+        raise Conflict(
+            "the charger never connected, so its OCPP version is not known: give `version`", "/version"
+        )
+    return ocpp_wish(version, body.action, body.payload)
+
+
+async def _settled_before(api: Context, command_id: str) -> Command | None:
+    """The outcome of a command that was asked for before, perhaps of another process."""
+    if api.desk.outcome(command_id) is not None:
+        return await get_command(api, UUID(command_id))
+    try:
+        row = await api.history.command(command_id)
+    except ClickHouseError as error:
+        log.warning("idempotency_not_checked_in_history", command_id=command_id, error=str(error)[:300])
+        return None
+    return None if row is None or row["fate"] is None else _of_row(row)
+
+
+def _of_records(request: RequestCommand | None, outcome: CommandConcluded | None) -> Command:
+    fields: dict[str, Any] = {"status": "PENDING"}
+    if outcome is not None:
+        fields |= {
+            "command_id": outcome.command_id,
+            "station_id": outcome.station_id,
+            "action": outcome.action,
+            "dialect": outcome.dialect.value,
+            "status": outcome.fate.value,
+            "reason": outcome.reason,
+            "result": _json(outcome.result),
+            "error": outcome.error,
+            "attempts": outcome.attempts,
+            "requested_by": outcome.requested_by,
+            "requested_at": outcome.requested_at,
+            "concluded_at": outcome.recorded_at,
+        }
+    if request is not None:
+        fields |= {
+            "command_id": request.event_id,
+            "station_id": request.station_id,
+            "action": request.action,
+            "dialect": request.dialect.value,
+            "payload": _json(request.payload),
+            "requested_by": request.requested_by,
+            "requested_at": request.recorded_at,
+            "expires_at": request.expires_at,
+        }
+    return Command.model_validate(fields)
+
+
+def _of_row(row: Mapping[str, Any]) -> Command:
+    error = None
+    if row["error_code"]:
+        error = {"code": row["error_code"], "description": row["error_description"] or ""}
+    return Command.model_validate(
+        {
+            **row,
+            "payload": _json(row["payload"]),
+            "status": row["fate"] or "PENDING",
+            "result": _json(row["result"]),
+            "error": error,
+        }
+    )
+
+
+def _json(text: str | None) -> Any:
+    """The value that the JSON text stands for; the text itself if it is none, as a charger sent it."""
+    if not text:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text

@@ -1,0 +1,83 @@
+"""The state of stations now."""
+
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Query
+
+from libs.runtime.clock import now_us
+from services.api.bodies import StateQuery, StationState
+from services.api.context import Api, Context
+from services.api.domain.dated import in_force
+from services.api.domain.errors import NotFound
+from services.api.domain.paging import page_of
+from services.api.fields import Folded
+from services.api.models import Page
+from services.api.routes.shared import ERRORS
+
+router = APIRouter(tags=["live"], responses=ERRORS)
+
+
+@router.get("/state")
+async def list_states(api: Api, query: Annotated[StateQuery, Query()]) -> Page[StationState]:
+    """States by station: every station that is registered or was ever connected."""
+    now = now_us()
+    registry = api.registry
+    known = registry.stations.keys() | registry.locations.keys() | api.live.states.records.keys()
+    table = {station_id: station_id for station_id in known}
+
+    def wanted(station_id: str) -> bool:
+        if query.connected is not None and _connected(api, station_id) is not query.connected:
+            return False
+        if query.site_id is None:
+            return True
+        station = registry.stations.get(station_id)
+        return station is not None and in_force(station.sites, now) == query.site_id
+
+    found, cursor = page_of(table, wanted, query.limit, query.cursor)
+    return Page(items=[_state(api, station_id, now) for station_id in found], next_cursor=cursor)
+
+
+@router.get("/stations/{station_id}/state")
+async def get_state(api: Api, station_id: Folded) -> StationState:
+    """One station's state; 404 if it is neither registered nor was ever connected."""
+    registry = api.registry
+    if not (
+        station_id in registry.stations
+        or station_id in registry.locations
+        or station_id in api.live.states.records
+    ):
+        raise NotFound(f"there is no station {station_id!r}, and none ever connected as that")
+    return _state(api, station_id, now_us())
+
+
+def _connected(api: Context, station_id: str) -> bool:
+    # The directory is where commands go; it is ahead of the state that telemetry derives.
+    located = api.registry.locations.get(station_id)
+    if located is not None:
+        return located.connected
+    state = api.live.states.records.get(station_id)
+    return state is not None and state.connected
+
+
+def _state(api: Context, station_id: str, now: int) -> StationState:
+    station = api.registry.stations.get(station_id)
+    located = api.registry.locations.get(station_id)
+    state = api.live.states.records.get(station_id)
+    fields = {} if state is None else msgspec.structs.asdict(state)
+    if state is not None:
+        fields["updated_at"] = state.recorded_at
+    if station is not None:
+        fields |= {"name": station.name, "site_id": in_force(station.sites, now)}
+    if located is not None:
+        fields |= {
+            "version": located.version,
+            "edge_id": located.edge_id,
+            "connection_changed_at": located.recorded_at,
+        }
+    fields |= {
+        "station_id": station_id,
+        "registered": station is not None,
+        "connected": _connected(api, station_id),
+    }
+    return StationState.model_validate(fields)

@@ -1,0 +1,55 @@
+"""The live event stream."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from pydantic import Field
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from services.api.context import Api
+from services.api.domain.errors import Invalid
+from services.api.fields import Folded, Input
+from services.api.routes.shared import ERRORS
+from services.api.stream import Filter, known_kinds
+
+router = APIRouter(tags=["live"], responses=ERRORS)
+
+_SEND_TIMEOUT_S = 60
+
+
+class StreamQuery(Input):
+    """Filters of the stream; each may be given several times."""
+
+    type: list[str] = Field(
+        default_factory=list,
+        max_length=50,
+        description="Names of topics or records, such as SessionStarted.",
+    )
+    station_id: list[Folded] = Field(default_factory=list, max_length=1000)
+
+
+@router.get("/stream", response_class=EventSourceResponse)
+async def stream(
+    api: Api,
+    query: Annotated[StreamQuery, Query()],
+    last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+) -> EventSourceResponse:
+    """Events as they happen, as server-sent events.
+
+    `event` is the record's name, `data` a JSON object with `type`, `topic` and the record's fields in `data`.
+    A client that comes back with `Last-Event-ID` gets what it missed; a `gap` event says that not all of it is
+    remembered. A client that reads too slowly gets a `dropped` event and the stream ends.
+    """
+    kinds = known_kinds(api.contract)
+    for kind in query.type:
+        if kind not in kinds:
+            raise Invalid(f"{kind!r} is none of {', '.join(sorted(kinds))}", "type")
+    wanted = Filter(frozenset(query.type), frozenset(query.station_id))
+    subscription = api.hub.subscribe(wanted, last_event_id)
+    return EventSourceResponse(
+        api.hub.events(subscription),
+        ping=api.settings.stream_heartbeat_s,
+        ping_message_factory=lambda: ServerSentEvent(comment="heartbeat"),
+        send_timeout=_SEND_TIMEOUT_S,
+        sep="\n",
+    )

@@ -1,0 +1,42 @@
+"""The API's settings."""
+
+from pydantic import Field, SecretStr
+
+from libs.bus.settings import BusSettings
+from libs.clickhouse.settings import ClickHouseSettings
+from libs.runtime.settings import ServiceSettings
+
+
+class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
+    """Read from `VOLTBUS_<FIELD>`. There is no default key: without one the API does not start."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8080, ge=0, le=65535)
+    api_key: SecretStr = Field(min_length=16, description="Bearer key of every request.")
+    settle_s: float = Field(
+        default=5,
+        ge=0,
+        le=3600,
+        description="New sites, tariffs and prices hold from now plus this, by default.",
+    )
+
+    clickhouse_timeout_s: float = Field(
+        default=10, gt=0, description="Longest silence of ClickHouse in a query."
+    )
+    clickhouse_connections: int = Field(default=4, ge=1, le=64)
+
+    publish_timeout_s: float = Field(default=10, gt=0, description="For Kafka's acknowledgement; then 503.")
+    read_back_s: float = Field(
+        default=2, ge=0, description="For a written change to appear in the read model before it is answered."
+    )
+    max_body_bytes: int = Field(default=1 << 20, ge=1024)
+
+    stream_clients: int = Field(default=100, ge=1, description="Event streams at a time.")
+    stream_queue: int = Field(
+        default=1000, ge=1, description="Events that a client may lag; then it is dropped."
+    )
+    stream_ring: int = Field(default=5000, ge=0, description="Events kept for clients that come back.")
+    stream_heartbeat_s: float = Field(default=15, gt=0)
+    state_refresh_s: float = Field(
+        default=30, gt=0, description="Between comparisons of the live state with ClickHouse."
+    )
