@@ -5,7 +5,7 @@ from time import perf_counter
 from typing import Final
 
 import orjson
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
@@ -72,7 +72,7 @@ class StationConnection:
         self._machine = RpcMachine(admission.version, Role.CSMS, max_frame=settings.max_frame_bytes)
         self._routes = ROUTES[admission.version]
         self._garbage = GarbageMeter(settings.garbage_limit, int(settings.refusal_window_s * SECOND))
-        self._meters: dict[str, tuple[Counter, Histogram]] = {}
+        self._latencies: dict[str, Histogram] = {}
         self._opened_at = now
         self._announced: asyncio.Future[tuple[object, object]] | None = None
         self._announcing_since = 0.0
@@ -201,10 +201,9 @@ class StationConnection:
             await self._fail(call, frame, ErrorCode.INTERNAL_ERROR, "the call could not be handled")
             return
         await self._publish(route.topic, record, len(frame))
-        await self.socket.send(self._machine.answer(call.message_id, payload))
+        await self.socket.answer(self._machine.answer(call.message_id, payload))
         self._garbage.clear()
-        count, latency = self._meters.get(call.action) or self._meter(call.action)
-        count.inc()
+        latency = self._latencies.get(call.action) or self._latency(call.action)
         latency.observe(perf_counter() - started)
 
     def _decide(self, route: Route, checked: CheckedCall, standing: Standing, now: int) -> dict[str, object]:
@@ -335,11 +334,9 @@ class StationConnection:
         metrics.CLOSED.labels("station" if self._verdict is None else self._verdict[1]).inc()
         log.info("station_disconnected", code=int(ended), reason=why, **self._ids())
 
-    def _meter(self, action: str) -> tuple[Counter, Histogram]:
-        labels = (self._version, action)
-        meters = (metrics.CALLS.labels(*labels), metrics.ANSWER_SECONDS.labels(*labels))
-        self._meters[action] = meters
-        return meters
+    def _latency(self, action: str) -> Histogram:
+        self._latencies[action] = metrics.ANSWER_SECONDS.labels(self._version, action)
+        return self._latencies[action]
 
     def _ids(self) -> dict[str, object]:
         holding = self.holding

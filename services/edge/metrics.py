@@ -6,12 +6,9 @@ CONNECTIONS = Gauge("voltbus_edge_connections", "Open websockets.", ["version"])
 OPENED = Counter("voltbus_edge_connections_opened", "Websockets accepted.", ["version"])
 CLOSED = Counter("voltbus_edge_connections_closed", "Websockets gone, by who or what ended them.", ["cause"])
 REFUSED = Counter("voltbus_edge_connections_refused", "Handshakes refused.", ["reason"])
-CALLS = Counter(
-    "voltbus_edge_calls", "Calls of stations that were recorded and answered.", ["version", "action"]
-)
 ANSWER_SECONDS = Histogram(
     "voltbus_edge_answer_seconds",
-    "From reading a call to writing its answer, the acknowledgement of Kafka in between.",
+    "From reading a call to writing its answer, Kafka's acknowledgement in between; its count is that of the calls.",
     ["version", "action"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )

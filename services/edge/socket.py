@@ -1,6 +1,7 @@
 """The websocket of one station."""
 
 from websockets.asyncio.server import ServerConnection
+from websockets.protocol import State
 
 from services.edge.domain.admission import Admission
 
@@ -16,6 +17,21 @@ class StationSocket(ServerConnection):
         """Take bytes from the peer; whatever they are, they show that it lives."""
         self.last_seen = self.loop.time()
         super().data_received(data)
+
+    async def answer(self, text: str) -> None:
+        """Send a text frame; waits only if the peer does not read. Raises ConnectionClosed if the socket is gone.
+
+        As `send`, without its generality: a third of the cost of an answer.
+        """
+        if self.paused or self.send_in_progress is not None or self.protocol.state is not State.OPEN:
+            await self.send(text)
+            return
+        self.protocol.send_text(text.encode())
+        try:
+            self.send_data()
+        # The transport may be closed already though nobody has been told: reading will tell.
+        except (OSError, RuntimeError):
+            self.transport.abort()
 
     @property
     def peer(self) -> str:
