@@ -67,13 +67,13 @@ def contract_topics(contract: Contract) -> list[tuple[str, Topic]]:
 
 
 @asynccontextmanager
-async def connect(settings: BusSettings) -> AsyncIterator[Bus]:
-    """A Bus with the schema ids read from Kafka.
+async def connect(settings: BusSettings, contract: Contract | None = None) -> AsyncIterator[Bus]:
+    """A Bus with the schema ids read from Kafka; `contract` is the platform's unless another is given.
 
     Raises ContractMismatchError if this version's contract has not been applied there
     (`voltbus contract apply`), and aiokafka's KafkaConnectionError if Kafka does not answer.
     """
-    contract = load_contract()
+    contract = contract or load_contract()
     registered = await _read_schemas(settings)
     ids = {
         (schema.subject, json.dumps(schema.schema, sort_keys=True)): schema.schema_id for schema in registered

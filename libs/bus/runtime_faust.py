@@ -46,6 +46,7 @@ BATCH_RECORDS = 500
 QUEUED_EVENTS = 1_000
 COMMIT_INTERVAL_S = 1.0
 COMMIT_TIMEOUT_S = 5.0
+READY_POLL_S = 0.02
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 RESTART_BACKOFF_S = 1.0
@@ -290,14 +291,14 @@ class _Member(Generic[S]):
         async with self._working:
             while not self._events.empty():
                 self._events.get_nowait()
+            self._processed.clear()
+            self._caught_up.clear()
 
     async def _recovered(self) -> None:
         """The table holds what the state topic holds; drop what other members have, and set the timers."""
         assigned = {tp.partition for tp in self._app.assignor.assigned_actives()}
         self._timers = Timers(self._due)
         self._graves.clear()
-        self._processed.clear()
-        self._caught_up.clear()
         for key, raw in list(self._stored.items()):
             entry = _decode_entry(raw)
             if entry.partition not in assigned:
@@ -312,16 +313,21 @@ class _Member(Generic[S]):
         )  # fmt: skip
 
     async def _work(self) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
             events = await self._next_events()
+            # Faust hands over the first events a moment before it says that it is ready: they are kept for then.
+            while not self.ready:  # noqa: ASYNC110 - Faust sets several flags, and has no event for all of them
+                await asyncio.sleep(READY_POLL_S)
             async with self._working:
-                if self.ready:
-                    await self._process(events)
-                    if asyncio.get_running_loop().time() >= self._next_look:
-                        self._next_look = asyncio.get_running_loop().time() + TICK_INTERVAL_S
-                        await self._observe_lag()
-                        await self._tick()
-                        await self._bury()
+                if not self.ready:
+                    continue
+                await self._process(events)
+                if clock() >= self._next_look:
+                    self._next_look = clock() + TICK_INTERVAL_S
+                    await self._observe_lag()
+                    await self._tick()
+                    await self._bury()
 
     async def _next_events(self) -> list[EventT[Any]]:
         try:
@@ -333,25 +339,25 @@ class _Member(Generic[S]):
         return events
 
     async def _process(self, events: list[EventT[Any]]) -> None:
-        """Fold, write and acknowledge `events`; those from before a rebalance come again."""
+        """Fold, write and acknowledge `events`, without those of before a rebalance: they come again."""
         generation = self._app.consumer_generation_id
         runs: dict[TP, list[EventT[Any]]] = {}
         for event in events:
             if event.message.generation_id == generation:
                 runs.setdefault(event.message.tp, []).append(event)
-        if not runs:
-            return
         changes: _Changes[S] = _Changes()
         # By time, as far as they are at hand, without disturbing the order within a partition.
         for event in heapq.merge(*runs.values(), key=lambda event: event.message.timestamp):
-            await self._handle(changes, event.message)
+            # Faust may hand over the first ones after a rebalance twice.
+            if event.message.offset >= self._processed.get(event.message.tp, 0):
+                await self._handle(changes, event.message)
         await self._write(changes)
         # Without awaiting: Faust may commit at any moment, and it commits past a gap.
         for tp, run in runs.items():
             for event in run:
                 event.ack()
-            self._processed[tp] = run[-1].message.offset + 1
-        metrics.PROCESSED.labels(self._processor.name).inc(len(events))
+            self._processed[tp] = max(self._processed.get(tp, 0), run[-1].message.offset + 1)
+            metrics.PROCESSED.labels(self._processor.name).inc(len(run))
 
     async def _handle(self, changes: _Changes[S], message: Any) -> None:
         topic = self._bus.settings.logical(message.topic)

@@ -7,7 +7,6 @@ wrong in a transaction, the task starts over from what is committed.
 """
 
 import asyncio
-import heapq
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, Generic
@@ -20,14 +19,23 @@ from aiokafka.errors import KafkaError
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
-from libs.bus.dead_letters import dead_letter
-from libs.bus.errors import ContractMismatchError
-from libs.bus.message import Emit, Headers, headers_for
+from libs.bus.effects import (
+    TICK_GRACE_US,
+    TICK_INTERVAL_S,
+    Encoded,
+    Timers,
+    check_partitions,
+    checked_size,
+    encode,
+    encode_dead_letter,
+    has_timers,
+)
+from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Step, advance, ticks_until
+from libs.bus.settings import DEAD_LETTER_BYTES
 from libs.bus.tables import TableSet
 from libs.bus.tail import read_message
 from libs.events.codec import CodecError
-from libs.events.contract import dead_letter_topic
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 
@@ -35,10 +43,10 @@ log = get_logger(__name__)
 
 BATCH_RECORDS = 2_000
 BUFFERED_RECORDS = 10_000
-TICK_GRACE_US = 1 * SECOND
-"""Timers run this much behind the wall clock, so that what was recorded before a deadline is read before it."""
-TICK_INTERVAL_S = 0.25
 RESTART_BACKOFF_S = 0.5
+STOP_TIMEOUT_S = 30.0
+RETRY_BACKOFF_MS = 10
+"""Brokers ask for a retry while the last transaction's markers are being written, which takes milliseconds."""
 
 
 class TransactionalRuntime(Generic[S]):
@@ -83,12 +91,12 @@ class TransactionalRuntime(Generic[S]):
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=2 << 20,
         )
-        self.consumer.subscribe(
-            [settings.topic(topic) for topic in self.processor.inputs], listener=_Rebalance(self)
-        )
-        await self.consumer.start()
         try:
-            await self._check_partitions()
+            await self.consumer.start()
+            await check_partitions(self.bus, self.processor, self.consumer)
+            self.consumer.subscribe(
+                [settings.topic(topic) for topic in self.processor.inputs], listener=_Rebalance(self)
+            )
             while not stop.is_set():
                 await self._poll()
         finally:
@@ -99,27 +107,15 @@ class TransactionalRuntime(Generic[S]):
     async def _poll(self) -> None:
         try:
             batches = await self.consumer.getmany(timeout_ms=100)
+            for partition, records in batches.items():
+                if (task := self._tasks.get(partition.partition)) is not None:
+                    task.offer(partition, records)
+            for task in list(self._tasks.values()):
+                await task.observe_lag()
         except KafkaError as error:
+            # Also what a partition answers that the group took away in between.
             log.warning("poll_failed", processor=self.processor.name, error=repr(error))
             await asyncio.sleep(RESTART_BACKOFF_S)
-            return
-        for partition, records in batches.items():
-            if (task := self._tasks.get(partition.partition)) is not None:
-                task.offer(partition, records)
-        for task in self._tasks.values():
-            await task.observe_lag()
-
-    async def _check_partitions(self) -> None:
-        """Joined topics, and the state beside them, must have as many partitions as each other."""
-        names = [*self.processor.inputs, *([self.processor.state_topic] if self.processor.state else [])]
-        counts = {}
-        for name in names:
-            known = await self.consumer._client._wait_on_metadata(self.bus.settings.topic(name))
-            counts[name] = len(known)
-        if len(set(counts.values())) != 1:
-            raise ContractMismatchError(
-                f"{self.processor.name} joins topics of unequal partition counts: {counts}"
-            )
 
     async def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Start a task for every partition given; called in a rebalance."""
@@ -148,14 +144,13 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class _State(Generic[S]):
-    """The states of one partition's keys, decoded when first asked for, and a heap of when they are due."""
+    """The states of one partition's keys, decoded when first asked for, and their timers."""
 
     def __init__(self, processor: Processor[S]) -> None:
         self._processor = processor
-        self._timed = type(processor).due is not Processor.due
+        self._timed = has_timers(processor)
         self._values: dict[str, S | bytes] = {}
-        self._heap: list[tuple[int, str]] = []
-        self._armed: dict[str, int] = {}
+        self._timers = Timers(self._due)
 
     def __len__(self) -> int:
         return len(self._values)
@@ -170,8 +165,8 @@ class _State(Generic[S]):
     def loaded(self) -> None:
         """Set the timers after everything has been loaded."""
         if self._timed:
-            for key in list(self._values):
-                self._arm(key, self.get(key))
+            for key in self._values:
+                self._timers.arm(key, self._due(key))
 
     def get(self, key: str) -> S | None:
         """The state of `key`."""
@@ -188,45 +183,28 @@ class _State(Generic[S]):
         else:
             self._values[key] = state
             if self._timed:
-                self._arm(key, state)
+                self._timers.arm(key, self._processor.due(state))
 
     def take_due(self, now: int) -> list[str]:
         """Keys that are due at or before `now`, earliest first, each once."""
-        keys: dict[str, None] = {}
-        while self._heap and self._heap[0][0] <= now:
-            at, key = heapq.heappop(self._heap)
-            if self._armed.get(key) != at:
-                continue
-            del self._armed[key]
-            state = self.get(key)
-            if state is not None and (due := self._processor.due(state)) is not None and due <= now:
-                keys[key] = None
-            else:
-                self._arm(key, state)
-        return list(keys)
+        return self._timers.take_due(now)
 
-    def _arm(self, key: str, state: S | None) -> None:
-        """Look at `key` again no later than it is due. A timer that moved away stays where it is until it rings:
-        a state whose deadline moves with every message would otherwise fill the heap."""
-        if state is None or (due := self._processor.due(state)) is None:
-            return
-        armed = self._armed.get(key)
-        if armed is None or due < armed:
-            self._armed[key] = due
-            heapq.heappush(self._heap, (due, key))
+    def _due(self, key: str) -> int | None:
+        state = self.get(key)
+        return None if state is None else self._processor.due(state)
 
 
 class _Batch:
     """What one transaction will hold."""
 
     def __init__(self) -> None:
-        self.emits: list[tuple[str, bytes, bytes | None, int | None, Headers]] = []
-        self.changed: dict[str, None] = {}
+        self.emits: list[Encoded] = []
+        self.states: dict[str, bytes | None] = {}
         self.offsets: dict[TopicPartition, int] = {}
         self.messages = 0
 
     def __bool__(self) -> bool:
-        return bool(self.offsets or self.emits or self.changed)
+        return bool(self.offsets or self.emits or self.states)
 
 
 class _PartitionTask(Generic[S]):
@@ -258,11 +236,17 @@ class _PartitionTask(Generic[S]):
         self._task = asyncio.create_task(self._run(), name=name)
 
     async def stop(self) -> None:
-        """Finish the transaction under way, then close the producer."""
+        """Finish the transaction under way, or give it up if that takes too long; then close the producer."""
         self._stopping = True
         self._wake.set()
-        if self._task is not None:
+        if self._task is None:
+            return
+        await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
+        if not self._task.done():
+            log.warning("task_given_up", processor=self._processor.name, partition=self._number)
+            self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            await self._close()
 
     def offer(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         """Take fetched records. Those fetched before the task was ready are fetched again after its seek."""
@@ -344,7 +328,8 @@ class _PartitionTask(Generic[S]):
             acks="all",
             linger_ms=0,
             max_batch_size=1 << 20,
-            max_request_size=4 << 20,
+            max_request_size=DEAD_LETTER_BYTES,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
             compression_type=None if settings.compression == "none" else settings.compression,
         )
         await self._producer.start()
@@ -437,35 +422,27 @@ class _PartitionTask(Generic[S]):
         try:
             message = await read_message(self._bus, topic, record)
         except CodecError as error:
-            self._dead_letter(batch, topic, record, error, "undecodable")
+            self._dead_letter(batch, topic, record, error, decoded=False)
             return
         try:
             key = self._processor.key(message)
             if key is None:
                 return
-            state = self._state.get(key)
-            step = advance(self._processor, state, message, self._runtime.tables)
-            emits = self._encode(step.out, message.traceparent)
+            before = self._state.get(key)
+            step = advance(self._processor, before, message, self._runtime.tables)
+            self._apply(batch, key, before, step, message.traceparent)
         except Exception as error:
-            log.exception(
-                "message_failed", processor=self._processor.name, topic=topic, offset=message.offset
-            )
-            self._dead_letter(batch, topic, record, error, "failed")
-            return
-        self._apply(batch, key, state, step, emits)
+            self._dead_letter(batch, topic, record, error, decoded=True)
 
-    def _apply(
-        self,
-        batch: _Batch,
-        key: str,
-        before: S | None,
-        step: Step[S],
-        emits: list[tuple[str, bytes, bytes | None, int | None, Headers]],
-    ) -> None:
-        if step.state is not before:
-            self._state.put(key, step.state)
-            batch.changed[key] = None
-        batch.emits.extend(emits)
+    def _apply(self, batch: _Batch, key: str, before: S | None, step: Step[S], trace: str | None) -> None:
+        """Take over what a step decided; changes nothing if any of it cannot be written."""
+        emits = encode(self._bus, self._processor.name, step.out, trace)
+        after = step.state
+        if after is not before:
+            stateful = after is not None and self._processor.state is not None
+            batch.states[key] = checked_size(msgspec.msgpack.encode(after)) if stateful else None
+            self._state.put(key, after)
+        batch.emits += emits
 
     def _tick(self, batch: _Batch) -> None:
         now = min(now_us(), self._caught_up_at) - TICK_GRACE_US
@@ -473,41 +450,21 @@ class _PartitionTask(Generic[S]):
             out: list[Emit] = []
             before = self._state.get(key)
             try:
-                state = ticks_until(self._processor, before, now, self._runtime.tables, out)
-                emits = self._encode(out, None)
+                after = ticks_until(self._processor, before, now, self._runtime.tables, out)
+                self._apply(batch, key, before, Step(after, tuple(out)), None)
             except Exception:
                 # There is no message to put aside: the key keeps its state, and its timer is not set again.
                 metrics.DEAD_LETTERS.labels(self._processor.name, "tick", "failed").inc()
                 log.exception("tick_failed", processor=self._processor.name, key=key)
                 continue
             metrics.TICKS.labels(self._processor.name).inc()
-            self._apply(batch, key, before, Step(state), emits)
-
-    def _encode(
-        self, out: Iterable[Emit], traceparent: str | None
-    ) -> list[tuple[str, bytes, bytes | None, int | None, Headers]]:
-        encoded = []
-        for emit in out:
-            record = emit.record
-            value = None if record is None else self._bus.codec.encode(emit.topic, record)
-            headers = [] if record is None else headers_for(record, self._processor.name, traceparent)
-            encoded.append((emit.topic, emit.key.encode(), value, emit.partition, headers))
-        return encoded
 
     def _dead_letter(
-        self, batch: _Batch, topic: str, record: ConsumerRecord, error: Exception, reason: str
+        self, batch: _Batch, topic: str, record: ConsumerRecord, error: Exception, *, decoded: bool
     ) -> None:
-        metrics.DEAD_LETTERS.labels(self._processor.name, topic, reason).inc()
-        letter = dead_letter(self._processor.name, topic, record, error)
-        log.error(
-            "record_dead_lettered",
-            processor=self._processor.name,
-            topic=topic,
-            partition=record.partition,
-            offset=record.offset,
-            error=letter.error,
+        batch.emits += encode_dead_letter(
+            self._bus, self._processor.name, topic, record, error, decoded=decoded
         )
-        batch.emits += self._encode([Emit(dead_letter_topic(topic), letter.record_key, letter)], None)
 
     async def _commit(self, batch: _Batch) -> None:
         """Outputs, changed state and offsets of `batch` in the open transaction; then open the next."""
@@ -515,14 +472,12 @@ class _PartitionTask(Generic[S]):
         assert producer is not None
         settings = self._bus.settings
         futures = [
-            await producer.send(settings.topic(topic), value, key, partition, headers=headers)
-            for topic, key, value, partition, headers in batch.emits
+            await producer.send(emit.topic, emit.value, emit.key, emit.partition, headers=emit.headers)
+            for emit in batch.emits
         ]
-        if batch.changed and self._processor.state is not None:
+        if self._processor.state is not None:
             state_topic = settings.topic(self._processor.state_topic)
-            for key in batch.changed:
-                state = self._state.get(key)
-                value = None if state is None else msgspec.msgpack.encode(state)
+            for key, value in batch.states.items():
                 futures.append(await producer.send(state_topic, value, key.encode(), self._number))
         if batch.offsets:
             await producer.send_offsets_to_transaction(batch.offsets, self._runtime.group)

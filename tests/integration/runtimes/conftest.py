@@ -1,0 +1,57 @@
+"""Fixtures of the conformance suite."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from libs.bus.admin import apply_contract
+from libs.bus.guarantees import GUARANTEES, RUNTIMES
+from libs.bus.settings import BusSettings
+from libs.testing.localstack import Endpoints
+from tests.integration.runtimes.bench import Bench, KafkaBench, MemoryBench, drop_contract, kafka_bench
+from tests.integration.runtimes.tally import CONTRACT
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "guarantee(name): runs with every runtime that gives this guarantee")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test with every runtime that gives the guarantee that it is marked with."""
+    marks = list(metafunc.definition.iter_markers("guarantee"))
+    if marks:
+        kinds = [
+            kind for kind in RUNTIMES if all(kind in GUARANTEES[mark.args[0]].holds_for() for mark in marks)
+        ]
+        if "bench" not in metafunc.fixturenames:
+            kinds = [kind for kind in kinds if kind != "memory"]
+        metafunc.parametrize("kind", kinds)
+
+
+@pytest.fixture
+async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
+    """Settings of a namespace in which the contract is applied."""
+    settings = BusSettings(
+        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=2, slots=3
+    )
+    await apply_contract(settings, CONTRACT)
+    yield settings
+    await drop_contract(settings)
+
+
+@pytest.fixture
+async def kafka(kind: str, settings: BusSettings) -> AsyncIterator[KafkaBench]:
+    """A bench on Kafka without members."""
+    async with kafka_bench(kind, settings) as bench:
+        yield bench
+
+
+@pytest.fixture
+async def bench(kind: str, settings: BusSettings) -> AsyncIterator[Bench]:
+    """A bench with one member, on Kafka or in memory."""
+    if kind == "memory":
+        yield MemoryBench()
+        return
+    async with kafka_bench(kind, settings) as on_kafka:
+        await on_kafka.start()
+        yield on_kafka
