@@ -1,5 +1,6 @@
 """kill -9 of each part in mid-flow: nothing is lost, nothing is doubled, every command has one fate."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -40,7 +41,7 @@ async def test_a_server_is_killed(ledger: Ledger, victim: str, number: int) -> N
 @pytest.mark.chaos
 async def test_one_of_three_brokers_is_killed_under_load(tmp_path_factory: pytest.TempPathFactory) -> None:
     platform = Platform(on_free_ports(tmp_path_factory.mktemp("three"), brokers=3))
-    platform.start(print)
+    await asyncio.to_thread(platform.start, print)
     try:
         ledger = Ledger(platform)
         for number in range(ROUNDS):
