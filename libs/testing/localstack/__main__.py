@@ -45,8 +45,7 @@ def up(
         print(f"endpoints {stack.folder / ENDPOINTS_FILE}", flush=True)
         while True:
             time.sleep(1)
-            for part in stack.parts:
-                part.check_alive()
+            stack.revive(_say)
     except KeyboardInterrupt:
         _say("stopping")
     finally:

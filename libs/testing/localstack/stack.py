@@ -124,6 +124,13 @@ class LocalStack:
             raise
         return self.endpoints
 
+    def revive(self, progress: Report = lambda line: None) -> None:
+        """Start the parts that have ended by themselves again, on their ports and data; raises StackError."""
+        for part in self.parts:
+            if not part.is_running():
+                progress(f"{part.name} has ended and is started again; see {part.log_path}")
+                part.start()
+
     def stop(self, grace_s: float = 10.0) -> None:
         """Stop every part, first the registry and ClickHouse, then the brokers together."""
         (self.folder / ENDPOINTS_FILE).unlink(missing_ok=True)
