@@ -33,18 +33,9 @@ class ClickHouseClient:
 
     def __init__(self, settings: ClickHouseSettings, *, database: str | None = None) -> None:
         """`database` replaces the settings' one, for queries before it exists."""
-        self._client = Client(
-            settings.clickhouse_host,
-            port=settings.clickhouse_port,
-            database=settings.clickhouse_database if database is None else database,
-            user=settings.clickhouse_user,
-            password=settings.clickhouse_password.get_secret_value(),
-            secure=settings.clickhouse_secure,
-            compression="lz4",
-            connect_timeout=5,
-            send_receive_timeout=settings.clickhouse_timeout_s,
-            client_name="voltbus",
-        )
+        self._settings = settings
+        self._database = settings.clickhouse_database if database is None else database
+        self._client: Client | None = None
 
     def execute(self, sql: str) -> None:
         """Run a statement that returns nothing."""
@@ -76,17 +67,42 @@ class ClickHouseClient:
 
     def close(self) -> None:
         """Disconnect. A later query connects again."""
-        self._client.disconnect()
+        if self._client is not None:
+            self._client.disconnect()
+            self._client = None
 
     def _run(self, sql: str, params: Any, **options: Any) -> Any:
         try:
-            return self._client.execute(sql, params, **options)
+            return self._connected().execute(sql, params, **options)
         except ServerException as error:
             kind = NotMigratedError if error.code in _NOT_FOUND_CODES else ClickHouseError
             raise kind(str(error.message).split(" Stack trace:")[0]) from error
         except (NetworkError, PartiallyConsumedQueryError, OSError, EOFError) as error:
-            self._client.disconnect()
+            self.close()
             raise ClickHouseUnavailableError(f"{type(error).__name__}: {error}") from error
         except (DriverError, ValueError, TypeError, AttributeError) as error:
-            self._client.disconnect()
+            self.close()
             raise ClickHouseError(f"{type(error).__name__}: {error}") from error
+
+    def _connected(self) -> Client:
+        if self._client is not None and self._client.connection.connected and self._client.connection.ping():
+            return self._client
+        self.close()
+        settings = self._settings
+        # Not with the database in the greeting: the embeddable server aborts if that is missing.
+        client = Client(
+            settings.clickhouse_host,
+            port=settings.clickhouse_port,
+            database="default",
+            user=settings.clickhouse_user,
+            password=settings.clickhouse_password.get_secret_value(),
+            secure=settings.clickhouse_secure,
+            compression="lz4",
+            connect_timeout=5,
+            send_receive_timeout=settings.clickhouse_timeout_s,
+            client_name="voltbus",
+            disable_reconnect=True,
+        )
+        client.execute(f"USE {self._database}")
+        self._client = client
+        return client

@@ -6,7 +6,7 @@ from pathlib import Path
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as ClickHouseError
 
-from libs.testing.localstack.endpoints import HOST
+from libs.testing.localstack.endpoints import HOST, free_ports
 from libs.testing.localstack.process import Part
 
 # The library's command line serves its ports while a query runs; this one runs for centuries.
@@ -36,17 +36,18 @@ class ClickHouse(Part):
 
     def command(self) -> list[str]:
         """Return the launcher's arguments."""
+        inner_port = free_ports(1, (self.port, self.http_port))[0]
         options = {
             "path": self._folder,
             "listen_host": HOST,
-            "tcp_port": self.port,
+            "tcp_port": inner_port,
             "http_port": self.http_port,
             "logger.level": "warning",
             "logger.log": self.log_path,
             "query": _SERVE,
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        return ["libchdb", str(self._library), *arguments]
+        return ["libchdb", str(self.port), str(inner_port), str(self._library), *arguments]
 
     def is_ready(self) -> bool:
         """Say whether a query over the native port is answered."""

@@ -1,7 +1,12 @@
 """Run as a script: bind this process's life to its parent's, then become the server.
 
     python launch.py PARENT_PID exec PROGRAM [ARGUMENT...]
-    python launch.py PARENT_PID libchdb LIBRARY [ARGUMENT...]
+    python launch.py PARENT_PID libchdb PORT INNER_PORT LIBRARY [ARGUMENT...]
+
+The embedded library, unlike the stand-alone server, ends the whole process for an error on a connection outside
+of a query: one that is reset, a garbled greeting, an unknown database or user. Therefore clients talk to a forwarder
+at PORT that answers such greetings itself, and the library, listening at INNER_PORT, sees only connections that
+begin and end in good order, however the client died.
 
 It imports nothing of the project, so that it starts in some 20 ms.
 """
@@ -9,8 +14,15 @@ It imports nothing of the project, so that it starts in some 20 ms.
 import ctypes
 import os
 import signal
+import socket
 import sys
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
 
+HOST = "127.0.0.1"
+CHUNK = 1 << 18
+MAX_GREETING = 4096
 PR_SET_PDEATHSIG = 1
 
 
@@ -30,13 +42,141 @@ def run_libchdb(library: str, arguments: list[str]) -> int:
     return int(ctypes.CDLL(library).chdb_query_cmdline(len(argv), array))
 
 
+def forward(port: int, inner_port: int, metadata: Path) -> None:
+    """Carry every connection at `port` to `inner_port` from now on. Raises OSError if `port` is taken.
+
+    `metadata`: the server's folder with a file for each database.
+    """
+    listener = socket.create_server((HOST, port), backlog=256)
+
+    def accept() -> None:
+        while True:
+            client, _ = listener.accept()
+            Thread(target=_carry, args=(client, inner_port, metadata), daemon=True).start()
+
+    Thread(target=accept, daemon=True).start()
+
+
+def _carry(client: socket.socket, inner_port: int, metadata: Path) -> None:
+    with client:
+        try:
+            greeting = _greeting(client)
+            if refusal := _refusal(greeting, metadata):
+                client.sendall(refusal)
+                return
+            server = socket.create_connection((HOST, inner_port))
+        except (OSError, ValueError):
+            return
+        with server:
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            requests = Thread(target=_requests, args=(client, server, greeting.packet), daemon=True)
+            requests.start()
+            _answers(server, client)
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            requests.join()
+
+
+class _Greeting:
+    """The Hello packet of ClickHouse's native protocol: number 0, name, three version numbers, three texts.
+
+    Raises IndexError if bytes are missing, ValueError if this is something else.
+    """
+
+    def __init__(self, packet: bytes) -> None:
+        self.packet = packet
+        self._at = 0
+        if self._number() != 0:
+            raise ValueError("not a Hello")
+        self._text()
+        for _ in range(3):
+            self._number()
+        self.database, self.user, self.password = self._text(), self._text(), self._text()
+
+    def _number(self) -> int:
+        value = 0
+        for shift in range(0, 63, 7):
+            byte = self.packet[self._at]
+            self._at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+        raise ValueError("not a number")
+
+    def _text(self) -> str:
+        end = self._number() + self._at
+        if end > MAX_GREETING:
+            raise ValueError("too long")
+        if end > len(self.packet):
+            raise IndexError
+        text, self._at = self.packet[self._at : end], end
+        return text.decode()
+
+
+def _greeting(client: socket.socket) -> _Greeting:
+    packet = b""
+    while chunk := client.recv(MAX_GREETING):
+        packet += chunk
+        with suppress(IndexError):
+            return _Greeting(packet)
+    raise ValueError("the client left")
+
+
+def _refusal(greeting: _Greeting, metadata: Path) -> bytes | None:
+    """The Exception packet for a greeting that the library would die of."""
+    if (greeting.user, greeting.password) != ("default", ""):
+        return _exception(
+            516, f"{greeting.user}: Authentication failed: the only user is default, without password"
+        )
+    if greeting.database in ("", "system", "INFORMATION_SCHEMA", "information_schema"):
+        return None
+    if (metadata / f"{greeting.database}.sql").exists() or greeting.database == "default":
+        return None
+    return _exception(81, f"Database {greeting.database} does not exist. (UNKNOWN_DATABASE)")
+
+
+def _exception(code: int, message: str) -> bytes:
+    texts = (b"DB::Exception", f"DB::Exception: {message}".encode()[:500], b"")
+    sized = b"".join(_size(len(text)) + text for text in texts)
+    return b"\x02" + code.to_bytes(4, "little") + sized + b"\x00"
+
+
+def _size(number: int) -> bytes:
+    return bytes([number]) if number < 0x80 else bytes([number & 0x7F | 0x80, number >> 7])
+
+
+def _requests(client: socket.socket, server: socket.socket, greeting: bytes) -> None:
+    with suppress(OSError):
+        server.sendall(greeting)
+        while chunk := client.recv(CHUNK):
+            server.sendall(chunk)
+    with suppress(OSError):
+        server.shutdown(socket.SHUT_WR)
+
+
+def _answers(server: socket.socket, client: socket.socket) -> None:
+    gone = False
+    with suppress(OSError):
+        # Read to the end even if nobody wants it: closing with unread answers would break the connection off.
+        while chunk := server.recv(CHUNK):
+            if not gone:
+                try:
+                    client.sendall(chunk)
+                except OSError:
+                    gone = True
+
+
 def main() -> None:
     """Follow the command line described above."""
     parent_pid, mode, program, *arguments = sys.argv[1:]
     die_with_parent(int(parent_pid))
     if mode == "exec":
         os.execv(program, [program, *arguments])  # noqa: S606 - a server of ours, by absolute path
-    sys.exit(run_libchdb(program, arguments))
+    inner_port, library, *arguments = arguments
+    data = Path(arguments[arguments.index("--path") + 1])
+    forward(int(program), int(inner_port), data / "metadata")
+    sys.exit(run_libchdb(library, arguments))
 
 
 if __name__ == "__main__":
