@@ -25,9 +25,11 @@ from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
 from libs.bus.tail import Tail
 from libs.events.ids import new_id
+from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
+from libs.events.ocpp_log import FrameRejected, OcppCallReceived, StationLocated
 from libs.events.record import Record
 from libs.runtime.clock import now_us
-from libs.testing.localstack.endpoints import free_ports
+from libs.testing.localstack.endpoints import Endpoints, free_ports
 
 TOPICS = (
     "ocpp.transactions",
@@ -249,3 +251,62 @@ def stamp(at_us: int | None = None) -> str:
 
 BOOT_16 = {"chargePointVendor": "Voltbus", "chargePointModel": "T1"}
 BOOT_2 = {"reason": "PowerUp", "chargingStation": {"vendorName": "Voltbus", "model": "T2"}}
+
+
+def bus_settings(endpoints: Endpoints, namespace: str) -> BusSettings:
+    return BusSettings(
+        kafka=endpoints.bootstrap,
+        registry_url=endpoints.registry_url,
+        namespace=namespace,
+        partitions=3,
+        slots=4,
+    )
+
+
+def calls(log: Log, station_id: str) -> list[OcppCallReceived]:
+    return [
+        *log.of("ocpp.lifecycle", OcppCallReceived, station_id),
+        *log.of("ocpp.transactions", OcppCallReceived, station_id),
+    ]
+
+
+async def logged_as_answered(log: Log, station_id: str, answered: dict[str, Any]) -> None:
+    """Every answer that the charger saw is in the log exactly once, as it was given."""
+    results = {m: a for m, a in answered.items() if not isinstance(a, list)}
+    await until(lambda: results.keys() <= {c.message_id for c in calls(log, station_id)}, what=station_id)
+    found = calls(log, station_id)
+    for message_id, answer in results.items():
+        (call,) = [c for c in found if c.message_id == message_id]
+        assert orjson.loads(call.answer or "null") == answer
+    for message_id, frame in answered.items():
+        if isinstance(frame, list):
+            (rejected,) = [
+                r for r in log.of("ocpp.rejected", FrameRejected, station_id) if r.message_id == message_id
+            ]
+            assert (rejected.code, rejected.answered) == (frame[2], True)
+
+
+async def location(log: Log, station_id: str) -> StationLocated:
+    def newest() -> StationLocated | None:
+        found: list[StationLocated] = log.of("edge.connections", StationLocated, station_id)
+        return max(found, key=lambda r: r.connection_epoch) if found else None
+
+    found: StationLocated = await until(newest, what=f"{station_id} is located")
+    return found
+
+
+async def ending(log: Log, station_id: str) -> ClosedRecord:
+    """The first recorded end of a connection of the station."""
+    await until(lambda: log.of("ocpp.lifecycle", ClosedRecord, station_id), what=f"end of {station_id}")
+    found: ClosedRecord = log.of("ocpp.lifecycle", ClosedRecord, station_id)[0]
+    return found
+
+
+async def leaving(log: Log, station_id: str) -> StationLocated:
+    """The first record that the station is not where it was."""
+
+    def left() -> list[StationLocated]:
+        return [r for r in log.of("edge.connections", StationLocated, station_id) if not r.connected]
+
+    await until(left, what=f"{station_id} left")
+    return left()[0]

@@ -3,58 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from typing import Any
 
-import orjson
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
-from libs.events.commands import DispatchCommand
 from libs.events.ids import new_id
 from libs.events.ocpp_log import (
-    CallOutcome,
     ConnectionOpened,
     ConnectionRefused,
-    DispatchRefused,
     FrameRejected,
     OcppCallReceived,
-    OcppCallSent,
-    RefusalReason,
-    StationLocated,
 )
-from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.registry import BootStatus, StationRegistered, TokenRegistered, TokenStatus
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints, Stack
+from libs.testing.localstack import Endpoints
 from tests.integration.edge_process import (
     BOOT_2,
     BOOT_16,
     Charger,
-    EdgeProcess,
     Log,
+    bus_settings,
     charger,
     edge,
+    ending,
+    leaving,
+    logged_as_answered,
     open_log,
     stamp,
     until,
 )
-
-
-def bus_settings(endpoints: Endpoints, namespace: str) -> BusSettings:
-    return BusSettings(
-        kafka=endpoints.bootstrap,
-        registry_url=endpoints.registry_url,
-        namespace=namespace,
-        partitions=3,
-        slots=4,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -74,96 +57,6 @@ def station(station_id: str, **fields: Any) -> StationRegistered:
     now = now_us()
     base: dict[str, Any] = {"event_id": new_id(), "occurred_at": now, "recorded_at": now, "cause_id": "test"}
     return StationRegistered(**(base | {"station_id": station_id} | fields))
-
-
-def calls(log: Log, station_id: str) -> list[OcppCallReceived]:
-    return [
-        *log.of("ocpp.lifecycle", OcppCallReceived, station_id),
-        *log.of("ocpp.transactions", OcppCallReceived, station_id),
-    ]
-
-
-async def logged_as_answered(log: Log, station_id: str, answered: dict[str, Any]) -> None:
-    """Every answer that the charger saw is in the log exactly once, as it was given."""
-    results = {m: a for m, a in answered.items() if not isinstance(a, list)}
-    await until(lambda: results.keys() <= {c.message_id for c in calls(log, station_id)}, what=station_id)
-    found = calls(log, station_id)
-    for message_id, answer in results.items():
-        (call,) = [c for c in found if c.message_id == message_id]
-        assert orjson.loads(call.answer or "null") == answer
-    for message_id, frame in answered.items():
-        if isinstance(frame, list):
-            (rejected,) = [
-                r for r in log.of("ocpp.rejected", FrameRejected, station_id) if r.message_id == message_id
-            ]
-            assert (rejected.code, rejected.answered) == (frame[2], True)
-
-
-def dispatch_to(located: StationLocated, action: str, payload: object, **fields: Any) -> DispatchCommand:
-    now, command_id = now_us(), new_id()
-    base: dict[str, Any] = {
-        "event_id": new_id(),
-        "occurred_at": now,
-        "recorded_at": now,
-        "cause_id": command_id,
-        "station_id": located.station_id,
-        "command_id": command_id,
-        "slot": located.slot,
-        "connection_epoch": located.connection_epoch,
-        "attempt": 1,
-        "action": action,
-        "payload": payload if isinstance(payload, str) else orjson.dumps(payload).decode(),
-        "send_by": now + 10_000_000,
-        "call_timeout_ms": 5_000,
-    }
-    return DispatchCommand(**(base | fields))
-
-
-async def send_command(log: Log, dispatch: DispatchCommand) -> None:
-    await log.publish("commands.dispatch", str(dispatch.slot), dispatch, partition=dispatch.slot)
-
-
-async def location(log: Log, station_id: str) -> StationLocated:
-    def newest() -> StationLocated | None:
-        found: list[StationLocated] = log.of("edge.connections", StationLocated, station_id)
-        return max(found, key=lambda r: r.connection_epoch) if found else None
-
-    found: StationLocated = await until(newest, what=f"{station_id} is located")
-    return found
-
-
-async def refusals(log: Log, dispatch: DispatchCommand) -> list[DispatchRefused]:
-    def found() -> list[DispatchRefused]:
-        return [r for r in log.of("ocpp.commands", DispatchRefused) if r.cause_id == dispatch.event_id]
-
-    await until(found, what=f"refusal of {dispatch.action}")
-    return found()
-
-
-async def sent(log: Log, dispatch: DispatchCommand) -> OcppCallSent:
-    def found() -> list[OcppCallSent]:
-        return [r for r in log.of("ocpp.commands", OcppCallSent) if r.cause_id == dispatch.event_id]
-
-    await until(found, what=f"end of {dispatch.action}")
-    (record,) = found()
-    return record
-
-
-async def ending(log: Log, station_id: str) -> ClosedRecord:
-    """The first recorded end of a connection of the station."""
-    await until(lambda: log.of("ocpp.lifecycle", ClosedRecord, station_id), what=f"end of {station_id}")
-    found: ClosedRecord = log.of("ocpp.lifecycle", ClosedRecord, station_id)[0]
-    return found
-
-
-async def leaving(log: Log, station_id: str) -> StationLocated:
-    """The first record that the station is not where it was."""
-
-    def left() -> list[StationLocated]:
-        return [r for r in log.of("edge.connections", StationLocated, station_id) if not r.connected]
-
-    await until(left, what=f"{station_id} left")
-    return left()[0]
 
 
 async def session_16(c: Charger) -> None:
@@ -373,242 +266,3 @@ async def test_a_repeated_call_gets_the_stored_answer_and_one_record(bus: BusSet
             assert third["transactionId"] == first["transactionId"]
             await c.call("Heartbeat", {})
         await logged_as_answered(log, "repeat", c.answered)
-
-
-async def test_a_command_goes_out_and_its_end_comes_back(bus: BusSettings, log: Log) -> None:
-    async with edge(bus, slot=1) as process, charger(process, "obedient") as c:
-        await c.call("BootNotification", BOOT_16)
-        located = await location(log, "obedient")
-        assert located.slot == 1
-
-        accepted = dispatch_to(located, "Reset", {"type": "Soft"})
-        await send_command(log, accepted)
-        frame = await c.receive()
-        assert frame == [2, accepted.event_id, "Reset", {"type": "Soft"}]
-        # The two directions cross.
-        assert "currentTime" in await c.call("Heartbeat", {})
-        await c.send([3, frame[1], {"status": "Accepted"}])
-        record = await sent(log, accepted)
-        assert (record.outcome, record.result) == (CallOutcome.RESULT, '{"status":"Accepted"}')
-        assert record.command_id == accepted.command_id
-        assert record.round_trip_us > 0
-
-        failing = dispatch_to(located, "ClearCache", {})
-        await send_command(log, failing)
-        frame = await c.receive()
-        await c.send([4, frame[1], "InternalError", "no", {}])
-        record = await sent(log, failing)
-        assert record.outcome is CallOutcome.ERROR
-        assert record.error is not None
-        assert record.error.code == "InternalError"
-
-        ignored = dispatch_to(located, "ClearCache", {}, call_timeout_ms=200)
-        await send_command(log, ignored)
-        late = await c.receive()
-        assert (await sent(log, ignored)).outcome is CallOutcome.TIMEOUT
-        await c.send([3, late[1], {"status": "Accepted"}])
-
-        repeated = dispatch_to(located, "ClearCache", {}, event_id=accepted.event_id)
-        await send_command(log, repeated)
-        lost = dispatch_to(located, "ClearCache", {})
-        await send_command(log, lost)
-        # The repeated one is never sent again: what comes next is the new one.
-        assert (await c.receive())[1] == lost.event_id
-        await c.socket.close()
-        assert (await sent(log, lost)).outcome is CallOutcome.CONNECTION_LOST
-
-
-async def test_commands_that_must_not_be_sent_are_refused(bus: BusSettings, log: Log) -> None:
-    async with edge(bus, slot=2) as process:
-        async with charger(process, "picky") as c:
-            await c.call("Heartbeat", {})
-            located = await location(log, "picky")
-            for reason, dispatch in [
-                (RefusalReason.INVALID, dispatch_to(located, "Reset", {"type": "Lukewarm"})),
-                (RefusalReason.INVALID, dispatch_to(located, "GetVariables", {})),
-                (RefusalReason.INVALID, dispatch_to(located, "Heartbeat", {})),
-                (RefusalReason.INVALID, dispatch_to(located, "Reset", "{no json")),
-                (RefusalReason.INVALID, dispatch_to(located, "Reset", [1])),
-                (RefusalReason.TOO_LATE, dispatch_to(located, "ClearCache", {}, send_by=now_us() - 1)),
-            ]:
-                await send_command(log, dispatch)
-                (refused,) = await refusals(log, dispatch)
-                assert (refused.reason, refused.command_id) == (reason, dispatch.command_id)
-            # Of another process that shares the slot, or of nobody: silence.
-            foreign = dispatch_to(located, "ClearCache", {}, connection_epoch=located.connection_epoch - 5)
-            await send_command(log, foreign)
-            assert "currentTime" in await c.call("Heartbeat", {})
-        await ending(log, "picky")
-        gone = dispatch_to(located, "ClearCache", {})
-        await send_command(log, gone)
-        assert [r.reason for r in await refusals(log, gone)] == [RefusalReason.NOT_HERE]
-        assert not [r for r in log.of("ocpp.commands", DispatchRefused) if r.cause_id == foreign.event_id]
-
-
-async def test_the_newest_connection_wins_in_one_process_and_across_two(bus: BusSettings, log: Log) -> None:
-    async with edge(bus, slot=0) as a, edge(bus, slot=1) as b, AsyncExitStack() as stack:
-        first = await stack.enter_async_context(charger(a, "Twice"))
-        await first.call("Heartbeat", {})
-        second = await stack.enter_async_context(charger(a, "TWICE"))
-        await second.call("Heartbeat", {})
-        assert await first.closed() == 1008
-        third = await stack.enter_async_context(charger(b, "twice"))
-        await third.call("Heartbeat", {})
-        assert await second.closed() == 1008
-        assert "currentTime" in await third.call("Heartbeat", {})
-        epochs = [r.connection_epoch for r in log.of("ocpp.lifecycle", ConnectionOpened, "twice")]
-        assert epochs == sorted(set(epochs))
-        assert len(epochs) == 3
-        newest = log.of("edge.connections", StationLocated, "twice")[-1]
-        assert (newest.edge_id, newest.connected) == ("edge-1", True)
-        # A stale record that comes after the newest is put right by its holder.
-        stale = next(r for r in log.of("edge.connections", StationLocated, "twice") if r.edge_id == "edge-0")
-        await log.publish("edge.connections", "twice", stale)
-        await until(
-            lambda: (
-                log.of("edge.connections", StationLocated, "twice")[-1].connection_epoch == epochs[-1]
-                and len(log.of("edge.connections", StationLocated, "twice")) >= 5
-            )
-        )
-        assert "currentTime" in await third.call("Heartbeat", {})
-
-
-async def chatter(process: EdgeProcess, name: str, answered: dict[str, Any], stop: asyncio.Event) -> None:
-    """Call until told to stop or cut off, remembering every answer seen."""
-    try:
-        async with charger(process, name) as c:
-            c.answered = answered
-            while not stop.is_set():
-                await c.call("Heartbeat", {})
-                await c.call(
-                    "StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "Available"}
-                )
-    except (ConnectionClosed, OSError):
-        pass
-
-
-async def test_kill_9_loses_no_answered_call_and_the_successor_buries_the_dead(
-    bus: BusSettings, log: Log
-) -> None:
-    names = [f"victim-{n}" for n in range(10)]
-    answered: dict[str, dict[str, Any]] = {name: {} for name in names}
-    process = await EdgeProcess(bus, slot=3).start()
-    stop = asyncio.Event()
-    talkers = [asyncio.create_task(chatter(process, name, answered[name], stop)) for name in names]
-    await until(lambda: all(len(seen) > 50 for seen in answered.values()))
-    process.kill()
-    await asyncio.gather(*talkers)
-    async with edge(bus, slot=3):
-        for name in names:
-            await logged_as_answered(log, name, answered[name])
-            closed = await ending(log, name)
-            assert (closed.code, closed.reason) == (1006, "the edge process was lost")
-            assert (await leaving(log, name)).edge_id == "edge-3"
-    assert not log.duplicates(names)
-
-
-async def test_an_orderly_stop_closes_sockets_and_records_their_ends(bus: BusSettings, log: Log) -> None:
-    names = [f"drained-{n}" for n in range(10)]
-    answered: dict[str, dict[str, Any]] = {name: {} for name in names}
-    process = await EdgeProcess(bus).start()
-    stop = asyncio.Event()
-    talkers = [asyncio.create_task(chatter(process, name, answered[name], stop)) for name in names]
-    async with charger(process, "drained-idle") as idle:
-        await idle.call("Heartbeat", {})
-        await until(lambda: all(len(seen) > 20 for seen in answered.values()))
-        process.terminate()
-        assert await idle.closed() == 1012
-    await asyncio.gather(*talkers)
-    await until(lambda: process.status() is not None)
-    assert process.status() == 0
-    for name in names:
-        await logged_as_answered(log, name, answered[name])
-        closed = await ending(log, name)
-        assert (closed.code, closed.reason) == (1012, "restart")
-    assert not log.duplicates(names)
-
-
-async def call_for_ever(c: Charger) -> None:
-    while True:
-        await c.call("Heartbeat", {})
-
-
-async def test_without_kafka_nothing_is_answered_and_all_is_well_when_it_returns(
-    private_stack: Callable[..., Stack], namespace: str
-) -> None:
-    servers = await asyncio.to_thread(private_stack, clickhouse=False)
-    settings = bus_settings(servers.endpoints, namespace)
-    await apply_contract(settings)
-    async with edge(settings, publish_timeout_s=2) as process:
-        async with charger(process, "cut") as c:
-            await c.call("BootNotification", BOOT_16)
-            await asyncio.to_thread(servers.brokers[0].kill)
-            with pytest.raises(ConnectionClosed):
-                await call_for_ever(c)
-            assert c.socket.close_code == 1013
-        answered = dict(c.answered)
-        await until(lambda: not process.is_ready(), what="not ready without Kafka")
-        with pytest.raises(InvalidStatus) as refused:
-            async with charger(process, "cut"):
-                pass
-        assert refused.value.response.status_code == 503
-        assert int(refused.value.response.headers["Retry-After"]) > 0
-        await asyncio.to_thread(servers.brokers[0].start)
-        await until(process.is_ready, 60, "ready again")
-        async with charger(process, "cut") as again:
-            await again.call("BootNotification", BOOT_16)
-        async with open_log(settings) as log:
-            await logged_as_answered(log, "cut", answered | again.answered)
-            # What happened while Kafka was away has been told since.
-            await until(lambda: len(log.of("ocpp.lifecycle", ClosedRecord, "cut")) >= 2)
-            assert log.of("ocpp.lifecycle", ClosedRecord, "cut")[0].reason == "bus"
-
-
-async def test_a_frozen_peer_is_told_from_a_silent_one(bus: BusSettings, log: Log) -> None:
-    """A socket whose peer answers neither frames nor pings is closed; one that answers pings stays."""
-    options: dict[str, Any] = {"ping_after_s": 0.5, "silence_timeout_s": 1.5, "heartbeat_interval_s": 1}
-    async with edge(bus, **options) as process:
-        reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
-        writer.write(
-            b"GET /ocpp/frozen HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
-        )
-        assert (await reader.readline()).startswith(b"HTTP/1.1 101")
-        async with charger(process, "silent") as silent:
-            closed = await ending(log, "frozen")
-            assert closed.reason == "silent"
-            assert "currentTime" in await silent.call("Heartbeat", {})
-        writer.close()
-
-
-async def test_several_processes_share_a_port_and_a_dead_one_is_replaced(bus: BusSettings, log: Log) -> None:
-    async with edge(bus, edge_processes=2) as process:
-        names = [f"shared-{n}" for n in range(12)]
-
-        async def connect_all() -> None:
-            for name in names:
-                async with charger(process, name) as c:
-                    await c.call("Heartbeat", {})
-
-        async def both_serve() -> bool:
-            log.records.clear()
-            try:
-                await connect_all()
-            except (OSError, ConnectionClosed, InvalidStatus):
-                return False
-            await until(lambda: len(log.of("ocpp.lifecycle", ConnectionOpened)) >= len(names))
-            opened = log.of("ocpp.lifecycle", ConnectionOpened)
-            return {r.slot for r in opened if r.station_id in names} == {0, 1}
-
-        async def until_both_serve() -> None:
-            async with asyncio.timeout(40):
-                while not await both_serve():
-                    pass
-
-        await until_both_serve()
-        children = process.children()
-        assert len(children) == 2
-        process.signal_child(children[0], signal.SIGKILL)
-        await until_both_serve()
-        assert len(process.children()) == 2

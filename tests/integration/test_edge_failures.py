@@ -1,0 +1,195 @@
+"""Edge processes that die, stop, lose Kafka or their peers: nothing that was answered is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from libs.bus.admin import apply_contract
+from libs.bus.settings import BusSettings
+from libs.events.ids import new_id
+from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
+from libs.events.ocpp_log import (
+    ConnectionOpened,
+)
+from libs.testing.localstack import Endpoints, Stack
+from tests.integration.edge_process import (
+    BOOT_16,
+    Charger,
+    EdgeProcess,
+    Log,
+    bus_settings,
+    charger,
+    edge,
+    ending,
+    leaving,
+    logged_as_answered,
+    open_log,
+    until,
+)
+
+ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "1"))
+
+
+@pytest.fixture(scope="module")
+def bus(stack: Endpoints) -> BusSettings:
+    settings = bus_settings(stack, f"edge{new_id()[:6]}")
+    asyncio.run(apply_contract(settings))
+    return settings
+
+
+@pytest.fixture
+async def log(bus: BusSettings) -> AsyncIterator[Log]:
+    async with open_log(bus) as log:
+        yield log
+
+
+async def chatter(process: EdgeProcess, name: str, answered: dict[str, Any], stop: asyncio.Event) -> None:
+    """Call until told to stop or cut off, remembering every answer seen."""
+    try:
+        async with charger(process, name) as c:
+            c.answered = answered
+            while not stop.is_set():
+                await c.call("Heartbeat", {})
+                await c.call(
+                    "StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "Available"}
+                )
+    except (ConnectionClosed, OSError):
+        pass
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(ROUNDS))
+async def test_kill_9_loses_no_answered_call_and_the_successor_buries_the_dead(
+    bus: BusSettings, log: Log, seed: int
+) -> None:
+    names = [f"victim-{seed}-{n}" for n in range(10)]
+    enough = random.Random(seed).randrange(10, 120)
+    answered: dict[str, dict[str, Any]] = {name: {} for name in names}
+    process = await EdgeProcess(bus, slot=3).start()
+    stop = asyncio.Event()
+    talkers = [asyncio.create_task(chatter(process, name, answered[name], stop)) for name in names]
+    await until(lambda: all(len(seen) > enough for seen in answered.values()))
+    process.kill()
+    await asyncio.gather(*talkers)
+    async with edge(bus, slot=3):
+        for name in names:
+            await logged_as_answered(log, name, answered[name])
+            closed = await ending(log, name)
+            assert (closed.code, closed.reason) == (1006, "the edge process was lost")
+            assert (await leaving(log, name)).edge_id == "edge-3"
+    assert not log.duplicates(names)
+
+
+async def test_an_orderly_stop_closes_sockets_and_records_their_ends(bus: BusSettings, log: Log) -> None:
+    names = [f"drained-{n}" for n in range(10)]
+    answered: dict[str, dict[str, Any]] = {name: {} for name in names}
+    process = await EdgeProcess(bus).start()
+    stop = asyncio.Event()
+    talkers = [asyncio.create_task(chatter(process, name, answered[name], stop)) for name in names]
+    async with charger(process, "drained-idle") as idle:
+        await idle.call("Heartbeat", {})
+        await until(lambda: all(len(seen) > 20 for seen in answered.values()))
+        process.terminate()
+        assert await idle.closed() == 1012
+    await asyncio.gather(*talkers)
+    await until(lambda: process.status() is not None)
+    assert process.status() == 0
+    for name in names:
+        await logged_as_answered(log, name, answered[name])
+        closed = await ending(log, name)
+        assert (closed.code, closed.reason) == (1012, "restart")
+    assert not log.duplicates(names)
+
+
+async def call_for_ever(c: Charger) -> None:
+    while True:
+        await c.call("Heartbeat", {})
+
+
+async def test_without_kafka_nothing_is_answered_and_all_is_well_when_it_returns(
+    private_stack: Callable[..., Stack], namespace: str
+) -> None:
+    servers = await asyncio.to_thread(private_stack, clickhouse=False)
+    settings = bus_settings(servers.endpoints, namespace)
+    await apply_contract(settings)
+    async with edge(settings, publish_timeout_s=2) as process:
+        async with charger(process, "cut") as c:
+            await c.call("BootNotification", BOOT_16)
+            await asyncio.to_thread(servers.brokers[0].kill)
+            with pytest.raises(ConnectionClosed):
+                await call_for_ever(c)
+            assert c.socket.close_code == 1013
+        answered = dict(c.answered)
+        await until(lambda: not process.is_ready(), what="not ready without Kafka")
+        with pytest.raises(InvalidStatus) as refused:
+            async with charger(process, "cut"):
+                pass
+        assert refused.value.response.status_code == 503
+        assert int(refused.value.response.headers["Retry-After"]) > 0
+        await asyncio.to_thread(servers.brokers[0].start)
+        await until(process.is_ready, 60, "ready again")
+        async with charger(process, "cut") as again:
+            await again.call("BootNotification", BOOT_16)
+        async with open_log(settings) as log:
+            await logged_as_answered(log, "cut", answered | again.answered)
+            # What happened while Kafka was away has been told since.
+            await until(lambda: len(log.of("ocpp.lifecycle", ClosedRecord, "cut")) >= 2)
+            assert log.of("ocpp.lifecycle", ClosedRecord, "cut")[0].reason == "bus"
+
+
+async def test_a_frozen_peer_is_told_from_a_silent_one(bus: BusSettings, log: Log) -> None:
+    """A socket whose peer answers neither frames nor pings is closed; one that answers pings stays."""
+    options: dict[str, Any] = {"ping_after_s": 0.5, "silence_timeout_s": 1.5, "heartbeat_interval_s": 1}
+    async with edge(bus, **options) as process:
+        reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+        writer.write(
+            b"GET /ocpp/frozen HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
+        )
+        assert (await reader.readline()).startswith(b"HTTP/1.1 101")
+        async with charger(process, "silent") as silent:
+            closed = await ending(log, "frozen")
+            assert closed.reason == "silent"
+            assert "currentTime" in await silent.call("Heartbeat", {})
+        writer.close()
+
+
+async def test_several_processes_share_a_port_and_a_dead_one_is_replaced(bus: BusSettings, log: Log) -> None:
+    async with edge(bus, edge_processes=2) as process:
+        names = [f"shared-{n}" for n in range(12)]
+
+        async def connect_all() -> None:
+            for name in names:
+                async with charger(process, name) as c:
+                    await c.call("Heartbeat", {})
+
+        async def both_serve() -> bool:
+            log.records.clear()
+            try:
+                await connect_all()
+            except (OSError, ConnectionClosed, InvalidHandshake):
+                return False
+            await until(lambda: len(log.of("ocpp.lifecycle", ConnectionOpened)) >= len(names))
+            opened = log.of("ocpp.lifecycle", ConnectionOpened)
+            return {r.slot for r in opened if r.station_id in names} == {0, 1}
+
+        async def until_both_serve() -> None:
+            async with asyncio.timeout(40):
+                while not await both_serve():
+                    pass
+
+        await until_both_serve()
+        children = process.children()
+        assert len(children) == 2
+        process.signal_child(children[0], signal.SIGKILL)
+        await until_both_serve()
+        assert len(process.children()) == 2
