@@ -1,0 +1,80 @@
+"""`voltbus`: the program and its subcommands.
+
+Exit status: 0 done, 1 refused or failed, 2 used wrongly.
+"""
+
+import os
+import runpy
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from services.cli import bus, control, history, live, sites, stations, tariffs, tokens
+from services.cli.client import DEFAULT_URL, Client, CliError
+from services.cli.output import console, printable
+
+app = typer.Typer(
+    name="voltbus",
+    help="Run a network of EV chargers: what is configured, what happens, what it costs.\n\n"
+    "VOLTBUS_API_URL says where the API is, VOLTBUS_API_KEY is its key.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+app.add_typer(stations.app, name="stations")
+app.add_typer(sites.app, name="sites")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(tariffs.app, name="tariffs")
+app.add_typer(history.sessions, name="sessions")
+app.add_typer(history.cdrs, name="cdrs")
+app.command("state")(live.state)
+app.command("watch")(live.watch)
+app.add_typer(control.command, name="command")
+app.add_typer(control.campaigns, name="campaigns")
+app.add_typer(bus.contract, name="contract")
+app.add_typer(bus.dlq, name="dlq")
+
+
+@app.callback()
+def connect(
+    context: typer.Context,
+    url: Annotated[
+        str, typer.Option("--api-url", envvar="VOLTBUS_API_URL", help="Where the API is.")
+    ] = DEFAULT_URL,
+) -> None:
+    """Make the client that the subcommands use."""
+    if context.obj is None:
+        context.obj = Client(url, os.environ.get("VOLTBUS_API_KEY", ""))
+
+
+@app.command("run")
+def run(service: Annotated[str, typer.Argument(help="Such as edge, api or sink.")]) -> None:
+    """Start a service in the foreground, like `python -m services.<name>`."""
+    known = sorted(path.parent.name for path in Path(__file__).parents[1].glob("*/__main__.py"))
+    if service not in known:
+        raise typer.BadParameter(f"no service {service!r}; there are {', '.join(known)}")
+    sys.argv = [f"voltbus run {service}"]
+    runpy.run_module(f"services.{service}", run_name="__main__")
+
+
+def main() -> None:
+    """The `voltbus` command."""
+    try:
+        app()
+    except CliError as error:
+        fail(error)
+    except BrokenPipeError:
+        # Whoever read our output, such as `head`, has enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def fail(error: CliError) -> None:
+    """Say what went wrong and end with status 1."""
+    for number, line in enumerate(str(error).split("\n")):
+        prefix = "error: " if number == 0 else ""
+        console(error=True).print(Text.assemble((prefix, "bold red"), printable(line)))
+    sys.exit(1)

@@ -1,0 +1,202 @@
+"""`voltbus stations`."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from services.cli.client import Json, as_json, segment
+from services.cli.context import api, given
+from services.cli.output import (
+    AsJson,
+    Limit,
+    Search,
+    ampere,
+    done,
+    listing,
+    milliampere,
+    moment,
+    sheet,
+)
+
+app = typer.Typer(help="Stations: what is configured of each charger.", no_args_is_help=True)
+
+
+class BootStatus(StrEnum):
+    """What a booting charger is told."""
+
+    ACCEPTED = "Accepted"
+    PENDING = "Pending"
+    REJECTED = "Rejected"
+
+
+Id = Annotated[str, typer.Argument(help="Station id; case does not count.")]
+Name = Annotated[str | None, typer.Option(help="For people.")]
+Site = Annotated[str | None, typer.Option(help="Assign it to this site.")]
+SiteFrom = Annotated[
+    str | None,
+    typer.Option(help="From this moment on, such as 2026-05-01T00:00:00Z. Default: in a few seconds."),
+]
+Boot = Annotated[BootStatus | None, typer.Option("--boot-status", help="Answer to its BootNotification.")]
+Heartbeat = Annotated[int | None, typer.Option(help="Seconds between heartbeats.")]
+Evses = Annotated[int | None, typer.Option(help="Number of EVSEs.")]
+MaxCurrent = Annotated[str | None, typer.Option(help="Ampere per phase and EVSE.")]
+Phases = Annotated[int | None, typer.Option(help="1 or 3.")]
+Zone = Annotated[str | None, typer.Option(help="IANA time zone of its timestamps without one.")]
+NoSubprotocol = Annotated[
+    bool | None,
+    typer.Option("--allow-no-subprotocol/--require-subprotocol", help="Let it connect without one."),
+]
+
+
+@app.command("list")
+def list_stations(
+    context: typer.Context,
+    *,
+    site: Annotated[str | None, typer.Option(help="Only those at this site.")] = None,
+    boot_status: Boot = None,
+    search: Search = None,
+    limit: Limit = 100,
+    json: AsJson = False,
+) -> None:
+    """List stations."""
+    query = {"site_id": site, "boot_status": boot_status and boot_status.value, "q": search}
+    columns = [
+        ("station", lambda s: s["station_id"]),
+        ("name", lambda s: s["name"]),
+        ("site", lambda s: s["site_id"]),
+        ("boot", lambda s: s["boot_status"]),
+        ("EVSEs", lambda s: s["evses"] or ""),
+        ("A per phase", lambda s: ampere(s["max_current_ma"])),
+        ("phases", lambda s: s["phases"]),
+    ]
+    listing(api(context), "/stations", query, limit, columns, json=json)
+
+
+@app.command("show")
+def show_station(context: typer.Context, station: Id, json: AsJson = False) -> None:
+    """Show one station."""
+    found = api(context).get(f"/stations/{segment(station)}")
+    if json:
+        typer.echo(as_json(found))
+        return
+    sheet(
+        [
+            ("station", found["station_id"]),
+            ("name", found["name"]),
+            ("site", found["site_id"]),
+            *_assigned(found["sites"]),
+            ("boot status", found["boot_status"]),
+            ("heartbeat", f"{found['heartbeat_interval_s']} s"),
+            ("EVSEs", found["evses"] or "not known"),
+            ("current", f"{ampere(found['max_current_ma'])} A, {found['phases']} phases"),
+            ("time zone", found["timezone"]),
+            ("without subprotocol", "allowed" if found["allow_no_subprotocol"] else ""),
+            ("changed", moment(found["updated_at"])),
+        ]
+    )
+
+
+def _assigned(entries: list[Json]) -> list[tuple[str, str]]:
+    return [("  from", f"{moment(entry['valid_from'])}  {entry['id']}") for entry in entries]
+
+
+@app.command("add")
+def add_station(
+    context: typer.Context,
+    *,
+    station: Id,
+    name: Name = None,
+    site: Site = None,
+    site_from: SiteFrom = None,
+    boot_status: Boot = None,
+    heartbeat: Heartbeat = None,
+    evses: Evses = None,
+    max_current: MaxCurrent = None,
+    phases: Phases = None,
+    timezone: Zone = None,
+    allow_no_subprotocol: NoSubprotocol = None,
+    json: AsJson = False,
+) -> None:
+    """Register a station."""
+    settings = _settings(
+        name,
+        site,
+        site_from,
+        boot_status,
+        heartbeat,
+        evses,
+        max_current,
+        phases,
+        timezone,
+        allow_no_subprotocol,
+    )
+    added = api(context).request("POST", "/stations", {"station_id": station, **settings})
+    done(added, json, f"station {added['station_id']} added")
+
+
+@app.command("set")
+def set_station(
+    context: typer.Context,
+    *,
+    station: Id,
+    name: Name = None,
+    site: Site = None,
+    site_from: SiteFrom = None,
+    boot_status: Boot = None,
+    heartbeat: Heartbeat = None,
+    evses: Evses = None,
+    max_current: MaxCurrent = None,
+    phases: Phases = None,
+    timezone: Zone = None,
+    allow_no_subprotocol: NoSubprotocol = None,
+    json: AsJson = False,
+) -> None:
+    """Change what is given, nothing else."""
+    settings = _settings(
+        name,
+        site,
+        site_from,
+        boot_status,
+        heartbeat,
+        evses,
+        max_current,
+        phases,
+        timezone,
+        allow_no_subprotocol,
+    )
+    changed = api(context).request("PATCH", f"/stations/{segment(station)}", settings)
+    done(changed, json, f"station {changed['station_id']} changed")
+
+
+def _settings(  # noqa: PLR0917 - the options of two commands, in their order
+    name: str | None,
+    site: str | None,
+    site_from: str | None,
+    boot_status: BootStatus | None,
+    heartbeat: int | None,
+    evses: int | None,
+    max_current: str | None,
+    phases: int | None,
+    timezone: str | None,
+    allow_no_subprotocol: bool | None,
+) -> dict[str, Any]:
+    return given(
+        name=name,
+        site_id=site,
+        site_valid_from=site_from,
+        boot_status=boot_status and boot_status.value,
+        heartbeat_interval_s=heartbeat,
+        evses=evses,
+        max_current_ma=None if max_current is None else milliampere(max_current, "--max-current"),
+        phases=phases,
+        timezone=timezone,
+        allow_no_subprotocol=allow_no_subprotocol,
+    )
+
+
+@app.command("remove")
+def remove_station(context: typer.Context, station: Id, json: AsJson = False) -> None:
+    """Forget a station. Its past stays."""
+    api(context).request("DELETE", f"/stations/{segment(station)}")
+    done({"removed": station.casefold()}, json, f"station {station.casefold()} removed")

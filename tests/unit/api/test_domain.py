@@ -1,0 +1,200 @@
+"""What requests mean for the records."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.events.commands import CommandDialect
+from libs.events.registry import Assignment, StationRegistered, TariffVersion
+from libs.ocpp.semantics.commands import Reset
+from libs.ocpp.semantics.dialect import from_request
+from libs.ocpp.versions import Version
+from services.api.domain.commands import (
+    ocpp_wish,
+    repeatable_id,
+    request_command,
+    same_wish,
+    version_free_wish,
+    version_named,
+)
+from services.api.domain.dated import in_force, version_in_force
+from services.api.domain.errors import Conflict, Invalid
+from services.api.domain.identity import station_identity, token_identity
+from services.api.domain.paging import cursor_of, page_of, position_at
+from services.api.domain.registry import Stamp, assign, in_use, ordered, renewed, reprice
+
+NOW = 1_000_000_000
+STAMP = Stamp("00000000-0000-0000-0000-000000000001", NOW, 5_000_000)
+
+
+def at(target: str, moment: int) -> Assignment:
+    return Assignment(id=target, valid_from=moment)
+
+
+# --- identity
+
+
+@pytest.mark.parametrize(
+    ("text", "identity"), [("CP-1", "cp-1"), ("STRASSE 7", "strasse 7"), ("a?b#c%", "a?b#c%")]
+)
+def test_a_station_is_known_as_the_edge_knows_it(text: str, identity: str) -> None:
+    assert station_identity(text) == identity
+
+
+@pytest.mark.parametrize("text", ["", "a/b", ".", "..", "a:b", "a\nb", " a", "a ", "x" * 49, "a\x00"])
+def test_what_no_charger_connects_as_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="station id"):
+        station_identity(text)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 256, "a\x1b[31m", "a\u202eb", " a"])
+def test_an_unprintable_token_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="an id token"):
+        token_identity(text)
+
+
+@given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20))
+def test_a_token_s_identity_is_that_of_its_identity(text: str) -> None:
+    assert token_identity(token_identity(text)) == token_identity(text)
+
+
+# --- assignments
+
+
+def test_the_first_assignment_holds_once_everybody_knows() -> None:
+    assert assign((), "s1", None, STAMP) == (at("s1", NOW + 5_000_000),)
+    assert assign((), "s1", 7, STAMP) == (at("s1", 7),)
+
+
+def test_assigning_appends_and_never_rewrites() -> None:
+    old = (at("s1", 1),)
+    new = assign(old, "s2", None, STAMP)
+    assert new == (*old, at("s2", NOW + 5_000_000))
+    assert assign(new, "s2", None, STAMP) == new
+    assert assign(new, "s3", 50, STAMP) == (at("s1", 1), at("s3", 50), at("s2", NOW + 5_000_000))
+    assert assign(new, "s1", 1, STAMP) == new
+    with pytest.raises(Conflict):
+        assign(new, "s9", 1, STAMP)
+
+
+def test_a_rewritten_list_is_put_in_order() -> None:
+    assert ordered((at("b", 2), at("a", 1))) == (at("a", 1), at("b", 2))
+    with pytest.raises(Conflict):
+        ordered((at("b", 2), at("a", 2)))
+
+
+def test_in_use_is_what_is_assigned_now_or_later() -> None:
+    assigned = (at("a", 1), at("b", 10), at("c", 100))
+    assert [in_use(assigned, each, 50) for each in "abc"] == [False, True, True]
+    assert [in_force(assigned, moment) for moment in (0, 1, 99, 100)] == [None, "a", "b", "c"]
+    assert not in_use((), "a", 50)
+
+
+# --- tariffs
+
+
+def version(number: int, moment: int, price: int) -> TariffVersion:
+    return TariffVersion(version=number, valid_from=moment, currency="EUR", price_per_kwh_milli=price)
+
+
+def test_a_price_makes_a_version_and_the_same_price_none() -> None:
+    first = reprice((), "EUR", 100, 1, STAMP)
+    assert first == (version(1, 1, 100),)
+    assert reprice(first, "EUR", 100, None, STAMP) is first
+    assert reprice(first, "EUR", 100, 1, STAMP) is first
+    second = reprice(first, "EUR", 200, None, STAMP)
+    assert second == (*first, version(2, NOW + 5_000_000, 200))
+    assert version_in_force(second, NOW) == 1
+    for moment in (None, 1, NOW):
+        with pytest.raises(Conflict):
+            reprice(second, "EUR", 300, moment, STAMP)
+
+
+# --- records
+
+
+def test_only_a_difference_makes_a_new_record() -> None:
+    blank = StationRegistered(event_id="", occurred_at=0, recorded_at=0, cause_id="", station_id="a")
+    written = renewed(blank, {}, STAMP)
+    assert (written.event_id, written.recorded_at, written.cause_id) == (STAMP.event_id, NOW, STAMP.event_id)
+    assert renewed(written, {"name": ""}, STAMP) is written
+    assert renewed(written, {"name": "x"}, Stamp("other", NOW + 1, 0)).event_id == "other"
+
+
+# --- commands
+
+
+def test_an_action_is_checked_against_the_version_s_schema() -> None:
+    wish = ocpp_wish(Version.V16, "Reset", {"type": "Soft"})
+    assert (wish.action, wish.payload, wish.dialect) == ("Reset", '{"type":"Soft"}', CommandDialect.OCPP)
+    with pytest.raises(Invalid) as refused:
+        ocpp_wish(Version.V201, "Reset", {"type": "Soft"})
+    assert refused.value.path == "/payload/type"
+    with pytest.raises(Invalid, match="RemoteStartTransaction") as refused:
+        ocpp_wish(Version.V16, "RemoteStart", {})
+    assert refused.value.path == "/action"
+    with pytest.raises(Invalid, match="by chargers"):
+        ocpp_wish(Version.V16, "StartTransaction", {})
+
+
+def test_a_version_free_command_is_completed_and_checked() -> None:
+    wish = version_free_wish(Version.V201, "Reset", {"kind": "hard"})
+    assert wish.dialect is CommandDialect.VOLTBUS
+    assert from_request(wish.action, wish.payload) == Reset("hard")
+    for payload, path in (({"kind": 1}, "/payload/kind"), ({}, "/payload")):
+        with pytest.raises(Invalid) as refused:
+            version_free_wish(None, "Reset", payload)
+        assert refused.value.path == path
+    with pytest.raises(Invalid, match="number"):
+        version_free_wish(Version.V16, "RemoteStop", {"transaction_id": "x"})
+    version_free_wish(None, "RemoteStop", {"transaction_id": "x"})
+    # 1.6 allows 20 characters.
+    start = {"evse_id": 1, "id_token": "x" * 21, "remote_start_id": 1}
+    with pytest.raises(Invalid):
+        version_free_wish(Version.V16, "RemoteStart", start)
+    version_free_wish(Version.V201, "RemoteStart", start)
+
+
+def test_an_idempotency_key_belongs_to_its_scope() -> None:
+    assert repeatable_id("command:a", "k") == repeatable_id("command:a", "k")
+    assert len({repeatable_id(scope, key) for scope in "ab" for key in "kl"}) == 4
+
+
+def test_requests_are_the_same_whatever_their_deadlines() -> None:
+    wish = ocpp_wish(Version.V16, "ClearCache", {})
+    one, other = (
+        request_command("a", wish, "id", requested_by="x", now=now, ttl_us=1, call_timeout_ms=1)
+        for now in (1, 2)
+    )
+    assert same_wish(one, other)
+    assert one.expires_at == 2
+
+
+@pytest.mark.parametrize("name", ["1.6", "ocpp1.6"])
+def test_versions_have_a_short_name(name: str) -> None:
+    assert version_named(name) is Version.V16
+
+
+# --- pages
+
+
+@given(st.dictionaries(st.text(), st.booleans()), st.integers(1, 5))
+def test_pages_hold_every_wanted_entry_once(table: dict[str, bool], limit: int) -> None:
+    keys = {key: key for key in table}
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page, cursor = page_of(keys, lambda key: table[key], limit, cursor)
+        seen += page
+        assert len(page) <= limit
+        if cursor is None:
+            break
+        assert len(page) == limit
+    assert seen == sorted(key for key, wanted in table.items() if wanted)
+
+
+def test_a_cursor_is_opaque_and_checked() -> None:
+    assert position_at(cursor_of((1, "ä/?")), int, str) == (1, "ä/?")
+    for text in ("", "!", "e30", cursor_of(("a",)), cursor_of((True,))):
+        with pytest.raises(Invalid):
+            position_at(text, int)
