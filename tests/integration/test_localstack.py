@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from clickhouse_driver import Client
+from clickhouse_driver.errors import ServerException
 
 from libs.testing.localstack import Endpoints, LocalStack, Ports, Stack, StackError, packages
 from libs.testing.localstack.locking import read_lock
@@ -124,6 +127,25 @@ def test_clickhouse_stores_rows_and_drops_a_repeated_insert(stack: Endpoints, na
         assert http.text == "Ok.\n"
     finally:
         execute(stack, f"DROP DATABASE {namespace}")
+
+
+def test_clickhouse_survives_clients_that_vanish_while_they_connect(stack: Endpoints) -> None:
+    """A client's first packet (Hello of the native protocol), then a closed or a reset connection."""
+    words = b"".join(bytes([len(word)]) + word for word in (b"", b"default", b""))
+    hello = b"\x00\x04test\x01\x01\xb4\xa6\x03" + words
+    reset = struct.pack("ii", 1, 0)
+    for packet in (hello, hello[:5], b"\x00", b"\x00\xff" * 50):
+        for linger in (None, reset):
+            with socket.create_connection((stack.clickhouse_host, stack.clickhouse_port)) as client:
+                if linger:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                client.sendall(packet)
+    with pytest.raises(ServerException, match="nowhere"):
+        Client(stack.clickhouse_host, port=stack.clickhouse_port, database="nowhere").execute("SELECT 1")
+    # A server that had aborted would still answer for some seconds, while it logs a trace.
+    for _ in range(20):
+        assert execute(stack, "SELECT 1") == [(1,)]
+        time.sleep(0.3)
 
 
 @pytest.mark.chaos
