@@ -269,7 +269,8 @@ class StationConnection:
         Raises BusUnavailableError if there is none.
         """
         gate, size = self._context.gate, size + _RECORD_OVERHEAD
-        await gate.enter(size)
+        if not gate.try_enter(size):
+            await gate.enter(size)
         try:
             await (await self._context.publisher.send(topic, self.holding.station_id, record))
             if self._announced is not None:

@@ -12,10 +12,16 @@ class Gate:
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self.used = 0
 
+    def try_enter(self, size: int) -> bool:
+        """Take `size` bytes if they have room and nobody waits; says whether they were taken."""
+        if self._waiters or not self._fits(size):
+            return False
+        self.used += size
+        return True
+
     async def enter(self, size: int) -> None:
         """Wait until `size` bytes have room, and take them. If cancelled, nothing is taken."""
-        if not self._waiters and self._fits(size):
-            self.used += size
+        if self.try_enter(size):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((size, turn))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from random import getrandbits
 from typing import Any, Final
 
@@ -76,13 +76,13 @@ class Publisher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._producer.stop()
 
-    async def send(self, topic: str, key: str, record: Record) -> "asyncio.Future[object]":
-        """Queue a record; the future resolves when Kafka has it, or raises.
+    def send(self, topic: str, key: str, record: Record) -> "Coroutine[Any, Any, asyncio.Future[Any]]":
+        """Queue a record: to be awaited for a future that resolves when Kafka has it, or raises.
 
         Raises BusUnavailableError if it cannot be queued, CodecError if it does not fit its schema.
         """
         trace = f"00-{getrandbits(128):032x}-{getrandbits(64):016x}-01"
-        return await self._producer.send(topic, key, record, traceparent=trace)
+        return self._producer.send(topic, key, record, traceparent=trace)
 
     def post(self, topic: str, key: str, record: Record) -> None:
         """Deliver a record sooner or later."""
@@ -105,7 +105,7 @@ class Publisher:
     async def _deliver(self, batch: list[_Letter]) -> list[_Letter]:
         """Send a batch; returns what has to be sent again."""
         abandoned = self._abandoned
-        acks: list[tuple[_Letter, asyncio.Future[object]]] = []
+        acks: list[tuple[_Letter, asyncio.Future[Any]]] = []
         again: list[_Letter] = []
         for index, letter in enumerate(batch):
             try:
@@ -160,7 +160,7 @@ class Publisher:
         stopping.add_done_callback(self._discarded.discard)
 
 
-async def _wait_unless(acks: "list[asyncio.Future[object]]", abandoned: asyncio.Event) -> None:
+async def _wait_unless(acks: "list[asyncio.Future[Any]]", abandoned: asyncio.Event) -> None:
     """Wait for all acknowledgements, or until their producer is given up: it may never resolve them."""
     given_up = asyncio.create_task(abandoned.wait())
     everything = asyncio.gather(*acks, return_exceptions=True)
