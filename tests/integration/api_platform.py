@@ -1,0 +1,197 @@
+"""An API process over real HTTP, on real Kafka, registry and ClickHouse; the sink fills the history."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.bus import Bus, connect
+from libs.bus.producer import Producer
+from libs.events.commands import CommandConcluded, Fate, RequestCommand
+from libs.events.ids import derive_id, new_id
+from libs.events.ocpp_log import StationLocated
+from libs.events.record import Record
+from libs.events.sessions import SessionEnded, SessionStarted
+from libs.runtime.clock import now_us
+from libs.runtime.service import Health
+from libs.testing.localstack import Endpoints
+from services.api.app import serving
+from services.api.settings import ApiSettings
+from services.sink.app import run as run_sink
+from services.sink.settings import SinkSettings
+
+KEY = "an-operators-key-0123456789"
+DEADLINE_S = 30.0
+
+Json = dict[str, Any]
+
+
+class Platform(SimpleNamespace):
+    bus: Bus
+    producer: Producer
+    http: httpx.AsyncClient
+    settings: ApiSettings
+    port: int
+
+    async def emit(self, topic: str, key: str, record: Record) -> None:
+        await self.producer.send_and_wait(topic, key, record)
+
+
+def stamp(at: int | None = None) -> Json:
+    event_id = new_id()
+    now = now_us() if at is None else at
+    return {"event_id": event_id, "occurred_at": now, "recorded_at": now, "cause_id": event_id}
+
+
+async def until(fact: Callable[[], Awaitable[Any]]) -> Any:
+    deadline = time.monotonic() + DEADLINE_S
+    while not (found := await fact()):
+        assert time.monotonic() < deadline, "not so in time"
+        await asyncio.sleep(0.05)
+    return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(stack: Endpoints) -> AsyncIterator[Platform]:
+    name = f"api{secrets.token_hex(3)}"
+    where = {
+        "kafka": stack.bootstrap,
+        "registry_url": stack.registry_url,
+        "namespace": name,
+        "partitions": 2,
+        "slots": 2,
+        "clickhouse_host": stack.clickhouse_host,
+        "clickhouse_port": stack.clickhouse_port,
+        "clickhouse_database": name,
+    }
+    settings = ApiSettings.model_validate(
+        {
+            **where,
+            "api_key": KEY,
+            "api_port": 0,
+            "settle_s": 0.2,
+            "state_refresh_s": 0.5,
+            "stream_heartbeat_s": 1,
+        }
+    )
+    await apply_contract(settings)
+    stop = asyncio.Event()
+    sink = asyncio.create_task(
+        run_sink(SinkSettings.model_validate({**where, "sink_interval_ms": 50}), Health(), stop)
+    )
+    try:
+        async with (
+            connect(settings) as bus,
+            serving(settings, Health()) as running,
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{running.port}/api/v1",
+                headers={"Authorization": f"Bearer {KEY}"},
+                timeout=DEADLINE_S,
+            ) as http,
+        ):
+            producer = Producer(bus, "test")
+            await producer.start()
+            yield Platform(bus=bus, producer=producer, http=http, settings=settings, port=running.port)
+            await producer.stop()
+    finally:
+        stop.set()
+        await asyncio.gather(sink, return_exceptions=True)
+        await delete_topics(settings, [*bus.contract.topics, *(f"{t}.dead" for t in bus.contract.topics)])
+
+
+async def ok(response: httpx.Response, status: int = 200) -> Any:
+    assert response.status_code == status, response.text
+    return response.json() if response.content else None
+
+
+def problem(response: httpx.Response, status: int) -> Json:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: Json = response.json()
+    assert body["status"] == status
+    assert body["detail"]
+    return body
+
+
+def session_started(station_id: str, session_id: str, at: int, token: str = "card") -> SessionStarted:
+    return SessionStarted(
+        **stamp(at),
+        station_id=station_id,
+        session_id=session_id,
+        evse_id=1,
+        transaction_id="1",
+        site_id="S9",
+        id_token=token,
+        version="ocpp1.6",
+        started_at=at,
+        meter_start_wh=100,
+    )
+
+
+def session_ended(started: SessionStarted, at: int) -> SessionEnded:
+    return SessionEnded(
+        **stamp(at),
+        station_id=started.station_id,
+        session_id=started.session_id,
+        evse_id=1,
+        transaction_id="1",
+        site_id=started.site_id,
+        id_token=started.id_token,
+        started_at=started.started_at,
+        ended_at=at,
+        meter_start_wh=100,
+        meter_stop_wh=1_100,
+        energy_wh=1_000,
+        reason="Local",
+    )
+
+
+async def same_answer(url: str, expected: Json) -> bool:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}) as http:
+
+        async def same() -> bool:
+            response = await http.get(url)
+            return response.status_code == 200 and response.json() == expected
+
+        return bool(await until(same))
+
+
+async def located(api: Platform, station_id: str, version: str = "ocpp1.6") -> None:
+    record = StationLocated(
+        **stamp(),
+        station_id=station_id,
+        edge_id="edge-1",
+        slot=0,
+        connection_epoch=1,
+        version=version,
+        connected=True,
+    )
+    await api.emit("edge.connections", station_id, record)
+
+    async def known() -> bool:
+        return (await api.http.get(f"/stations/{station_id}/state")).status_code == 200
+
+    await until(known)
+
+
+def concluded(request: RequestCommand, fate: Fate = Fate.ACCEPTED, **changes: Any) -> CommandConcluded:
+    fields = stamp() | {
+        "event_id": derive_id(request.event_id, "concluded"),
+        "station_id": request.station_id,
+        "command_id": request.event_id,
+        "action": request.action,
+        "dialect": request.dialect,
+        "fate": fate,
+        "reason": "",
+        "result": '{"status":"Accepted"}',
+        "requested_at": request.recorded_at,
+        "requested_by": request.requested_by,
+        "attempts": 1,
+    }
+    return CommandConcluded(**(fields | changes))
