@@ -29,6 +29,7 @@ class RequestCommand(Record, frozen=True, kw_only=True):
     requested_by: str
     expires_at: int
     call_timeout_ms: int = 30000
+    replaces: str | None = None
 
 
 class DispatchCommand(Record, frozen=True, kw_only=True):

@@ -19,7 +19,8 @@ CREATE TABLE IF NOT EXISTS $database.commands_requested $on_cluster
     dialect LowCardinality(String),
     requested_by LowCardinality(String),
     expires_at DateTime64(6, 'UTC'),
-    call_timeout_ms Int32
+    call_timeout_ms Int32,
+    replaces Nullable(String)
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (station_id, recorded_at, _partition, _offset)

@@ -47,6 +47,7 @@ class Waiting(msgspec.Struct, frozen=True):
     requested_at: int
     expires_at: int
     call_timeout_ms: int
+    replaces: str | None = None
     attempts: int = 0
     misses: int = 0
 

@@ -51,7 +51,11 @@ class Turn:
             requested_at=request.recorded_at,
             expires_at=request.expires_at,
             call_timeout_ms=request.call_timeout_ms,
+            replaces=request.replaces,
         )
+        if request.replaces is not None:
+            for older in [w for w in self.ledger.grounded() if w.replaces == request.replaces]:
+                self._decide(older, Fate.EXPIRED, "replaced by a newer command")
         self.ledger = replace(self.ledger, queue=(*self.ledger.queue, waiting))
         for evidence in self.ledger.early:
             if evidence.command_id == command_id:

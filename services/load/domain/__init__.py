@@ -136,4 +136,6 @@ def _command(evse: Evse, lift: bool, plan: LoadPlanMade) -> RequestCommand:
         dialect=CommandDialect.VOLTBUS,
         requested_by="load",
         expires_at=plan.recorded_at + REPEAT_AFTER,
+        # A charger slower than the plans gets the newest limit, not all of them one after the other.
+        replaces=f"limit:{evse.evse_id}",
     )

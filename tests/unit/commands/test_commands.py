@@ -443,3 +443,18 @@ def test_memory_of_fates_is_bounded() -> None:
     state = ledgers.runtime.state_of(STATION)
     assert state is not None
     assert len(state.concluded) == 64
+
+
+def test_a_newer_command_replaces_those_of_its_kind_that_still_wait() -> None:
+    runtime = MemoryRuntime(CommandsProcessor())
+    runtime.feed("edge.connections", STATION, located(1, 0))
+    for number, replaces in enumerate(("limit:1", "limit:1", "limit:2", None, "limit:1"), start=1):
+        runtime.feed("commands.requested", STATION, request(f"c{number}", number, replaces=replaces))
+    fates = {r.command_id: r for e in runtime.emitted if isinstance(r := e.record, CommandConcluded)}
+    assert set(fates) == {"c2"}  # c1 is with the charger, c3 and c4 are of other kinds
+    assert (fates["c2"].fate, fates["c2"].reason) == (Fate.EXPIRED, "replaced by a newer command")
+    runtime.feed("ocpp.commands", STATION, sent("c1", 6))
+    runtime.feed("ocpp.commands", STATION, sent("c3", 7))
+    runtime.feed("ocpp.commands", STATION, sent("c4", 8))
+    order = [r.command_id for e in runtime.emitted if isinstance(r := e.record, DispatchCommand)]
+    assert order == ["c1", "c3", "c4", "c5"]
