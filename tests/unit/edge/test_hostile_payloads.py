@@ -12,7 +12,6 @@ from libs.events.registry import BootStatus
 from libs.ocpp import schemas
 from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.routing import ROUTES, Policy
-from libs.ocpp.versions import Version
 from services.edge.domain.answers import Asked, answer
 from services.edge.domain.rules import ReadModels, Rules, Standing
 from services.edge.domain.times import occurred_at
