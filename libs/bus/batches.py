@@ -92,8 +92,8 @@ class RawBatches:
             partition_assignment_strategy=(RangePartitionAssignor,),
             fetch_min_bytes=fetch_min_bytes,
             fetch_max_wait_ms=fetch_max_wait_ms,
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=2_000,
+            session_timeout_ms=6_000,
+            heartbeat_interval_ms=1_500,
             max_poll_interval_ms=300_000,
             metadata_max_age_ms=60_000,
         )

@@ -72,16 +72,19 @@ class Sink:
         if not await self._until_reachable(stop):
             return
         await self._source.start()
+        work = [pipeline.run() for pipeline in self._pipelines.values()]
+        tasks = [asyncio.create_task(one) for one in (self._read(stop), self._report(), *work)]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                helpers = [tasks.create_task(pipeline.run()) for pipeline in self._pipelines.values()]
-                helpers.append(tasks.create_task(self._report()))
-                await self._read(stop)
-                await self._drain()
-                for helper in helpers:
-                    helper.cancel()
+            # Only reading ever ends by itself; whatever else ends has failed.
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            await self._drain()
             await self._source.commit(self._shown)
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._source.stop()
 
     @property

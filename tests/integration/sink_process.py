@@ -1,0 +1,123 @@
+"""Helpers for tests of the sink: a platform of its own on the shared servers, and the sink as a process."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from libs.bus.admin import apply_contract
+from libs.clickhouse.client import ClickHouseClient, ClickHouseError
+from libs.runtime.service import Health
+from libs.testing.localstack import Endpoints
+from services.sink.app import run
+from services.sink.settings import SinkSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def new_platform(servers: Endpoints, namespace: str, **options: Any) -> SinkSettings:
+    """Settings of a sink whose topics and database belong to this test alone."""
+    settings = SinkSettings(
+        kafka=servers.bootstrap,
+        registry_url=servers.registry_url,
+        namespace=namespace,
+        partitions=4,
+        slots=4,
+        clickhouse_host=servers.clickhouse_host,
+        clickhouse_port=servers.clickhouse_port,
+        clickhouse_database=f"db_{namespace}",
+        **options,
+    )
+    await apply_contract(settings)
+    return settings
+
+
+@asynccontextmanager
+async def sink_task(settings: SinkSettings) -> AsyncIterator[Health]:
+    """The sink in this process."""
+    health, stop = Health(), asyncio.Event()
+    task = asyncio.create_task(run(settings, health, stop))
+    try:
+        yield health
+    finally:
+        stop.set()
+        await task
+
+
+class SinkProcess:
+    """The sink as a process of its own, to be killed."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        values = settings.model_dump(exclude_none=True, exclude={"clickhouse_password", "http_port"})
+        self._environment = {f"VOLTBUS_{name.upper()}": str(value) for name, value in values.items()}
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.sink", cwd=ROOT,
+            env=os.environ | self._environment | {"VOLTBUS_HTTP_PORT": str(self._port)},
+        )  # fmt: skip
+
+    async def end(self, signum: int = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end, return the exit status."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(signum)
+        return await self._process.wait()
+
+    async def is_ready(self) -> bool:
+        return await self._status("/health/ready") == 200
+
+    async def is_live(self) -> bool:
+        return await self._status("/health/live") == 200
+
+    async def _status(self, path: str) -> int:
+        try:
+            async with httpx.AsyncClient() as http:
+                return (await http.get(f"http://127.0.0.1:{self._port}{path}")).status_code
+        except httpx.TransportError:
+            return 0
+
+
+class Database:
+    """Questions about what the sink has stored; an answer that cannot be had yet is None."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        self._client = ClickHouseClient(settings)
+        self._name = settings.clickhouse_database
+
+    async def rows(self, sql: str) -> list[dict[str, Any]]:
+        return await asyncio.to_thread(self._client.rows, sql)
+
+    async def value(self, sql: str) -> Any:
+        try:
+            return next(iter((await self.rows(sql))[0].values()))
+        except ClickHouseError:
+            return None
+
+    async def drop(self) -> None:
+        await asyncio.to_thread(self._client.execute, f"DROP DATABASE IF EXISTS {self._name}")
+
+
+async def until(fact: Callable[[], Awaitable[bool]], what: str, deadline_s: float = 60) -> None:
+    """Wait until `fact` is true."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            while not await fact():  # noqa: ASYNC110 - the fact is another process's
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"not within {deadline_s} s: {what}") from None
