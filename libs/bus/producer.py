@@ -1,20 +1,19 @@
 """The producer: idempotent, acknowledged by all in-sync replicas, batching, bounded."""
 
 import asyncio
-import random
-from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
-from aiokafka.structs import RecordMetadata
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
 from libs.bus.errors import BusUnavailableError
+from libs.bus.lanes import Acknowledgement, Lane
 from libs.bus.message import headers_for
+from libs.events.codec import CodecError
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
 
@@ -23,14 +22,7 @@ log = get_logger(__name__)
 
 # In Python the hash takes longer than the rest of a send, and keys repeat: they are stations.
 _hash_of = lru_cache(maxsize=1 << 17)(murmur2)
-
-
-def partition_of(key: bytes | None, partitions: Sequence[int], available: Sequence[int]) -> int:
-    """The partition of `key`, by the hash that every Kafka client uses; any, if it has no key."""
-    if key is None:
-        return random.choice(available or partitions)  # noqa: S311 (spreads load, keeps no secret)
-    number: int = _hash_of(key)
-    return partitions[(number & 0x7FFFFFFF) % len(partitions)]
+_LARGEST = 4 << 20
 
 
 class Producer:
@@ -41,9 +33,7 @@ class Producer:
     `restart`: an idempotent producer must not skip a sequence number.
     """
 
-    def __init__(
-        self, bus: Bus, source: str, *, timeout_s: float = 30, linger_ms: int = 0, batch_bytes: int = 1 << 18
-    ) -> None:
+    def __init__(self, bus: Bus, source: str, *, timeout_s: float = 30, batch_bytes: int = 1 << 18) -> None:
         self._bus = bus
         self._source = source
         self._timeout_s = timeout_s
@@ -52,16 +42,15 @@ class Producer:
             "client_id": f"voltbus-{source}",
             "acks": "all",
             "enable_idempotence": True,
-            "linger_ms": linger_ms,
             "max_batch_size": batch_bytes,
-            "max_request_size": 4 << 20,
+            "max_request_size": _LARGEST,
             "request_timeout_ms": int(timeout_s * 1000),
             "retry_backoff_ms": 50,
-            "partitioner": partition_of,
             "compression_type": None if bus.settings.compression == "none" else bus.settings.compression,
         }
         self._kafka: AIOKafkaProducer | None = None
-        self._settlers: dict[str, Callable[[asyncio.Future[RecordMetadata]], None]] = {}
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._partitions: dict[str, int] = {}
         self.failed = False
 
     async def start(self) -> None:
@@ -71,13 +60,20 @@ class Producer:
         self.failed = False
 
     async def stop(self) -> None:
-        """Flush what is under way, bounded by the timeout, and disconnect."""
-        if self._kafka is not None:
-            kafka, self._kafka = self._kafka, None
-            try:
-                await asyncio.wait_for(kafka.stop(), self._timeout_s)
-            except (TimeoutError, KafkaError):
-                log.warning("producer_stopped_unflushed", source=self._source)
+        """Flush what is under way, bounded by the timeout, and disconnect; what is not flushed is given up."""
+        if self._kafka is None:
+            return
+        kafka, self._kafka = self._kafka, None
+        lanes, self._lanes = list(self._lanes.values()), {}
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                for lane in lanes:
+                    await lane.flushed()
+                await kafka.stop()
+        except (TimeoutError, KafkaError):
+            log.warning("producer_stopped_unflushed", source=self._source)
+        for lane in lanes:
+            lane.abandon()
 
     async def restart(self) -> None:
         """Start over with a new producer identity after a failure; what was under way is given up.
@@ -98,25 +94,28 @@ class Producer:
         *,
         partition: int | None = None,
         traceparent: str | None = None,
-    ) -> "asyncio.Future[RecordMetadata]":
+    ) -> Acknowledgement:
         """Queue one record (None: a tombstone); the future resolves once Kafka has acknowledged it.
 
-        The future raises a KafkaError if it was not acknowledged in time. Raises CodecError for a record that does
-        not fit the topic, BusUnavailableError if the queue stays full or the producer has failed.
+        The future raises BusUnavailableError if the producer fails; while Kafka is merely away it waits. Raises
+        CodecError for a record that does not fit the topic, BusUnavailableError if the producer has failed.
         """
         if self._kafka is None or self.failed:
             raise BusUnavailableError("the producer has failed or is not started")
         value = None if record is None else self._bus.codec.encode(topic, record)
+        if value is not None and len(value) > _LARGEST:
+            raise CodecError(f"{topic}: a record of {len(value)} bytes is too large")
         headers = [] if record is None else headers_for(record, self._source, traceparent)
-        try:
-            future: asyncio.Future[RecordMetadata] = await self._kafka.send(
-                self._bus.settings.topic(topic), value, key.encode(), partition, headers=headers
-            )
-        except KafkaError as error:
-            self._fail(topic, error)
-            raise BusUnavailableError(f"{topic}: {error!r}") from error
-        future.add_done_callback(self._settlers.get(topic) or self._settler(topic))
-        return future
+        key_bytes = key.encode()
+        if partition is None:
+            count = self._partitions.get(topic) or await self._count_partitions(topic)
+            partition = (_hash_of(key_bytes) & 0x7FFFFFFF) % count
+        lane = self._lanes.get((topic, partition)) or self._open_lane(topic, partition)
+        while (acknowledged := lane.append(key_bytes, value, headers)) is None:
+            await lane.room()
+            if self.failed:
+                raise BusUnavailableError("the producer has failed")
+        return acknowledged
 
     async def send_and_wait(
         self,
@@ -126,31 +125,39 @@ class Producer:
         *,
         partition: int | None = None,
         traceparent: str | None = None,
-    ) -> RecordMetadata:
+    ) -> None:
         """`send`, and wait for the acknowledgement. Raises BusUnavailableError if there is none in time."""
-        future = await self.send(topic, key, record, partition=partition, traceparent=traceparent)
         try:
-            return await future
+            async with asyncio.timeout(self._timeout_s):
+                await (await self.send(topic, key, record, partition=partition, traceparent=traceparent))
+        except TimeoutError as error:
+            raise BusUnavailableError(f"{topic}: not acknowledged in {self._timeout_s} s") from error
+
+    async def _count_partitions(self, topic: str) -> int:
+        assert self._kafka is not None
+        try:
+            found = await self._kafka.partitions_for(self._bus.settings.topic(topic))
         except KafkaError as error:
             raise BusUnavailableError(f"{topic}: {error!r}") from error
+        if not found:
+            raise BusUnavailableError(f"{topic}: no such topic")
+        self._partitions[topic] = len(found)
+        return len(found)
 
-    def _settler(self, topic: str) -> "Callable[[asyncio.Future[RecordMetadata]], None]":
-        """What is called with each acknowledgement of `topic`; made once, because it is called for every record."""
-        produced = metrics.PRODUCED.labels(topic)
+    def _open_lane(self, topic: str, partition: int) -> Lane:
+        produced, name = metrics.PRODUCED.labels(topic), self._bus.settings.topic(topic)
 
-        def settle(future: "asyncio.Future[RecordMetadata]") -> None:
-            if future.cancelled():
-                return
-            if (error := future.exception()) is not None:
-                self._fail(topic, error)
+        def on_settled(records: int, error: BaseException | None) -> None:
+            if error is None:
+                produced.inc(records)
             else:
-                produced.inc()
+                self._fail(topic, records, error)
 
-        self._settlers[topic] = settle
-        return settle
+        lane = self._lanes[topic, partition] = Lane(self._kafka, name, partition, on_settled)
+        return lane
 
-    def _fail(self, topic: str, error: BaseException) -> None:
-        metrics.PRODUCE_FAILED.labels(topic).inc()
+    def _fail(self, topic: str, records: int, error: BaseException) -> None:
+        metrics.PRODUCE_FAILED.labels(topic).inc(records)
         if not self.failed:
             self.failed = True
             log.error("producer_failed", source=self._source, topic=topic, error=repr(error))

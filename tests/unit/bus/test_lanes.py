@@ -1,0 +1,127 @@
+"""Batches of one partition: in order, one under way at a time, and nothing acknowledged that Kafka has not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaTimeoutError
+
+from libs.bus.errors import BusUnavailableError
+from libs.bus.lanes import Lane
+
+
+class Batch:
+    """Room for three records."""
+
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+
+    def append(self, *, key: bytes, value: bytes, timestamp: None, headers: Any) -> object | None:
+        if len(self.values) == 3:
+            return None
+        self.values.append(value)
+        return self
+
+
+class Kafka:
+    """Takes batches; acknowledges when told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[bytes]] = []
+        self.acks: list[asyncio.Future[None]] = []
+
+    def create_batch(self) -> Batch:
+        return Batch()
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[None]:
+        self.sent.append(batch.values)
+        self.acks.append(asyncio.get_running_loop().create_future())
+        return self.acks[-1]
+
+
+async def turn() -> None:
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.kafka = Kafka()
+        self.settled: list[tuple[int, bool]] = []
+        self.lane = Lane(self.kafka, "topic", 0, lambda n, error: self.settled.append((n, error is None)))
+
+    def add(self, *values: bytes) -> list[asyncio.Future[None]]:
+        added = [self.lane.append(b"key", value, []) for value in values]
+        assert None not in added
+        return [future for future in added if future is not None]
+
+
+@pytest.fixture
+async def rig() -> Rig:
+    return Rig()
+
+
+async def test_what_comes_while_a_batch_is_under_way_goes_in_the_next(rig: Rig) -> None:
+    first = rig.add(b"a", b"b")
+    await turn()
+    second = rig.add(b"c")
+    assert rig.kafka.sent == [[b"a", b"b"]]
+    rig.kafka.acks[0].set_result(None)
+    await turn()
+    assert [f.done() for f in (*first, *second)] == [True, True, False]
+    rig.kafka.acks[1].set_result(None)
+    await asyncio.gather(*first, *second)
+    assert rig.kafka.sent == [[b"a", b"b"], [b"c"]]
+    await turn()
+    assert rig.settled == [(2, True), (1, True)]
+    await rig.lane.flushed()
+
+
+async def test_a_full_batch_makes_the_next_record_wait_for_room(rig: Rig) -> None:
+    rig.add(b"a")
+    await turn()
+    rig.add(b"b", b"c", b"d")
+    assert rig.lane.append(b"key", b"e", []) is None
+    waiting = asyncio.create_task(rig.lane.room())
+    await turn()
+    assert not waiting.done()
+    rig.kafka.acks[0].set_result(None)
+    await waiting
+    rig.add(b"e")
+    await turn()
+    assert rig.kafka.sent == [[b"a"], [b"b", b"c", b"d"]]
+
+
+async def test_a_failed_batch_fails_what_is_behind_it_too(rig: Rig) -> None:
+    first = rig.add(b"a")
+    await turn()
+    second = rig.add(b"b", b"c", b"d")
+    waiting = asyncio.create_task(rig.lane.room())
+    await turn()
+    rig.kafka.acks[0].set_exception(KafkaTimeoutError())
+    await waiting
+    for future in (*first, *second):
+        with pytest.raises(BusUnavailableError):
+            await future
+    assert rig.kafka.sent == [[b"a"]]
+    assert rig.settled == [(4, False)]
+
+
+async def test_one_who_no_longer_waits_disturbs_nobody(rig: Rig) -> None:
+    gone, kept = rig.add(b"a", b"b")
+    await turn()
+    gone.cancel()
+    rig.kafka.acks[0].set_result(None)
+    await kept
+    assert rig.kafka.sent == [[b"a", b"b"]]
+
+
+async def test_an_abandoned_lane_acknowledges_nothing(rig: Rig) -> None:
+    (future,) = rig.add(b"a")
+    await turn()
+    rig.lane.abandon()
+    with pytest.raises(BusUnavailableError):
+        await future
+    await rig.lane.flushed()
