@@ -4,13 +4,15 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
 
+from deploy.local.demo import register
 from deploy.local.platform import Platform
 from deploy.local.reconcile import find_answered_calls, reconcile
-from libs.bus.bus import connect
+from libs.bus.bus import Bus, connect
 from libs.bus.tail import read_all
 from libs.events.commands import CommandConcluded, RequestCommand
 from services.simulator.domain.scenario import Demand, Group, Scenario
@@ -48,65 +50,81 @@ class Ledger:
         self.truths: list[SessionTruth] = []
         self.answered: list[Answered] = []
         self.commands: list[str] = []
+        self._registered = False
 
     async def round(self, seed: int, kill: Callable[[], None], times: int = 1) -> None:
         """Traffic for some seconds; `kill` is called at `times` random moments of it; then check."""
         draw = random.Random(seed)
+        await self._register()
         fleet = Fleet(scenario(), self.platform.edge_url, seed=seed, timeout_s=15, drain_s=90)
         keeper = asyncio.create_task(self._keep())
         moments = sorted(draw.uniform(1, ROUND_S) for _ in range(times))
         operator = asyncio.create_task(self._send_commands(draw, [*fleet.chargers]))
         try:
-            _, stats = await asyncio.gather(self._kill_at(moments, kill), self._play(fleet))
+            _, stats = await asyncio.gather(self._kill_at(moments, kill), self._play(fleet, f"1.0.{seed}"))
+            operator.cancel()
+            assert fleet.settled, stats
+            assert stats.lost == 0, stats
+            self.truths += fleet.truths()
+            assert self.truths
+            # With the chargers still there, so that what waits for them comes to an end.
+            await self._check([*self.answered, *fleet.answered])
+            self.answered += fleet.answered
         finally:
             operator.cancel()
             await fleet.stop()
             keeper.cancel()
-        assert fleet.settled, stats
-        assert stats.lost == 0, stats
-        self.truths += fleet.truths()
-        self.answered += fleet.answered
-        assert fleet.truths()
-        await self.check()
 
-    async def check(self) -> None:
+    async def _check(self, answered: list[Answered]) -> None:
         """Energy agrees everywhere, every answered call is stored once, every command has one fate."""
-        keeper = asyncio.create_task(self._keep())
-        try:
-            async with connect(self.platform.bus) as bus:
-                energy = await reconcile(self.truths, bus, self.platform.clickhouse, SETTLE_S)
-                assert energy.agrees, energy.differences()
-                calls = await find_answered_calls(
-                    ((call.station_id, call.message_id) for call in self.answered),
-                    self.platform.clickhouse,
-                    SETTLE_S,
-                )
-                assert calls.agrees, calls
-                async with asyncio.timeout(SETTLE_S):
-                    while True:
-                        requested = {
-                            message.record.event_id
-                            async for message in read_all(bus, "commands.requested")
-                            if isinstance(message.record, RequestCommand)
-                        }
-                        fates = Counter(
-                            [
-                                message.record.command_id
-                                async for message in read_all(bus, "commands.outcomes")
-                                if isinstance(message.record, CommandConcluded)
-                            ]
-                        )
-                        if requested <= set(fates):
-                            break
-                        await asyncio.sleep(1)
-            assert set(self.commands) <= requested
-            assert set(fates.values()) <= {1}, [command for command, times in fates.items() if times > 1]
-        finally:
-            keeper.cancel()
+        clickhouse = self.platform.clickhouse
+        async with connect(self.platform.bus) as bus:
+            energy = await reconcile(self.truths, bus, clickhouse, SETTLE_S)
+            assert energy.agrees, energy.differences()
+            wanted = ((call.station_id, call.message_id) for call in answered)
+            calls = await find_answered_calls(wanted, clickhouse, SETTLE_S)
+            assert calls.agrees, calls
+            async with asyncio.timeout(SETTLE_S):
+                while not (requested := await _requested(bus)) <= set(fates := await _fates(bus)):  # noqa: ASYNC110
+                    await asyncio.sleep(1)
+        assert set(self.commands) <= requested
+        assert set(fates.values()) <= {1}, [command for command, times in fates.items() if times > 1]
 
-    async def _play(self, fleet: Fleet) -> Stats:
-        await fleet.run()
+    async def _register(self) -> None:
+        if not self._registered:
+            async with self._api() as api:
+                await register(api, scenario())
+            self._registered = True
+
+    async def _play(self, fleet: Fleet, firmware: str) -> Stats:
+        """Let everybody charge while a firmware campaign runs; both come to their end."""
+        stations = [
+            next(id for id in fleet.chargers if id.startswith(make)).casefold() for make in ("NRV", "AMP")
+        ]
+        campaign = {
+            "name": firmware,
+            "target_version": firmware,
+            "location": f"https://firmware.example/fw-{firmware}.bin",
+            "stations": stations,
+        }
+        day = asyncio.create_task(fleet.run())
+        async with self._api() as api:
+            started = await _until(lambda: api.post("campaigns", json=campaign), lambda answer: True)
+            await day
+            path = f"campaigns/{started['campaign_id']}"
+            try:
+                progress = await _until(lambda: api.get(path), lambda answer: bool(answer["finished"]))
+            except TimeoutError:
+                raise AssertionError((await api.get(f"{path}/stations")).text) from None
+        assert progress["installed"] == len(stations), progress
         return fleet.stats()
+
+    def _api(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=f"{self.platform.api_url}/api/v1/",
+            headers={"Authorization": f"Bearer {self.platform.secrets.api_key}"},
+            timeout=30,
+        )
 
     async def _keep(self) -> None:
         while True:
@@ -120,9 +138,7 @@ class Ledger:
             await asyncio.to_thread(kill)
 
     async def _send_commands(self, draw: random.Random, stations: list[str]) -> None:
-        url = f"{self.platform.api_url}/api/v1/"
-        headers = {"Authorization": f"Bearer {self.platform.secrets.api_key}"}
-        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as api:
+        async with self._api() as api:
             while True:
                 station = draw.choice(stations).casefold()
                 body = {
@@ -130,7 +146,33 @@ class Ledger:
                     "payload": {"requestedMessage": "Heartbeat"},
                     "ttl_s": draw.choice([2, 10, 20]),
                 }
-                answer = await api.post(f"stations/{station}/commands", json=body)
-                if answer.status_code == 202:
-                    self.commands.append(answer.json()["command_id"])
+                if sent := await _tried(api.post(f"stations/{station}/commands", json=body)):
+                    self.commands.append(sent["command_id"])
                 await asyncio.sleep(draw.uniform(0.05, 0.4))
+
+
+async def _requested(bus: Bus) -> set[str]:
+    records = [message.record async for message in read_all(bus, "commands.requested")]
+    return {record.event_id for record in records if isinstance(record, RequestCommand)}
+
+
+async def _fates(bus: Bus) -> Counter[str]:
+    records = [message.record async for message in read_all(bus, "commands.outcomes")]
+    return Counter(record.command_id for record in records if isinstance(record, CommandConcluded))
+
+
+async def _until(request: Callable[[], Awaitable[httpx.Response]], done: Callable[[Any], bool]) -> Any:
+    """Ask until there is an answer, and it is the one waited for. Raises TimeoutError after a while."""
+    async with asyncio.timeout(SETTLE_S):
+        while (answer := await _tried(request())) is None or not done(answer):  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
+    return answer
+
+
+async def _tried(request: Awaitable[httpx.Response]) -> Any:
+    """The answer's JSON; None if there is none, because a part that is needed is away."""
+    try:
+        answer = await request
+    except httpx.TransportError:
+        return None
+    return answer.json() if answer.is_success else None

@@ -31,8 +31,9 @@ DERIVED = [
     "telemetry.health",
     "load.observations",
 ]
-# Counts over a window of the wall clock: a window that had not closed before may have closed since.
-COMPARED = [topic for topic in DERIVED if topic != "telemetry.health"]
+# Left out: health windows that had not closed before and have since; observations for load management, which join
+# two derived topics in the order in which both were written (ADR 0004).
+COMPARED = [topic for topic in DERIVED if topic not in ("telemetry.health", "load.observations")]
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ async def test_a_replay_gives_the_same_records(platform: Platform) -> None:
     await asyncio.to_thread(wait_ready, replaying, 60)
 
     after = await records(platform.bus)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while any(len(after[topic]) < len(before[topic]) for topic in COMPARED):
             await asyncio.sleep(1)
             after = await records(platform.bus)
