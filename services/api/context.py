@@ -30,8 +30,8 @@ class Context(msgspec.Struct, frozen=True):
     desk: CommandDesk
 
 
-def context_of(request: Request) -> Context:
-    """The context of the application that serves the request."""
+async def context_of(request: Request) -> Context:
+    """The context of the application that serves the request; a coroutine, so that no thread is asked."""
     context: Context = request.app.state.context
     return context
 

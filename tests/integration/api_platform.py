@@ -13,7 +13,9 @@ import pytest_asyncio
 from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.producer import Producer
+from libs.clickhouse.client import ClickHouseClient
 from libs.events.commands import CommandConcluded, Fate, RequestCommand
+from libs.events.contract import load_contract
 from libs.events.ids import derive_id, new_id
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
@@ -102,7 +104,11 @@ async def api(stack: Endpoints) -> AsyncIterator[Platform]:
     finally:
         stop.set()
         await asyncio.gather(sink, return_exceptions=True)
-        await delete_topics(settings, [*bus.contract.topics, *(f"{t}.dead" for t in bus.contract.topics)])
+        names = [*load_contract().topics]
+        await delete_topics(settings, [*names, *(f"{topic}.dead" for topic in names)])
+        clickhouse = ClickHouseClient(settings, database="default")
+        clickhouse.execute(f"DROP DATABASE IF EXISTS {name}")
+        clickhouse.close()
 
 
 async def ok(response: httpx.Response, status: int = 200) -> Any:

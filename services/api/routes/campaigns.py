@@ -14,7 +14,7 @@ from services.api.domain.commands import repeatable_id
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.paging import page_of
 from services.api.fields import micros
-from services.api.history import Row
+from services.api.listing import Row
 from services.api.models import Page
 from services.api.models import Query as PageQuery
 from services.api.routes.commands import IdempotencyKey

@@ -10,7 +10,7 @@ from services.api.bodies import Cdr, CdrQuery, PastQuery, Session, SessionQuery
 from services.api.context import Api, Context
 from services.api.domain.errors import NotFound
 from services.api.fields import micros
-from services.api.history import CDRS, SESSIONS, Listing, Row, Wanted
+from services.api.listing import CDRS, SESSIONS, Listing, Row, Wanted
 from services.api.models import Page
 from services.api.routes.shared import ERRORS
 from services.api.rows import nested

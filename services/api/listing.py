@@ -1,0 +1,176 @@
+"""Long lists in ClickHouse, newest first, a page at a time."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from libs.clickhouse.reader import Reader
+from services.api.domain.paging import Position, cursor_of, position_at
+from services.api.fields import micros
+
+Row = dict[str, Any]
+
+_FIRST_CHUNK: Final = 256
+_GROWTH: Final = 8
+_SPARSE: Final = 4096
+"""From this chunk size on, what is looked for is rare enough to be looked up in the log first."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """A view that is listed newest first.
+
+    `index`: the narrow table that holds the order. `log`: the table of the events behind the view. `order`: sort
+    key, a time first. `filters`: columns of the view that can be asked for; `direct`: those of them by which few
+    rows are found at once; `logged`: those that stand in the log.
+    """
+
+    view: str
+    index: str
+    log: str
+    order: tuple[str, ...]
+    filters: frozenset[str]
+    direct: frozenset[str]
+    logged: frozenset[str]
+
+    @property
+    def keys(self) -> str:
+        """The columns after the time, for SQL."""
+        return ", ".join(self.order[1:])
+
+    @property
+    def newest_first(self) -> str:
+        """The order, for SQL."""
+        return ", ".join(f"{column} DESC" for column in self.order)
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What is asked of a listing.
+
+    `values`: column to value, among the listing's filters. `since` and `until` (exclusive): microseconds.
+    """
+
+    values: Mapping[str, str]
+    since: int | None = None
+    until: int | None = None
+
+
+SESSIONS: Final = Listing(
+    view="sessions",
+    index="sessions_by_start",
+    log="sessions_events",
+    order=("started_at", "station_id", "session_id"),
+    filters=frozenset({"station_id", "site_id", "id_token", "status"}),
+    direct=frozenset({"station_id"}),
+    logged=frozenset({"site_id", "id_token"}),
+)
+CDRS: Final = Listing(
+    view="cdrs",
+    index="cdrs_by_end",
+    log="billing_cdrs",
+    order=("ended_at", "station_id", "session_id", "cdr_id"),
+    filters=frozenset({"station_id", "site_id", "id_token", "session_id", "tariff_id"}),
+    direct=frozenset({"station_id", "session_id"}),
+    logged=frozenset({"site_id", "id_token", "tariff_id"}),
+)
+
+
+async def page(
+    reader: Reader, listing: Listing, wanted: Wanted, limit: int, cursor: str | None
+) -> tuple[list[Row], str | None]:
+    """The next `limit` rows that are wanted, and the cursor of the page after.
+
+    The order is walked in chunks that grow, so that a page costs what lies between its ends and not what lies in
+    the whole table. Raises like `Reader.rows`, and Invalid for a cursor that is none of this list.
+    """
+    top: Position | None = None
+    if cursor is not None:
+        top = position_at(cursor, int, *(str for _ in listing.order[1:]))
+    rows: list[Row] = []
+    if listing.direct & wanted.values.keys():
+        rows = await _rows(reader, listing, wanted, _Span(top, None), limit + 1)
+    else:
+        chunk = max(_FIRST_CHUNK, limit + 1) if wanted.values else limit + 1
+        while True:
+            count, bottom = await _chunk(reader, listing, wanted, top, chunk)
+            if bottom is None:
+                break
+            rows += await _rows(reader, listing, wanted, _Span(top, bottom, chunk), limit + 1 - len(rows))
+            if len(rows) > limit or count < chunk:
+                break
+            top = bottom
+            chunk *= _GROWTH
+    if len(rows) <= limit:
+        return rows, None
+    moment, *rest = (rows[limit - 1][column] for column in listing.order)
+    return rows[:limit], cursor_of((micros(moment), *rest))
+
+
+class _Span(msgspec.Struct, frozen=True):
+    """What lies below `top` and not below `bottom`; `places` at most, 0 if nobody knows."""
+
+    top: Position | None
+    bottom: Position | None
+    places: int = 0
+
+
+async def _chunk(
+    reader: Reader, listing: Listing, wanted: Wanted, top: Position | None, chunk: int
+) -> tuple[int, Position | None]:
+    """How many of the next `chunk` places there are, and the last of them.
+
+    A row may have several places, if its time was corrected; only the one that it shows is its own.
+    """
+    conditions, params = _within(listing, wanted, _Span(top, None))
+    order = ", ".join(listing.order)
+    found = await reader.rows(
+        f"SELECT count() AS places, min(({order})) AS last FROM (SELECT {order} FROM {listing.index}"  # noqa: S608
+        f" WHERE {conditions} ORDER BY {listing.newest_first} LIMIT %(chunk)s)",
+        {**params, "chunk": chunk},
+    )
+    places: int = found[0]["places"]
+    if not places:
+        return 0, None
+    moment, *rest = found[0]["last"]
+    return places, (micros(moment), *rest)
+
+
+async def _rows(reader: Reader, listing: Listing, wanted: Wanted, span: _Span, limit: int) -> list[Row]:
+    """The first `limit` rows in the span that are wanted."""
+    within, params = _within(listing, wanted, span)
+    equal = [f"{column} = %({column})s" for column in sorted(listing.filters & wanted.values.keys())]
+    conditions = [within, *equal]
+    if span.places:
+        # By key: what these rows were before they were merged need not be read of all the others.
+        conditions.append(f"({listing.keys}) IN (SELECT {listing.keys} FROM {listing.index} WHERE {within})")  # noqa: S608
+    logged = [f"{column} = %({column})s" for column in sorted(listing.logged & wanted.values.keys())]
+    if span.places >= _SPARSE and logged:
+        conditions.append(
+            f"({listing.keys}) IN (SELECT {listing.keys} FROM {listing.log} WHERE {' AND '.join(logged)})"  # noqa: S608
+        )
+    return await reader.rows(
+        f"SELECT * FROM {listing.view} WHERE {' AND '.join(conditions)}"  # noqa: S608
+        f" ORDER BY {listing.newest_first} LIMIT %(limit)s",
+        {**params, **wanted.values, "limit": limit},
+    )
+
+
+def _within(listing: Listing, wanted: Wanted, span: _Span) -> tuple[str, dict[str, Any]]:
+    """The condition on the order: in the wanted time and in the span; and its parameters."""
+    conditions = ["1"]
+    params: dict[str, Any] = {}
+    order = ", ".join(listing.order)
+    for name, value, sign in (("since", wanted.since, ">="), ("until", wanted.until, "<")):
+        if value is not None:
+            conditions.append(f"{listing.order[0]} {sign} fromUnixTimestamp64Micro(%({name})s, 'UTC')")
+            params[name] = value
+    for name, position, sign in (("top", span.top, "<"), ("bottom", span.bottom, ">=")):
+        if position is None:
+            continue
+        params |= {f"{name}{index}": part for index, part in enumerate(position)}
+        moment = f"fromUnixTimestamp64Micro(%({name}0)s, 'UTC')"
+        rest = "".join(f", %({name}{index})s" for index in range(1, len(position)))
+        # The first condition is implied by the second; it is the one that the primary index can use.
+        conditions.append(f"{listing.order[0]} {sign.rstrip('=')}= {moment}")
+        conditions.append(f"({order}) {sign} ({moment}{rest})")
+    return " AND ".join(conditions), params
