@@ -205,7 +205,7 @@ class _Demo:
     def _look_around(self) -> Table:
         table = Table(title="Look around", show_header=False)
         stack = self.platform.stack.endpoints
-        table.add_row("API documentation", f"{self.platform.api_url}/docs")
+        table.add_row("API documentation", f"{self.platform.api_url}/api/v1/docs")
         table.add_row("API key", self.platform.secrets.api_key)
         table.add_row("ClickHouse", f"http://{stack.clickhouse_host}:{stack.clickhouse_http_port}/play")
         table.add_row("", "SELECT * FROM voltbus.sessions ORDER BY energy_wh DESC LIMIT 10")
