@@ -1,11 +1,14 @@
 """What the runtimes on Kafka share: encoded output, dead letters, timers, the check of the partition counts."""
 
+import asyncio
 import heapq
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
@@ -83,6 +86,45 @@ def encode_dead_letter(
     headers = headers_for(letter, processor)
     name = bus.settings.topic(dead_letter_topic(topic))
     return [Encoded(name, letter.record_key.encode(), value, None, headers)]
+
+
+_key_hash = lru_cache(maxsize=100_000)(murmur2)
+
+
+class RecordWriter:
+    """Writes many records at once through `producer`: a future per batch, where `send` makes one per record.
+
+    Keys go to the same partitions as with `send`.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+        self._counts: dict[str, int] = {}
+
+    async def send(self, records: Iterable[Encoded]) -> list["asyncio.Future[Any]"]:
+        """Queue `records`; each future resolves when its batch is acknowledged. Raises KafkaError."""
+        builders: dict[tuple[str, int], Any] = {}
+        futures: list[asyncio.Future[Any]] = []
+        for topic, key, value, wanted, headers in records:
+            partition = wanted
+            if partition is None:
+                count = self._counts.get(topic) or await self._count(topic)
+                partition = (_key_hash(key) & 0x7FFFFFFF) % count
+            place = topic, partition
+            builder = builders.get(place)
+            if builder is None:
+                builder = builders[place] = self._producer.create_batch()
+            if builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                futures.append(await self._producer.send_batch(builder, topic, partition=partition))
+                builder = builders[place] = self._producer.create_batch()
+                builder.append(timestamp=None, key=key, value=value, headers=headers)
+        for (topic, partition), builder in builders.items():
+            futures.append(await self._producer.send_batch(builder, topic, partition=partition))
+        return futures
+
+    async def _count(self, topic: str) -> int:
+        count = self._counts[topic] = len(await self._producer.partitions_for(topic))
+        return count
 
 
 class Timers:

@@ -117,3 +117,16 @@ def markdown() -> str:
         for guarantee in GUARANTEES.values()
     ]
     return "\n".join([head, *rows])
+
+
+_BEGIN = "<!-- guarantees: generated from libs/bus/guarantees.py -->\n"
+_END = "<!-- guarantees: end -->\n"
+
+
+def with_table(manual: str) -> str:
+    """`manual` (the text of `docs/processors.md`) with its table up to date. Raises ValueError without a place."""
+    before, begin, rest = manual.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError("no place for the table of guarantees")
+    return f"{before}{begin}{markdown()}\n{end}{after}"

@@ -8,14 +8,12 @@ offset in the state and is passed over, or is folded from the same state and giv
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Generic
 
-import faust
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from faust.transport.drivers import aiokafka as faust_aiokafka
 from faust.types import TP, EventT
 
 from libs.bus import metrics
@@ -24,6 +22,7 @@ from libs.bus.effects import (
     TICK_GRACE_US,
     TICK_INTERVAL_S,
     Encoded,
+    RecordWriter,
     Timers,
     check_partitions,
     checked_size,
@@ -31,6 +30,7 @@ from libs.bus.effects import (
     encode_dead_letter,
     has_timers,
 )
+from libs.bus.faust_app import RecoveryWatch, make_app, make_table, source_record
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, advance, ticks_until
 from libs.bus.settings import DEAD_LETTER_BYTES
@@ -44,9 +44,8 @@ log = get_logger(__name__)
 
 BATCH_RECORDS = 500
 QUEUED_EVENTS = 1_000
-COMMIT_INTERVAL_S = 1.0
-COMMIT_TIMEOUT_S = 5.0
 READY_POLL_S = 0.02
+CHECK_TIMEOUT_MS = 10_000
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 RESTART_BACKOFF_S = 1.0
@@ -103,6 +102,10 @@ class FaustRuntime(Generic[S]):
             await consumer.stop()
 
 
+class RecordsMissedError(RuntimeError):
+    """Faust passed over records in a rebalance; they are read again."""
+
+
 class _Entry(msgspec.Struct, frozen=True, array_like=True):
     """A value of the state topic: the key's state, and the last offset of each input topic that it includes.
 
@@ -115,44 +118,6 @@ class _Entry(msgspec.Struct, frozen=True, array_like=True):
 
 
 _decode_entry = msgspec.msgpack.Decoder(_Entry).decode
-
-
-class _ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
-    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        # Faust reads uncommitted records unless it writes transactions itself; our inputs may be transactional.
-        consumer._isolation_level = "read_committed"
-        return consumer
-
-
-class _Consumer(faust_aiokafka.Consumer):
-    def _new_consumer_thread(self) -> _ConsumerThread:
-        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        # While what was acknowledged is still known: Faust forgets it next, and would hand it over again.
-        app: Any = self.app
-        await app.drain()
-        try:
-            await asyncio.wait_for(self.commit(), COMMIT_TIMEOUT_S)
-        except TimeoutError:
-            log.warning("offsets_not_committed", group=self.app.conf.id)
-        await super().on_partitions_revoked(revoked)
-
-
-class _Transport(faust_aiokafka.Transport):
-    Consumer = _Consumer
-
-
-class _App(faust.App):
-    drain: Callable[[], Awaitable[None]]
-    """Finishes what is being processed, so that nothing of it is written after the partitions have gone."""
-
-    def _create_directories(self) -> None:
-        """Tables live in memory: nothing to put anywhere."""
-
-    def _new_transport(self) -> _Transport:
-        return _Transport(self.conf.broker_consumer, self)
 
 
 class _Changes(Generic[S]):
@@ -175,6 +140,7 @@ class _Member(Generic[S]):
         self._processor = runtime.processor
         self._bus = runtime.bus
         self._tables = runtime.tables
+        settings = runtime.bus.settings
         self._events: asyncio.Queue[EventT[Any]] = asyncio.Queue(QUEUED_EVENTS)
         self._working = asyncio.Lock()
         self._timers = Timers(self._due)
@@ -183,54 +149,10 @@ class _Member(Generic[S]):
         self._positions: dict[TP, int | None] = {}
         self._caught_up: dict[int, int] = {}
         self._next_look = 0.0
-        self._app = self._make_app(runtime.group)
-        self._stored: Any = {} if self._processor.state is None else self._make_table().data
-
-    def _make_app(self, group: str) -> _App:
-        settings = self._bus.settings
-        app = _App(
-            group,
-            broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
-            store="memory://",
-            processing_guarantee="at_least_once",
-            autodiscover=False,
-            web_enabled=False,
-            topic_allow_declare=False,
-            topic_disable_leader=True,
-            table_standby_replicas=0,
-            broker_session_timeout=10.0,
-            broker_heartbeat_interval=3.0,
-            broker_request_timeout=30.0,
-            broker_commit_interval=COMMIT_INTERVAL_S,
-            consumer_auto_offset_reset="earliest",
-            consumer_max_fetch_size=2 << 20,
-            stream_recovery_delay=0.0,
-            # A batch that is not finished is handed over again; waiting for it can take as long as Kafka is away.
-            stream_wait_empty=False,
-        )
-        inputs = app.topic(
-            *(settings.topic(topic) for topic in self._processor.inputs),
-            key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True,
-        )  # fmt: skip
-
-        async def take(stream: Any) -> None:
-            async for event in stream.noack().events():
-                await self._events.put(event)
-
-        app.agent(inputs, name=f"{self._processor.name}-take")(take)
-        app.drain = self._drain
-        return app
-
-    def _make_table(self) -> Any:
-        changelog = self._app.topic(
-            self._bus.settings.topic(self._processor.state_topic),
-            key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True,
-            acks=False, internal=True, maxsize=131_072,
-        )  # fmt: skip
-        return self._app.Table(
-            self._processor.name, key_type=bytes, value_type=bytes, changelog_topic=changelog,
-            on_recover=self._recovered,
-        )  # fmt: skip
+        self._app = make_app(runtime.group, settings, runtime.processor.inputs, self._events.put, self._drain)
+        self._stored: Any = {}
+        if self._processor.state is not None:
+            self._stored = make_table(self._app, settings.topic(self._processor.state_topic), self._recovered)
 
     @property
     def ready(self) -> bool:
@@ -252,6 +174,11 @@ class _Member(Generic[S]):
             max_request_size=DEAD_LETTER_BYTES,
             compression_type=None if settings.compression == "none" else settings.compression,
         )
+        self._writer = RecordWriter(self._producer)
+        self._checker = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
+        )
+        await self._checker.start()
         await self._producer.start()
         self._app.finalize()
         tasks: list[asyncio.Task[None]] = [
@@ -271,7 +198,8 @@ class _Member(Generic[S]):
             for task in (*tasks, stopped):
                 task.cancel()
             await asyncio.gather(*tasks, stopped, return_exceptions=True)
-            await asyncio.wait([asyncio.ensure_future(self._producer.stop())], timeout=STOP_TIMEOUT_S)
+            closing = [asyncio.ensure_future(part.stop()) for part in (self._checker, self._producer)]
+            await asyncio.wait(closing, timeout=STOP_TIMEOUT_S)
 
     async def _serve(self) -> None:
         await asyncio.wait_for(self._app.start(), START_TIMEOUT_S)
@@ -314,11 +242,13 @@ class _Member(Generic[S]):
 
     async def _work(self) -> None:
         clock = asyncio.get_running_loop().time
+        recovery = RecoveryWatch(self._app)
         while True:
             events = await self._next_events()
             # Faust hands over the first events a moment before it says that it is ready: they are kept for then.
-            while not self.ready:  # noqa: ASYNC110 - Faust sets several flags, and has no event for all of them
+            while not self.ready:
                 await asyncio.sleep(READY_POLL_S)
+                await recovery.look()
             async with self._working:
                 if not self.ready:
                     continue
@@ -340,11 +270,14 @@ class _Member(Generic[S]):
 
     async def _process(self, events: list[EventT[Any]]) -> None:
         """Fold, write and acknowledge `events`, without those of before a rebalance: they come again."""
+        consumer: Any = self._app.consumer
         generation = self._app.consumer_generation_id
         runs: dict[TP, list[EventT[Any]]] = {}
         for event in events:
             if event.message.generation_id == generation:
                 runs.setdefault(event.message.tp, []).append(event)
+        for tp, run in runs.items():
+            await self._check_gaps(tp, self._processed.get(tp, consumer.started_at.get(tp, 0)), run)
         changes: _Changes[S] = _Changes()
         # By time, as far as they are at hand, without disturbing the order within a partition.
         for event in heapq.merge(*runs.values(), key=lambda event: event.message.timestamp):
@@ -355,13 +288,31 @@ class _Member(Generic[S]):
         # Without awaiting: Faust may commit at any moment, and it commits past a gap.
         for tp, run in runs.items():
             for event in run:
-                event.ack()
+                consumer.processed(event.message)
             self._processed[tp] = max(self._processed.get(tp, 0), run[-1].message.offset + 1)
             metrics.PROCESSED.labels(self._processor.name).inc(len(run))
 
+    async def _check_gaps(self, tp: TP, expected: int, run: list[EventT[Any]]) -> None:
+        """Raise RecordsMissedError if Faust has left out records of `tp` from `expected` on.
+
+        Where offsets jump there may be transaction markers or expired records; the log itself tells.
+        """
+        for event in run:
+            offset = event.message.offset
+            if offset > expected:
+                self._checker.assign([TopicPartition(*tp)])
+                self._checker.seek(TopicPartition(*tp), expected)
+                found = await self._checker.getmany(timeout_ms=CHECK_TIMEOUT_MS, max_records=1)
+                first = [record.offset for records in found.values() for record in records]
+                if first != [offset]:
+                    raise RecordsMissedError(
+                        f"{tp}: {first} comes after {expected}, Faust goes on at {offset}"
+                    )
+            expected = max(expected, offset + 1)
+
     async def _handle(self, changes: _Changes[S], message: Any) -> None:
         topic = self._bus.settings.logical(message.topic)
-        record = _record(message)
+        record = source_record(message)
         try:
             decoded = await read_message(self._bus, topic, record)
         except CodecError as error:
@@ -409,12 +360,8 @@ class _Member(Generic[S]):
 
     async def _write(self, changes: _Changes[S]) -> None:
         """Outputs, and only when Kafka has them the states; the table changes last. Raises KafkaError."""
-        sent = [
-            await self._producer.send(emit.topic, emit.value, emit.key, emit.partition, headers=emit.headers)
-            for emit in changes.emits
-        ]
-        await asyncio.gather(*sent)
-        metrics.EMITTED.labels(self._processor.name).inc(len(sent))
+        await asyncio.gather(*await self._writer.send(changes.emits))
+        metrics.EMITTED.labels(self._processor.name).inc(len(changes.emits))
         await self._store(
             {key: (entry.partition, msgspec.msgpack.encode(entry)) for key, entry in changes.entries.items()}
         )
@@ -429,11 +376,10 @@ class _Member(Generic[S]):
     async def _store(self, values: Mapping[str, tuple[int, bytes | None]]) -> None:
         """Write `values` (partition and value, None for a tombstone, by key) to the state topic and the table."""
         topic = self._bus.settings.topic(self._processor.state_topic)
-        sent = [
-            await self._producer.send(topic, value, key.encode(), partition)
-            for key, (partition, value) in values.items()
+        records = [
+            Encoded(topic, key.encode(), value, partition, []) for key, (partition, value) in values.items()
         ]
-        await asyncio.gather(*sent)
+        await asyncio.gather(*await self._writer.send(records))
         for key, (_, value) in values.items():
             if value is None:
                 self._stored.pop(key.encode(), None)
@@ -512,21 +458,3 @@ class _Member(Generic[S]):
             metrics.LAG.labels(self._processor.name, inputs[tp.topic], tp.partition).set(lag)
             unread[tp.partition] = unread.get(tp.partition, 0) + lag
         self._caught_up.update({partition: now for partition, lag in unread.items() if not lag})
-
-
-def _record(message: Any) -> ConsumerRecord:
-    """Faust's message as the consumer gave it."""
-    headers = message.headers or ()
-    return ConsumerRecord(
-        message.topic,
-        message.partition,
-        message.offset,
-        round(message.timestamp * 1000),
-        message.timestamp_type,
-        message.key,
-        message.value,
-        message.checksum,
-        message.serialized_key_size,
-        message.serialized_value_size,
-        tuple(headers.items() if isinstance(headers, Mapping) else headers),
-    )

@@ -23,6 +23,7 @@ from libs.bus.effects import (
     TICK_GRACE_US,
     TICK_INTERVAL_S,
     Encoded,
+    RecordWriter,
     Timers,
     check_partitions,
     checked_size,
@@ -46,7 +47,7 @@ BUFFERED_RECORDS = 10_000
 RESTART_BACKOFF_S = 0.5
 STOP_TIMEOUT_S = 30.0
 RETRY_BACKOFF_MS = 10
-"""Brokers ask for a retry while the last transaction's markers are being written, which takes milliseconds."""
+"""Brokers ask for a retry while the last transaction is being completed, which takes milliseconds."""
 
 
 class TransactionalRuntime(Generic[S]):
@@ -332,6 +333,7 @@ class _PartitionTask(Generic[S]):
             retry_backoff_ms=RETRY_BACKOFF_MS,
             compression_type=None if settings.compression == "none" else settings.compression,
         )
+        self._writer = RecordWriter(self._producer)
         await self._producer.start()
         # Waits for the producer id: transactions of an earlier holder of this id are ended and it is fenced.
         await self._producer.begin_transaction()
@@ -466,22 +468,20 @@ class _PartitionTask(Generic[S]):
             self._bus, self._processor.name, topic, record, error, decoded=decoded
         )
 
+    def _changelog(self, batch: _Batch) -> list[Encoded]:
+        if self._processor.state is None:
+            return []
+        topic = self._bus.settings.topic(self._processor.state_topic)
+        return [Encoded(topic, key.encode(), value, self._number, []) for key, value in batch.states.items()]
+
     async def _commit(self, batch: _Batch) -> None:
         """Outputs, changed state and offsets of `batch` in the open transaction; then open the next."""
         producer = self._producer
         assert producer is not None
-        settings = self._bus.settings
-        futures = [
-            await producer.send(emit.topic, emit.value, emit.key, emit.partition, headers=emit.headers)
-            for emit in batch.emits
-        ]
-        if self._processor.state is not None:
-            state_topic = settings.topic(self._processor.state_topic)
-            for key, value in batch.states.items():
-                futures.append(await producer.send(state_topic, value, key.encode(), self._number))
+        await asyncio.gather(*await self._writer.send([*batch.emits, *self._changelog(batch)]))
         if batch.offsets:
+            # Not at the same time: brokers put off what is written while a transaction is being extended.
             await producer.send_offsets_to_transaction(batch.offsets, self._runtime.group)
-        await asyncio.gather(*futures)
         await producer.commit_transaction()
         self._in_transaction = False
         name = self._processor.name

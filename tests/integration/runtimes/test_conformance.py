@@ -141,6 +141,29 @@ async def test_a_deadline_comes_before_what_was_recorded_after_it(bench: Bench) 
     assert [output.charging_state for output in outputs] == ["Wait", "Add", "tick", "Add"]
 
 
+@pytest.mark.guarantee("restart")
+async def test_a_state_topic_may_end_without_a_record(kafka: KafkaBench) -> None:
+    first = await kafka.start()
+    await kafka.send(*(call(station, "Add", 7) for station in STATIONS))
+    for station in STATIONS:
+        await kafka.outputs(station, 1)
+    await first.stop()
+    settings = kafka.bus.settings
+    writer = AIOKafkaProducer(bootstrap_servers=settings.kafka, transactional_id=settings.group("writer"))
+    await writer.start()
+    try:
+        for partition in range(2):
+            await writer.begin_transaction()
+            await writer.send_and_wait(settings.topic(STATE), None, b"nobody", partition)
+            await writer.commit_transaction()
+    finally:
+        await writer.stop()
+    await kafka.start()
+    await kafka.send(*(call(station, "Add", 1) for station in STATIONS))
+    for station in STATIONS:
+        assert [output.energy_wh for output in await kafka.outputs(station, 2)] == [7, 8]
+
+
 @pytest.mark.guarantee("timers")
 @pytest.mark.guarantee("restart")
 async def test_timers_are_restored(kafka: KafkaBench) -> None:

@@ -1,0 +1,185 @@
+"""Faust as the Faust runtime needs it: read committed, no topics made, no directories, nothing committed unasked.
+
+The overridden parts are Faust's own extension points or, where it has none, named here and nowhere else.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import faust
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from faust.transport.drivers import aiokafka as faust_aiokafka
+from faust.types import TP, EventT
+
+from libs.bus.settings import BusSettings
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
+
+COMMIT_INTERVAL_S = 1.0
+COMMIT_TIMEOUT_S = 5.0
+RECOVERY_SILENCE_S = 5.0
+
+
+class _ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust reads uncommitted records unless it writes transactions itself; our inputs may be transactional.
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+
+class Consumer(faust_aiokafka.Consumer):
+    """Commits what `processed` was called for. `started_at`: where each partition was last taken up."""
+
+    started_at: Mapping[TP, int] = MappingProxyType({})
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Take up each partition where the group left it."""
+        committed = await super().seek_to_committed()
+        self.started_at = {TP(*tp): max(0, offset or 0) for tp, offset in committed.items()}
+        return committed
+
+    def ack(self, message: Any) -> bool:
+        """Nothing."""
+        # Faust acknowledges also what it passes over in a rebalance, and then commits what nobody has processed.
+        return False
+
+    def processed(self, message: Any) -> None:
+        """Let Faust commit past `message`."""
+        super().ack(message)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish and commit what is under way, then let go."""
+        # While what was acknowledged is still known: Faust forgets it next, and would hand it over again.
+        app: Any = self.app
+        await app.drain()
+        try:
+            await asyncio.wait_for(self.commit(), COMMIT_TIMEOUT_S)
+        except TimeoutError:
+            log.warning("offsets_not_committed", group=self.app.conf.id)
+        await super().on_partitions_revoked(revoked)
+
+
+class _Transport(faust_aiokafka.Transport):
+    Consumer = Consumer
+
+
+class App(faust.App):
+    """A Faust app on these parts."""
+
+    drain: Callable[[], Awaitable[None]]
+    """Finishes what is being processed, so that nothing of it is written after the partitions have gone."""
+
+    def _create_directories(self) -> None:
+        """Tables live in memory: nothing to put anywhere."""
+
+    def _new_transport(self) -> _Transport:
+        return _Transport(self.conf.broker_consumer, self)
+
+
+def make_app(
+    group: str,
+    settings: BusSettings,
+    inputs: Collection[str],
+    take: Callable[[EventT[Any]], Awaitable[None]],
+    drain: Callable[[], Awaitable[None]],
+) -> App:
+    """An app of `group` that hands every event of `inputs` to `take`, and calls `drain` before partitions go."""
+    app = App(
+        group,
+        broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        store="memory://",
+        processing_guarantee="at_least_once",
+        autodiscover=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=3.0,
+        broker_request_timeout=30.0,
+        broker_commit_interval=COMMIT_INTERVAL_S,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=2 << 20,
+        stream_recovery_delay=0.0,
+        # What is not finished is handed over again; waiting for it can take as long as Kafka is away.
+        stream_wait_empty=False,
+    )
+    app.drain = drain
+    source = app.topic(
+        *(settings.topic(topic) for topic in inputs),
+        key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True,
+    )  # fmt: skip
+
+    async def pass_on(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await take(event)
+
+    app.agent(source, name=f"{group}-take")(pass_on)
+    return app
+
+
+def make_table(app: App, topic: str, on_recover: Callable[[], Awaitable[None]]) -> Any:
+    """The store (bytes by bytes) that Faust restores from Kafka's `topic`, its changelog; then calls `on_recover`."""
+    changelog = app.topic(
+        topic,
+        key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True,
+        acks=False, internal=True, maxsize=131_072,
+    )  # fmt: skip
+    return app.Table(
+        "state", key_type=bytes, value_type=bytes, changelog_topic=changelog, on_recover=on_recover
+    ).data
+
+
+class RecoveryWatch:
+    """Ends a recovery that waits for a record that is not there.
+
+    Faust waits for the last offset of the changelog, which may be a transaction marker or a tombstone that has
+    been compacted away. If the position is past it and nothing has arrived for a while, all that is there is in
+    the table.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._have: dict[TP, int] = {}
+        self._since = 0.0
+
+    async def look(self) -> None:
+        """Call often while the app is not ready."""
+        tables: Any = self._app.tables
+        recovery = tables.recovery
+        now = asyncio.get_running_loop().time()
+        if not recovery.in_recovery or recovery.active_offsets != self._have:
+            self._have, self._since = dict(recovery.active_offsets), now
+        if now - self._since < RECOVERY_SILENCE_S:
+            return
+        self._since = now
+        for tp, last in list(recovery.active_highwaters.items()):
+            have = recovery.active_offsets.get(tp)
+            if have is not None and have < last and (await self._app.consumer.position(tp) or 0) > last:
+                log.info("recovery_complete_before_its_end", topic=tp.topic, partition=tp.partition)
+                recovery.active_offsets[tp] = last
+
+
+def source_record(message: Any) -> ConsumerRecord:
+    """Faust's message as the consumer gave it."""
+    headers = message.headers or ()
+    return ConsumerRecord(
+        message.topic,
+        message.partition,
+        message.offset,
+        round(message.timestamp * 1000),
+        message.timestamp_type,
+        message.key,
+        message.value,
+        message.checksum,
+        message.serialized_key_size,
+        message.serialized_value_size,
+        tuple(headers.items() if isinstance(headers, Mapping) else headers),
+    )
