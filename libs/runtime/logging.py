@@ -42,6 +42,8 @@ def configure_logging(service: str, level: str = "INFO", json: bool = True) -> N
     # Client libraries repeat every retry and rebalance at INFO.
     for noisy in ("aiokafka", "faust", "mode", "httpx", "httpcore", "websockets", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A warning with a traceback for every refused connection, beside the error that it raises.
+    logging.getLogger("clickhouse_driver").setLevel(logging.ERROR)
     structlog.contextvars.bind_contextvars(service=service)
 
 

@@ -73,7 +73,7 @@ class Sink:
             return
         await self._source.start()
         work = [pipeline.run() for pipeline in self._pipelines.values()]
-        tasks = [asyncio.create_task(one) for one in (self._read(stop), self._report(), *work)]
+        tasks = [asyncio.create_task(one) for one in (self._read(stop), self._report(), self._watch(), *work)]
         try:
             # Only reading ever ends by itself; whatever else ends has failed.
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -150,6 +150,18 @@ class Sink:
         if self._producer.failed:
             await self._producer.restart()
         await self._producer.send_and_wait(dead_letter_topic(topic), letter.record_key, letter)
+
+    async def _watch(self) -> None:
+        """Readiness must not wait for rows that fail."""
+        while True:
+            await asyncio.sleep(_RETRY_S)
+            try:
+                await self._writer.ping()
+            except ClickHouseError as error:
+                log.warning("clickhouse_away", error=str(error)[:500])
+                self._reachable = False
+            else:
+                self._reachable = True
 
     async def _report(self) -> None:
         committed: Mapping[Partition, int] = {}

@@ -22,6 +22,9 @@ class Writer(Protocol):
     async def prepare(self) -> None:
         """Make database and tables, where they are missing."""
 
+    async def ping(self) -> None:
+        """Return if ClickHouse answers."""
+
     async def positions(self, layouts: Collection[TableLayout]) -> Mapping[Partition, int]:
         """The next offset of every partition that has rows in the tables."""
 
@@ -43,6 +46,10 @@ class ClickHouseWriter:
     async def prepare(self) -> None:
         """Apply the migrations that are missing."""
         await self.run(lambda: migrate(self._settings))
+
+    async def ping(self) -> None:
+        """Ask a trivial question."""
+        await self.run(lambda: self._client().execute("SELECT 1"))
 
     async def positions(self, layouts: Collection[TableLayout]) -> Mapping[Partition, int]:
         """The highest stored offset of each partition, plus one."""

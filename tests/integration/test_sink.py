@@ -175,7 +175,7 @@ async def test_killed_anywhere_alone_or_among_others_every_record_is_a_row_once(
                 stored = await database.value("SELECT count() FROM ocpp_transactions") or 0
                 writing = asyncio.create_task(records.write(bus, size))
                 goal = stored + rounds.randrange(1, size // 2)
-                await until_rows(database, goal)
+                await until_rows(database, goal, writing)
                 await sinks[0].end(signal.SIGKILL)
                 if number % 2:
                     await sinks[1].start()
@@ -211,7 +211,7 @@ async def test_a_clickhouse_that_dies_again_and_again_loses_and_doubles_nothing(
                 stored = await database.value("SELECT count() FROM ocpp_transactions") or 0
                 writing = asyncio.create_task(records.write(bus, size))
                 goal = stored + rounds.randrange(1, size // 2)
-                await until_rows(database, goal)
+                await until_rows(database, goal, writing)
                 await asyncio.to_thread(servers.clickhouse.kill)
                 await writing
                 await until(lambda: opposite(sink.is_ready()), "not ready without ClickHouse")
@@ -377,8 +377,13 @@ async def all_stored(bus: Bus, database: Database) -> None:
     await until(agree, "rows of every partition as in the log")
 
 
-async def until_rows(database: Database, goal: int) -> None:
-    await until(lambda: at_least(database, "SELECT count() FROM ocpp_transactions", goal), f"{goal} rows")
+async def until_rows(database: Database, goal: int, writing: asyncio.Task[None]) -> None:
+    async def reached() -> bool:
+        if writing.done():
+            writing.result()
+        return await at_least(database, "SELECT count() FROM ocpp_transactions", goal)
+
+    await until(reached, f"{goal} rows")
 
 
 async def is_value(database: Database, sql: str, wanted: int) -> bool:

@@ -47,6 +47,9 @@ class World:
     async def prepare(self) -> None:
         pass
 
+    async def ping(self) -> None:
+        pass
+
     async def positions(self, layouts: Collection[TableLayout]) -> Mapping[Partition, int]:
         return {}
 
