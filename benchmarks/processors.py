@@ -124,7 +124,7 @@ async def member(kind: str, settings: BusSettings) -> None:
 
 async def fill(settings: BusSettings, count: int) -> None:
     async with connect(settings, CONTRACT) as bus:
-        producer = Producer(bus, "benchmark", linger_ms=5)
+        producer = Producer(bus, "benchmark")
         await producer.start()
         futures = []
         for number in range(count):
