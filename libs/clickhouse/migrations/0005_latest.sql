@@ -20,20 +20,29 @@ AS $database.commands_requested ENGINE = Null;
 CREATE TABLE IF NOT EXISTS $database.commands_outcomes_feed $on_cluster
 AS $database.commands_outcomes ENGINE = Null;
 
--- One row per session. `latest`: by the event of the highest rank; `opening`: by the highest that knows the start.
+-- One row per session. What never changes is the maximum of its equal values; of what changes, the value of the
+-- event with the highest rank counts that has one. Columns of their own: a query reads only those that it names.
 CREATE TABLE IF NOT EXISTS $database.sessions_latest $on_cluster
 (
     station_id String,
     session_id String,
-    ocpp_version SimpleAggregateFunction(max, String),
+    kind SimpleAggregateFunction(max, UInt8),
+    evse_id SimpleAggregateFunction(max, Int32),
+    transaction_id SimpleAggregateFunction(max, String),
+    site_id SimpleAggregateFunction(max, Nullable(String)),
+    id_token SimpleAggregateFunction(max, Nullable(String)),
+    ocpp_version SimpleAggregateFunction(max, Nullable(String)),
+    correction SimpleAggregateFunction(max, Int32),
     updated_at SimpleAggregateFunction(max, DateTime64(6, 'UTC')),
-    opening AggregateFunction(argMax, Tuple(
-        started_at DateTime64(6, 'UTC'), meter_start_wh Nullable(Int64)), UInt64),
-    latest AggregateFunction(argMax, Tuple(
-        status String, evse_id Int32, transaction_id String, site_id Nullable(String), id_token Nullable(String),
-        energy_wh Int64, meter_wh Nullable(Int64), charging_state Nullable(String),
-        ended_at Nullable(DateTime64(6, 'UTC')), meter_stop_wh Nullable(Int64), reason String,
-        review Array(String), correction Int32), UInt64),
+    started_at AggregateFunction(argMax, Nullable(DateTime64(6, 'UTC')), UInt64),
+    ended_at AggregateFunction(argMax, Nullable(DateTime64(6, 'UTC')), UInt64),
+    energy_wh AggregateFunction(argMax, Nullable(Int64), UInt64),
+    meter_start_wh AggregateFunction(argMax, Nullable(Int64), UInt64),
+    meter_wh AggregateFunction(argMax, Nullable(Int64), UInt64),
+    meter_stop_wh AggregateFunction(argMax, Nullable(Int64), UInt64),
+    charging_state AggregateFunction(argMax, Nullable(String), UInt64),
+    reason AggregateFunction(argMax, Nullable(String), UInt64),
+    review AggregateFunction(argMax, Array(String), UInt64),
     INDEX by_session session_id TYPE bloom_filter(0.001) GRANULARITY 1
 )
 ENGINE = ${replicated}AggregatingMergeTree
@@ -44,30 +53,32 @@ SETTINGS index_granularity = 1024;
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.sessions_latest_mv $on_cluster
 TO $database.sessions_latest AS
 WITH
-    transform(_type, ['SessionStarted', 'SessionUpdated', 'SessionEnded', 'SessionCorrected'], [0, 1, 2, 3], 0)
-        AS kind,
-    bitShiftLeft(toUInt64(kind), 60) + bitShiftLeft(toUInt64(ifNull(correction, 0)), 44) + toUInt64(_offset)
-        AS rank
+    transform(e._type, ['SessionStarted', 'SessionUpdated', 'SessionEnded', 'SessionCorrected'], [0, 1, 2, 3], 0)
+        AS of_kind,
+    bitShiftLeft(toUInt64(of_kind), 60) + bitShiftLeft(toUInt64(ifNull(e.correction, 0)), 44)
+        + toUInt64(e._offset) AS rank
 SELECT
-    station_id,
-    session_id,
-    max(ifNull(sessions_events_feed.ocpp_version, '')) AS ocpp_version,
-    max(recorded_at) AS updated_at,
-    argMaxStateIf(
-        CAST((ifNull(started_at, toDateTime64(0, 6, 'UTC')), meter_start_wh),
-            'Tuple(started_at DateTime64(6, \'UTC\'), meter_start_wh Nullable(Int64))'),
-        rank, isNotNull(started_at)) AS opening,
-    argMaxState(
-        CAST((if(kind < 2, 'running', 'ended'), evse_id, transaction_id, site_id, id_token,
-            ifNull(energy_wh, 0), meter_wh, charging_state, ended_at, meter_stop_wh, ifNull(reason, ''),
-            review, ifNull(correction, 0)),
-            'Tuple(status String, evse_id Int32, transaction_id String, site_id Nullable(String),
-                id_token Nullable(String), energy_wh Int64, meter_wh Nullable(Int64),
-                charging_state Nullable(String), ended_at Nullable(DateTime64(6, \'UTC\')),
-                meter_stop_wh Nullable(Int64), reason String, review Array(String), correction Int32)'),
-        rank) AS latest
-FROM $database.sessions_events_feed
-WHERE session_id != ''
+    e.station_id AS station_id,
+    e.session_id AS session_id,
+    max(toUInt8(of_kind)) AS kind,
+    max(e.evse_id) AS evse_id,
+    max(e.transaction_id) AS transaction_id,
+    max(e.site_id) AS site_id,
+    max(e.id_token) AS id_token,
+    max(CAST(e.ocpp_version, 'Nullable(String)')) AS ocpp_version,
+    max(ifNull(e.correction, 0)) AS correction,
+    max(e.recorded_at) AS updated_at,
+    argMaxState(e.started_at, rank) AS started_at,
+    argMaxState(e.ended_at, rank) AS ended_at,
+    argMaxState(e.energy_wh, rank) AS energy_wh,
+    argMaxState(e.meter_start_wh, rank) AS meter_start_wh,
+    argMaxState(e.meter_wh, rank) AS meter_wh,
+    argMaxState(e.meter_stop_wh, rank) AS meter_stop_wh,
+    argMaxState(CAST(e.charging_state, 'Nullable(String)'), rank) AS charging_state,
+    argMaxState(CAST(e.reason, 'Nullable(String)'), rank) AS reason,
+    argMaxState(CAST(e.review, 'Array(String)'), rank) AS review
+FROM $database.sessions_events_feed AS e
+WHERE e.session_id != ''
 GROUP BY station_id, session_id;
 
 -- Sessions in the order of their starts, to find the newest of a million without reading them all.
@@ -193,7 +204,7 @@ SELECT
 FROM $database.telemetry_health_feed
 WHERE _type = 'StationStateChanged';
 
--- One row per command. The first request of an id counts, as for the ledger, and its one fate.
+-- One row per command. The first request of an id counts, as for the ledger; there is one fate.
 CREATE TABLE IF NOT EXISTS $database.commands_latest $on_cluster
 (
     station_id String,
@@ -202,12 +213,15 @@ CREATE TABLE IF NOT EXISTS $database.commands_latest $on_cluster
     dialect SimpleAggregateFunction(max, String),
     requested_by SimpleAggregateFunction(max, String),
     requested_at SimpleAggregateFunction(min, DateTime64(6, 'UTC')),
-    request AggregateFunction(argMin, Tuple(
-        payload String, expires_at Nullable(DateTime64(6, 'UTC'))), Int64),
-    fate AggregateFunction(argMax, Tuple(
-        fate Nullable(String), reason String, result Nullable(String), error_code Nullable(String),
-        error_description Nullable(String), attempts Int32,
-        concluded_at Nullable(DateTime64(6, 'UTC'))), Int64),
+    payload AggregateFunction(argMin, String, Int64),
+    expires_at AggregateFunction(argMin, DateTime64(6, 'UTC'), Int64),
+    fate SimpleAggregateFunction(max, Nullable(String)),
+    reason SimpleAggregateFunction(max, String),
+    result SimpleAggregateFunction(max, Nullable(String)),
+    error_code SimpleAggregateFunction(max, Nullable(String)),
+    error_description SimpleAggregateFunction(max, Nullable(String)),
+    attempts SimpleAggregateFunction(max, Int32),
+    concluded_at SimpleAggregateFunction(max, Nullable(DateTime64(6, 'UTC'))),
     INDEX by_command command_id TYPE bloom_filter(0.001) GRANULARITY 1
 )
 ENGINE = ${replicated}AggregatingMergeTree
@@ -217,34 +231,34 @@ SETTINGS index_granularity = 1024;
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.commands_latest_requests_mv $on_cluster
 TO $database.commands_latest AS
 SELECT
-    station_id,
-    event_id AS command_id,
-    max(commands_requested_feed.action) AS action,
-    max(commands_requested_feed.dialect) AS dialect,
-    max(commands_requested_feed.requested_by) AS requested_by,
-    min(recorded_at) AS requested_at,
-    argMinState(
-        CAST((payload, expires_at), 'Tuple(payload String, expires_at Nullable(DateTime64(6, \'UTC\')))'),
-        _offset) AS request
-FROM $database.commands_requested_feed
-WHERE event_id != ''
+    e.station_id AS station_id,
+    e.event_id AS command_id,
+    max(CAST(e.action, 'String')) AS action,
+    max(CAST(e.dialect, 'String')) AS dialect,
+    max(CAST(e.requested_by, 'String')) AS requested_by,
+    min(e.recorded_at) AS requested_at,
+    argMinState(e.payload, e._offset) AS payload,
+    argMinState(e.expires_at, e._offset) AS expires_at
+FROM $database.commands_requested_feed AS e
+WHERE e.event_id != ''
 GROUP BY station_id, command_id;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.commands_latest_outcomes_mv $on_cluster
 TO $database.commands_latest AS
 SELECT
-    station_id,
-    command_id,
-    max(commands_outcomes_feed.action) AS action,
-    max(commands_outcomes_feed.dialect) AS dialect,
-    max(commands_outcomes_feed.requested_by) AS requested_by,
-    min(commands_outcomes_feed.requested_at) AS requested_at,
-    argMaxState(
-        CAST((fate, reason, result, error_code, error_description, attempts, recorded_at),
-            'Tuple(fate Nullable(String), reason String, result Nullable(String), error_code Nullable(String),
-                error_description Nullable(String), attempts Int32,
-                concluded_at Nullable(DateTime64(6, \'UTC\')))'),
-        _offset) AS fate
-FROM $database.commands_outcomes_feed
-WHERE command_id != ''
+    e.station_id AS station_id,
+    e.command_id AS command_id,
+    max(CAST(e.action, 'String')) AS action,
+    max(CAST(e.dialect, 'String')) AS dialect,
+    max(CAST(e.requested_by, 'String')) AS requested_by,
+    min(e.requested_at) AS requested_at,
+    max(CAST(e.fate, 'Nullable(String)')) AS fate,
+    max(e.reason) AS reason,
+    max(e.result) AS result,
+    max(CAST(e.error_code, 'Nullable(String)')) AS error_code,
+    max(e.error_description) AS error_description,
+    max(e.attempts) AS attempts,
+    max(CAST(e.recorded_at, 'Nullable(DateTime64(6, \'UTC\'))')) AS concluded_at
+FROM $database.commands_outcomes_feed AS e
+WHERE e.command_id != ''
 GROUP BY station_id, command_id;

@@ -2,37 +2,26 @@
 
 CREATE VIEW IF NOT EXISTS $database.sessions $on_cluster AS
 SELECT
-    session_id,
-    station_id,
-    tupleElement(l, 'evse_id') AS evse_id,
-    tupleElement(l, 'site_id') AS site_id,
-    tupleElement(l, 'status') AS status,
-    tupleElement(o, 'started_at') AS started_at,
-    tupleElement(l, 'ended_at') AS ended_at,
-    tupleElement(l, 'energy_wh') AS energy_wh,
-    tupleElement(l, 'id_token') AS id_token,
-    tupleElement(l, 'transaction_id') AS transaction_id,
-    tupleElement(o, 'meter_start_wh') AS meter_start_wh,
-    tupleElement(l, 'meter_wh') AS meter_wh,
-    tupleElement(l, 'meter_stop_wh') AS meter_stop_wh,
-    tupleElement(l, 'charging_state') AS charging_state,
-    tupleElement(l, 'reason') AS reason,
-    tupleElement(l, 'review') AS review,
-    tupleElement(l, 'correction') AS correction,
-    ocpp_version,
-    updated_at
-FROM
-(
-    SELECT
-        station_id,
-        session_id,
-        toString(max(s.ocpp_version)) AS ocpp_version,
-        toDateTime64(max(s.updated_at), 6, 'UTC') AS updated_at,
-        argMaxMerge(s.opening) AS o,
-        argMaxMerge(s.latest) AS l
-    FROM $database.sessions_latest AS s
-    GROUP BY station_id, session_id
-);
+    s.session_id AS session_id,
+    s.station_id AS station_id,
+    CAST(s.evse_id, 'Int32') AS evse_id,
+    CAST(s.site_id, 'Nullable(String)') AS site_id,
+    if(s.kind < 2, 'running', 'ended') AS status,
+    finalizeAggregation(s.started_at) AS started_at,
+    finalizeAggregation(s.ended_at) AS ended_at,
+    ifNull(finalizeAggregation(s.energy_wh), 0) AS energy_wh,
+    CAST(s.id_token, 'Nullable(String)') AS id_token,
+    CAST(s.transaction_id, 'String') AS transaction_id,
+    finalizeAggregation(s.meter_start_wh) AS meter_start_wh,
+    finalizeAggregation(s.meter_wh) AS meter_wh,
+    finalizeAggregation(s.meter_stop_wh) AS meter_stop_wh,
+    if(s.kind < 2, finalizeAggregation(s.charging_state), NULL) AS charging_state,
+    ifNull(finalizeAggregation(s.reason), '') AS reason,
+    finalizeAggregation(s.review) AS review,
+    CAST(s.correction, 'Int32') AS correction,
+    CAST(s.ocpp_version, 'Nullable(String)') AS ocpp_version,
+    CAST(s.updated_at, 'DateTime64(6, \'UTC\')') AS updated_at
+FROM $database.sessions_latest AS s FINAL;
 
 -- The newest sessions that started before a moment: SELECT * FROM recent_sessions(before = now64(6), rows = 50).
 CREATE VIEW IF NOT EXISTS $database.recent_sessions $on_cluster AS
@@ -83,37 +72,25 @@ CREATE VIEW IF NOT EXISTS $database.station_state $on_cluster AS
 SELECT * EXCEPT _offset
 FROM $database.station_state_latest FINAL;
 
+-- A command without a fate is still under way.
 CREATE VIEW IF NOT EXISTS $database.commands $on_cluster AS
 SELECT
-    command_id,
-    station_id,
-    action,
-    dialect,
-    tupleElement(r, 'payload') AS payload,
-    requested_by,
-    requested_at,
-    tupleElement(r, 'expires_at') AS expires_at,
-    tupleElement(f, 'fate') AS fate,
-    tupleElement(f, 'reason') AS reason,
-    tupleElement(f, 'result') AS result,
-    tupleElement(f, 'error_code') AS error_code,
-    tupleElement(f, 'error_description') AS error_description,
-    tupleElement(f, 'attempts') AS attempts,
-    tupleElement(f, 'concluded_at') AS concluded_at
-FROM
-(
-    SELECT
-        station_id,
-        command_id,
-        toString(max(c.action)) AS action,
-        toString(max(c.dialect)) AS dialect,
-        toString(max(c.requested_by)) AS requested_by,
-        toDateTime64(min(c.requested_at), 6, 'UTC') AS requested_at,
-        argMinMerge(c.request) AS r,
-        argMaxMerge(c.fate) AS f
-    FROM $database.commands_latest AS c
-    GROUP BY station_id, command_id
-);
+    c.command_id AS command_id,
+    c.station_id AS station_id,
+    CAST(c.action, 'String') AS action,
+    CAST(c.dialect, 'String') AS dialect,
+    finalizeAggregation(c.payload) AS payload,
+    CAST(c.requested_by, 'String') AS requested_by,
+    CAST(c.requested_at, 'DateTime64(6, \'UTC\')') AS requested_at,
+    finalizeAggregation(c.expires_at) AS expires_at,
+    CAST(c.fate, 'Nullable(String)') AS fate,
+    CAST(c.reason, 'String') AS reason,
+    CAST(c.result, 'Nullable(String)') AS result,
+    CAST(c.error_code, 'Nullable(String)') AS error_code,
+    CAST(c.error_description, 'Nullable(String)') AS error_description,
+    CAST(c.attempts, 'Int32') AS attempts,
+    CAST(c.concluded_at, 'Nullable(DateTime64(6, \'UTC\'))') AS concluded_at
+FROM $database.commands_latest AS c FINAL;
 
 CREATE VIEW IF NOT EXISTS $database.raw_messages $on_cluster AS
 SELECT
