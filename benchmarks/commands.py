@@ -37,6 +37,7 @@ class Charger:
     def __init__(self, name: str) -> None:
         self.name = name
         self.received: asyncio.Queue[float] = asyncio.Queue()
+        self.booted = asyncio.Event()
 
     async def run(self, url: str, boot: bool) -> None:
         async with connect(f"{url}/{self.name}", subprotocols=[OCPP16], compression=None) as socket:
@@ -51,11 +52,16 @@ class Charger:
             if frame[0] == 2:
                 self.received.put_nowait(time.perf_counter())
                 await socket.send(orjson.dumps([3, frame[1], {"status": "Accepted"}]).decode())
+            else:
+                self.booted.set()
 
 
 async def through_platform(platform: Platform, chargers: int, commands: int) -> dict[str, list[float]]:
     fleet = [Charger(f"bench-{number:04d}") for number in range(chargers)]
     tasks = [asyncio.create_task(charger.run(platform.edge_url, boot=True)) for charger in fleet]
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(charger.booted.wait() for charger in fleet))
+        await asyncio.sleep(2)  # the API and the ledger read where they are
     headers = {"Authorization": f"Bearer {platform.secrets.api_key}"}
     there, back = [], []
     async with httpx.AsyncClient(base_url=f"{platform.api_url}/api/v1/", headers=headers, timeout=60) as api:
