@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import random
+import re
 import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -239,6 +240,17 @@ async def test_derived_tables_can_be_filled_again(settings: SinkSettings) -> Non
         await asyncio.to_thread(rebuild, client, ("sessions_latest", "sessions_by_start"))
         assert await database.rows("SELECT * FROM sessions ORDER BY session_id") == before
         assert len(before) == 5
+
+
+async def test_the_queries_of_the_analysts_guide_run(settings: SinkSettings) -> None:
+    queries = re.findall(r"```sql\n(.*?)```", (ROOT.parent / "docs" / "analysts.md").read_text(), re.DOTALL)
+    assert len(queries) > 10
+    async with connect(settings) as bus, sink_task(settings):
+        for topic, record in examples():
+            await send(bus, topic, [record])
+        await all_stored(bus, Database(settings))
+        for query in queries:
+            await Database(settings).rows(query)
 
 
 async def test_a_topic_made_anew_stops_the_sink_until_its_rows_are_forgotten(settings: SinkSettings) -> None:

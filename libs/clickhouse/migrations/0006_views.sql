@@ -7,7 +7,7 @@ SELECT
     CAST(s.evse_id, 'Int32') AS evse_id,
     CAST(s.site_id, 'Nullable(String)') AS site_id,
     if(s.kind < 2, 'running', 'ended') AS status,
-    finalizeAggregation(s.started_at) AS started_at,
+    assumeNotNull(finalizeAggregation(s.started_at)) AS started_at,
     finalizeAggregation(s.ended_at) AS ended_at,
     ifNull(finalizeAggregation(s.energy_wh), 0) AS energy_wh,
     CAST(s.id_token, 'Nullable(String)') AS id_token,
@@ -19,7 +19,7 @@ SELECT
     ifNull(finalizeAggregation(s.reason), '') AS reason,
     finalizeAggregation(s.review) AS review,
     CAST(s.correction, 'Int32') AS correction,
-    CAST(s.ocpp_version, 'Nullable(String)') AS ocpp_version,
+    ifNull(s.ocpp_version, '') AS ocpp_version,
     CAST(s.updated_at, 'DateTime64(6, \'UTC\')') AS updated_at
 FROM $database.sessions_latest AS s FINAL;
 
