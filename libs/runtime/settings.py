@@ -10,7 +10,9 @@ class Settings(BaseSettings):
     Raises pydantic's ValidationError, which names the variable, for a value that does not fit.
     """
 
-    model_config = SettingsConfigDict(env_prefix="VOLTBUS_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="VOLTBUS_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
 
 class ServiceSettings(Settings):
