@@ -38,7 +38,8 @@ class Processor(Generic[S]):
     `name`: consumer group, transactional ids and metrics. `inputs`: topics keyed and partitioned alike.
     `tables`: compacted topics that it looks things up in. `outputs`: topics it may emit to.
     `state`: the msgspec type of a key's state, None for a stateless processor. State is kept in the compacted
-    topic `state_topic`.
+    topic `state_topic`. `linger_s`: how long effects may wait for company before they are committed; a transaction
+    costs far more than a message, so whoever need not be quick should let some come together.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Processor(Generic[S]):
     outputs: tuple[str, ...]
     tables: tuple[str, ...] = ()
     state: type[S] | None = None
+    linger_s: float = 0.0
 
     @property
     def state_topic(self) -> str:

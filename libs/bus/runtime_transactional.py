@@ -45,6 +45,8 @@ log = get_logger(__name__)
 BATCH_RECORDS = 2_000
 BUFFERED_RECORDS = 10_000
 RESTART_BACKOFF_S = 0.5
+OFFSETS_LINGER_S = 1.0
+"""How long the offsets of messages that led to nothing may wait for a transaction."""
 STOP_TIMEOUT_S = 30.0
 RETRY_BACKOFF_MS = 10
 """Brokers ask for a retry while the last transaction is being completed, which takes milliseconds."""
@@ -203,9 +205,15 @@ class _Batch:
         self.states: dict[str, bytes | None] = {}
         self.offsets: dict[TopicPartition, int] = {}
         self.messages = 0
+        self.begun_at = 0
 
     def __bool__(self) -> bool:
-        return bool(self.offsets or self.emits or self.states)
+        return bool(self.offsets or self.has_effects)
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether anything is to be written but offsets."""
+        return bool(self.emits or self.states)
 
 
 class _PartitionTask(Generic[S]):
@@ -229,6 +237,7 @@ class _PartitionTask(Generic[S]):
         self._producer: AIOKafkaProducer | None = None
         self._state: _State[S] = _State(self._processor)
         self._in_transaction = False
+        self._batch = _Batch()
         self._caught_up_at = 0
         self.ready = False
 
@@ -292,6 +301,8 @@ class _PartitionTask(Generic[S]):
                 await self._restore()
                 while not self._stopping:
                     await self._work()
+                if self._batch:
+                    await self._flush()
             except Exception:
                 # Also a fenced producer: if the partition is really elsewhere, the group takes it from us.
                 metrics.TASK_RESTARTS.labels(self._processor.name).inc()
@@ -322,6 +333,7 @@ class _PartitionTask(Generic[S]):
         """Fence, then read back the state and the committed offsets, then take messages."""
         started = now_us()
         settings = self._bus.settings
+        self._batch = _Batch()
         self._producer = AIOKafkaProducer(
             bootstrap_servers=settings.kafka,
             transactional_id=f"{self._runtime.group}.{self._number}",
@@ -378,18 +390,36 @@ class _PartitionTask(Generic[S]):
         return state
 
     async def _work(self) -> None:
-        batch = _Batch()
+        """Process what is at hand; commit if it had effects, or if offsets alone have waited long enough."""
+        batch = self._batch
+        handled = batch.messages
         await self._process(batch)
         self._tick(batch)
-        if batch:
-            with metrics.COMMIT_SECONDS.labels(self._processor.name).time():
-                await self._commit(batch)
-            return
-        self._wake.clear()
-        try:
-            await asyncio.wait_for(self._wake.wait(), TICK_INTERVAL_S)
-        except TimeoutError:
-            return
+        wait_s = self._pause(batch)
+        if wait_s <= 0:
+            await self._flush()
+        elif batch.messages == handled:
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait_s)
+            except TimeoutError:
+                return
+
+    def _pause(self, batch: _Batch) -> float:
+        """Seconds that `batch` may still wait for company; 0: commit now."""
+        if not batch:
+            return TICK_INTERVAL_S
+        if batch.messages >= BATCH_RECORDS:
+            return 0
+        age_s = (now_us() - batch.begun_at) / SECOND
+        # Messages that led to nothing need no transaction of their own: taken again, they lead to nothing again.
+        limit_s = self._processor.linger_s if batch.has_effects else OFFSETS_LINGER_S
+        return min(TICK_INTERVAL_S, limit_s - age_s)
+
+    async def _flush(self) -> None:
+        batch, self._batch = self._batch, _Batch()
+        with metrics.COMMIT_SECONDS.labels(self._processor.name).time():
+            await self._commit(batch)
 
     async def _process(self, batch: _Batch) -> None:
         """Process buffered records in order of time, while none is missing from an input that lags."""
@@ -399,6 +429,7 @@ class _PartitionTask(Generic[S]):
                 break
             buffer = self._buffers[partition]
             record = buffer.popleft()
+            batch.begun_at = batch.begun_at or now_us()
             batch.offsets[partition] = record.offset + 1
             batch.messages += 1
             if len(buffer) == BUFFERED_RECORDS // 2:

@@ -71,6 +71,7 @@ class LoadObserver(Processor[Station]):
     inputs = ("sessions.events", "telemetry.measurements")
     outputs = ("load.observations",)
     tables = ("registry.stations",)
+    linger_s = 0.05
     state = Station
 
     def key(self, message: Message) -> str | None:

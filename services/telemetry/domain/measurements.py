@@ -30,6 +30,7 @@ class MeasurementsProcessor(Processor[None]):
     inputs = (TRANSACTIONS,)
     outputs = (MEASUREMENTS,)
     tables = (STATIONS,)
+    linger_s = 0.2
 
     def key(self, message: Message) -> str | None:
         """The station, for the exchanges that may hold meter values."""
