@@ -8,6 +8,7 @@ import typer
 from deploy.local.demo import run_demo
 from deploy.local.platform import Platform, run_until_interrupted
 from deploy.local.settings import LocalSettings
+from libs.runtime.settings import read_settings
 from libs.testing.localstack import StackError
 
 app = typer.Typer(
@@ -24,7 +25,7 @@ def _say(line: str) -> None:
 @app.command()
 def up() -> None:
     """Run the platform in the foreground until Ctrl-C; its data is kept."""
-    settings = LocalSettings()
+    settings = read_settings(LocalSettings)
     platform = Platform(settings)
     platform.start(_say)
     for line in _endpoints(platform):

@@ -8,6 +8,7 @@ from libs.clickhouse.layout import DERIVED
 from libs.clickhouse.maintenance import forget_topic, rebuild
 from libs.clickhouse.migrate import MigrationError, migrate
 from libs.clickhouse.settings import ClickHouseSettings
+from libs.runtime.settings import read_settings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         "table", nargs="+", choices=sorted({name for names in DERIVED.values() for name in names})
     )
     chosen = parser.parse_args(arguments)
-    settings = ClickHouseSettings()
+    settings = read_settings(ClickHouseSettings)
     client = ClickHouseClient(settings)
     try:
         if chosen.task == "migrate":

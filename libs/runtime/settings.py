@@ -1,13 +1,18 @@
 """Settings from the environment: every name is prefixed VOLTBUS_."""
 
-from pydantic import Field
+import sys
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+S = TypeVar("S", bound=BaseSettings)
 
 
 class Settings(BaseSettings):
     """Base of every settings class: frozen, read once at start from `VOLTBUS_<FIELD>`.
 
-    Raises pydantic's ValidationError, which names the variable, for a value that does not fit.
+    Raises pydantic's ValidationError for a value that does not fit; `read_settings` says it to a person.
     """
 
     model_config = SettingsConfigDict(
@@ -22,3 +27,30 @@ class ServiceSettings(Settings):
     log_json: bool = True
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, description="Health and metrics; 0 picks a free port.")
+
+
+def read_settings(kind: type[S]) -> S:
+    """The settings that the environment gives, for a program's start.
+
+    If they do not fit, a line on standard error names the variables and what is wrong with them, never their values,
+    and the program ends with status 2.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = kind.model_config.get("env_prefix", "")
+        faults = error.errors(include_url=False, include_input=False)
+        sys.stderr.write(f"error: {'; '.join(_fault(prefix, fault) for fault in faults)}\n")
+        raise SystemExit(2) from None
+
+
+def _fault(prefix: str, fault: Any) -> str:
+    """One fault of a ValidationError for a person; that of several fields together has no name of its own."""
+    if fault["type"] == "missing":
+        what = "is not set"
+    elif fault["type"] == "too_short":
+        what = f"needs at least {fault['ctx']['min_length']} characters, has {fault['ctx']['actual_length']}"
+    else:
+        what = fault["msg"].removeprefix("Value error, ")
+        what = what[:1].lower() + what[1:]
+    return f"{prefix}{fault['loc'][0]}".upper() + f" {what}" if fault["loc"] else what

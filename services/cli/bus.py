@@ -16,6 +16,7 @@ from libs.bus.errors import BusError
 from libs.bus.settings import BusSettings
 from libs.events.contract import load_contract
 from libs.runtime.logging import configure_logging
+from libs.runtime.settings import read_settings
 from services.cli.client import CliError, as_json
 from services.cli.output import AsJson, done, moment, table
 
@@ -88,14 +89,14 @@ def replay(
 async def _apply() -> "Applied":
     from libs.bus.admin import apply_contract  # noqa: PLC0415
 
-    return await apply_contract(BusSettings())
+    return await apply_contract(read_settings(BusSettings))
 
 
 async def _letters(topics: Sequence[str]) -> "list[tuple[str, DeadLetter]]":
     from libs.bus.bus import connect  # noqa: PLC0415
     from libs.bus.dead_letters import list_dead_letters  # noqa: PLC0415
 
-    async with connect(BusSettings()) as bus:
+    async with connect(read_settings(BusSettings)) as bus:
         return [(topic, each) for topic in topics async for each in list_dead_letters(bus, topic)]
 
 
@@ -103,7 +104,7 @@ async def _replay(topic: str, offsets: set[int] | None) -> int:
     from libs.bus.bus import connect  # noqa: PLC0415
     from libs.bus.dead_letters import replay_dead_letters  # noqa: PLC0415
 
-    async with connect(BusSettings()) as bus:
+    async with connect(read_settings(BusSettings)) as bus:
         return await replay_dead_letters(bus, topic, offsets)
 
 

@@ -2,6 +2,7 @@
 
 from libs.bus.settings import BusSettings
 from libs.runtime.service import run_service
+from libs.runtime.settings import read_settings
 from services.edge.app import main
 from services.edge.settings import EdgeSettings
 from services.edge.supervisor import supervise
@@ -9,11 +10,11 @@ from services.edge.supervisor import supervise
 
 def run() -> None:
     """Run one edge process, or a supervisor of several."""
-    settings = EdgeSettings.model_validate({})
+    settings, bus = read_settings(EdgeSettings), read_settings(BusSettings)
     if settings.edge_processes > 1:
         run_service("edge", settings, lambda health, stop: supervise(settings, health, stop))
     else:
-        run_service("edge", settings, lambda health, stop: main(settings, BusSettings(), health, stop))
+        run_service("edge", settings, lambda health, stop: main(settings, bus, health, stop))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from libs.runtime.settings import read_settings
 from services.simulator.fleet import Fleet, Stats, clock_of
 from services.simulator.scenario import load
 from services.simulator.session import SessionTruth
@@ -39,7 +40,7 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print sessions and totals as JSON.")] = False,
 ) -> None:
     """Play a scenario against a central system; exit 0 only if every message was delivered."""
-    settings = Settings()
+    settings = read_settings(Settings)
     spec = load(scenario or settings.scenario)
     clock = clock_of(spec, speed)
     if duration is not None:

@@ -7,13 +7,14 @@ measurements alone.
 """
 
 from libs.runtime.service import run_service
+from libs.runtime.settings import read_settings
 from services.telemetry.app import run
 from services.telemetry.settings import TelemetrySettings
 
 
 def main() -> None:
     """Run telemetry until it is told to stop."""
-    settings = TelemetrySettings()
+    settings = read_settings(TelemetrySettings)
     run_service("telemetry", settings, lambda health, stop: run(settings, health, stop))
 
 
