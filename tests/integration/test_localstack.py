@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import json
 import os
+import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -19,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from clickhouse_driver import Client
 from clickhouse_driver.errors import ServerException
 
-from libs.testing.localstack import Endpoints, LocalStack, Ports, Stack, StackError, packages
+from libs.testing.localstack import Endpoints, LocalStack, Ports, Stack, StackError, launch, packages
 from libs.testing.localstack.locking import read_lock
 
 StackFactory = Callable[..., Stack]
@@ -228,24 +230,45 @@ async def leader_of(bootstrap: str, topic: str) -> int:
         await admin.close()
 
 
-def test_servers_die_with_the_process_that_started_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bond", ["kernel", "watchdog"])
+def test_servers_die_with_the_process_that_started_them(tmp_path: Path, bond: str) -> None:
+    """By the kernel's signal, which only Linux has, and by the watchdogs that every other system gets."""
     code = (
         "import os, signal, sys, pathlib\n"
-        "from libs.testing.localstack import LocalStack\n"
+        "from libs.testing.localstack import LocalStack, process\n"
+        "if sys.argv[2] == 'watchdog': process.PARENT_DEATH_SIGNAL = False\n"
         "stack = LocalStack(pathlib.Path(sys.argv[1]), registry=False)\n"
         "stack.start()\n"
         "print(*(part.pid for part in stack.parts), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [sys.executable, "-c", code, str(tmp_path), bond]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     pids = [int(word) for word in result.stdout.split()]
     assert len(pids) == 2, result.stderr
     deadline = time.monotonic() + 10
     while any(_lives(pid) for pid in pids):
         assert time.monotonic() < deadline, "a server outlived its parent"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("first", ["parent", "server"])
+def test_a_watchdog_kills_its_server_or_ends_with_it(first: str) -> None:
+    life, held = os.pipe()
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    command = [sys.executable, "-I", launch.__file__, f"pipe:{life}", "exec", sleep, "600"]
+    with subprocess.Popen(command, pass_fds=(life,), stdout=subprocess.PIPE) as server:
+        os.close(life)
+        if first == "parent":
+            os.close(held)
+        else:
+            server.terminate()
+        # The watchdog has inherited the server's output: it ends when both have.
+        assert server.communicate(timeout=10)[0] == b""
+    assert server.returncode == -(signal.SIGKILL if first == "parent" else signal.SIGTERM)
+    if first == "server":
+        os.close(held)
 
 
 def _lives(pid: int) -> bool:

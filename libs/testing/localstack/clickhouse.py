@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as ClickHouseError
@@ -9,12 +10,21 @@ from clickhouse_driver.errors import Error as ClickHouseError
 from libs.testing.localstack.endpoints import HOST, free_ports
 from libs.testing.localstack.process import Part
 
-# The library's command line serves its ports while a query runs; this one runs for centuries.
+# The library serves its ports while a query runs; this one runs for centuries.
 _SERVE = (
     "SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; "
     "SELECT sleepEachRow(1) FROM numbers(10000000000) "
     "SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0 FORMAT Null"
 )
+
+_CONFIGURATION = """\
+<clickhouse>
+  <listen_host>{host}</listen_host>
+  <tcp_port>{tcp_port}</tcp_port>
+  <http_port>{http_port}</http_port>
+  <logger><level>warning</level><log>{log}</log></logger>
+</clickhouse>
+"""
 
 
 class ClickHouse(Part):
@@ -23,31 +33,26 @@ class ClickHouse(Part):
     Data is on disk as with any server and survives `kill`. SIGTERM ends it at once.
     """
 
-    def __init__(self, library: Path, folder: Path, logs: Path, port: int, http_port: int) -> None:
+    def __init__(self, module: Path, folder: Path, logs: Path, port: int, http_port: int) -> None:
         super().__init__("clickhouse", logs / "clickhouse.log")
-        self._library = library
+        self._module = module
         self._folder = folder
+        self._inner_port = 0
         self.port = port
         self.http_port = http_port
 
     def prepare(self) -> None:
-        """Make the data folder."""
+        """Make the data folder with the server's configuration, which it reads from its working directory."""
+        self._inner_port = free_ports(1, (self.port, self.http_port))[0]
         self._folder.mkdir(parents=True, exist_ok=True)
+        configuration = _CONFIGURATION.format(
+            host=HOST, tcp_port=self._inner_port, http_port=self.http_port, log=escape(str(self.log_path))
+        )
+        (self._folder / "config.xml").write_text(configuration)
 
     def command(self) -> list[str]:
         """Return the launcher's arguments."""
-        inner_port = free_ports(1, (self.port, self.http_port))[0]
-        options = {
-            "path": self._folder,
-            "listen_host": HOST,
-            "tcp_port": inner_port,
-            "http_port": self.http_port,
-            "logger.level": "warning",
-            "logger.log": self.log_path,
-            "query": _SERVE,
-        }
-        arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        return ["libchdb", str(self.port), str(inner_port), str(self._library), *arguments]
+        return ["chdb", str(self.port), str(self._inner_port), str(self._module), str(self._folder), _SERVE]
 
     def is_ready(self) -> bool:
         """Say whether a query over the native port is answered."""

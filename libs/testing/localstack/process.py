@@ -185,6 +185,9 @@ def wait_ready(
         time.sleep(POLL_S)
 
 
+PARENT_DEATH_SIGNAL = sys.platform == "linux"
+"""Whether the system kills the servers when this process ends; otherwise each has a watchdog (`launch`)."""
+
 _SpawnRequest = tuple[Future[subprocess.Popen[bytes]], list[str], dict[str, str], Path, int]
 
 
@@ -197,6 +200,8 @@ class _Spawner:
 
     def __init__(self) -> None:
         self._requests: queue.SimpleQueue[_SpawnRequest] = queue.SimpleQueue()
+        # Nothing is ever written: the watchdogs see its end when this process has gone.
+        self._life, self._held = os.pipe()
         threading.Thread(target=self._run, name="localstack-spawner", daemon=True).start()
 
     def spawn(
@@ -209,16 +214,22 @@ class _Spawner:
     def _run(self) -> None:
         while True:
             done, command, environment, folder, log = self._requests.get()
+            bond, inherited = (
+                (f"signal:{os.getpid()}", ())
+                if PARENT_DEATH_SIGNAL
+                else (f"pipe:{self._life}", (self._life,))
+            )
             try:
                 done.set_result(
                     subprocess.Popen(  # noqa: S603 - a server of ours, by absolute path
-                        [sys.executable, "-I", launch.__file__, str(os.getpid()), *command],
+                        [sys.executable, "-I", launch.__file__, bond, *command],
                         # Crash dumps go beside the logs.
                         cwd=folder,
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=log,
                         env=environment,
+                        pass_fds=inherited,
                         # Ctrl-C in a terminal reaches only this process, which then stops its parts in order.
                         start_new_session=True,
                     )

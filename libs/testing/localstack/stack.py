@@ -185,7 +185,7 @@ class LocalStack:
             )
         if self._with_clickhouse:
             self.clickhouse = ClickHouse(
-                installed.libchdb,
+                installed.chdb,
                 self.folder / "clickhouse",
                 logs,
                 self.ports.clickhouse,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.testing.localstack import Endpoints, LocalStack, Ports, StackError
+from libs.testing.localstack import Endpoints, LocalStack, Ports, StackError, packages
 from libs.testing.localstack.kafka import broker_ids, cluster_properties
 from libs.testing.localstack.locking import read_lock
 from libs.testing.localstack.process import wait_ready
@@ -50,12 +50,35 @@ def test_every_locked_artefact_has_an_exact_version_a_size_and_a_checksum() -> N
     for artefact in artefacts:
         assert re.fullmatch(r"[0-9a-f]{64}", artefact.sha256), artefact.name
         assert artefact.size > 0, artefact.name
-        pattern = r"[^:]+:[^:]+:\d[^:]*:[^:]*:[^:]+" if artefact.source == "maven" else r"@?[^@]+@\d.*"
+        maven, wheel = r"[^:]+:[^:]+:\d[^:]*:[^:]*:[^:]+", r"[a-z_]+-\d+\.\d+\.\d+-[^-]+-[^-]+-[^-]+\.whl"
+        pattern = {"maven": maven, "pypi": wheel}[artefact.source]
         assert re.fullmatch(pattern, artefact.name), artefact.name
 
 
-def test_only_the_library_depends_on_the_platform() -> None:
+def test_only_clickhouse_depends_on_the_platform() -> None:
     assert {artefact.part for artefact in read_lock() if artefact.platform} == {"clickhouse"}
+
+
+@pytest.mark.parametrize("platform", ["linux-x86_64", "linux-aarch64", "darwin-x86_64", "darwin-arm64"])
+def test_every_platform_gets_the_same_clickhouse(platform: str) -> None:
+    system, machine = platform.split("-")
+    (artefact,) = (item for item in read_lock() if item.part == "clickhouse" and item.platform == platform)
+    package, version, python, abi, tags = artefact.name.removesuffix(".whl").split("-")
+    assert (package, version, python, abi) == ("chdb_core", "26.7.3", "cp39", "abi3")
+    assert tags.startswith({"linux": "manylinux", "darwin": "macosx"}[system])
+    assert tags.endswith(machine)
+
+
+def test_a_platform_without_clickhouse_is_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VOLTBUS_CACHE", str(tmp_path))
+    monkeypatch.setattr(packages, "platform_tag", lambda: "freebsd14-amd64")
+    with pytest.raises(
+        StackError, match=r"exists for darwin-arm64, .*, not for freebsd14-amd64: install Docker"
+    ):
+        packages.ensure(print)
+    assert not list(tmp_path.iterdir())
 
 
 def test_broker_ids_are_read_from_a_metadata_response() -> None:
