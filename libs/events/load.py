@@ -3,6 +3,8 @@
 One class per Avro schema of the same name; the schemas carry each field's meaning and unit.
 """
 
+from enum import StrEnum
+
 from libs.events.record import Part, Record
 
 
@@ -17,6 +19,31 @@ class EvseObserved(Record, frozen=True, kw_only=True):
     current_ma: int | None = None
     max_current_ma: int
     phases: int
+
+
+class StationNews(StrEnum):
+    """BOOTED: it started at this site.
+
+    JOINED, LEFT: operators moved it. REFUSED: it said no to its default limit. UNREACHED: a command
+    about its default limit ended without its word.
+    """
+
+    BOOTED = "BOOTED"
+    JOINED = "JOINED"
+    LEFT = "LEFT"
+    REFUSED = "REFUSED"
+    UNREACHED = "UNREACHED"
+
+
+class StationObserved(Record, frozen=True, kw_only=True):
+    """What load management needs to know of a station, keyed by site."""
+
+    site_id: str
+    station_id: str
+    news: StationNews
+    firmware_version: str | None = None
+    command_id: str | None = None
+    other_site_id: str | None = None
 
 
 class Allocation(Part, frozen=True, kw_only=True):

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from libs.events.commands import RequestCommand
+from libs.events.commands import CommandConcluded, Fate, RequestCommand
 from libs.events.dead import RecordDeadLettered
-from libs.events.load import EvseObserved, LoadPlanMade
+from libs.events.load import EvseObserved, LoadPlanMade, StationNews, StationObserved
+from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import Assignment, SiteRegistered, StationRegistered
 from libs.events.sessions import SessionEnded, SessionStarted
 from libs.events.telemetry import MeasurementsTaken, Sample
@@ -97,7 +98,14 @@ async def test_killed_again_and_again_each_site_has_one_sequence_of_plans(
 ) -> None:
     random = Random(seed)
     stations = {f"{site}-{number}": site for site in SITES for number in range(STATIONS)}
-    rig.follow("registry.sites", "registry.stations", "load.observations", "load.plans", "commands.requested")
+    rig.follow(
+        "registry.sites",
+        "registry.stations",
+        "load.observations",
+        "load.stations",
+        "load.plans",
+        "commands.requested",
+    )
 
     def observations() -> list[EvseObserved]:
         return rig.records("load.observations", EvseObserved)
@@ -128,7 +136,12 @@ async def test_killed_again_and_again_each_site_has_one_sequence_of_plans(
     by_id(rig.messages["load.observations"])
     commands = by_id(rig.messages["commands.requested"])
     made = by_id(rig.messages["load.plans"])
-    assert {command.cause_id for command in commands.values()} <= made.keys()
+    observed = by_id(rig.messages["load.stations"])
+    assert {command.cause_id for command in commands.values()} <= made.keys() | observed.keys()
+    # Every station of a limited site, and no other, was told once to hold its newcomers low.
+    assert sorted(c.station_id for c in default_limits(rig)) == sorted(
+        name for name, site in stations.items() if SITES[site] is not None
+    )
     for site_id, limit_ma in SITES.items():
         mine = [plan for plan in plans if plan.site_id == site_id]
         assert [plan.plan_no for plan in mine] == list(range(1, len(mine) + 1))
@@ -137,7 +150,9 @@ async def test_killed_again_and_again_each_site_has_one_sequence_of_plans(
             assert sum(allocation.current_ma for allocation in plan.allocations) <= (limit_ma or 0)
 
     async with open_rig(stack, f"{namespace}r") as again:
-        await copy_log(rig, again, "registry.sites", "registry.stations", "load.observations")
+        await copy_log(
+            rig, again, "registry.sites", "registry.stations", "load.observations", "load.stations"
+        )
         again.follow("load.plans", "commands.requested")
         with running("load", again):
             await again.until(lambda: len(again.messages["load.plans"]) >= len(made), "the same plans")
@@ -146,6 +161,11 @@ async def test_killed_again_and_again_each_site_has_one_sequence_of_plans(
             )
         assert by_id(again.messages["load.plans"]) == made
         assert by_id(again.messages["commands.requested"]) == commands
+
+
+def default_limits(rig: Rig) -> list[RequestCommand]:
+    commands = rig.records("commands.requested", RequestCommand)
+    return [command for command in commands if command.replaces == "default-limit"]
 
 
 def settled(rig: Rig, stations: dict[str, str], ended: set[str]) -> bool:
@@ -160,6 +180,8 @@ def settled(rig: Rig, stations: dict[str, str], ended: set[str]) -> bool:
     told: dict[str, dict[str, int]] = defaultdict(dict)
     for command in rig.records("commands.requested", RequestCommand):
         payload = json.loads(command.payload)
+        if command.action != "SetLimit":
+            continue
         told[command.station_id][payload["transaction_id"]] = payload["limit_milliamp"]
     newest_told = {
         allocation.station_id: told[allocation.station_id].get(allocation.transaction_id)
@@ -169,11 +191,81 @@ def settled(rig: Rig, stations: dict[str, str], ended: set[str]) -> bool:
     return planned.keys() == limited - ended and newest_told == planned
 
 
+async def boot(rig: Rig, station_id: str, number: int, firmware: str = "1.0") -> None:
+    payload = {"chargePointVendor": "V", "chargePointModel": "M", "firmwareVersion": firmware}
+    call = OcppCallReceived(
+        **envelope(f"boot-{station_id}-{number}"),
+        station_id=station_id,
+        connection_epoch=number,
+        edge_id="edge-0",
+        version="ocpp1.6",
+        message_id=str(number),
+        action="BootNotification",
+        payload=json.dumps(payload),
+        answer=json.dumps({"status": "Accepted", "interval": 300, "currentTime": "2026-01-01T00:00:00Z"}),
+    )
+    await rig.publish("ocpp.lifecycle", station_id, call)
+
+
+async def refuse(rig: Rig, command: RequestCommand) -> None:
+    concluded = CommandConcluded(
+        **envelope(f"refused-{command.event_id}"),
+        station_id=command.station_id,
+        command_id=command.event_id,
+        action=command.action,
+        dialect=command.dialect,
+        fate=Fate.REJECTED,
+        reason="NotSupported",
+        requested_at=command.recorded_at,
+        requested_by=command.requested_by,
+        attempts=1,
+    )
+    await rig.publish("commands.outcomes", command.station_id, concluded)
+
+
+async def test_newcomers_of_a_limited_site_start_low_until_the_limit_goes(rig: Rig) -> None:
+    """The service is killed between the acts; a station that refuses is left alone, the free site, too."""
+    rig.follow("load.stations", "load.plans", "commands.requested")
+    await register(rig, {"s-1": "south", "s-2": "south", "f-1": "free"})
+
+    def asked(station_id: str) -> list[str]:
+        return [command.action for command in default_limits(rig) if command.station_id == station_id]
+
+    def news() -> list[StationObserved]:
+        return rig.records("load.stations", StationObserved)
+
+    with running("load", rig) as service:
+        for name in ("s-1", "s-2", "f-1"):
+            await boot(rig, name, 1)
+        await rig.until(lambda: asked("s-1") and asked("s-2"), "the first default limits")
+        service.kill()
+        (command,) = [command for command in default_limits(rig) if command.station_id == "s-2"]
+        await refuse(rig, command)
+        service.start()
+        await rig.until(lambda: any(seen.news is StationNews.REFUSED for seen in news()), "the refusal")
+        for name in ("s-2", "f-1", "s-1"):
+            await boot(rig, name, 2)
+        await rig.until(lambda: len(asked("s-1")) == 2, "the default limit after a restart")
+        site = SiteRegistered(**envelope("south-free"), site_id="south", limit_ma=None)
+        await rig.publish("registry.sites", "south", site)
+        await rig.until(lambda: len(asked("s-1")) == 3, "the default limit taken back")
+        await rig.until(lambda: sum(seen.station_id == "f-1" for seen in news()) == 2, "the free station")
+    assert asked("s-1") == ["SetDefaultLimit", "SetDefaultLimit", "ClearLimit"]
+    assert asked("s-2") == ["SetDefaultLimit"]
+    assert asked("f-1") == []
+    by_id(rig.messages["commands.requested"])
+    by_id(rig.messages["load.stations"])
+
+
 async def test_what_cannot_be_read_is_put_aside_and_the_rest_goes_on(rig: Rig) -> None:
     inputs = {
         "sessions.events": "load-observer",
         "telemetry.measurements": "load-observer",
+        "ocpp.lifecycle": "load-observer",
+        "commands.outcomes": "load-observer",
         "load.observations": "load",
+        "load.stations": "load",
+        "registry.sites": "load",
     }
     rig.follow("load.plans", *(f"{topic}.dead" for topic in inputs))
     await register(rig, {"cp1": "south"})

@@ -30,6 +30,20 @@ class SetLimit(msgspec.Struct, frozen=True, tag=True):
     starts_at: int | None = None
 
 
+class SetDefaultLimit(msgspec.Struct, frozen=True, tag=True):
+    """Limit the current of each transaction that has no limit of its own, on one EVSE (0: on every EVSE alike).
+
+    A ``SetLimit`` for the transaction takes its place, be it higher or lower (1.6 §3.13.1, 2.x K01).
+    ``limit_milliamp`` is rounded down to the 0.1 A of OCPP. ``ClearLimit`` removes it by ``profile_id``.
+    """
+
+    evse_id: int
+    limit_milliamp: int
+    profile_id: int
+    stack_level: int
+    phases: int | None = None
+
+
 class ClearLimit(msgspec.Struct, frozen=True, tag=True):
     """Remove the limit with ``profile_id``, or every limit of an EVSE, or (neither given) all of them."""
 
@@ -69,7 +83,7 @@ class Reset(msgspec.Struct, frozen=True, tag=True):
     kind: Literal["soft", "hard"]
 
 
-Command = SetLimit | ClearLimit | RemoteStart | RemoteStop | UpdateFirmware | Reset
+Command = SetLimit | SetDefaultLimit | ClearLimit | RemoteStart | RemoteStop | UpdateFirmware | Reset
 
 
 def encode_command(version: Version, command: Command) -> Encoded:
@@ -109,6 +123,26 @@ def _set_limit_2(command: SetLimit) -> Encoded:
     return "SetChargingProfile", {"evseId": command.evse_id, "chargingProfile": profile}
 
 
+def _set_default_limit_16(command: SetDefaultLimit) -> Encoded:
+    profile = {"chargingProfileId": command.profile_id, **_default(command)}
+    profile["chargingSchedule"] = _amperes(command.limit_milliamp, command.phases)
+    return "SetChargingProfile", {"connectorId": command.evse_id, "csChargingProfiles": profile}
+
+
+def _set_default_limit_2(command: SetDefaultLimit) -> Encoded:
+    schedule = {"id": command.profile_id, **_amperes(command.limit_milliamp, command.phases)}
+    profile = {"id": command.profile_id, **_default(command), "chargingSchedule": [schedule]}
+    return "SetChargingProfile", {"evseId": command.evse_id, "chargingProfile": profile}
+
+
+def _default(command: SetDefaultLimit) -> dict[str, Any]:
+    return {
+        "stackLevel": command.stack_level,
+        "chargingProfilePurpose": "TxDefaultProfile",
+        "chargingProfileKind": "Relative",
+    }
+
+
 def _purpose(command: SetLimit, station_wide: str) -> str:
     if command.transaction_id is not None:
         return "TxProfile"
@@ -131,15 +165,19 @@ def _validity(command: SetLimit) -> dict[str, Any]:
 
 
 def _schedule(command: SetLimit) -> dict[str, Any]:
-    period: dict[str, Any] = {"startPeriod": 0, "limit": max(command.limit_milliamp, 0) // 100 / 10}
-    if command.phases is not None:
-        period["numberPhases"] = command.phases
-    schedule: dict[str, Any] = {"chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
+    schedule = _amperes(command.limit_milliamp, command.phases)
     if command.starts_at is not None:
         schedule["startSchedule"] = format_timestamp(command.starts_at)
     if command.valid_seconds is not None:
         schedule["duration"] = command.valid_seconds
     return schedule
+
+
+def _amperes(limit_milliamp: int, phases: int | None) -> dict[str, Any]:
+    period: dict[str, Any] = {"startPeriod": 0, "limit": max(limit_milliamp, 0) // 100 / 10}
+    if phases is not None:
+        period["numberPhases"] = phases
+    return {"chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
 
 
 def _clear_limit_16(command: ClearLimit) -> Encoded:
@@ -213,6 +251,8 @@ def _number(transaction_id: str) -> int:
 _ENCODERS: Final[Mapping[tuple[bool, type], Callable[[Any], Encoded]]] = {
     (False, SetLimit): _set_limit_16,
     (True, SetLimit): _set_limit_2,
+    (False, SetDefaultLimit): _set_default_limit_16,
+    (True, SetDefaultLimit): _set_default_limit_2,
     (False, ClearLimit): _clear_limit_16,
     (True, ClearLimit): _clear_limit_2,
     (False, RemoteStart): _remote_start_16,

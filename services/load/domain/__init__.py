@@ -1,6 +1,8 @@
-"""Load management's two folds: stations' EVSEs as observed, and sites' plans."""
+"""Load management's two folds: stations and their EVSEs as observed, and sites' plans."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -8,15 +10,25 @@ from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.ids import derive_id
-from libs.events.load import EvseObserved, LoadPlanMade
+from libs.events.load import EvseObserved, LoadPlanMade, StationObserved
 from libs.events.registry import SiteRegistered
-from libs.ocpp.semantics.commands import ClearLimit, SetLimit
+from libs.ocpp.semantics.commands import ClearLimit, Command, SetDefaultLimit, SetLimit
 from libs.ocpp.semantics.dialect import to_request
-from services.load.domain.observer import LoadObserver, Station
+from services.load.domain.newcomers import (
+    DEFAULT_LIMIT_MA,
+    Ask,
+    Heard,
+    asked,
+    hear,
+    limit_changed,
+    sign_of_life,
+)
+from services.load.domain.observer import LoadObserver
 from services.load.domain.site import (
     CALM,
     CHECK_EVERY,
     REPEAT_AFTER,
+    SECOND,
     Evse,
     Plan,
     Site,
@@ -26,56 +38,51 @@ from services.load.domain.site import (
     make_plan,
     observe,
 )
+from services.load.domain.station import Station
 
 __all__ = ["LoadObserver", "LoadProcessor", "Site", "Station"]
 
+SITES = "registry.sites"
+
 PROFILE_ID_BASE = 1_000
-"""An EVSE's charging profile has this plus its number as id: a new limit replaces the old one."""
+"""An EVSE's charging profile has this plus its number as id: a new limit replaces the old one. A station's default
+limit, which is for all of its EVSEs, has this."""
+
+DEFAULT_LIMIT_WAITS = 24 * 3600 * SECOND
+"""How long a command about a default limit may wait for a station that is not connected."""
 
 
 class LoadProcessor(Processor[Site]):
-    """Observations to plans and the commands that carry them out, keyed by site.
+    """Observations and sites' limits to plans and the commands that carry them out, keyed by site.
 
-    A site without a limit gets neither. A changed limit counts from the next observation, or within half a
-    minute while anything charges.
+    A site without a limit gets neither.
     """
 
     name = "load"
-    inputs = ("load.observations",)
+    inputs = ("load.observations", "load.stations", SITES)
     outputs = ("load.plans", "commands.requested")
-    tables = ("registry.sites",)
     state = Site
 
     def key(self, message: Message) -> str | None:
         """The site."""
-        return message.key if isinstance(message.record, EvseObserved) else None
+        ours = message.topic == SITES or isinstance(message.record, EvseObserved | StationObserved)
+        return message.key if ours else None
 
     def step(self, state: Site | None, event: Message | Tick, tables: Tables) -> Step[Site]:
-        """Fold an observation, or look again at a tick; plan anew where that changes something."""
-        if isinstance(event, Tick):
-            if state is None:
-                return Step(None)
-            now, cause_id, at_once = event.at, derive_id(state.site_id, f"tick:{event.at}"), False
-            looked = now >= state.checked_at + CHECK_EVERY
-            site = replace(state, checked_at=now if looked else state.checked_at, waits_for_calm=False)
-        else:
-            assert isinstance(event.record, EvseObserved)
-            observed = observe(state or Site(event.key), event.record)
-            if observed is None:
+        """Fold an observation or a limit, or look again at a tick; plan anew where that changes something."""
+        match event:
+            case Tick(at=now) if state is not None:
+                looked = now >= state.checked_at + CHECK_EVERY
+                site = replace(state, checked_at=now if looked else state.checked_at, waits_for_calm=False)
+                return _plan(site, now, derive_id(site.site_id, f"tick:{now}"), at_once=False)
+            case Message(record=EvseObserved() as seen):
+                return _evse_observed(state, seen)
+            case Message(record=StationObserved() as seen):
+                return _station_observed(state, seen)
+            case Message(topic=topic) if topic == SITES:
+                return _site_given(state, event)
+            case _:
                 return Step(state)
-            now, cause_id, at_once = event.record.recorded_at, event.record.event_id, observed.arrival_or_end
-            site = observed.site
-        site = cut_unused(site, now)
-        limit_ma = _limit_of(site.site_id, tables)
-        if limit_ma is None:
-            lifted = lift_plan(site, now)
-            return Step(site) if lifted is None else _carry_out(lifted, now, cause_id)
-        plan = make_plan(site, limit_ma, now)
-        if plan is None:
-            return Step(site)
-        if not (at_once or limit_ma != site.limit_ma or calm(site, now)):
-            return Step(replace(site, waits_for_calm=True))
-        return _carry_out(plan, now, cause_id)
 
     def due(self, state: Site) -> int | None:
         """The next periodic look, or a plan that was put off; nothing while nothing charges."""
@@ -85,9 +92,86 @@ class LoadProcessor(Processor[Site]):
         return min(look, state.planned_at + CALM) if state.waits_for_calm else look
 
 
-def _limit_of(site_id: str, tables: Tables) -> int | None:
-    record = tables["registry.sites"].get(site_id)
-    return record.limit_ma if isinstance(record, SiteRegistered) else None
+def _evse_observed(state: Site | None, seen: EvseObserved) -> Step[Site]:
+    observed = observe(state or Site(seen.site_id), seen)
+    if observed is None:
+        return Step(state)
+    site = observed.site
+    member = site.member(seen.station_id)
+    out: tuple[Emit, ...] = ()
+    if observed.arrival_or_end and (ask := sign_of_life(member, site.limited)) is not None:
+        site, out = _ask(site, (Heard(member, ask),), seen.recorded_at, seen.event_id)
+    planned = _plan(site, seen.recorded_at, seen.event_id, at_once=observed.arrival_or_end)
+    return Step(planned.state, (*out, *planned.out))
+
+
+def _station_observed(state: Site | None, seen: StationObserved) -> Step[Site]:
+    site = state or Site(seen.site_id)
+    heard = hear(site.member(seen.station_id), seen, site.limited)
+    if heard.ask is None and heard.member in site.members:
+        return Step(state)
+    return Step(*_ask(site, (heard,), seen.recorded_at, seen.event_id))
+
+
+def _site_given(state: Site | None, message: Message) -> Step[Site]:
+    """Operators entered or changed the site, or removed it."""
+    record = message.record
+    if isinstance(record, SiteRegistered):
+        limit_ma, at, cause_id = record.limit_ma, record.recorded_at, record.event_id
+    else:
+        limit_ma, at = None, message.timestamp_us
+        cause_id = derive_id(f"{message.topic}/{message.partition}", str(message.offset))
+    site = state or Site(message.key)
+    if limit_ma == site.given_limit_ma:
+        return Step(state)
+    changed = replace(site, given_limit_ma=limit_ma)
+    out: tuple[Emit, ...] = ()
+    if changed.limited != site.limited:
+        heard = [limit_changed(member, changed.limited) for member in site.members]
+        # Before the limits of transactions go, lest these fall to the default.
+        changed, out = _ask(changed, heard, at, cause_id)
+    planned = _plan(changed, at, cause_id, at_once=True)
+    return Step(planned.state, (*out, *planned.out))
+
+
+def _ask(site: Site, heard: Iterable[Heard], at: int, cause_id: str) -> tuple[Site, tuple[Emit, ...]]:
+    """Keep what was heard of members, and give the commands that follow from it."""
+    out: list[Emit] = []
+    for each in heard:
+        member, ask = each.member, each.ask
+        if ask is not None:
+            command = _request(
+                derive_id(cause_id, f"default-limit:{member.station_id}"),
+                member.station_id,
+                SetDefaultLimit(
+                    evse_id=0, limit_milliamp=DEFAULT_LIMIT_MA, profile_id=PROFILE_ID_BASE, stack_level=0
+                )
+                if ask is Ask.HOLD
+                else ClearLimit(profile_id=PROFILE_ID_BASE),
+                at=at,
+                cause_id=cause_id,
+                waits=DEFAULT_LIMIT_WAITS,
+                replaces="default-limit",
+            )
+            member = asked(member, ask, command.event_id)
+            out.append(Emit("commands.requested", member.station_id, command))
+        site = site.with_member(member)
+    return site, tuple(out)
+
+
+def _plan(site: Site, now: int, cause_id: str, *, at_once: bool) -> Step[Site]:
+    """Share the limit anew if that changes something; measurements alone wait for calm."""
+    site = cut_unused(site, now)
+    limit_ma = site.given_limit_ma
+    if limit_ma is None:
+        lifted = lift_plan(site, now)
+        return Step(site) if lifted is None else _carry_out(lifted, now, cause_id)
+    plan = make_plan(site, limit_ma, now)
+    if plan is None:
+        return Step(site)
+    if not (at_once or calm(site, now)):
+        return Step(replace(site, waits_for_calm=True))
+    return _carry_out(plan, now, cause_id)
 
 
 def _carry_out(plan: Plan, now: int, cause_id: str) -> Step[Site]:
@@ -113,7 +197,9 @@ def _carry_out(plan: Plan, now: int, cause_id: str) -> Step[Site]:
 
 def _command(evse: Evse, lift: bool, plan: LoadPlanMade) -> RequestCommand:
     profile_id = PROFILE_ID_BASE + evse.evse_id
-    action, payload = to_request(
+    return _request(
+        derive_id(plan.event_id, f"limit:{evse.station_id}:{evse.evse_id}"),
+        evse.station_id,
         ClearLimit(evse_id=evse.evse_id, profile_id=profile_id)
         if lift
         else SetLimit(
@@ -123,19 +209,36 @@ def _command(evse: Evse, lift: bool, plan: LoadPlanMade) -> RequestCommand:
             profile_id=profile_id,
             stack_level=0,
             phases=evse.phases,
-        )
-    )
-    return RequestCommand(
-        event_id=derive_id(plan.event_id, f"limit:{evse.station_id}:{evse.evse_id}"),
-        occurred_at=plan.recorded_at,
-        recorded_at=plan.recorded_at,
+        ),
+        at=plan.recorded_at,
         cause_id=plan.event_id,
-        station_id=evse.station_id,
+        waits=REPEAT_AFTER,
+        replaces=f"limit:{evse.evse_id}",
+    )
+
+
+def _request(
+    command_id: str,
+    station_id: str,
+    command: Command,
+    *,
+    at: int,
+    cause_id: str,
+    waits: int,
+    replaces: str,
+) -> RequestCommand:
+    action, payload = to_request(command)
+    return RequestCommand(
+        event_id=command_id,
+        occurred_at=at,
+        recorded_at=at,
+        cause_id=cause_id,
+        station_id=station_id,
         action=action,
         payload=payload,
         dialect=CommandDialect.VOLTBUS,
         requested_by="load",
-        expires_at=plan.recorded_at + REPEAT_AFTER,
+        expires_at=at + waits,
         # A charger slower than the plans gets the newest limit, not all of them one after the other.
-        replaces=f"limit:{evse.evse_id}",
+        replaces=replaces,
     )

@@ -1,22 +1,36 @@
-"""What load management needs to know of a station's EVSEs, told to the site that they belong to.
+"""What load management needs to know of a station and its EVSEs, told to the site that they belong to.
 
 Sessions say when an EVSE charges, meter values how much it draws. Told are starts, ends and changes of current
-beyond a deadband, so that a site sees few records however often its chargers measure.
+beyond a deadband, so that a site sees few records however often its chargers measure. Of a station itself a site
+hears when it starts, comes or goes, and when a command about its default limit failed. A station that was never
+seen is not told of.
 """
 
 from __future__ import annotations
 
-import msgspec
 from msgspec.structs import replace
 
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.events.commands import CommandConcluded, Fate
 from libs.events.ids import derive_id
 from libs.events.load import EvseObserved
-from libs.events.record import Record
-from libs.events.registry import StationRegistered
+from libs.events.ocpp_log import OcppCallReceived
 from libs.events.sessions import SessionEnded, SessionStarted
 from libs.events.telemetry import MeasurementsTaken, Sample
+from services.load.domain.station import (
+    STATIONS,
+    Evse,
+    Measured,
+    Station,
+    booted,
+    concluded,
+    configured,
+    move,
+    registered_station,
+    seen,
+    site_at,
+)
 
 DEADBAND_MA = 500
 DEADBAND_PERCENT = 5
@@ -24,63 +38,38 @@ NOMINAL_VOLTS = 230
 """Line to neutral; for chargers that report power but no current."""
 
 
-class Measured(msgspec.Struct, frozen=True):
-    """A current measured in a transaction that is not known to run here (yet)."""
-
-    transaction_id: str
-    current_ma: int
-
-
-class Evse(msgspec.Struct, frozen=True):
-    """An EVSE: its running session if any, the current last told, and the session that ended last."""
-
-    evse_id: int
-    session_id: str | None = None
-    transaction_id: str | None = None
-    site_id: str | None = None
-    started_at: int = 0
-    current_ma: int | None = None
-    ended_session_id: str | None = None
-    ended_transaction_id: str | None = None
-    unclaimed: Measured | None = None
-
-
-class Station(msgspec.Struct, frozen=True):
-    """A station's EVSEs, those seen so far, by number."""
-
-    evses: tuple[Evse, ...] = ()
-
-    def evse(self, evse_id: int) -> Evse:
-        """The EVSE of that number."""
-        return next((evse for evse in self.evses if evse.evse_id == evse_id), Evse(evse_id))
-
-    def running(self, transaction_id: str) -> Evse | None:
-        """The EVSE on which a transaction runs."""
-        return next((evse for evse in self.evses if evse.transaction_id == transaction_id), None)
-
-    def with_evse(self, evse: Evse) -> Station:
-        """This station with one EVSE changed."""
-        others = [other for other in self.evses if other.evse_id != evse.evse_id]
-        return Station(tuple(sorted([*others, evse], key=lambda each: each.evse_id)))
-
-
 class LoadObserver(Processor[Station]):
-    """Sessions and measurements of a station to `EvseObserved`, keyed by the site that the session belongs to."""
+    """What happens to a station, to `EvseObserved` of the site that a session belongs to and `StationObserved` of
+    the site where the station is.
+    """
 
     name = "load-observer"
-    inputs = ("sessions.events", "telemetry.measurements")
-    outputs = ("load.observations",)
-    tables = ("registry.stations",)
+    inputs = (
+        "sessions.events",
+        "telemetry.measurements",
+        "ocpp.lifecycle",
+        "commands.outcomes",
+        STATIONS,
+    )
+    outputs = ("load.observations", "load.stations")
+    tables = (STATIONS,)
     linger_s = 0.05
     state = Station
 
     def key(self, message: Message) -> str | None:
-        """Only starts, ends and measurements matter."""
-        kinds = (SessionStarted, SessionEnded, MeasurementsTaken)
-        return message.key if isinstance(message.record, kinds) else None
+        """Only starts, ends, measurements, boots, failed commands of ours and what operators say matter."""
+        match message.record:
+            case SessionStarted() | SessionEnded() | MeasurementsTaken():
+                return message.key
+            case OcppCallReceived(action="BootNotification"):
+                return message.key
+            case CommandConcluded(requested_by="load", fate=fate) if fate is not Fate.ACCEPTED:
+                return message.key
+            case _:
+                return message.key if message.topic == STATIONS else None
 
     def step(self, state: Station | None, event: Message | Tick, tables: Tables) -> Step[Station]:
-        """Fold one record; at most one observation comes of it."""
+        """Fold one record, or look where the station is from now on."""
         match event:
             case Message(record=SessionStarted() as record):
                 return _started(state, record, tables)
@@ -88,12 +77,21 @@ class LoadObserver(Processor[Station]):
                 return _ended(state, record, tables)
             case Message(record=MeasurementsTaken() as record):
                 return _measured(state, record, tables)
+            case Message(record=OcppCallReceived() as record):
+                return booted(state, record, tables)
+            case Message(record=CommandConcluded() as record):
+                return concluded(state, record)
             case _:
-                return Step(state)
+                return configured(state, event, tables)
+
+    def due(self, state: Station) -> int | None:
+        """When it is to move."""
+        return state.moves_at
 
 
 def _started(state: Station | None, record: SessionStarted, tables: Tables) -> Step[Station]:
     station = state or Station()
+    registered = registered_station(record.station_id, tables)
     evse = station.evse(record.evse_id)
     known = record.session_id in (evse.session_id, evse.ended_session_id)
     if known or record.started_at < evse.started_at:
@@ -104,12 +102,16 @@ def _started(state: Station | None, record: SessionStarted, tables: Tables) -> S
         evse,
         session_id=record.session_id,
         transaction_id=record.transaction_id,
-        site_id=record.site_id or _site_of(record.station_id, record.started_at, tables),
+        site_id=record.site_id or site_at(registered, record.started_at),
         started_at=record.started_at,
         current_ma=early.current_ma if early is not None and mine else None,
         unclaimed=None if mine else early,
     )
-    return Step(station.with_evse(evse), _observation(evse, record, tables, charging=True))
+    # It may not have booted since it was registered.
+    at = record.recorded_at
+    station = seen(station.with_evse(evse), record.station_id, registered, at)
+    moved = move(station, site_at(registered, at), at, record.event_id)
+    return Step(moved.state, (*moved.out, *_observation(evse, record, tables, charging=True)))
 
 
 def _ended(state: Station | None, record: SessionEnded, tables: Tables) -> Step[Station]:
@@ -132,7 +134,7 @@ def _measured(state: Station | None, record: MeasurementsTaken, tables: Tables) 
     station = state or Station()
     named = record.transaction_id
     evse = station.evse(record.evse_id) if named is None else station.running(named)
-    phases = _registered(record.station_id, tables).phases
+    phases = registered_station(record.station_id, tables).phases
     current = measured_current(record.samples, phases)
     if current is None or (evse is not None and evse.transaction_id is None):
         return Step(state)
@@ -196,7 +198,7 @@ def _observation(
 ) -> tuple[Emit, ...]:
     if evse.site_id is None or evse.transaction_id is None:
         return ()
-    registered = _registered(cause.station_id, tables)
+    registered = registered_station(cause.station_id, tables)
     observed = EvseObserved(
         event_id=derive_id(cause.event_id, f"observed:{evse.evse_id}"),
         occurred_at=cause.occurred_at,
@@ -212,17 +214,3 @@ def _observation(
         phases=registered.phases,
     )
     return (Emit("load.observations", evse.site_id, observed),)
-
-
-def _registered(station_id: str, tables: Tables) -> StationRegistered:
-    record: Record | None = tables["registry.stations"].get(station_id)
-    if isinstance(record, StationRegistered):
-        return record
-    return StationRegistered(
-        event_id=station_id, occurred_at=0, recorded_at=0, cause_id=station_id, station_id=station_id
-    )
-
-
-def _site_of(station_id: str, at: int, tables: Tables) -> str | None:
-    assigned = [site for site in _registered(station_id, tables).sites if site.valid_from <= at]
-    return max(assigned, key=lambda site: site.valid_from).id if assigned else None

@@ -14,11 +14,12 @@ from msgspec.structs import replace
 
 from libs.events.load import Allocation, EvseObserved
 from services.load.domain.allocation import MIN_SHARE_MA, STEP_MA, share
+from services.load.domain.newcomers import Member
 
 SECOND = 1_000_000
 
 CHECK_EVERY = 30 * SECOND
-"""While anything charges: how often the limit in force is looked up and unused shares are noticed."""
+"""While anything charges: how often unused shares and commands without effect are looked for."""
 
 CALM = 10 * SECOND
 """Least time between two plans, unless an EVSE started or ended or the limit changed."""
@@ -70,6 +71,8 @@ class Evse(msgspec.Struct, frozen=True):
 class Site(msgspec.Struct, frozen=True):
     """What is known of a site. `limit_ma` and `allocations` are those of the plan in force.
 
+    `given_limit_ma`: the limit that operators gave it last; None for none. `members`: its stations.
+
     `checked_at`: when the periodic look was taken last. `waits_for_calm`: a change is put off.
     """
 
@@ -81,6 +84,24 @@ class Site(msgspec.Struct, frozen=True):
     planned_at: int = 0
     checked_at: int = 0
     waits_for_calm: bool = False
+    given_limit_ma: int | None = None
+    members: tuple[Member, ...] = ()
+
+    @property
+    def limited(self) -> bool:
+        """Whether operators gave it a limit."""
+        return self.given_limit_ma is not None
+
+    def member(self, station_id: str) -> Member:
+        """The station as a member; nothing is known of a new one."""
+        known = (member for member in self.members if member.station_id == station_id)
+        return next(known, Member(station_id))
+
+    def with_member(self, member: Member) -> Site:
+        """This site with one member changed."""
+        others = [other for other in self.members if other.station_id != member.station_id]
+        members = sorted([*others, member], key=lambda each: each.station_id)
+        return replace(self, members=tuple(members))
 
     def charging(self) -> list[Evse]:
         """The EVSEs that charge, in order of arrival."""
@@ -178,6 +199,8 @@ class Plan(msgspec.Struct, frozen=True):
 def make_plan(site: Site, limit_ma: int, now: int) -> Plan | None:
     """Share the limit anew; None if that changes nothing and every command seems to have had its effect."""
     charging = site.charging()
+    if not charging and not site.allocations:
+        return None
     shares = share(limit_ma, [evse.usable_ma for evse in charging])
     allocations = tuple(
         Allocation(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.bus.message import Emit
+from libs.bus.message import Emit, Message
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.commands import RequestCommand
 from libs.events.load import EvseObserved, LoadPlanMade
@@ -53,16 +54,22 @@ def observed(
 
 class LoadedSite:
     def __init__(self, limit_ma: int | None, *given: EvseObserved) -> None:
-        self.runtime: MemoryRuntime[Site] = MemoryRuntime(LoadProcessor(), {})
-        self.limit(limit_ma)
+        self.runtime: MemoryRuntime[Site] = MemoryRuntime(LoadProcessor())
+        self.limit(limit_ma, 0)
         for record in given:
             self.feed(record)
 
-    def limit(self, limit_ma: int | None) -> None:
+    def limit(self, limit_ma: int | None, seconds: float) -> list[Emit]:
+        event_id = f"limit-{limit_ma}-{seconds}"
         site = SiteRegistered(
-            event_id="s", occurred_at=T0, recorded_at=T0, cause_id="s", site_id=SITE, limit_ma=limit_ma
+            event_id=event_id,
+            occurred_at=at(seconds),
+            recorded_at=at(seconds),
+            cause_id=event_id,
+            site_id=SITE,
+            limit_ma=limit_ma,
         )
-        self.runtime.tables["registry.sites"][SITE] = site
+        return self.runtime.feed("registry.sites", SITE, site)
 
     def feed(self, record: EvseObserved) -> list[Emit]:
         out = self.runtime.feed("load.observations", SITE, record)
@@ -146,31 +153,37 @@ def test_a_site_without_a_limit_is_left_alone() -> None:
 
 
 def test_an_unknown_site_is_left_alone() -> None:
-    site = LoadedSite(None)
-    site.runtime.tables["registry.sites"].clear()
-    assert site.feed(observed("a", 0)) == []
+    runtime: MemoryRuntime[Site] = MemoryRuntime(LoadProcessor())
+    assert runtime.feed("load.observations", SITE, observed("a", 0)) == []
 
 
-def test_a_changed_limit_counts_at_the_next_look() -> None:
+def test_a_changed_limit_counts_at_once() -> None:
     site = LoadedSite(48000, observed("a", 0), observed("b", 1))
-    site.limit(20000)
-    assert site.tick(29) == []
-    out = site.tick(31)
+    out = site.limit(20000, 3)
     assert limits(out) == [("a", 10000), ("b", 10000)]
-    assert plans(out)[0].recorded_at == at(30)
+    assert (plans(out)[0].recorded_at, plans(out)[0].cause_id) == (at(3), "limit-20000-3")
+    assert site.limit(20000, 4) == []
 
 
-def test_a_removed_limit_frees_the_evses_once() -> None:
+def test_a_limit_where_nothing_charges_makes_no_plan() -> None:
+    site = LoadedSite(48000)
+    site.limit(20000, 10)
+    assert site.runtime.emitted == []
+
+
+@pytest.mark.parametrize("how", ["limit removed", "site removed"])
+def test_a_removed_limit_frees_the_evses_once(how: str) -> None:
     site = LoadedSite(12000, observed("a", 0), observed("b", 1))
-    site.limit(None)
-    out = site.tick(31)
+    if how == "limit removed":
+        out = site.limit(None, 20)
+    else:
+        out = site.runtime.handle(Message("registry.sites", 0, 1, SITE, None, at(20)))
     assert [(c.station_id, c.action) for c in commands(out)] == [("a", "ClearLimit"), ("b", "ClearLimit")]
     assert json.loads(commands(out)[0].payload)["profile_id"] == 1001
     (plan,) = plans(out)
-    assert (plan.limit_ma, plan.allocations) == (None, ())
+    assert (plan.limit_ma, plan.allocations, plan.recorded_at) == (None, (), at(20))
     assert site.tick(100) == []
-    site.limit(12000)
-    assert limits(site.tick(150)) == [("a", 6000), ("b", 6000)]
+    assert limits(site.limit(12000, 150)) == [("a", 6000), ("b", 6000)]
 
 
 def test_ends_when_nothing_charges() -> None:
@@ -276,8 +289,7 @@ def test_plans_never_exceed_the_limit_in_force(
     for number, (station, move, value, pause) in enumerate(moves):
         seconds += pause
         if number == len(moves) // 2:
-            for each in (site, again):
-                each.limit(later_limit)
+            assert site.limit(later_limit, seconds) == again.limit(later_limit, seconds)
         if move == "wait":
             assert site.tick(seconds) == again.tick(seconds)
             continue

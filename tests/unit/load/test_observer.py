@@ -102,7 +102,7 @@ class Observer:
         return out
 
     def observe(self, record: Record) -> EvseObserved:
-        (emit,) = self.feed(record)
+        (emit,) = [emit for emit in self.feed(record) if emit.topic != "load.stations"]
         assert isinstance(emit.record, EvseObserved)
         assert (emit.topic, emit.key) == ("load.observations", emit.record.site_id)
         return emit.record

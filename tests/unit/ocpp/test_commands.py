@@ -13,6 +13,7 @@ from libs.ocpp.semantics.commands import (
     RemoteStart,
     RemoteStop,
     Reset,
+    SetDefaultLimit,
     SetLimit,
     UpdateFirmware,
     encode_command,
@@ -28,6 +29,8 @@ ALL: list[Command] = [
     SetLimit(1, None, 16_000, 5, 1, None, 3),
     SetLimit(0, None, 100_000, 5, 0),
     SetLimit(1, "77", 8_199, 5, 1, 600, 1, NOW),
+    SetDefaultLimit(0, 6_000, 1000, 0),
+    SetDefaultLimit(2, 6_000, 1000, 0, 3),
     ClearLimit(),
     ClearLimit(evse_id=1),
     ClearLimit(profile_id=5),
@@ -99,6 +102,53 @@ def test_every_command_conforms_in_every_version(version: Version, command: Comm
                 },
             ),
         ),
+        (
+            V16,
+            SetDefaultLimit(0, 6_000, 1000, 0),
+            (
+                "SetChargingProfile",
+                {
+                    "connectorId": 0,
+                    "csChargingProfiles": {
+                        "chargingProfileId": 1000,
+                        "stackLevel": 0,
+                        "chargingProfilePurpose": "TxDefaultProfile",
+                        "chargingProfileKind": "Relative",
+                        "chargingSchedule": {
+                            "chargingRateUnit": "A",
+                            "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 6.0}],
+                        },
+                    },
+                },
+            ),
+        ),
+        (
+            V21,
+            SetDefaultLimit(0, 6_000, 1000, 0, 3),
+            (
+                "SetChargingProfile",
+                {
+                    "evseId": 0,
+                    "chargingProfile": {
+                        "id": 1000,
+                        "stackLevel": 0,
+                        "chargingProfilePurpose": "TxDefaultProfile",
+                        "chargingProfileKind": "Relative",
+                        "chargingSchedule": [
+                            {
+                                "id": 1000,
+                                "chargingRateUnit": "A",
+                                "chargingSchedulePeriod": [
+                                    {"startPeriod": 0, "limit": 6.0, "numberPhases": 3}
+                                ],
+                            }
+                        ],
+                    },
+                },
+            ),
+        ),
+        (V16, ClearLimit(profile_id=1000), ("ClearChargingProfile", {"id": 1000})),
+        (V201, ClearLimit(profile_id=1000), ("ClearChargingProfile", {"chargingProfileId": 1000})),
         (V16, RemoteStart(1, "TAG", 9), ("RemoteStartTransaction", {"idTag": "TAG", "connectorId": 1})),
         (
             V21,

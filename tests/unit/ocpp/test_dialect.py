@@ -12,6 +12,7 @@ from libs.ocpp.semantics.commands import (
     RemoteStart,
     RemoteStop,
     Reset,
+    SetDefaultLimit,
     SetLimit,
     UpdateFirmware,
 )
@@ -19,6 +20,7 @@ from libs.ocpp.semantics.dialect import from_request, to_request
 
 COMMANDS: list[Command] = [
     SetLimit(evse_id=1, transaction_id="7", limit_milliamp=6000, profile_id=1001, stack_level=0),
+    SetDefaultLimit(evse_id=0, limit_milliamp=6000, profile_id=1000, stack_level=0),
     ClearLimit(profile_id=1001),
     RemoteStart(evse_id=None, id_token="TAG", remote_start_id=3),
     RemoteStop(transaction_id="7"),

@@ -1,0 +1,25 @@
+-- What load management knows of stations. 0001 says what all these tables have in common.
+
+CREATE TABLE IF NOT EXISTS $database.load_stations $on_cluster
+(
+    _topic LowCardinality(String),
+    _partition UInt16,
+    _offset Int64 CODEC(Delta, ZSTD(1)),
+    _timestamp DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    _key String,
+    _type LowCardinality(String),
+    _deleted Bool,
+    event_id String,
+    site_id String,
+    occurred_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    recorded_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    cause_id String,
+    station_id String,
+    news LowCardinality(String),
+    firmware_version LowCardinality(Nullable(String)),
+    command_id Nullable(String),
+    other_site_id LowCardinality(Nullable(String))
+)
+ENGINE = ${replicated}ReplacingMergeTree
+ORDER BY (site_id, recorded_at, _partition, _offset)
+SETTINGS non_replicated_deduplication_window = 1000;
