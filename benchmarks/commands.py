@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--commands", type=int, default=500)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        platform = Platform(on_free_ports(Path(folder)))
+        platform = Platform(on_free_ports(Path(folder)), long_running=True)
         platform.start(lambda line: print(line, file=sys.stderr))
         try:
             rows = uvloop.run(through_platform(platform, given.chargers, given.commands))

@@ -139,7 +139,7 @@ def main() -> None:
     with ExitStack() as stack:
         if given.stack is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            servers = open_stack(Path(folder), clickhouse=False)
+            servers = open_stack(Path(folder), clickhouse=False, long_running=True)
             stack.callback(servers.stop)
             endpoints = servers.start(lambda line: print(line, file=sys.stderr))
         else:

@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--past", type=int, default=1_000_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        platform = Platform(on_free_ports(Path(folder)))
+        platform = Platform(on_free_ports(Path(folder)), long_running=True)
         platform.start(lambda line: print(line, file=sys.stderr))
         try:
             table = run(platform, given.chargers, given.seconds, given.past)

@@ -192,7 +192,7 @@ def servers() -> Iterator[Endpoints]:
         yield Endpoints.load(Path(running))
         return
     with tempfile.TemporaryDirectory() as folder:
-        stack = open_stack(Path(folder), clickhouse=False)
+        stack = open_stack(Path(folder), clickhouse=False, long_running=True)
         try:
             yield stack.start(print)
         finally:

@@ -260,7 +260,7 @@ def main() -> int:
         asyncio.run(simple_loop(SinkSettings.model_validate_json(arguments.loop)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        stack = LocalStack(Path(folder))
+        stack = LocalStack(Path(folder), long_running=True)
         servers = stack.start(print)
         try:
             print(f"writing {arguments.records:,} records", flush=True)

@@ -26,7 +26,7 @@ def _say(line: str) -> None:
 def up() -> None:
     """Run the platform in the foreground until Ctrl-C; its data is kept."""
     settings = read_settings(LocalSettings)
-    platform = Platform(settings)
+    platform = Platform(settings, long_running=True)
     platform.start(_say)
     for line in _endpoints(platform):
         print(line)

@@ -86,13 +86,15 @@ class Platform:
     """Kafka, registry, ClickHouse and all services, with their data and logs under `settings.data`.
 
     All methods block. `services` are by name: edge-0, edge-1, ..., commands, sessions, telemetry, load,
-    firmware, sink, api; each can be killed and started by itself.
+    firmware, sink, api; each can be killed and started by itself. `long_running` as for `LocalStack`.
     """
 
-    def __init__(self, settings: LocalSettings) -> None:
+    def __init__(self, settings: LocalSettings, long_running: bool = False) -> None:
         self.settings = settings
         self.folder = settings.data.resolve()
-        self.stack = LocalStack(self.folder / "stack", settings.brokers, settings.stack_ports)
+        self.stack = LocalStack(
+            self.folder / "stack", settings.brokers, settings.stack_ports, long_running=long_running
+        )
         self.secrets = self._secrets()
         self.bus = BusSettings(
             kafka=self.stack.bootstrap,

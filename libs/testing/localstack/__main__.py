@@ -35,7 +35,8 @@ def up(
     """Run the stack in the foreground until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     kafka = tuple(range(kafka_port, kafka_port + brokers))
-    stack = LocalStack(data, brokers, Ports(kafka, registry_port, clickhouse_port, clickhouse_http_port))
+    ports = Ports(kafka, registry_port, clickhouse_port, clickhouse_http_port)
+    stack = LocalStack(data, brokers, ports, long_running=True)
     try:
         endpoints = stack.start(_say)
         print(f"kafka {endpoints.bootstrap}")

@@ -46,18 +46,25 @@ class Stack(Protocol):
         """Stop every part."""
 
 
-def open_stack(folder: Path, brokers: int = 1, registry: bool = True, clickhouse: bool = True) -> Stack:
+def open_stack(
+    folder: Path,
+    brokers: int = 1,
+    registry: bool = True,
+    clickhouse: bool = True,
+    long_running: bool = False,
+) -> Stack:
     """Return a stack, not started yet, for tests on this machine.
 
     Embedded, with its data in `folder`; in containers where a Docker engine answers and either
-    `VOLTBUS_TEST_DOCKER=1` asks for it or there are no embedded packages for this platform.
+    `VOLTBUS_TEST_DOCKER=1` asks for it or there are no embedded packages for this platform. `long_running`
+    as for `LocalStack`.
     """
     if os.environ.get("VOLTBUS_TEST_DOCKER") == "1" or not packages.is_supported():
         from libs.testing.localstack import docker  # noqa: PLC0415 - needs the development dependencies
 
         if docker.engine_answers():
             return docker.DockerStack(brokers, registry, clickhouse)
-    return LocalStack(folder, brokers, registry=registry, clickhouse=clickhouse)
+    return LocalStack(folder, brokers, registry=registry, clickhouse=clickhouse, long_running=long_running)
 
 
 class LocalStack:
@@ -73,10 +80,15 @@ class LocalStack:
         folder: Path,
         brokers: int = 1,
         ports: Ports | None = None,
+        *,
         registry: bool = True,
         clickhouse: bool = True,
+        long_running: bool = False,
     ) -> None:
-        """`brokers` is 1 or 3 and stays so for a folder; `ports` are free ones when not given."""
+        """`brokers` is 1 or 3 and stays so for a folder; `ports` are free ones when not given.
+
+        `long_running` has Kafka's code compiled fully, as in production: for hours and benchmarks, not for tests.
+        """
         if brokers not in (1, 3):
             raise ValueError("a cluster has 1 or 3 brokers")
         self.folder = folder.resolve()
@@ -85,6 +97,7 @@ class LocalStack:
             raise ValueError(f"{brokers} brokers need as many ports, not {len(self.ports.kafka)}")
         self._with_registry = registry
         self._with_clickhouse = clickhouse
+        self._long_running = long_running
         self._lock_file: int | None = None
         self.brokers: list[KafkaBroker] = []
         self.registry: SchemaRegistry | None = None
@@ -171,6 +184,7 @@ class LocalStack:
                 logs=logs,
                 node=node,
                 cluster=nodes,
+                long_running=self._long_running,
             )
             for node in nodes
         ]

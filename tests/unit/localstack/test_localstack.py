@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from libs.testing.localstack import Endpoints, LocalStack, Ports, StackError, packages
-from libs.testing.localstack.kafka import broker_ids, cluster_properties
+from libs.testing.localstack.kafka import ClusterNode, KafkaBroker, broker_ids, cluster_properties
 from libs.testing.localstack.locking import read_lock
 from libs.testing.localstack.process import wait_ready
 from libs.testing.localstack.progress import CancelledError, Download
@@ -97,6 +97,22 @@ def test_replication_follows_the_size_of_the_cluster(brokers: int, replicas: int
         assert properties[f"{topic}.replication.factor"] == replicas
     assert properties["min.insync.replicas"] == in_sync
     assert properties["auto.create.topics.enable"] == "false"
+
+
+@pytest.mark.parametrize("long_running", [False, True])
+def test_only_a_stack_that_runs_for_long_has_its_code_compiled_fully(
+    tmp_path: Path, long_running: bool
+) -> None:
+    broker = KafkaBroker(
+        java=Path("/java"),
+        jars=tmp_path,
+        folder=tmp_path,
+        logs=tmp_path,
+        node=ClusterNode(1, 9092, 9093),
+        cluster=[ClusterNode(1, 9092, 9093)],
+        long_running=long_running,
+    )
+    assert ("-XX:TieredStopAtLevel=1" in broker.command()) is not long_running
 
 
 def test_endpoints_of_left_out_parts_are_empty() -> None:
