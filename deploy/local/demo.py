@@ -200,7 +200,8 @@ class _Demo:
         return (
             f"depot, limited to {LIMITS_A['depot']:.0f} A per phase: {row['plans']} plans, up to {row['most']} cars "
             f"sharing, up to {row['waiting']} waiting for a share, highest draw {self.screen.peaks_a['depot']:.0f} A\n"
-            "(a car draws what it likes until its first limit arrives; that takes simulated minutes at this speed)"
+            "(a newcomer draws 6 A until its share arrives, the others their old shares until the smaller ones do;\n"
+            "at this speed that takes simulated minutes)"
         )
 
     def _look_around(self) -> Table:
