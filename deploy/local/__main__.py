@@ -6,7 +6,7 @@ import sys
 import typer
 
 from deploy.local.demo import run_demo
-from deploy.local.platform import Platform, run_until_interrupted
+from deploy.local.platform import Platform, from_here, run_until_interrupted
 from deploy.local.settings import LocalSettings
 from libs.runtime.settings import read_settings
 from libs.testing.localstack import StackError
@@ -60,7 +60,7 @@ def _endpoints(platform: Platform) -> list[str]:
         f"  registry    {stack.registry_url}",
         f"  ClickHouse  {stack.clickhouse_host}:{stack.clickhouse_port}   "
         f"(browser: http://{stack.clickhouse_host}:{stack.clickhouse_http_port}/play)",
-        f"  logs        {platform.folder / 'logs'}",
+        f"  logs        {from_here(platform.folder / 'logs')}",
     ]
     if open_to:
         lines.append(f"  Unknown {' and '.join(open_to)} are let in here; in production they are not.")

@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpx
 from rich.table import Table
 
-from deploy.local.platform import Platform, run_until_interrupted
+from deploy.local.platform import Platform, from_here, run_until_interrupted
 from deploy.local.reconcile import AnsweredCalls, Reconciliation, find_answered_calls, reconcile
 from deploy.local.screen import Screen
 from deploy.local.settings import on_free_ports
@@ -212,7 +212,7 @@ class _Demo:
         table.add_row("ClickHouse", f"http://{stack.clickhouse_host}:{stack.clickhouse_http_port}/play")
         table.add_row("", "SELECT * FROM voltbus.sessions ORDER BY energy_wh DESC LIMIT 10")
         table.add_row("Kafka", stack.bootstrap)
-        table.add_row("logs", str(self.platform.folder / "logs"))
+        table.add_row("logs", str(from_here(self.platform.folder / "logs")))
         table.add_row("the same, kept running", "make up")
         return table
 

@@ -165,13 +165,13 @@ class Platform:
                 pause = self._pauses.get(name, _FIRST_PAUSE_S)
                 self._pauses[name] = min(2 * pause, _LONGEST_PAUSE_S)
                 self._due[name] = now + pause
-                report(f"{name} has died: starting it again in {pause:g} s; its log is {service.log_path}")
+                report(f"{name} has died: starting it again in {pause:g} s; its log is {from_here(service.log_path)}")
             elif now >= self._due[name]:
                 del self._due[name]
                 self._launch(name)
         for part in self.stack.parts:
             if not part.is_running():
-                report(f"{part.name} has died: starting it again; its log is {part.log_path}")
+                report(f"{part.name} has died: starting it again; its log is {from_here(part.log_path)}")
                 part.launch()
 
     def stop(self) -> None:
@@ -223,6 +223,12 @@ class Platform:
         return made
 
 
+def from_here(path: Path) -> Path:
+    """`path` as people type it: relative to the working directory if it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def run_until_interrupted(platform: Platform, report: Report) -> None:
     """Keep a started platform running until Ctrl-C or SIGTERM, then stop it."""
     try:
@@ -235,4 +241,4 @@ def run_until_interrupted(platform: Platform, report: Report) -> None:
         platform.stop()
 
 
-__all__ = ["Platform", "Secrets", "Service", "StackError", "run_until_interrupted"]
+__all__ = ["Platform", "Secrets", "Service", "StackError", "from_here", "run_until_interrupted"]
