@@ -10,39 +10,80 @@ from aiokafka import AIOKafkaProducer
 
 from libs.bus.errors import BusUnavailableError
 from libs.bus.message import Headers
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
 
 OnSettled = Callable[[int, BaseException | None], None]
 """Called when a batch is settled: how many records it had, and what failed it."""
 
-Acknowledgement = asyncio.Future[None]
+OnAcknowledged = Callable[[BusUnavailableError | None], None]
+"""Called once for a record: with None when Kafka has it, with the error when nobody knows whether it has."""
+
+
+_TOGETHER_S = 0.001
+"""Who comes so soon after a departure goes along."""
+
+
+class Pace:
+    """Lets the batches of many lanes go together: at once after a pause, otherwise one departure every `gap_s`.
+
+    A request with a few full batches costs client and broker a fraction of many requests with a record each.
+    """
+
+    def __init__(self, gap_s: float, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._gap_s = gap_s
+        self._loop = loop or asyncio.get_running_loop()
+        self._departed_at = -gap_s
+        self._next: asyncio.Future[None] | None = None
+
+    async def departure(self) -> None:
+        """Wait for the next departure."""
+        now = self._loop.time()
+        since = now - self._departed_at
+        if since >= self._gap_s:
+            self._departed_at = now
+            return
+        if since <= _TOGETHER_S and self._next is None:
+            return
+        if self._next is None:
+            self._next = self._loop.create_future()
+            self._loop.call_at(self._departed_at + self._gap_s, self._depart, self._next)
+        await asyncio.shield(self._next)
+
+    def _depart(self, due: asyncio.Future[None]) -> None:
+        self._next = None
+        self._departed_at = self._loop.time()
+        due.set_result(None)
 
 
 class Lane:
     """The way to one partition. Order is kept, and at most two batches are held."""
 
-    def __init__(self, kafka: AIOKafkaProducer, topic: str, partition: int, on_settled: OnSettled) -> None:
+    def __init__(
+        self, kafka: AIOKafkaProducer, topic: str, partition: int, pace: Pace, on_settled: OnSettled
+    ) -> None:
         self._kafka = kafka
         self._topic = topic
         self._partition = partition
+        self._pace = pace
         self._on_settled = on_settled
         self._loop = asyncio.get_running_loop()
         self._batch = kafka.create_batch()
-        self._waiting: list[Acknowledgement] = []
+        self._waiting: list[OnAcknowledged] = []
         self._room: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def append(self, key: bytes, value: bytes | None, headers: Headers) -> Acknowledgement | None:
-        """Add a record; the future resolves when Kafka has it, or raises BusUnavailableError.
-
-        None if the batch is full: wait for `room` and try again.
-        """
+    def append(
+        self, key: bytes, value: bytes | None, headers: Headers, on_acknowledged: OnAcknowledged
+    ) -> bool:
+        """Add a record. False if the batch is full: wait for `room` and try again."""
         if self._batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-            return None
-        acknowledged: Acknowledgement = self._loop.create_future()
-        self._waiting.append(acknowledged)
+            return False
+        self._waiting.append(on_acknowledged)
         if self._task is None:
             self._task = self._loop.create_task(self._run())
-        return acknowledged
+        return True
 
     async def room(self) -> None:
         """Wait until the batch that is being filled has been taken."""
@@ -61,24 +102,24 @@ class Lane:
             self._task.cancel()
 
     async def _run(self) -> None:
-        waiting: list[Acknowledgement] = []
+        waiting: list[OnAcknowledged] = []
         try:
             while self._waiting:
+                await self._pace.departure()
                 batch, waiting = self._batch, self._waiting
                 self._batch, self._waiting = self._kafka.create_batch(), []
                 if self._room is not None and not self._room.done():
                     self._room.set_result(None)
                 await (await self._kafka.send_batch(batch, self._topic, partition=self._partition))
-                for acknowledged in waiting:
-                    if not acknowledged.done():
-                        acknowledged.set_result(None)
-                self._on_settled(len(waiting), None)
+                acknowledged, waiting = waiting, []
+                _tell(acknowledged, None)
+                self._on_settled(len(acknowledged), None)
         # Whatever it is (most are KafkaErrors): the records are not acknowledged, and those behind them must wait
         # for a new producer.
         except (Exception, asyncio.CancelledError) as error:
             given_up, self._waiting = waiting + self._waiting, []
             self._batch = self._kafka.create_batch()
-            _fail(given_up, f"{self._topic}: {error!r}")
+            _tell(given_up, BusUnavailableError(f"{self._topic}: {error!r}"))
             self._on_settled(len(given_up), error)
         finally:
             self._task = None
@@ -86,9 +127,10 @@ class Lane:
                 self._room.set_result(None)
 
 
-def _fail(given_up: list[Acknowledgement], reason: str) -> None:
-    for acknowledged in given_up:
-        if not acknowledged.done():
-            acknowledged.set_exception(BusUnavailableError(reason))
-            # Not everybody waits: asyncio would complain of an exception that nobody looked at.
-            acknowledged.exception()
+def _tell(waiting: list[OnAcknowledged], error: BusUnavailableError | None) -> None:
+    for on_acknowledged in waiting:
+        try:
+            on_acknowledged(error)
+        except Exception:
+            # One who stumbles must not keep the news from the others.
+            log.exception("acknowledgement_not_taken")

@@ -1,7 +1,7 @@
 """The producer: idempotent, acknowledged by all in-sync replicas, batching, bounded."""
 
 import asyncio
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -11,8 +11,8 @@ from aiokafka.partitioner import murmur2
 from libs.bus import metrics
 from libs.bus.bus import Bus
 from libs.bus.errors import BusUnavailableError
-from libs.bus.lanes import Acknowledgement, Lane
-from libs.bus.message import headers_for
+from libs.bus.lanes import Lane, OnAcknowledged, Pace
+from libs.bus.message import Headers, headers_for
 from libs.events.codec import CodecError
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
@@ -24,18 +24,30 @@ log = get_logger(__name__)
 _hash_of = lru_cache(maxsize=1 << 17)(murmur2)
 _LARGEST = 4 << 20
 
+Acknowledgement = asyncio.Future[None]
+
 
 class Producer:
     """Sends records as `source` (a service name, for the CloudEvents header).
 
     Memory is bounded: one batch of `batch_bytes` per partition is filled while another is under way; beyond that
-    `send` waits. After a failure nothing is known of the records under way, and `failed` stays True until
-    `restart`: an idempotent producer must not skip a sequence number.
+    `send` waits. What follows closely upon a batch waits up to `gap_s` for company. After a failure nothing is
+    known of the records under way, and `failed` stays True until `restart`: an idempotent producer must not skip
+    a sequence number.
     """
 
-    def __init__(self, bus: Bus, source: str, *, timeout_s: float = 30, batch_bytes: int = 1 << 18) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        source: str,
+        *,
+        timeout_s: float = 30,
+        batch_bytes: int = 1 << 18,
+        gap_s: float = 0.005,
+    ) -> None:
         self._bus = bus
         self._source = source
+        self._gap_s = gap_s
         self._timeout_s = timeout_s
         self._options: dict[str, Any] = {
             "bootstrap_servers": bus.settings.kafka,
@@ -49,12 +61,14 @@ class Producer:
             "compression_type": None if bus.settings.compression == "none" else bus.settings.compression,
         }
         self._kafka: AIOKafkaProducer | None = None
+        self._pace: Pace
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._partitions: dict[str, int] = {}
         self.failed = False
 
     async def start(self) -> None:
         """Connect. Raises KafkaConnectionError if no broker answers."""
+        self._pace = Pace(self._gap_s)
         self._kafka = AIOKafkaProducer(**self._options)
         await self._kafka.start()
         self.failed = False
@@ -100,22 +114,36 @@ class Producer:
         The future raises BusUnavailableError if the producer fails; while Kafka is merely away it waits. Raises
         CodecError for a record that does not fit the topic, BusUnavailableError if the producer has failed.
         """
-        if self._kafka is None or self.failed:
-            raise BusUnavailableError("the producer has failed or is not started")
-        value = None if record is None else self._bus.codec.encode(topic, record)
-        if value is not None and len(value) > _LARGEST:
-            raise CodecError(f"{topic}: a record of {len(value)} bytes is too large")
-        headers = [] if record is None else headers_for(record, self._source, traceparent)
-        key_bytes = key.encode()
-        if partition is None:
-            count = self._partitions.get(topic) or await self._count_partitions(topic)
-            partition = (_hash_of(key_bytes) & 0x7FFFFFFF) % count
-        lane = self._lanes.get((topic, partition)) or self._open_lane(topic, partition)
-        while (acknowledged := lane.append(key_bytes, value, headers)) is None:
+        key_bytes, value, headers = self._encode(topic, key, record, traceparent)
+        lane = self._lane(topic, key_bytes, partition)
+        if lane is None:
+            await self._count_partitions(topic)
+            lane = self._lane(topic, key_bytes, partition)
+            assert lane is not None
+        acknowledged: Acknowledgement = asyncio.get_running_loop().create_future()
+        settle = partial(_settle, acknowledged)
+        while not lane.append(key_bytes, value, headers, settle):
             await lane.room()
             if self.failed:
                 raise BusUnavailableError("the producer has failed")
         return acknowledged
+
+    def try_send(
+        self,
+        topic: str,
+        key: str,
+        record: Record,
+        on_acknowledged: OnAcknowledged,
+        *,
+        traceparent: str | None = None,
+    ) -> bool:
+        """`send` for a hot path: queue a record if that needs no waiting; False if it does.
+
+        `on_acknowledged` is called at the end of the record's batch, and must neither block nor raise.
+        """
+        key_bytes, value, headers = self._encode(topic, key, record, traceparent)
+        lane = self._lane(topic, key_bytes, None)
+        return lane is not None and lane.append(key_bytes, value, headers, on_acknowledged)
 
     async def send_and_wait(
         self,
@@ -133,7 +161,28 @@ class Producer:
         except TimeoutError as error:
             raise BusUnavailableError(f"{topic}: not acknowledged in {self._timeout_s} s") from error
 
-    async def _count_partitions(self, topic: str) -> int:
+    def _encode(
+        self, topic: str, key: str, record: Record | None, traceparent: str | None
+    ) -> tuple[bytes, bytes | None, Headers]:
+        if self._kafka is None or self.failed:
+            raise BusUnavailableError("the producer has failed or is not started")
+        if record is None:
+            return key.encode(), None, []
+        value = self._bus.codec.encode(topic, record)
+        if len(value) > _LARGEST:
+            raise CodecError(f"{topic}: a record of {len(value)} bytes is too large")
+        return key.encode(), value, headers_for(record, self._source, traceparent)
+
+    def _lane(self, topic: str, key: bytes, partition: int | None) -> Lane | None:
+        """The way that `key` takes; None if it is not known yet how many there are."""
+        if partition is None:
+            count = self._partitions.get(topic)
+            if count is None:
+                return None
+            partition = (_hash_of(key) & 0x7FFFFFFF) % count
+        return self._lanes.get((topic, partition)) or self._open_lane(topic, partition)
+
+    async def _count_partitions(self, topic: str) -> None:
         assert self._kafka is not None
         try:
             found = await self._kafka.partitions_for(self._bus.settings.topic(topic))
@@ -142,7 +191,6 @@ class Producer:
         if not found:
             raise BusUnavailableError(f"{topic}: no such topic")
         self._partitions[topic] = len(found)
-        return len(found)
 
     def _open_lane(self, topic: str, partition: int) -> Lane:
         produced, name = metrics.PRODUCED.labels(topic), self._bus.settings.topic(topic)
@@ -153,7 +201,7 @@ class Producer:
             else:
                 self._fail(topic, records, error)
 
-        lane = self._lanes[topic, partition] = Lane(self._kafka, name, partition, on_settled)
+        lane = self._lanes[topic, partition] = Lane(self._kafka, name, partition, self._pace, on_settled)
         return lane
 
     def _fail(self, topic: str, records: int, error: BaseException) -> None:
@@ -161,3 +209,14 @@ class Producer:
         if not self.failed:
             self.failed = True
             log.error("producer_failed", source=self._source, topic=topic, error=repr(error))
+
+
+def _settle(acknowledged: Acknowledgement, error: BusUnavailableError | None) -> None:
+    if acknowledged.done():
+        return
+    if error is None:
+        acknowledged.set_result(None)
+    else:
+        acknowledged.set_exception(error)
+        # Not everybody waits: asyncio would complain of an exception that nobody looked at.
+        acknowledged.exception()

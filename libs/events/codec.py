@@ -4,17 +4,19 @@ The codec knows schemas by id and does no I/O: whoever fills it (`SchemaIds`) sa
 Logical types are left as their base types, so that timestamps stay integers (microseconds).
 """
 
+import struct
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
 from typing import Any
 
 import msgspec
-from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro import parse_schema, schemaless_reader
 
 from libs.events.catalogue import RECORDS
 from libs.events.contract import Contract
 from libs.events.record import Record
+from libs.events.writing import Writer, compile_writer
 
 MAGIC = b"\0"
 HEADER_BYTES = 5
@@ -53,7 +55,7 @@ class Codec:
         self, contract: Contract, write_ids: Mapping[str, int], read_schemas: Mapping[int, Any] | None = None
     ) -> None:
         self._contract = contract
-        self._encoders: dict[tuple[str, type[Record]], tuple[bytes, Any]] = {}
+        self._encoders: dict[tuple[str, type[Record]], tuple[bytes, Writer]] = {}
         self._readers: dict[int, _Reader] = {}
         for topic, schema_id in write_ids.items():
             self._add_topic(topic, schema_id)
@@ -65,8 +67,8 @@ class Codec:
         prefix = MAGIC + schema_id.to_bytes(4, "big")
         for index, name in enumerate(names):
             branch = _varint(index) if len(names) > 1 else b""
-            schema = _parsed(self._contract.schemas[name])
-            self._encoders[topic, RECORDS[name]] = (prefix + branch, schema)
+            writer = compile_writer(self._contract.schemas[name])
+            self._encoders[topic, RECORDS[name]] = (prefix + branch, writer)
         if schema_id not in self._readers:
             self.learn(schema_id, self._contract.value_schema(topic))
 
@@ -89,16 +91,13 @@ class Codec:
     def encode(self, topic: str, record: Record) -> bytes:
         """`record` as a value of `topic`. Raises CodecError if it does not fit the topic's schema."""
         try:
-            prefix, schema = self._encoders[topic, type(record)]
+            prefix, write = self._encoders[topic, type(record)]
         except KeyError:
             raise CodecError(f"{type(record).__name__} is not a record of topic {topic}") from None
-        buffer = BytesIO()
-        buffer.write(prefix)
         try:
-            schemaless_writer(buffer, schema, msgspec.to_builtins(record, builtin_types=(bytes,)))
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            return prefix + write(record)
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError, struct.error) as error:
             raise CodecError(f"{type(record).__name__} does not fit its schema: {error}") from error
-        return buffer.getvalue()
 
     def decode(self, value: bytes) -> Record:
         """The record in `value`.

@@ -1,6 +1,7 @@
 """Wall clock in the platform's unit. Domain code never calls it: time reaches it as an argument."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from time import time_ns
 
 SECOND = 1_000_000
@@ -14,4 +15,11 @@ def now_us() -> int:
 
 def iso(micros: int) -> str:
     """`micros` as RFC 3339 text with microseconds, UTC."""
-    return datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="microseconds")
+    seconds, rest = divmod(micros, SECOND)
+    return f"{_iso_seconds(seconds)}.{rest:06d}+00:00"
+
+
+@lru_cache(maxsize=64)
+def _iso_seconds(seconds: int) -> str:
+    """Most moments asked for are now: formatting each second once is most of the work."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").removesuffix("+00:00")

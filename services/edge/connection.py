@@ -1,13 +1,16 @@
 """One station's connection, from the accepted handshake to the recorded end."""
 
 import asyncio
+from collections.abc import Coroutine
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import orjson
 from prometheus_client import Histogram
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
+from websockets.protocol import State
 
 from libs.bus.errors import BusUnavailableError
 from libs.events.record import Record
@@ -16,6 +19,7 @@ from libs.ocpp.frames import (
     CallReceived,
     ErrorReceived,
     Ignored,
+    Payload,
     Received,
     Refused,
     Replay,
@@ -50,16 +54,22 @@ _KNOWN_CODES: Final = frozenset(
 )
 
 
-class _Finished(Exception):
-    """The verdict is set: the socket is to be closed."""
+class _Owed(msgspec.Struct, frozen=True, gc=False):
+    """An answer that is sent as soon as Kafka has the call. `started`: when the call was read."""
+
+    call: CallReceived
+    payload: Payload
+    started: float
 
 
 class StationConnection:
-    """Reads a station's frames one by one; each is answered before the next is read.
+    """Takes a station's messages one by one; each is answered before the next is looked at.
 
     A CALL is checked, its answer decided, call and answer published, and only when Kafka has acknowledged that
-    is the answer sent. `ours_seen`: our StationLocated has been read back. `replaced`: a newer connection of
-    the station exists.
+    is the answer sent. All of that happens in callbacks, of the socket and of the producer; what has to wait for
+    anything else is handed over to the connection's task, and the next message waits until that is done.
+
+    `ours_seen`: our StationLocated has been read back. `replaced`: a newer connection of the station exists.
     """
 
     def __init__(
@@ -78,6 +88,8 @@ class StationConnection:
         self._announcing_since = 0.0
         self._busy_since = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._errand: Coroutine[Any, Any, None] | None = None
         self._verdict: tuple[CloseCode, str] | None = None
         self._over = False
         self.holding = Holding(admission.station_id, context.edge_id, epoch)
@@ -125,8 +137,6 @@ class StationConnection:
             await self._converse()
         except ConnectionClosed as error:
             lost = error
-        except _Finished:
-            pass
         except BusUnavailableError:
             self._verdict = self._verdict or (CloseCode.TRY_AGAIN_LATER, "bus")
         except asyncio.CancelledError:
@@ -139,10 +149,13 @@ class StationConnection:
             self._verdict = (CloseCode.INTERNAL_ERROR, "internal error")
         finally:
             self._over = True
+            if self._errand is not None:
+                self._errand.close()
             metrics.CONNECTIONS.labels(self._version).dec()
             self.lane.close()
         try:
             if self._verdict is not None:
+                self.socket.resume()
                 await self.socket.close(*self._verdict)
             await self.lane.finished()
         finally:
@@ -168,28 +181,73 @@ class StationConnection:
             self.end(CloseCode.TRY_AGAIN_LATER, "bus")
 
     async def _converse(self) -> None:
-        recv, receive, loop = self.socket.recv, self._machine.receive, self._context.loop
+        """Do what the callbacks hand over, until the socket is lost."""
+        socket = self.socket
+        socket.on_lost = self._wake.set
+        socket.on_message = self._take
+        self._go_on()
         while True:
-            frame = await recv(False)
-            started = perf_counter()
-            self._busy_since = loop.time()
-            received = receive(frame)
-            if type(received) is CallReceived:
-                await self._on_call(received, frame, started)
+            self._wake.clear()
+            errand, self._errand = self._errand, None
+            if errand is not None:
+                await errand
+                self._busy_since = 0.0
+                self._go_on()
+            elif socket.state is State.CLOSED:
+                raise socket.protocol.close_exc
             else:
-                await self._on_other(received, frame)
-            self._busy_since = 0.0
+                await self._wake.wait()
 
-    async def _on_call(self, call: CallReceived, frame: bytes, started: float) -> None:
+    def _go_on(self) -> None:
+        """Look at the messages that came meanwhile, until one has to wait for something."""
+        while not self._busy_since and (frame := self.socket.next_message()) is not None:
+            self._take(frame)
+
+    def _take(self, frame: bytes) -> bool:
+        """Look at a message; False if one before it is not done with. After the end it is thrown away."""
+        if self._over or self._verdict is not None:
+            return True
+        if self._busy_since:
+            return False
+        started = perf_counter()
+        self._busy_since = self._context.loop.time()
+        try:
+            received = self._machine.receive(frame)
+            if type(received) is CallReceived:
+                self._on_call(received, frame, started)
+            elif type(received) is ResultReceived or type(received) is ErrorReceived:
+                self.lane.settle(received)
+                self._garbage.clear()
+                self._busy_since = 0.0
+            else:
+                self._hand_over(self._on_other(received, frame))
+        except Exception:
+            self._fail_internally()
+        return True
+
+    def _hand_over(self, errand: Coroutine[Any, Any, None]) -> None:
+        """Leave something to the task; until it is done no other message is looked at."""
+        self._errand = errand
+        self._wake.set()
+
+    def _fail_internally(self) -> None:
+        log.exception("connection_failed", **self._ids())
+        metrics.INTERNAL_ERRORS.inc()
+        self.end(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def _on_call(self, call: CallReceived, frame: bytes, started: float) -> None:
         now = now_us()
         route = self._routes[call.action]
         standing = self._standing()
+        if standing is None:
+            return
         checked = check_call(self._version, call.action, call.payload)
         if isinstance(checked, Violation):
-            await self._fail(call, frame, checked.code, _describe(checked))
+            self._hand_over(self._fail(call, frame, checked.code, _describe(checked)))
             return
         if not may_call(route, standing.boot_status, self.lane.asked_for):
-            await self._fail(call, frame, ErrorCode.SECURITY_ERROR, "the station is not accepted yet")
+            reason = "the station is not accepted yet"
+            self._hand_over(self._fail(call, frame, ErrorCode.SECURITY_ERROR, reason))
             return
         try:
             payload = self._decide(route, checked, standing, now)
@@ -198,13 +256,60 @@ class StationConnection:
         except Exception:
             log.exception("call_failed", action=call.action, **self._ids())
             metrics.INTERNAL_ERRORS.inc()
-            await self._fail(call, frame, ErrorCode.INTERNAL_ERROR, "the call could not be handled")
+            reason = "the call could not be handled"
+            self._hand_over(self._fail(call, frame, ErrorCode.INTERNAL_ERROR, reason))
             return
-        await self._publish(route.topic, record, len(frame))
-        await self.socket.answer(self._machine.answer(call.message_id, payload))
+        self._publish_and_answer(route.topic, record, len(frame), _Owed(call, payload, started))
+
+    def _publish_and_answer(self, topic: str, record: Record, size: int, owed: _Owed) -> None:
+        context, size = self._context, size + _RECORD_OVERHEAD
+        if self._announced is None and context.gate.try_enter(size):
+
+            def on_acknowledged(error: BusUnavailableError | None) -> None:
+                context.gate.leave(size)
+                if self._over or self._verdict is not None:
+                    return
+                if error is not None:
+                    self.end(CloseCode.TRY_AGAIN_LATER, "bus")
+                    return
+                try:
+                    self._answer(owed)
+                except Exception:
+                    self._fail_internally()
+
+            queued = False
+            try:
+                queued = context.publisher.try_send(topic, self.holding.station_id, record, on_acknowledged)
+            except BusUnavailableError:
+                self.end(CloseCode.TRY_AGAIN_LATER, "bus")
+                return
+            finally:
+                if not queued:
+                    context.gate.leave(size)
+            if queued:
+                return
+        self._hand_over(self._publish_waiting(topic, record, size, owed))
+
+    async def _publish_waiting(self, topic: str, record: Record, size: int, owed: _Owed) -> None:
+        await self._publish(topic, record, size)
+        text = self._machine.answer(owed.call.message_id, owed.payload)
+        await self.socket.send(text)
+        self._note_answered(owed)
+
+    def _answer(self, owed: _Owed) -> None:
+        text = self._machine.answer(owed.call.message_id, owed.payload)
+        if not self.socket.try_answer(text):
+            self._hand_over(self.socket.send(text))
+            return
+        self._note_answered(owed)
+        self._busy_since = 0.0
+        self._go_on()
+
+    def _note_answered(self, owed: _Owed) -> None:
         self._garbage.clear()
-        latency = self._latencies.get(call.action) or self._latency(call.action)
-        latency.observe(perf_counter() - started)
+        action = owed.call.action
+        latency = self._latencies.get(action) or self._latency(action)
+        latency.observe(perf_counter() - owed.started)
 
     def _decide(self, route: Route, checked: CheckedCall, standing: Standing, now: int) -> dict[str, object]:
         station_id, models = self.holding.station_id, self._context.models
@@ -213,9 +318,6 @@ class StationConnection:
 
     async def _on_other(self, received: Received, frame: bytes) -> None:
         match received:
-            case ResultReceived() | ErrorReceived():
-                self.lane.settle(received)
-                self._garbage.clear()
             case Replay():
                 # The stored answer is in the log already.
                 await self.socket.send(received.answer_text)
@@ -245,6 +347,8 @@ class StationConnection:
         """Record a SEND; nothing may be answered (2.1 part 4 §4.2.5)."""
         now = now_us()
         route, standing = self._routes[sent.action], self._standing()
+        if standing is None:
+            return
         checked = check_call(self._version, sent.action, sent.payload)
         if isinstance(checked, Violation):
             await self._reject(frame, checked.code, _describe(checked), sent.message_id, sent.action)
@@ -253,24 +357,23 @@ class StationConnection:
             await self._reject(frame, ErrorCode.SECURITY_ERROR, reason, sent.message_id, sent.action)
         else:
             record = self.scribe.call(sent, checked, standing, None, now)
-            await self._publish(route.topic, record, len(frame))
+            await self._publish(route.topic, record, len(frame) + _RECORD_OVERHEAD)
             self._garbage.clear()
 
-    def _standing(self) -> Standing:
+    def _standing(self) -> Standing | None:
+        """How the station stands; None, and the end of the connection, if it is not registered any more."""
         standing = self._context.models.standing(self.holding.station_id)
         if standing is None:
-            self._verdict = (CloseCode.POLICY_VIOLATION, "not registered")
-            raise _Finished
+            self.end(CloseCode.POLICY_VIOLATION, "not registered")
         return standing
 
     async def _publish(self, topic: str, record: Record, size: int) -> None:
         """Publish and wait for the acknowledgement, also of what announced the connection.
 
-        Raises BusUnavailableError if there is none.
+        `size`: bytes that it holds meanwhile. Raises BusUnavailableError if there is no acknowledgement.
         """
-        gate, size = self._context.gate, size + _RECORD_OVERHEAD
-        if not gate.try_enter(size):
-            await gate.enter(size)
+        gate = self._context.gate
+        await gate.enter(size)
         try:
             await (await self._context.publisher.send(topic, self.holding.station_id, record))
             if self._announced is not None:
@@ -311,7 +414,7 @@ class StationConnection:
             action=action,
             answered=answered,
         )
-        await self._publish(REJECTED_TOPIC, record, min(len(frame), FRAME_KEPT))
+        await self._publish(REJECTED_TOPIC, record, min(len(frame), FRAME_KEPT) + _RECORD_OVERHEAD)
 
     def _unrecorded(self) -> str:
         count, self._garbage.unrecorded = self._garbage.unrecorded, 0

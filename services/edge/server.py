@@ -29,7 +29,6 @@ log = get_logger(__name__)
 _WATCH_S: Final = 0.5
 _DRAIN_STEP_S: Final = 0.05
 _DRAIN_RATE: Final = 200
-_FRAMES_AHEAD: Final = (4, 1)
 _CLOSE_S: Final = 5.0
 _OPEN_S: Final = 10.0
 _BACKLOG: Final = 4096
@@ -83,7 +82,6 @@ class EdgeServer:
             close_timeout=_CLOSE_S,
             ping_interval=None,
             max_size=4 * settings.max_frame_bytes,
-            max_queue=_FRAMES_AHEAD,
             # Several processes accept on one port; the kernel spreads the connections.
             reuse_port=True,
             backlog=_BACKLOG,

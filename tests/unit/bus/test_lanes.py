@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 
 from libs.bus.errors import BusUnavailableError
-from libs.bus.lanes import Lane
+from libs.bus.lanes import Lane, Pace
 
 
 class Batch:
@@ -50,12 +51,26 @@ class Rig:
     def __init__(self) -> None:
         self.kafka = Kafka()
         self.settled: list[tuple[int, bool]] = []
-        self.lane = Lane(self.kafka, "topic", 0, lambda n, error: self.settled.append((n, error is None)))
+        self.lane = Lane(
+            self.kafka, "topic", 0, Pace(0), lambda n, error: self.settled.append((n, error is None))
+        )
 
     def add(self, *values: bytes) -> list[asyncio.Future[None]]:
-        added = [self.lane.append(b"key", value, []) for value in values]
-        assert None not in added
-        return [future for future in added if future is not None]
+        return [self.add_one(value) for value in values]
+
+    def add_one(self, value: bytes) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_acknowledged(error: BusUnavailableError | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        assert self.lane.append(b"key", value, [], on_acknowledged)
+        return future
 
 
 @pytest.fixture
@@ -83,7 +98,7 @@ async def test_a_full_batch_makes_the_next_record_wait_for_room(rig: Rig) -> Non
     rig.add(b"a")
     await turn()
     rig.add(b"b", b"c", b"d")
-    assert rig.lane.append(b"key", b"e", []) is None
+    assert not rig.lane.append(b"key", b"e", [], lambda error: None)
     waiting = asyncio.create_task(rig.lane.room())
     await turn()
     assert not waiting.done()
@@ -125,3 +140,62 @@ async def test_an_abandoned_lane_acknowledges_nothing(rig: Rig) -> None:
     with pytest.raises(BusUnavailableError):
         await future
     await rig.lane.flushed()
+
+
+async def test_one_who_stumbles_over_the_news_keeps_it_from_nobody(rig: Rig) -> None:
+    def stumble(_: BusUnavailableError | None) -> None:
+        raise RuntimeError("stumbled")
+
+    assert rig.lane.append(b"key", b"a", [], stumble)
+    (other,) = rig.add(b"b")
+    await turn()
+    rig.kafka.acks[0].set_result(None)
+    await other
+    await turn()
+    assert rig.settled == [(2, True)]
+
+
+class Clock:
+    """As much of an event loop as a pace needs, with a time that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.alarms: list[tuple[float, Callable[..., None], tuple[Any, ...]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def create_future(self) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    def call_at(self, when: float, callback: Callable[..., None], *arguments: Any) -> None:
+        self.alarms.append((when, callback, arguments))
+
+    def ring(self) -> None:
+        ((self.now, callback, arguments),) = self.alarms
+        self.alarms.clear()
+        callback(*arguments)
+
+
+async def test_departures_are_at_once_after_a_pause_and_together_otherwise() -> None:
+    clock = Clock()
+    pace = Pace(0.020, cast(asyncio.AbstractEventLoop, clock))
+    await pace.departure()
+    await pace.departure()
+    clock.now = 100.005
+    late = [asyncio.create_task(pace.departure()) for _ in range(3)]
+    await turn()
+    assert not any(task.done() for task in late)
+    assert [when for when, _, _ in clock.alarms] == [100.020]
+    clock.ring()
+    await asyncio.gather(*late)
+    clock.now = 100.035
+    later = asyncio.create_task(pace.departure())
+    await turn()
+    assert not later.done()
+    clock.ring()
+    await later
+    assert clock.now == pytest.approx(100.040)
+    clock.now = 100.060
+    await pace.departure()
+    assert not clock.alarms

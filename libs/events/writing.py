@@ -1,0 +1,120 @@
+"""Avro writers compiled from schemas: a function per record that takes its fields straight from the object.
+
+fastavro wants a dict and finds out at each field of each record what its type is; here that is found out once for
+each schema, which makes writing twice as fast. Only what the contract uses is understood: null, boolean, int, long,
+double, string, bytes, enums, arrays, records inside records, and unions of null with one of these.
+"""
+
+from collections.abc import Callable, Mapping
+from struct import Struct
+from typing import Any, Final
+
+Writer = Callable[[Any], bytes]
+"""Returns the Avro encoding of a value. For one that is not of the writer's type it raises TypeError, ValueError,
+AttributeError, KeyError, OverflowError or struct.error."""
+
+
+def compile_writer(schema: Any) -> Writer:
+    """The writer for values of `schema`, in which named types stand where they are used.
+
+    A record's writer takes any object that has the record's fields as attributes. Raises ValueError for types
+    that are not understood.
+    """
+    if isinstance(schema, list):
+        return _optional(schema)
+    kind = schema["type"] if isinstance(schema, Mapping) else schema
+    if isinstance(kind, list | Mapping):
+        return compile_writer(kind)
+    match kind:
+        case "record":
+            return _record(schema)
+        case "enum":
+            return {symbol: _long(index) for index, symbol in enumerate(schema["symbols"])}.__getitem__
+        case "array":
+            return _array(compile_writer(schema["items"]))
+    try:
+        return _PLAIN[kind]
+    except KeyError:
+        raise ValueError(f"no writer for {schema!r}") from None
+
+
+def _record(schema: Mapping[str, Any]) -> Writer:
+    scope: dict[str, Any] = {"size": _size}
+    lines, parts = [], []
+    for index, field in enumerate(schema["fields"]):
+        name = field["name"]
+        if field["type"] == "string":
+            lines.append(f" s{index} = record.{name}.encode()")
+            parts.append(f"size(len(s{index})), s{index}")
+        else:
+            scope[f"write{index}"] = compile_writer(field["type"])
+            parts.append(f"write{index}(record.{name})")
+    source = "\n".join(["def write(record):", *lines, f" return b''.join(({', '.join(parts)},))"])
+    # Field names come from the contract's own schemas, and Avro's names are Python's.
+    exec(compile(source, f"<writer of {schema['name']}>", "exec"), scope)  # noqa: S102
+    writer: Writer = scope["write"]
+    return writer
+
+
+def _optional(union: list[Any]) -> Writer:
+    if len(union) != 2 or union[0] != "null":
+        raise ValueError(f"no writer for {union!r}")
+    write = compile_writer(union[1])
+    return lambda value: b"\0" if value is None else b"\2" + write(value)
+
+
+def _array(write: Writer) -> Writer:
+    return lambda values: b"".join((_long(len(values)), *map(write, values), b"\0")) if values else b"\0"
+
+
+def _long(number: int) -> bytes:
+    """Zig-zag, then seven bits a byte, the lowest first."""
+    coded = (number << 1) ^ (number >> 63)
+    if coded >> 64:
+        raise OverflowError(f"{number} does not fit into 64 bits")
+    parts = []
+    while coded >= _TABLE:
+        parts.append(_MORE[coded & _TABLE - 1])
+        coded >>= 14
+    parts.append(_LAST[coded])
+    return b"".join(parts)
+
+
+def _int(number: int) -> bytes:
+    if not -(1 << 31) <= number < 1 << 31:
+        raise OverflowError(f"{number} does not fit into 32 bits")
+    return _long(number)
+
+
+def _size(length: int) -> bytes:
+    return _LAST[length << 1] if length < _TABLE >> 1 else _long(length)
+
+
+def _string(text: str) -> bytes:
+    encoded = text.encode()
+    return _size(len(encoded)) + encoded
+
+
+def _bytes(value: bytes) -> bytes:
+    return _size(len(value)) + value
+
+
+def _boolean(value: bool) -> bytes:
+    return b"\1" if value else b"\0"
+
+
+_PLAIN: Final[Mapping[str, Writer]] = {
+    "boolean": _boolean,
+    "int": _int,
+    "long": _long,
+    "double": Struct("<d").pack,
+    "string": _string,
+    "bytes": _bytes,
+}
+
+# Fourteen bits at a time: a moment in microseconds takes four steps instead of eight.
+_TABLE: Final = 1 << 14
+_LAST: Final = [
+    bytes((coded,)) if coded < 128 else bytes((coded & 127 | 128, coded >> 7)) for coded in range(_TABLE)
+]
+_MORE: Final = [bytes((coded & 127 | 128, coded >> 7 | 128)) for coded in range(_TABLE)]
