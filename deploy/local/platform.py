@@ -165,7 +165,9 @@ class Platform:
                 pause = self._pauses.get(name, _FIRST_PAUSE_S)
                 self._pauses[name] = min(2 * pause, _LONGEST_PAUSE_S)
                 self._due[name] = now + pause
-                report(f"{name} has died: starting it again in {pause:g} s; its log is {from_here(service.log_path)}")
+                report(
+                    f"{name} has died: starting it again in {pause:g} s; its log is {from_here(service.log_path)}"
+                )
             elif now >= self._due[name]:
                 del self._due[name]
                 self._launch(name)
