@@ -11,27 +11,21 @@ from services.api.fields import micros
 
 Row = dict[str, Any]
 
-_FIRST_CHUNK: Final = 256
 _GROWTH: Final = 8
-_SPARSE: Final = 4096
-"""From this chunk size on, what is looked for is rare enough to be looked up in the log first."""
 
 
 class Listing(msgspec.Struct, frozen=True):
     """A view that is listed newest first.
 
-    `index`: the narrow table that holds the order. `log`: the table of the events behind the view. `order`: sort
-    key, a time first. `filters`: columns of the view that can be asked for; `direct`: those of them by which few
-    rows are found at once; `logged`: those that stand in the log.
+    `index`: the narrow table that holds the order. `order`: sort key, a time first. `filters`: columns of the view
+    that can be asked for, each with the condition on the index that every wanted row meets, and few others; None
+    for those by which the view itself finds few rows at once.
     """
 
     view: str
     index: str
-    log: str
     order: tuple[str, ...]
-    filters: frozenset[str]
-    direct: frozenset[str]
-    logged: frozenset[str]
+    filters: Mapping[str, str | None]
 
     @property
     def keys(self) -> str:
@@ -58,20 +52,26 @@ class Wanted(msgspec.Struct, frozen=True):
 SESSIONS: Final = Listing(
     view="sessions",
     index="sessions_by_start",
-    log="sessions_events",
     order=("started_at", "station_id", "session_id"),
-    filters=frozenset({"station_id", "site_id", "id_token", "status"}),
-    direct=frozenset({"station_id"}),
-    logged=frozenset({"site_id", "id_token"}),
+    filters={
+        "station_id": None,
+        "site_id": "site_id = %(site_id)s",
+        # A token that came after the start is not there before the end.
+        "id_token": "id_token IN (%(id_token)s, '') AND (id_token = %(id_token)s OR NOT ended)",
+        "status": "ended = (%(status)s = 'ended')",
+    },
 )
 CDRS: Final = Listing(
     view="cdrs",
     index="cdrs_by_end",
-    log="billing_cdrs",
     order=("ended_at", "station_id", "session_id", "cdr_id"),
-    filters=frozenset({"station_id", "site_id", "id_token", "session_id", "tariff_id"}),
-    direct=frozenset({"station_id", "session_id"}),
-    logged=frozenset({"site_id", "id_token", "tariff_id"}),
+    filters={
+        "station_id": None,
+        "session_id": None,
+        "site_id": "site_id = %(site_id)s",
+        "id_token": "id_token = %(id_token)s",
+        "tariff_id": "tariff_id = %(tariff_id)s",
+    },
 )
 
 
@@ -80,22 +80,23 @@ async def page(
 ) -> tuple[list[Row], str | None]:
     """The next `limit` rows that are wanted, and the cursor of the page after.
 
-    The order is walked in chunks that grow, so that a page costs what lies between its ends and not what lies in
-    the whole table. Raises like `Reader.rows`, and Invalid for a cursor that is none of this list.
+    The order is walked in chunks: of what the index says is wanted, what the view shows so. Few places are not,
+    so that the first chunk is nearly always enough. Raises like `Reader.rows`, and Invalid for a cursor that is
+    none of this list.
     """
     top: Position | None = None
     if cursor is not None:
         top = position_at(cursor, int, *(str for _ in listing.order[1:]))
     rows: list[Row] = []
-    if listing.direct & wanted.values.keys():
+    if any(listing.filters[column] is None for column in wanted.values):
         rows = await _rows(reader, listing, wanted, _Span(top, None), limit + 1)
     else:
-        chunk = max(_FIRST_CHUNK, limit + 1) if wanted.values else limit + 1
+        chunk = limit + 1
         while True:
             count, bottom = await _chunk(reader, listing, wanted, top, chunk)
             if bottom is None:
                 break
-            rows += await _rows(reader, listing, wanted, _Span(top, bottom, chunk), limit + 1 - len(rows))
+            rows += await _rows(reader, listing, wanted, _Span(top, bottom), limit + 1 - len(rows))
             if len(rows) > limit or count < chunk:
                 break
             top = bottom
@@ -107,21 +108,20 @@ async def page(
 
 
 class _Span(msgspec.Struct, frozen=True):
-    """What lies below `top` and not below `bottom`; `places` at most, 0 if nobody knows."""
+    """What lies below `top` and not below `bottom`."""
 
     top: Position | None
     bottom: Position | None
-    places: int = 0
 
 
 async def _chunk(
     reader: Reader, listing: Listing, wanted: Wanted, top: Position | None, chunk: int
 ) -> tuple[int, Position | None]:
-    """How many of the next `chunk` places there are, and the last of them.
+    """How many of the next `chunk` places that the index takes for wanted there are, and the last of them.
 
     A row may have several places, if its time was corrected; only the one that it shows is its own.
     """
-    conditions, params = _within(listing, wanted, _Span(top, None))
+    conditions, params = _indexed(listing, wanted, _Span(top, None))
     order = ", ".join(listing.order)
     found = await reader.rows(
         f"SELECT count() AS places, min(({order})) AS last FROM (SELECT {order} FROM {listing.index}"  # noqa: S608
@@ -138,21 +138,28 @@ async def _chunk(
 async def _rows(reader: Reader, listing: Listing, wanted: Wanted, span: _Span, limit: int) -> list[Row]:
     """The first `limit` rows in the span that are wanted."""
     within, params = _within(listing, wanted, span)
-    equal = [f"{column} = %({column})s" for column in sorted(listing.filters & wanted.values.keys())]
-    conditions = [within, *equal]
-    if span.places:
-        # By key: what these rows were before they were merged need not be read of all the others.
-        conditions.append(f"({listing.keys}) IN (SELECT {listing.keys} FROM {listing.index} WHERE {within})")  # noqa: S608
-    logged = [f"{column} = %({column})s" for column in sorted(listing.logged & wanted.values.keys())]
-    if span.places >= _SPARSE and logged:
-        conditions.append(
-            f"({listing.keys}) IN (SELECT {listing.keys} FROM {listing.log} WHERE {' AND '.join(logged)})"  # noqa: S608
-        )
+    conditions = [within, *(f"{column} = %({column})s" for column in sorted(wanted.values))]
+    if span.bottom is not None:
+        # By key: what these rows were before they were merged need not be read of all the others. FINAL: what has
+        # changed since, such as the end of a session, is no longer taken for wanted.
+        indexed, params = _indexed(listing, wanted, span)
+        keys = listing.keys
+        conditions.append(f"({keys}) IN (SELECT {keys} FROM {listing.index} FINAL WHERE {indexed})")  # noqa: S608
     return await reader.rows(
         f"SELECT * FROM {listing.view} WHERE {' AND '.join(conditions)}"  # noqa: S608
-        f" ORDER BY {listing.newest_first} LIMIT %(limit)s",
+        f" ORDER BY {listing.newest_first} LIMIT %(limit)s"
+        # The other columns of the rows that share granules with the wanted ones are not read; only conditions on
+        # the table's key are moved.
+        " SETTINGS optimize_move_to_prewhere_if_final = 1",
         {**params, **wanted.values, "limit": limit},
     )
+
+
+def _indexed(listing: Listing, wanted: Wanted, span: _Span) -> tuple[str, dict[str, Any]]:
+    """The condition on the index for what is wanted in the span, and its parameters."""
+    within, params = _within(listing, wanted, span)
+    asked = [listing.filters[column] for column in sorted(wanted.values)]
+    return " AND ".join([within, *filter(None, asked)]), {**params, **wanted.values}
 
 
 def _within(listing: Listing, wanted: Wanted, span: _Span) -> tuple[str, dict[str, Any]]:

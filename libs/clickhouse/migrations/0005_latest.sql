@@ -81,21 +81,37 @@ FROM $database.sessions_events_feed AS e
 WHERE e.session_id != ''
 GROUP BY station_id, session_id;
 
--- Sessions in the order of their starts, to find the newest of a million without reading them all.
+-- Sessions in the order of their starts, with what lists are filtered by: finds the newest of a million, or the few
+-- with a certain token, without reading them all. A row says what the events with that start know: a session whose
+-- start was corrected has several, and a token that a running session got after its start is in none yet.
 CREATE TABLE IF NOT EXISTS $database.sessions_by_start $on_cluster
 (
     started_at DateTime64(6, 'UTC'),
     station_id String,
-    session_id String
+    session_id String,
+    site_id SimpleAggregateFunction(max, String),
+    id_token SimpleAggregateFunction(max, String),
+    ended SimpleAggregateFunction(max, Bool),
+    INDEX by_site site_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_token id_token TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_ended ended TYPE minmax GRANULARITY 1
 )
-ENGINE = ${replicated}ReplacingMergeTree
-ORDER BY (started_at, station_id, session_id);
+ENGINE = ${replicated}AggregatingMergeTree
+ORDER BY (started_at, station_id, session_id)
+SETTINGS index_granularity = 1024;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.sessions_by_start_mv $on_cluster
 TO $database.sessions_by_start AS
-SELECT DISTINCT assumeNotNull(started_at) AS started_at, station_id, session_id
-FROM $database.sessions_events_feed
-WHERE session_id != '' AND isNotNull(started_at);
+SELECT
+    assumeNotNull(e.started_at) AS started_at,
+    e.station_id AS station_id,
+    e.session_id AS session_id,
+    max(ifNull(e.site_id, '')) AS site_id,
+    max(ifNull(e.id_token, '')) AS id_token,
+    max(e._type IN ('SessionEnded', 'SessionCorrected'))::Bool AS ended
+FROM $database.sessions_events_feed AS e
+WHERE e.session_id != '' AND isNotNull(e.started_at)
+GROUP BY started_at, station_id, session_id;
 
 -- The latest version of every charge record.
 CREATE TABLE IF NOT EXISTS $database.cdrs_latest $on_cluster
@@ -148,19 +164,33 @@ SELECT
 FROM $database.billing_cdrs_feed
 WHERE cdr_id != '';
 
+-- Charge records in the order of their ends, with what lists are filtered by.
 CREATE TABLE IF NOT EXISTS $database.cdrs_by_end $on_cluster
 (
     ended_at DateTime64(6, 'UTC'),
     station_id String,
     session_id String,
-    cdr_id String
+    cdr_id String,
+    version_order UInt64,
+    site_id String,
+    id_token String,
+    tariff_id String,
+    INDEX by_site site_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_token id_token TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_tariff tariff_id TYPE bloom_filter(0.01) GRANULARITY 1
 )
-ENGINE = ${replicated}ReplacingMergeTree
-ORDER BY (ended_at, station_id, session_id, cdr_id);
+ENGINE = ${replicated}ReplacingMergeTree(version_order)
+ORDER BY (ended_at, station_id, session_id, cdr_id)
+SETTINGS index_granularity = 1024;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.cdrs_by_end_mv $on_cluster
 TO $database.cdrs_by_end AS
-SELECT ended_at, station_id, session_id, cdr_id FROM $database.billing_cdrs_feed WHERE cdr_id != '';
+SELECT
+    e.ended_at AS ended_at, e.station_id AS station_id, e.session_id AS session_id, e.cdr_id AS cdr_id,
+    bitShiftLeft(toUInt64(e.version), 44) + toUInt64(e._offset) AS version_order,
+    ifNull(e.site_id, '') AS site_id, ifNull(e.id_token, '') AS id_token, ifNull(e.tariff_id, '') AS tariff_id
+FROM $database.billing_cdrs_feed AS e
+WHERE e.cdr_id != '';
 
 CREATE TABLE IF NOT EXISTS $database.station_state_latest $on_cluster
 (
