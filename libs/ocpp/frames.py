@@ -57,7 +57,7 @@ class CallReceived(msgspec.Struct, frozen=True, tag=True):
     @property
     def payload_json(self) -> str:
         """The payload's JSON text as received."""
-        return payload_text(self.frame)
+        return payload_text(self.frame, CALL, self.message_id, self.action)
 
 
 class SendReceived(msgspec.Struct, frozen=True, tag=True):
@@ -71,7 +71,7 @@ class SendReceived(msgspec.Struct, frozen=True, tag=True):
     @property
     def payload_json(self) -> str:
         """The payload's JSON text as received."""
-        return payload_text(self.frame)
+        return payload_text(self.frame, SEND, self.message_id, self.action)
 
 
 class ResultReceived(msgspec.Struct, frozen=True, tag=True):
@@ -142,9 +142,16 @@ Received = (
 )
 
 
-def payload_text(frame: Frame) -> str:
-    """Return the verbatim JSON text of the payload of a CALL or SEND; the whole frame if it has none."""
+def payload_text(frame: Frame, kind: int, message_id: str, action: str) -> str:
+    """Return the verbatim JSON text of the payload of a CALL or SEND; the whole frame if it has none.
+
+    ``kind``, ``message_id`` and ``action`` are what the frame has been read as.
+    """
     text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
+    # Most stations leave no blanks, and then it is known where the payload begins.
+    plain_head = f'[{kind},"{message_id}","{action}",'
+    if text.startswith(plain_head) and text.endswith("}]"):
+        return text[len(plain_head) : -1]
     head = _CALL_HEAD.match(text)
     if head is None:
         return text

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 from libs.ocpp import quirks
+from libs.runtime.clock import iso
 
 Micros = int
 
@@ -46,8 +47,7 @@ def parse_timestamp(value: object, received_at: Micros, zone: tzinfo = UTC) -> t
 
 def format_timestamp(at: Micros) -> str:
     """Return ``at`` as RFC 3339 in UTC with milliseconds: ``2026-01-01T00:00:00.000Z``."""
-    moment = _EPOCH + timedelta(microseconds=at)
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return f"{iso(at)[:-9]}Z"
 
 
 def _from_other(value: object, received_at: Micros) -> tuple[Micros, tuple[str, ...]]:

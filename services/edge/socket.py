@@ -10,6 +10,11 @@ from websockets.protocol import Event, State
 
 from services.edge.domain.admission import Admission
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:
+    from websockets.utils import apply_mask
+
 _MESSAGES_AHEAD: Final = 4
 
 
@@ -35,7 +40,17 @@ class StationSocket(ServerConnection):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the peer; whatever they are, they show that it lives."""
         self.last_seen = self.loop.time()
-        super().data_received(data)
+        protocol = self.protocol
+        # Nearly always it is one whole message, which needs no general parser: that costs three times as much.
+        if (
+            (message := whole_text(data)) is not None
+            and protocol.state is State.OPEN
+            and not self._fragments
+            and not protocol.reader.buffer
+        ):
+            self._on_message(message)
+        else:
+            super().data_received(data)
 
     def process_event(self, event: Event) -> None:
         """Take a frame of the peer; those that belong to messages stay here."""
@@ -50,6 +65,9 @@ class StationSocket(ServerConnection):
                 return
             message = b"".join(self._fragments)
             self._fragments.clear()
+        self._on_message(message)
+
+    def _on_message(self, message: bytes) -> None:
         if self._kept or self.on_message is None or not self.on_message(message):
             self._kept.append(message)
             if len(self._kept) == _MESSAGES_AHEAD:
@@ -78,13 +96,16 @@ class StationSocket(ServerConnection):
     def try_answer(self, text: str) -> bool:
         """Send a text frame if that needs no waiting; False if it does, or if the socket is gone: `send` tells.
 
-        As `send`, without its generality: a third of the cost of an answer.
+        As `send`, without its generality: a small part of its cost.
         """
         if self.paused or self.send_in_progress is not None or self.protocol.state is not State.OPEN:
             return False
-        self.protocol.send_text(text.encode())
         try:
-            self.send_data()
+            if self.protocol.extensions:
+                self.protocol.send_text(text.encode())
+                self.send_data()
+            else:
+                self.transport.write(text_frame(text.encode()))
         # The transport may be closed already though nobody has been told: reading will tell.
         except (OSError, RuntimeError):
             self.transport.abort()
@@ -95,3 +116,37 @@ class StationSocket(ServerConnection):
         """The peer's address, without its port."""
         address = self.remote_address
         return str(address[0]) if address else ""
+
+
+def whole_text(data: bytes) -> bytes | None:
+    """The message in `data` if it is exactly one frame: final, text, without extensions, masked, below 64 KiB."""
+    size = len(data)
+    if size < _SHORT_HEAD or data[0] != _FINAL_TEXT:
+        return None
+    length, start = data[1] - _MASKED, _SHORT_HEAD
+    if length == _LENGTH_16 and size >= _LONG_HEAD:
+        length, start = data[2] << 8 | data[3], _LONG_HEAD
+        # A length that fits into the short form must use it (RFC 6455 §5.2).
+        if length < _LENGTH_16:
+            return None
+    elif not 0 <= length < _LENGTH_16:
+        return None
+    return apply_mask(data[start:], data[start - 4 : start]) if size == start + length else None
+
+
+def text_frame(text: bytes) -> bytes:
+    """A message of the server as one frame."""
+    length = len(text)
+    if length < _LENGTH_16:
+        return bytes((_FINAL_TEXT, length)) + text
+    if length < 1 << 16:
+        return bytes((_FINAL_TEXT, _LENGTH_16, length >> 8, length & 255)) + text
+    return bytes((_FINAL_TEXT, _LENGTH_64)) + length.to_bytes(8, "big") + text
+
+
+_FINAL_TEXT: Final = 0x81
+_MASKED: Final = 0x80
+_LENGTH_16: Final = 126
+_LENGTH_64: Final = 127
+_SHORT_HEAD: Final = 6
+_LONG_HEAD: Final = 8
