@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 
 from libs.runtime.service import Health
 from services.api.context import Context
+from services.api.docs import docs_routes
 from services.api.middleware import BodyLimit, Guard, Timing
 from services.api.problems import add_handlers
 from services.api.routes import ROUTERS
@@ -52,7 +53,7 @@ def create_application(context: Context, health: Health) -> FastAPI:
         version="1",
         summary="Operators' API: the registry, commands, sessions and charge records, live state.",
         openapi_url=OPENAPI,
-        docs_url=DOCS,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -61,9 +62,10 @@ def create_application(context: Context, health: Health) -> FastAPI:
     for router in ROUTERS:
         api.include_router(router)
     app.include_router(api)
-    app.router.routes.extend(health.routes())
+    open_to_all = [*health.routes(), *docs_routes(DOCS, OPENAPI, app.title)]
+    app.router.routes.extend(open_to_all)
     add_handlers(app)
-    public = frozenset({OPENAPI, DOCS, *(route.path for route in health.routes())})
+    public = frozenset({OPENAPI, *(route.path for route in open_to_all)})
     # The last added is the outermost.
     app.add_middleware(BodyLimit, most=context.settings.max_body_bytes)
     app.add_middleware(Guard, key=context.settings.api_key.get_secret_value(), public=public)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -52,6 +53,19 @@ async def test_health_metrics_and_openapi_need_no_key(api: Platform) -> None:
     assert document["openapi"].startswith("3.")
     assert {"get", "put", "patch", "delete"} <= document["paths"]["/api/v1/stations/{station_id}"].keys()
     assert document["components"]["securitySchemes"]
+
+
+async def test_the_documentation_page_needs_nothing_from_elsewhere(api: Platform) -> None:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}") as http:
+        page = await http.get("/api/v1/docs")
+        assert page.headers["content-security-policy"].startswith("default-src 'self';")
+        links = re.findall(r"""(?:src=|href=|url: )["']([^"']+)""", page.text)
+        assert len(links) == 4
+        for link in links:
+            found = await http.get(link)
+            assert link.startswith("/api/v1/"), link
+            assert (found.status_code, found.content != b"") == (200, True)
+        assert '"validatorUrl": null' in page.text
 
 
 async def test_errors_are_problems_with_a_path(api: Platform) -> None:
