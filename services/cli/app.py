@@ -53,7 +53,7 @@ def connect(
 @app.command("run")
 def run(service: Annotated[str, typer.Argument(help="Such as edge, api or sink.")]) -> None:
     """Start a service in the foreground, like `python -m services.<name>`."""
-    known = sorted(path.parent.name for path in Path(__file__).parents[1].glob("*/__main__.py"))
+    known = sorted(path.parent.name for path in Path(__file__).parents[1].glob("*/settings.py"))
     if service not in known:
         raise typer.BadParameter(f"no service {service!r}; there are {', '.join(known)}")
     sys.argv = [f"voltbus run {service}"]

@@ -89,7 +89,9 @@ async def test_exit_status_and_errors(api: Platform) -> None:
         ("voltbus stations show nobody", {}, 1, "there is no station 'nobody'"),
         ("voltbus stations show nobody", {"VOLTBUS_API_KEY": "wrong"}, 1, "VOLTBUS_API_KEY"),
         ("voltbus stations show nobody", {"VOLTBUS_API_URL": "http://127.0.0.1:1"}, 1, "Is it running?"),
+        ("python -m services.cli stations show nobody", {}, 1, "there is no station 'nobody'"),
         ("voltbus stations", {}, 2, ""),
+        ("voltbus run cli", {}, 2, "no service 'cli'"),
         ("voltbus dlq list", {"VOLTBUS_NAMESPACE": "elsewhere"}, 1, "voltbus contract apply"),
     ):
         code, out, err = await shell(api, script, **extra)
