@@ -78,11 +78,12 @@ class Column(msgspec.Struct, frozen=True):
 class TableLayout(msgspec.Struct, frozen=True):
     """The table of some topics: columns after the POSITION_COLUMNS, and the column that repeats the Kafka key.
 
-    `renamed`: by record name, field to column, for fields that RENAMED names.
+    `records`: names of those that lie in it. `renamed`: by record name, field to column, for fields that RENAMED names.
     """
 
     table: str
     topics: tuple[str, ...]
+    records: frozenset[str]
     columns: tuple[Column, ...]
     key_column: str
     renamed: Mapping[str, Mapping[str, str]]
@@ -139,6 +140,7 @@ def _layout(table: str, topics: tuple[str, ...], schemas: list[Schema], key: str
     return TableLayout(
         table,
         topics,
+        frozenset(schema["name"] for schema in schemas),
         tuple(_nullable(column) if name in partial else column for name, column in columns.items()),
         key,
         renamed,

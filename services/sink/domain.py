@@ -17,7 +17,7 @@ Batches = Mapping[Partition, Sequence[RawRecord]]
 
 
 class BadRecord(msgspec.Struct, frozen=True):
-    """A record that cannot be decoded, and why."""
+    """A record that cannot be decoded or belongs to another topic, and why."""
 
     partition: Partition
     record: RawRecord
@@ -92,6 +92,9 @@ def _row(
         if isinstance(error, UnknownSchemaIdError) and error.schema_id not in hopeless:
             raise
         return _place(layout, record), UNDECODABLE, error
+    if kind not in layout.records:
+        # Its fields may not fit the columns, and a block that cannot be inserted would hold up all that follow.
+        return _place(layout, record), UNDECODABLE, CodecError(f"{kind} does not belong to this topic")
     if renamed := layout.renamed.get(kind):
         for field, column in renamed.items():
             fields[column] = fields.pop(field)

@@ -79,7 +79,7 @@ class LoadProcessor(Processor[Site]):
                 return _evse_observed(state, seen)
             case Message(record=StationObserved() as seen):
                 return _station_observed(state, seen)
-            case Message(topic=topic) if topic == SITES:
+            case Message(topic=topic, record=SiteRegistered() | None) if topic == SITES:
                 return _site_given(state, event)
             case _:
                 return Step(state)

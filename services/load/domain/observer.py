@@ -35,6 +35,7 @@ from services.load.domain.station import (
 DEADBAND_MA = 500
 DEADBAND_PERCENT = 5
 NOMINAL_VOLTS = 230
+_OF_SESSIONS = frozenset({SessionStarted.__name__, SessionEnded.__name__})
 """Line to neutral; for chargers that report power but no current."""
 
 
@@ -55,6 +56,16 @@ class LoadObserver(Processor[Station]):
     tables = (STATIONS,)
     linger_s = 0.05
     state = Station
+
+    def wants(self, topic: str, kind: str, subject: str | None) -> bool:
+        """Of `ocpp.lifecycle` only the boots; not the news of sessions under way."""
+        match topic:
+            case "ocpp.lifecycle":
+                return kind == OcppCallReceived.__name__ and subject == "BootNotification"
+            case "sessions.events":
+                return kind in _OF_SESSIONS
+            case _:
+                return True
 
     def key(self, message: Message) -> str | None:
         """Only starts, ends, measurements, boots, failed commands of ours and what operators say matter."""

@@ -13,11 +13,9 @@ from libs.events.load import StationNews, StationObserved
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import StationRegistered
-from libs.ocpp.inbound import CheckedCall, check_call
-from libs.ocpp.semantics import read_call
 from libs.ocpp.semantics.commands import ClearLimit, SetDefaultLimit
+from libs.ocpp.semantics.exchange import read_exchange
 from libs.ocpp.semantics.model import Booted
-from libs.ocpp.versions import Version
 
 STATIONS = "registry.stations"
 _ABOUT_DEFAULT_LIMITS = frozenset({SetDefaultLimit.__name__, ClearLimit.__name__})
@@ -169,12 +167,8 @@ def _moves(station: Station, registered: StationRegistered, now: int) -> Station
 
 
 def _firmware_version(record: OcppCallReceived) -> str | None:
-    version = Version(record.version)
-    checked = check_call(version, record.action, msgspec.json.decode(record.payload))
-    if not isinstance(checked, CheckedCall):
-        return None
-    facts = read_call(version, record.action, checked.payload, None, record.recorded_at)
-    return next((fact.firmware_version for fact in facts if isinstance(fact, Booted)), None)
+    boots = (fact for fact in read_exchange(record) if isinstance(fact, Booted))
+    return next((boot.firmware_version for boot in boots), None)
 
 
 def _told(

@@ -216,13 +216,3 @@ def test_failed_commands_about_default_limits_are_told(
     assert station.feed(concluded(fate, action, by)) == expected
     if news is not None:
         assert station.seen[-1].command_id == "c1"
-
-
-def test_a_boot_that_cannot_be_read_counts_as_one_without_firmware() -> None:
-    station = Told(("depot", 0))
-    record = boot(10)
-    broken = OcppCallReceived(
-        **{**{f: getattr(record, f) for f in record.__struct_fields__}, "payload": "{}"}
-    )
-    assert station.feed(broken) == [("depot", BOOTED, None)]
-    assert station.seen[-1].firmware_version is None

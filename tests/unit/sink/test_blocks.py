@@ -135,6 +135,15 @@ def test_what_cannot_be_read_is_reported_and_keeps_its_place(value: bytes) -> No
     assert block.rows == 3
 
 
+def test_a_record_of_another_topic_is_reported_and_keeps_its_place() -> None:
+    foreign = raw("registry.stations", StationRegistered(**EVENT, station_id="cp1"))[0]
+    block = build("ocpp.transactions", [*raw("ocpp.transactions", call()), Raw(1, foreign.value)])
+    (bad,) = block.bad
+    assert str(bad.error) == "StationRegistered does not belong to this topic"
+    kept = row("ocpp.transactions", block, 1)
+    assert (kept["_type"], kept["_offset"], kept["event_id"]) == ("undecodable", 1, "")
+
+
 def test_an_unknown_schema_id_stops_the_block_until_it_is_hopeless() -> None:
     records = [Raw(0, b"\0\0\0\xff\xff123")]
     with pytest.raises(UnknownSchemaIdError) as caught:
