@@ -16,6 +16,7 @@ from libs.runtime.service import Health
 from services.api.app import serving
 from tests.integration.api_platform import (
     KEY,
+    Json,
     Platform,
     api,
     ok,
@@ -125,6 +126,69 @@ async def test_a_station_is_created_read_changed_and_deleted(api: Platform) -> N
     assert "cp-älpha 1" not in tables["registry.stations"]
     assert isinstance(tables["registry.stations"]["another"], StationRegistered)
     await tables.stop()
+
+
+ENTRIES: list[tuple[str, Json, Json, Json]] = [
+    ("stations/Match 1", {"evses": 1}, {"evses": 2}, {"evses": 3}),
+    ("sites/match", {"limit_ma": 1_000}, {"limit_ma": 2_000}, {"limit_ma": 3_000}),
+    ("tokens/Match/1", {"driver": "a"}, {"driver": "b"}, {"driver": "c"}),
+    (
+        "tariffs/match",
+        {"currency": "EUR", "price_per_kwh_milli": 1, "valid_from": "2026-01-01T00:00:00Z"},
+        {"name": "b"},
+        {"currency": "EUR", "price_per_kwh_milli": 1, "name": "c"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "first", "change", "other"), ENTRIES)
+async def test_a_change_can_be_made_to_what_was_read_only(
+    api: Platform, path: str, first: Json, change: Json, other: Json
+) -> None:
+    http, path = api.http, f"/{path}"
+
+    def matching(tag: str) -> dict[str, str]:
+        return {"If-Match": tag}
+
+    for tag in ("*", '"any"'):
+        problem(await http.put(path, json=first, headers=matching(tag)), 412)
+        problem(await http.patch(path, json=change, headers=matching(tag)), 404)
+        problem(await http.delete(path, headers=matching(tag)), 404)
+    created = await http.put(path, json=first)
+    await ok(created, 201)
+    begun = created.headers["etag"]
+    assert begun.startswith('"')
+    assert (await http.get(path)).headers["etag"] == begun
+    changed = await http.patch(path, json=change, headers=matching(f'"older", {begun}'))
+    shown = await ok(changed)
+    tag = changed.headers["etag"]
+    assert tag != begun
+
+    for outdated in (begun, f"W/{tag}", "", tag.strip('"'), '"*"'):
+        for answer in (
+            await http.put(path, json=other, headers=matching(outdated)),
+            await http.patch(path, json=change, headers=matching(outdated)),
+            await http.delete(path, headers=matching(outdated)),
+        ):
+            assert "If-Match" in problem(answer, 412)["detail"]
+    assert await ok(await http.get(path)) == shown
+
+    same = await http.patch(path, json=change, headers=matching(tag))
+    assert (same.status_code, same.headers["etag"]) == (200, tag)  # nothing to write
+    replaced = await http.put(path, json=other, headers=matching("*"))
+    await ok(replaced)
+    assert (await http.delete(path, headers=matching(replaced.headers["etag"]))).status_code == 204
+    problem(await http.get(path), 404)
+
+
+async def test_of_concurrent_changes_to_what_was_read_one_is_made(api: Platform) -> None:
+    created = await api.http.post("/sites", json={"site_id": "race"})
+    await ok(created, 201)
+    headers = {"If-Match": created.headers["etag"]}
+    answers = await asyncio.gather(
+        *(api.http.patch("/sites/race", json={"limit_ma": 1 + n}, headers=headers) for n in range(5))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412, 412]
 
 
 async def test_lists_are_filtered_and_paged(api: Platform) -> None:

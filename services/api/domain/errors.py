@@ -18,5 +18,9 @@ class Conflict(Refusal):
     """The request does not fit what is there now."""
 
 
+class Outdated(Refusal):
+    """What is there now is not what the request was made for."""
+
+
 class NotFound(Refusal):
     """What the request names does not exist."""

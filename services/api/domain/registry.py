@@ -15,6 +15,9 @@ SITES: Final = "registry.sites"
 TOKENS: Final = "registry.tokens"
 TARIFFS: Final = "registry.tariffs"
 
+UNWRITTEN: Final[Mapping[str, Any]] = {"event_id": "", "occurred_at": 0, "recorded_at": 0, "cause_id": ""}
+"""The common fields of an entry that was never written."""
+
 R = TypeVar("R", bound=Record)
 
 

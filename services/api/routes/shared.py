@@ -1,20 +1,18 @@
 """What the registry's handlers have in common."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Container
+from datetime import datetime
+from typing import Any, Final
 from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from libs.events.record import Record
 from libs.events.registry import Assignment
-from services.api.domain.errors import Conflict, Invalid, NotFound
+from services.api.domain.errors import Invalid
 from services.api.domain.registry import Stamp, assign, ordered
 from services.api.fields import micros
 from services.api.models import NewAssignment
 from services.api.problems import Problem
-
-R = TypeVar("R", bound=Record)
 
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Problem, "description": text}
@@ -36,39 +34,34 @@ def location(*segments: str) -> str:
     return "/".join((ROOT, *(quote(segment, safe="") for segment in segments)))
 
 
-def existing(table: Mapping[str, R], key: str, kind: str) -> R:
-    """The entry. Raises NotFound if there is none."""
-    entry = table.get(key)
-    if entry is None:
-        raise NotFound(f"there is no {kind} {key!r}")
-    return entry
-
-
-def must_be_new(table: Mapping[str, R], key: str, kind: str) -> None:
-    """Raises Conflict if there is such an entry."""
-    if key in table:
-        raise Conflict(f"there is a {kind} {key!r} already")
-
-
-def must_exist(table: Mapping[str, R], keys: Iterable[tuple[str, str]], kind: str) -> None:
-    """Raises Invalid for the first (path, id) that does not exist."""
-    for path, key in keys:
-        if key not in table:
-            raise Invalid(f"there is no {kind} {key!r}", path)
-
-
-def assignments(
-    old: tuple[Assignment, ...], body: BaseModel, names: tuple[str, str, str], stamp: Stamp
+def assigned(
+    old: tuple[Assignment, ...],
+    body: BaseModel,
+    names: tuple[str, str, str],
+    stamp: Stamp,
+    among: tuple[str, Container[str]],
 ) -> tuple[Assignment, ...]:
-    """`old` as the body's fields `names` (id, valid from, whole list) want it."""
-    target: str | None = getattr(body, names[0])
-    rewritten: list[NewAssignment] | None = getattr(body, names[2])
+    """`old` as the body's fields `names` (id, valid from, whole list) want it.
+
+    `among`: the kind of thing that is assigned, and the ids that there are. Raises Invalid for an id that is new
+    here and not among them.
+    """
+    one, moment, whole = names
+    kind, known = among
+    target: str | None = getattr(body, one)
+    rewritten: list[NewAssignment] | None = getattr(body, whole)
     if rewritten is not None:
-        return ordered(tuple(Assignment(id=a.id, valid_from=micros(a.valid_from)) for a in rewritten))
-    if target is None:
+        new = ordered(tuple(Assignment(id=a.id, valid_from=micros(a.valid_from)) for a in rewritten))
+    elif target is not None:
+        start: datetime | None = getattr(body, moment)
+        new = assign(old, target, None if start is None else micros(start), stamp)
+    else:
         return old
-    moment = getattr(body, names[1])
-    return assign(old, target, None if moment is None else micros(moment), stamp)
+    for number, each in enumerate(new):
+        if each not in old and each.id not in known:
+            path = f"/{one}" if rewritten is None else f"/{whole}/{number}/id"
+            raise Invalid(f"there is no {kind} {each.id!r}", path)
+    return new
 
 
 def matches(q: str | None, *texts: str) -> bool:

@@ -1,5 +1,6 @@
 """Sites: what operators configured, and how their limits are shared."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
@@ -8,27 +9,59 @@ from libs.events.load import LoadPlanMade
 from libs.events.registry import SiteRegistered
 from libs.runtime.clock import now_us
 from services.api.bodies import LoadPlan
-from services.api.context import Api, Context
+from services.api.context import Api
 from services.api.domain.dated import in_force
 from services.api.domain.errors import Conflict, NotFound
 from services.api.domain.paging import page_of
-from services.api.domain.registry import SITES, in_use, renewed
+from services.api.domain.registry import SITES, UNWRITTEN, Stamp, in_use, renewed
 from services.api.fields import Label
 from services.api.models import NewSite, Page, Site, SiteQuery, SiteSettings
-from services.api.routes.shared import (
-    ERRORS,
-    assignments,
-    existing,
-    location,
-    matches,
-    must_be_new,
-    must_exist,
-)
+from services.api.registry import Registry
+from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
+from services.api.routes.shared import ERRORS, assigned, matches
 from services.api.rows import record_of
 
 router = APIRouter(tags=["sites"], responses=ERRORS)
 
 _ASSIGNING = ("tariff_id", "tariff_valid_from", "tariffs")
+
+
+class Sites(Entries[SiteRegistered, SiteSettings, Site]):
+    """The sites."""
+
+    topic, path, kind = SITES, "sites", "site"
+
+    def table(self, registry: Registry) -> Mapping[str, SiteRegistered]:
+        """By id."""
+        return registry.sites
+
+    def blank(self, key: str) -> SiteRegistered:
+        """Without a limit, tariff or place."""
+        return SiteRegistered(**UNWRITTEN, site_id=key)
+
+    def changed(
+        self, registry: Registry, old: SiteRegistered, body: SiteSettings, stamp: Stamp, *, partly: bool
+    ) -> SiteRegistered:
+        """Tariff assignments are added to, or rewritten."""
+        changes = body.model_dump(exclude={*_ASSIGNING, "site_id"}, exclude_unset=partly)
+        tariffs = assigned(old.tariffs, body, _ASSIGNING, stamp, ("tariff", registry.tariffs))
+        return renewed(old, {**changes, "tariffs": tariffs}, stamp)
+
+    def shown(self, entry: SiteRegistered, now: int) -> Site:
+        """With the tariff in force."""
+        shown = Site.model_validate(entry)
+        shown.tariff_id = in_force(entry.tariffs, now)
+        return shown
+
+    def must_be_unused(self, registry: Registry, key: str) -> None:
+        """Stations refer to sites."""
+        now = now_us()
+        users = [s.station_id for s in registry.stations.values() if in_use(s.sites, key, now)]
+        if users:
+            raise Conflict(f"{len(users)} stations are assigned to it, {min(users)} among them")
+
+
+_SITES = Sites()
 
 
 @router.get("/sites")
@@ -41,52 +74,41 @@ async def list_sites(api: Api, query: Annotated[SiteQuery, Query()]) -> Page[Sit
         return at_tariff and matches(query.q, site.site_id, site.name)
 
     found, cursor = page_of(api.registry.sites, wanted, query.limit, query.cursor)
-    return Page(items=[_shown(site, now) for site in found], next_cursor=cursor)
+    return Page(items=[_SITES.shown(site, now) for site in found], next_cursor=cursor)
 
 
 @router.post("/sites", status_code=status.HTTP_201_CREATED)
 async def create_site(api: Api, response: Response, body: NewSite) -> Site:
     """Create a site; 409 if there is one with this id."""
-    async with api.registry.changing(SITES, body.site_id):
-        must_be_new(api.registry.sites, body.site_id, "site")
-        site = await _write(api, _blank(body.site_id), body, partly=False)
-    response.headers["Location"] = location("sites", body.site_id)
-    return site
+    return await _SITES.create(api, response, body.site_id, body)
 
 
 @router.get("/sites/{site_id}")
-async def get_site(api: Api, site_id: str) -> Site:
+async def get_site(api: Api, response: Response, site_id: str) -> Site:
     """One site."""
-    return _shown(existing(api.registry.sites, site_id, "site"), now_us())
+    return _SITES.get(api, response, site_id)
 
 
-@router.put("/sites/{site_id}")
-async def put_site(api: Api, response: Response, site_id: Label, body: SiteSettings) -> Site:
+@router.put("/sites/{site_id}", responses=CONDITIONAL)
+async def put_site(
+    api: Api, response: Response, site_id: Label, body: SiteSettings, if_match: IfMatch = None
+) -> Site:
     """Create a site, or replace what is configured of it; its tariff assignments are added to."""
-    async with api.registry.changing(SITES, site_id):
-        old = api.registry.sites.get(site_id)
-        if old is None:
-            response.status_code = status.HTTP_201_CREATED
-        return await _write(api, old or _blank(site_id), body, partly=False)
+    return await _SITES.put(api, response, site_id, body, if_match)
 
 
-@router.patch("/sites/{site_id}")
-async def change_site(api: Api, site_id: str, body: SiteSettings) -> Site:
+@router.patch("/sites/{site_id}", responses=CONDITIONAL)
+async def change_site(
+    api: Api, response: Response, site_id: str, body: SiteSettings, if_match: IfMatch = None
+) -> Site:
     """Change what the body names, nothing else."""
-    async with api.registry.changing(SITES, site_id):
-        return await _write(api, existing(api.registry.sites, site_id, "site"), body, partly=True)
+    return await _SITES.patch(api, response, site_id, body, if_match)
 
 
-@router.delete("/sites/{site_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete_site(api: Api, site_id: str) -> None:
+@router.delete("/sites/{site_id}", status_code=status.HTTP_204_NO_CONTENT, responses=CONDITIONAL)
+async def delete_site(api: Api, site_id: str, if_match: IfMatch = None) -> None:
     """Forget a site; 409 while stations are assigned to it, now or from a later moment on."""
-    async with api.registry.changing(SITES, site_id):
-        existing(api.registry.sites, site_id, "site")
-        now = now_us()
-        users = [s.station_id for s in api.registry.stations.values() if in_use(s.sites, site_id, now)]
-        if users:
-            raise Conflict(f"{len(users)} stations are assigned to it, {min(users)} among them")
-        await api.registry.write(SITES, site_id, None)
+    await _SITES.delete(api, site_id, if_match)
 
 
 @router.get("/sites/{site_id}/load")
@@ -99,27 +121,3 @@ async def get_load(api: Api, site_id: str) -> LoadPlan:
             raise NotFound(f"no load plan was made for a site {site_id!r}")
         plan = record_of(LoadPlanMade, row)
     return LoadPlan.model_validate(plan)
-
-
-async def _write(api: Context, old: SiteRegistered, body: SiteSettings, *, partly: bool) -> Site:
-    stamp = api.registry.stamp()
-    changes = body.model_dump(exclude={*_ASSIGNING, "site_id"}, exclude_unset=partly)
-    tariffs = assignments(old.tariffs, body, _ASSIGNING, stamp)
-    new = renewed(old, {**changes, "tariffs": tariffs}, stamp)
-    added = [(f"/tariffs/{n}/id", tariff.id) for n, tariff in enumerate(tariffs) if tariff not in old.tariffs]
-    if body.tariffs is None:
-        added = [("/tariff_id", tariff_id) for _, tariff_id in added]
-    must_exist(api.registry.tariffs, added, "tariff")
-    if new is not old:
-        await api.registry.write(SITES, new.site_id, new)
-    return _shown(new, stamp.now)
-
-
-def _blank(site_id: str) -> SiteRegistered:
-    return SiteRegistered(event_id="", occurred_at=0, recorded_at=0, cause_id="", site_id=site_id)
-
-
-def _shown(site: SiteRegistered, now: int) -> Site:
-    shown = Site.model_validate(site)
-    shown.tariff_id = in_force(site.tariffs, now)
-    return shown

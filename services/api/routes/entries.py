@@ -1,0 +1,139 @@
+"""What is the same for everything that operators configure: create, read, replace, change, forget."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
+
+from fastapi import Header, Response, status
+from pydantic import BaseModel
+
+from libs.events.record import Record
+from libs.runtime.clock import now_us
+from services.api.context import Context
+from services.api.domain.errors import Conflict, NotFound, Outdated
+from services.api.domain.registry import Stamp
+from services.api.problems import Problem
+from services.api.registry import Registry
+from services.api.routes.shared import location
+
+R = TypeVar("R", bound=Record)
+Body = TypeVar("Body", bound=BaseModel)
+Shown = TypeVar("Shown", bound=BaseModel)
+
+_TAG: Final = re.compile(r'(W/)?"([^"]*)"')
+
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description="Only if the entry is still the one that was answered with this `ETag`; 412 otherwise.",
+    ),
+]
+CONDITIONAL: Final[dict[int | str, dict[str, Any]]] = {
+    412: {"model": Problem, "description": "The entry was changed since."}
+}
+"""Responses of a handler that takes `IfMatch`."""
+
+
+class Entries(ABC, Generic[R, Body, Shown]):
+    """One kind of entry. Subclasses say how it is kept and shown.
+
+    `topic`: where it is written. `path`: its segment of the URL. `kind`: its name in messages. Every answer with an
+    entry has its ETag: the id of the record that the entry is.
+    """
+
+    topic: ClassVar[str]
+    path: ClassVar[str]
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def table(self, registry: Registry) -> Mapping[str, R]:
+        """The entries by key."""
+
+    @abstractmethod
+    def blank(self, key: str) -> R:
+        """An entry of which nothing is configured, never written."""
+
+    @abstractmethod
+    def changed(self, registry: Registry, old: R, body: Body, stamp: Stamp, *, partly: bool) -> R:
+        """`old` as `body` wants it; `partly`: only what it names. `old` itself if that is no change.
+
+        Raises Conflict or Invalid if it cannot be.
+        """
+
+    @abstractmethod
+    def shown(self, entry: R, now: int) -> Shown:
+        """The body of an answer."""
+
+    def must_be_unused(self, registry: Registry, key: str) -> None:
+        """Raises Conflict if something else refers to the entry."""
+
+    def existing(self, registry: Registry, key: str) -> R:
+        """The entry. Raises NotFound if there is none."""
+        entry = self.table(registry).get(key)
+        if entry is None:
+            raise NotFound(f"there is no {self.kind} {key!r}")
+        return entry
+
+    def get(self, api: Context, response: Response, key: str) -> Shown:
+        """The entry. Raises NotFound."""
+        return self._answer(response, self.existing(api.registry, key), now_us())
+
+    async def create(self, api: Context, response: Response, key: str, body: Body) -> Shown:
+        """A new entry. Raises Conflict if there is one."""
+        async with api.registry.changing(self.topic, key):
+            if key in self.table(api.registry):
+                raise Conflict(f"there is a {self.kind} {key!r} already")
+            shown = await self._write(api, response, key, self.blank(key), body)
+        response.headers["Location"] = location(self.path, key)
+        return shown
+
+    async def put(
+        self, api: Context, response: Response, key: str, body: Body, if_match: str | None
+    ) -> Shown:
+        """The entry, created (201) or replaced."""
+        async with api.registry.changing(self.topic, key):
+            old = self.table(api.registry).get(key)
+            _must_match(old, if_match)
+            if old is None:
+                response.status_code = status.HTTP_201_CREATED
+            return await self._write(api, response, key, old or self.blank(key), body)
+
+    async def patch(
+        self, api: Context, response: Response, key: str, body: Body, if_match: str | None
+    ) -> Shown:
+        """The entry, changed in what the body names."""
+        async with api.registry.changing(self.topic, key):
+            old = self.existing(api.registry, key)
+            _must_match(old, if_match)
+            return await self._write(api, response, key, old, body, partly=True)
+
+    async def delete(self, api: Context, key: str, if_match: str | None) -> None:
+        """Forget the entry. Raises Conflict if it is in use."""
+        async with api.registry.changing(self.topic, key):
+            _must_match(self.existing(api.registry, key), if_match)
+            self.must_be_unused(api.registry, key)
+            await api.registry.write(self.topic, key, None)
+
+    async def _write(
+        self, api: Context, response: Response, key: str, old: R, body: Body, *, partly: bool = False
+    ) -> Shown:
+        stamp = api.registry.stamp()
+        new = self.changed(api.registry, old, body, stamp, partly=partly)
+        if new is not old:
+            await api.registry.write(self.topic, key, new)
+        return self._answer(response, new, stamp.now)
+
+    def _answer(self, response: Response, entry: R, now: int) -> Shown:
+        response.headers["ETag"] = f'"{entry.event_id}"'
+        return self.shown(entry, now)
+
+
+def _must_match(entry: Record | None, if_match: str | None) -> None:
+    """Raises Outdated if the header (RFC 9110 §13.1.1) names other entries than this one; a weak tag names none."""
+    if if_match is None:
+        return
+    tags = {tag for weak, tag in _TAG.findall(if_match) if not weak}
+    if entry is None or (if_match.strip() != "*" and entry.event_id not in tags):
+        raise Outdated("it is not the one that If-Match names: read it again, and decide anew")
