@@ -14,7 +14,7 @@ from libs.bus import metrics
 from libs.bus.bus import Bus
 from libs.bus.dead_letters import dead_letter
 from libs.bus.errors import ContractMismatchError
-from libs.bus.message import Emit, Headers, headers_for
+from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Emit, Headers, headers_for, kafka_time
 from libs.bus.processor import Processor, S
 from libs.bus.settings import MAX_RECORD_BYTES
 from libs.events.contract import dead_letter_topic
@@ -33,13 +33,14 @@ class RecordTooLargeError(ValueError):
 
 
 class Encoded(NamedTuple):
-    """An Emit in bytes; `topic` as Kafka names it."""
+    """An Emit in bytes; `topic` as Kafka names it, `timestamp_ms` None for now."""
 
     topic: str
     key: bytes
     value: bytes | None
     partition: int | None
     headers: Headers
+    timestamp_ms: int | None = None
 
 
 def encode(bus: Bus, source: str, out: Iterable[Emit], traceparent: str | None) -> list[Encoded]:
@@ -49,9 +50,8 @@ def encode(bus: Bus, source: str, out: Iterable[Emit], traceparent: str | None) 
         record = emit.record
         value = None if record is None else checked_size(bus.codec.encode(emit.topic, record))
         headers = [] if record is None else headers_for(record, source, traceparent)
-        encoded.append(
-            Encoded(bus.settings.topic(emit.topic), emit.key.encode(), value, emit.partition, headers)
-        )
+        topic, key = bus.settings.topic(emit.topic), emit.key.encode()
+        encoded.append(Encoded(topic, key, value, emit.partition, headers, kafka_time(record)))
     return encoded
 
 
@@ -105,7 +105,7 @@ class RecordWriter:
         """Queue `records`; each future resolves when its batch is acknowledged. Raises KafkaError."""
         builders: dict[tuple[str, int], Any] = {}
         futures: list[asyncio.Future[Any]] = []
-        for topic, key, value, wanted, headers in records:
+        for topic, key, value, wanted, headers, timestamp in records:
             partition = wanted
             if partition is None:
                 count = self._counts.get(topic) or await self._count(topic)
@@ -114,10 +114,10 @@ class RecordWriter:
             builder = builders.get(place)
             if builder is None:
                 builder = builders[place] = self._producer.create_batch()
-            if builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
+            if builder.append(timestamp=timestamp, key=key, value=value, headers=headers) is None:
                 futures.append(await self._producer.send_batch(builder, topic, partition=partition))
                 builder = builders[place] = self._producer.create_batch()
-                builder.append(timestamp=None, key=key, value=value, headers=headers)
+                builder.append(timestamp=timestamp, key=key, value=value, headers=headers)
         for (topic, partition), builder in builders.items():
             futures.append(await self._producer.send_batch(builder, topic, partition=partition))
         return futures
@@ -162,6 +162,34 @@ class Timers:
             else:
                 self.arm(key, due)
         return list(keys)
+
+
+class Glance:
+    """Tells from headers alone whether `processor` wants a record, before it is decoded."""
+
+    def __init__(self, processor: Processor[S]) -> None:
+        # Bounded: headers come from whoever may write to the topic.
+        self._asked = lru_cache(maxsize=1024)(processor.wants)
+        self._picky = type(processor).wants is not Processor.wants
+
+    def wants(self, topic: str, headers: Iterable[tuple[str, bytes]]) -> bool:
+        """Whether to decode a record of the contract's `topic`; what has no readable headers has to be."""
+        if not self._picky:
+            return True
+        kind = subject = None
+        for name, value in headers:
+            if name == TYPE_HEADER:
+                kind = value
+            elif name == SUBJECT_HEADER:
+                subject = value
+        if kind is None or not kind.startswith(TYPE_PREFIX):
+            return True
+        try:
+            return self._asked(
+                topic, kind.removeprefix(TYPE_PREFIX).decode(), None if subject is None else subject.decode()
+            )
+        except UnicodeDecodeError:
+            return True
 
 
 def has_timers(processor: Processor[S]) -> bool:

@@ -37,6 +37,11 @@ GUARANTEES: dict[str, Guarantee] = {
             "in the order in which they are fed", True, "within a batch only",
         ),
         Guarantee(
+            "unwanted",
+            "Records that the processor does not want by their headers are passed over unread.",
+            True, True, True,
+        ),
+        Guarantee(
             "state-once",
             "No message counts twice in state, whatever crashes.",
             True, True, True,

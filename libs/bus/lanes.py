@@ -75,10 +75,18 @@ class Lane:
         self._task: asyncio.Task[None] | None = None
 
     def append(
-        self, key: bytes, value: bytes | None, headers: Headers, on_acknowledged: OnAcknowledged
+        self,
+        key: bytes,
+        value: bytes | None,
+        headers: Headers,
+        timestamp_ms: int | None,
+        on_acknowledged: OnAcknowledged,
     ) -> bool:
-        """Add a record. False if the batch is full: wait for `room` and try again."""
-        if self._batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+        """Add a record, of now if `timestamp_ms` is None.
+
+        False if the batch is full: wait for `room` and try again.
+        """
+        if self._batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
             return False
         self._waiting.append(on_acknowledged)
         if self._task is None:

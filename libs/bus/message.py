@@ -9,6 +9,10 @@ from libs.runtime.clock import iso
 
 Headers = list[tuple[str, bytes]]
 
+TYPE_HEADER = "ce_type"
+TYPE_PREFIX = b"voltbus."
+SUBJECT_HEADER = "ce_subject"
+
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One record read from a topic (named as in the contract). `record` is None for a tombstone.
@@ -40,16 +44,26 @@ class Emit(msgspec.Struct, frozen=True):
 def headers_for(record: Record, source: str, traceparent: str | None = None) -> Headers:
     """Kafka headers of `record` as emitted by `source` (a service name)."""
     headers = [
+        (TYPE_HEADER, TYPE_PREFIX + type(record).__name__.encode()),
         ("ce_specversion", b"1.0"),
         ("ce_id", record.event_id.encode()),
-        ("ce_type", b"voltbus." + type(record).__name__.encode()),
         ("ce_source", b"/voltbus/" + source.encode()),
         ("ce_time", iso(record.recorded_at).encode()),
         ("content-type", b"application/avro"),
     ]
+    if (subject := record.subject) is not None:
+        headers.append((SUBJECT_HEADER, subject.encode()))
     if traceparent is not None:
         headers.append(("traceparent", traceparent.encode()))
     return headers
+
+
+def kafka_time(record: Record | None) -> int | None:
+    """The Kafka timestamp of `record` in milliseconds; None for now.
+
+    When it was recorded, so that a replay, which writes what is derived anew, joins topics in the same order.
+    """
+    return None if record is None else record.recorded_at // 1000
 
 
 def header(headers: Iterable[tuple[str, bytes]], name: str) -> str | None:

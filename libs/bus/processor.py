@@ -54,6 +54,14 @@ class Processor(Generic[S]):
         """The compacted topic that holds this processor's state."""
         return f"state.{self.name}"
 
+    def wants(self, topic: str, kind: str, subject: str | None) -> bool:
+        """Whether records of `topic` that are of `kind` (the record's name) and about `subject` can matter at all.
+
+        Asked of a record's headers: what is not wanted is passed over without being decoded. Headers may be
+        missing, so `key` gets such records too. Must not depend on anything but its arguments.
+        """
+        return True
+
     def key(self, message: Message) -> str | None:
         """The state key that `message` belongs to; None to pass over it. Must not depend on state."""
         return message.key

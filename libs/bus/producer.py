@@ -12,7 +12,7 @@ from libs.bus import metrics
 from libs.bus.bus import Bus
 from libs.bus.errors import BusUnavailableError
 from libs.bus.lanes import Lane, OnAcknowledged, Pace
-from libs.bus.message import Headers, headers_for
+from libs.bus.message import Headers, headers_for, kafka_time
 from libs.events.codec import CodecError
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
@@ -122,7 +122,7 @@ class Producer:
             assert lane is not None
         acknowledged: Acknowledgement = asyncio.get_running_loop().create_future()
         settle = partial(_settle, acknowledged)
-        while not lane.append(key_bytes, value, headers, settle):
+        while not lane.append(key_bytes, value, headers, kafka_time(record), settle):
             await lane.room()
             if self.failed:
                 raise BusUnavailableError("the producer has failed")
@@ -143,7 +143,9 @@ class Producer:
         """
         key_bytes, value, headers = self._encode(topic, key, record, traceparent)
         lane = self._lane(topic, key_bytes, None)
-        return lane is not None and lane.append(key_bytes, value, headers, on_acknowledged)
+        return lane is not None and lane.append(
+            key_bytes, value, headers, kafka_time(record), on_acknowledged
+        )
 
     async def send_and_wait(
         self,

@@ -22,6 +22,7 @@ from libs.bus.effects import (
     TICK_GRACE_US,
     TICK_INTERVAL_S,
     Encoded,
+    Glance,
     RecordWriter,
     Timers,
     check_partitions,
@@ -138,6 +139,7 @@ class _Member(Generic[S]):
 
     def __init__(self, runtime: FaustRuntime[S]) -> None:
         self._processor = runtime.processor
+        self._glance = Glance(runtime.processor)
         self._bus = runtime.bus
         self._tables = runtime.tables
         settings = runtime.bus.settings
@@ -313,6 +315,8 @@ class _Member(Generic[S]):
     async def _handle(self, changes: _Changes[S], message: Any) -> None:
         topic = self._bus.settings.logical(message.topic)
         record = source_record(message)
+        if not self._glance.wants(topic, record.headers):
+            return
         try:
             decoded = await read_message(self._bus, topic, record)
         except CodecError as error:

@@ -44,6 +44,11 @@ class MemoryRuntime(Generic[S]):
 
     def handle(self, message: Message) -> list[Emit]:
         """Hand over one message; returns what it led to. An exception in the processor dead-letters it."""
+        record = message.record
+        if record is not None and not self.processor.wants(
+            message.topic, type(record).__name__, record.subject
+        ):
+            return []
         key = self.processor.key(message)
         if key is None:
             return []

@@ -23,6 +23,7 @@ from libs.bus.effects import (
     TICK_GRACE_US,
     TICK_INTERVAL_S,
     Encoded,
+    Glance,
     RecordWriter,
     Timers,
     check_partitions,
@@ -65,6 +66,7 @@ class TransactionalRuntime(Generic[S]):
         self.processor = processor
         self.group = bus.settings.group(group or processor.name)
         self.tables = TableSet(bus, processor.tables)
+        self.glance = Glance(processor)
         self.consumer: AIOKafkaConsumer
         self._tasks: dict[int, _PartitionTask[S]] = {}
         self._assigned = False
@@ -452,6 +454,8 @@ class _PartitionTask(Generic[S]):
         return best
 
     async def _handle(self, batch: _Batch, topic: str, record: ConsumerRecord) -> None:
+        if not self._runtime.glance.wants(topic, record.headers):
+            return
         try:
             message = await read_message(self._bus, topic, record)
         except CodecError as error:

@@ -34,6 +34,11 @@ class OcppCallReceived(Record, frozen=True, kw_only=True):
     quirks: tuple[str, ...] = ()
     pending: bool = False
 
+    @property
+    def subject(self) -> str:
+        """The action."""
+        return self.action
+
 
 class CallOutcome(StrEnum):
     """How the CALL ended."""
@@ -60,6 +65,11 @@ class OcppCallSent(Record, frozen=True, kw_only=True):
     error: CallError | None = None
     sent_at: int
     round_trip_us: int
+
+    @property
+    def subject(self) -> str:
+        """The action."""
+        return self.action
 
 
 class RefusalReason(StrEnum):

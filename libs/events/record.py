@@ -23,3 +23,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     occurred_at: int
     recorded_at: int
     cause_id: str
+
+    @property
+    def subject(self) -> str | None:
+        """What the record is about within its kind, for readers that choose by headers alone; None: nothing finer.
+
+        It travels as CloudEvents' `subject`.
+        """
+        return None

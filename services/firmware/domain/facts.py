@@ -40,7 +40,7 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 def concerns_firmware(message: Message) -> bool:
-    """Whether a record can matter here; cheap, because it is asked of every heartbeat."""
+    """Whether a record can matter here."""
     match message.record:
         case OcppCallReceived(action=action):
             return action in ACTIONS

@@ -22,8 +22,9 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.ocpp.semantics.commands import UpdateFirmware
 from libs.ocpp.semantics.dialect import to_request
-from services.firmware.domain.facts import REQUESTED_BY, Fact, FactKind, concerns_firmware, fact_of
+from services.firmware.domain.facts import ACTIONS, REQUESTED_BY, Fact, FactKind, concerns_firmware, fact_of
 
+LIFECYCLE: Final = "ocpp.lifecycle"
 REMEMBERED_FACTS = 16
 REMEMBERED_CAMPAIGNS = 16
 
@@ -82,9 +83,13 @@ class StationFirmwareProcessor(Processor[StationFirmware]):
     """Tasks, stations' reports and commands' fates to commands and progress, keyed by station."""
 
     name = "firmware-stations"
-    inputs = ("firmware.tasks", "ocpp.lifecycle", "commands.outcomes")
+    inputs = ("firmware.tasks", LIFECYCLE, "commands.outcomes")
     outputs = ("commands.requested", "firmware.progress")
     state = StationFirmware
+
+    def wants(self, topic: str, kind: str, subject: str | None) -> bool:
+        """Not the heartbeats and statuses, which are nearly all of `ocpp.lifecycle`."""
+        return topic != LIFECYCLE or (kind == OcppCallReceived.__name__ and subject in ACTIONS)
 
     def key(self, message: Message) -> str | None:
         """The station, for tasks and for the few reports that concern firmware."""

@@ -32,6 +32,10 @@ class MeasurementsProcessor(Processor[None]):
     tables = (STATIONS,)
     linger_s = 0.2
 
+    def wants(self, topic: str, kind: str, subject: str | None) -> bool:
+        """The exchanges that may hold meter values."""
+        return kind == OcppCallReceived.__name__ and subject in _ACTIONS
+
     def key(self, message: Message) -> str | None:
         """The station, for the exchanges that may hold meter values."""
         record = message.record

@@ -42,7 +42,7 @@ class Tally(Processor[TallyState]):
     """Emits a SessionUpdated for every event: `charging_state` what happened, `meter_wh` count, `energy_wh` total.
 
     Actions: Add (payload: how much), Wait (payload: microseconds until the deadline), Forget, LookUp (payload: a
-    station), Fail, Swell (emits more than a topic takes).
+    station), Fail, Swell (emits more than a topic takes), Unwanted (would fail).
     """
 
     name = "tally"
@@ -54,6 +54,9 @@ class Tally(Processor[TallyState]):
     @property
     def state_topic(self) -> str:
         return STATE
+
+    def wants(self, topic: str, kind: str, subject: str | None) -> bool:
+        return (topic, kind, subject) != (TRANSACTIONS, "OcppCallReceived", "Unwanted")
 
     def step(self, state: TallyState | None, event: Message | Tick, tables: Tables) -> Step[TallyState]:
         if isinstance(event, Tick):

@@ -65,6 +65,15 @@ async def test_inputs_are_merged_by_time_when_catching_up(kafka: KafkaBench) -> 
     assert [output.charging_state for output in outputs] == ["Add", "opened"] * 20
 
 
+@pytest.mark.guarantee("unwanted")
+async def test_what_is_not_wanted_is_passed_over_unread(bench: Bench) -> None:
+    before = dead_letters(TRANSACTIONS, "failed")
+    await bench.send(call("s1", "Add", 1), call("s1", "Unwanted"), call("s1", "Add", 1))
+    assert [output.meter_wh for output in await bench.outputs("s1", 2)] == [1, 2]
+    assert await bench.dead(0) == []
+    assert dead_letters(TRANSACTIONS, "failed") == before
+
+
 @pytest.mark.guarantee("restart")
 async def test_state_survives_a_restart(kafka: KafkaBench) -> None:
     first = await kafka.start()

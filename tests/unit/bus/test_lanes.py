@@ -69,7 +69,7 @@ class Rig:
             else:
                 future.set_exception(error)
 
-        assert self.lane.append(b"key", value, [], on_acknowledged)
+        assert self.lane.append(b"key", value, [], None, on_acknowledged)
         return future
 
 
@@ -98,7 +98,7 @@ async def test_a_full_batch_makes_the_next_record_wait_for_room(rig: Rig) -> Non
     rig.add(b"a")
     await turn()
     rig.add(b"b", b"c", b"d")
-    assert not rig.lane.append(b"key", b"e", [], lambda error: None)
+    assert not rig.lane.append(b"key", b"e", [], None, lambda error: None)
     waiting = asyncio.create_task(rig.lane.room())
     await turn()
     assert not waiting.done()
@@ -146,7 +146,7 @@ async def test_one_who_stumbles_over_the_news_keeps_it_from_nobody(rig: Rig) -> 
     def stumble(_: BusUnavailableError | None) -> None:
         raise RuntimeError("stumbled")
 
-    assert rig.lane.append(b"key", b"a", [], stumble)
+    assert rig.lane.append(b"key", b"a", [], None, stumble)
     (other,) = rig.add(b"b")
     await turn()
     rig.kafka.acks[0].set_result(None)
