@@ -1,17 +1,17 @@
 """`voltbus sites`."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from services.cli.client import as_json, segment
 from services.cli.context import api, given
+from services.cli.entries import remove, save
 from services.cli.output import (
     AsJson,
     Limit,
     Search,
     ampere,
-    done,
     listing,
     milliampere,
     moment,
@@ -99,8 +99,9 @@ def show_load(context: typer.Context, site: Id, json: AsJson = False) -> None:
     table(plan["allocations"], columns, "nobody charges")
 
 
-@app.command("add")
-def add_site(
+@app.command("set", help="Change what is given, nothing else.")
+@app.command("add", help="Create a site.")
+def save_site(
     context: typer.Context,
     *,
     site: Id,
@@ -113,41 +114,7 @@ def add_site(
     longitude: Longitude = None,
     json: AsJson = False,
 ) -> None:
-    """Create a site."""
-    settings = _settings(name, timezone, limit_current, tariff, tariff_from, latitude, longitude)
-    added = api(context).request("POST", "/sites", {"site_id": site, **settings})
-    done(added, json, f"site {added['site_id']} added")
-
-
-@app.command("set")
-def set_site(
-    context: typer.Context,
-    *,
-    site: Id,
-    name: Name = None,
-    timezone: Zone = None,
-    limit_current: MaxCurrent = None,
-    tariff: TariffOption = None,
-    tariff_from: TariffFrom = None,
-    latitude: Latitude = None,
-    longitude: Longitude = None,
-    json: AsJson = False,
-) -> None:
-    """Change what is given, nothing else."""
-    settings = _settings(name, timezone, limit_current, tariff, tariff_from, latitude, longitude)
-    changed = api(context).request("PATCH", f"/sites/{segment(site)}", settings)
-    done(changed, json, f"site {changed['site_id']} changed")
-
-
-def _settings(  # noqa: PLR0917 - the options of two commands, in their order
-    name: str | None,
-    timezone: str | None,
-    limit_current: str | None,
-    tariff: str | None,
-    tariff_from: str | None,
-    latitude: float | None,
-    longitude: float | None,
-) -> dict[str, Any]:
+    """Write what is given of a site."""
     settings = given(
         name=name,
         timezone=timezone,
@@ -159,11 +126,10 @@ def _settings(  # noqa: PLR0917 - the options of two commands, in their order
     if limit_current is not None:
         unlimited = limit_current.lower() == "none"
         settings["limit_ma"] = None if unlimited else milliampere(limit_current, "--limit-current")
-    return settings
+    save(context, "site", "site_id", site, settings, json=json)
 
 
 @app.command("remove")
 def remove_site(context: typer.Context, site: Id, json: AsJson = False) -> None:
     """Forget a site that no station is assigned to."""
-    api(context).request("DELETE", f"/sites/{segment(site)}")
-    done({"removed": site}, json, f"site {site} removed")
+    remove(context, "site", site, site, json=json)

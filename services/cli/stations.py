@@ -1,18 +1,18 @@
 """`voltbus stations`."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from services.cli.client import Json, as_json, segment
 from services.cli.context import api, given
+from services.cli.entries import remove, save
 from services.cli.output import (
     AsJson,
     Limit,
     Search,
     ampere,
-    done,
     listing,
     milliampere,
     moment,
@@ -101,8 +101,9 @@ def _assigned(entries: list[Json]) -> list[tuple[str, str]]:
     return [("  from", f"{moment(entry['valid_from'])}  {entry['id']}") for entry in entries]
 
 
-@app.command("add")
-def add_station(
+@app.command("set", help="Change what is given, nothing else.")
+@app.command("add", help="Register a station.")
+def save_station(
     context: typer.Context,
     *,
     station: Id,
@@ -118,70 +119,8 @@ def add_station(
     allow_no_subprotocol: NoSubprotocol = None,
     json: AsJson = False,
 ) -> None:
-    """Register a station."""
-    settings = _settings(
-        name,
-        site,
-        site_from,
-        boot_status,
-        heartbeat,
-        evses,
-        max_current,
-        phases,
-        timezone,
-        allow_no_subprotocol,
-    )
-    added = api(context).request("POST", "/stations", {"station_id": station, **settings})
-    done(added, json, f"station {added['station_id']} added")
-
-
-@app.command("set")
-def set_station(
-    context: typer.Context,
-    *,
-    station: Id,
-    name: Name = None,
-    site: Site = None,
-    site_from: SiteFrom = None,
-    boot_status: Boot = None,
-    heartbeat: Heartbeat = None,
-    evses: Evses = None,
-    max_current: MaxCurrent = None,
-    phases: Phases = None,
-    timezone: Zone = None,
-    allow_no_subprotocol: NoSubprotocol = None,
-    json: AsJson = False,
-) -> None:
-    """Change what is given, nothing else."""
-    settings = _settings(
-        name,
-        site,
-        site_from,
-        boot_status,
-        heartbeat,
-        evses,
-        max_current,
-        phases,
-        timezone,
-        allow_no_subprotocol,
-    )
-    changed = api(context).request("PATCH", f"/stations/{segment(station)}", settings)
-    done(changed, json, f"station {changed['station_id']} changed")
-
-
-def _settings(  # noqa: PLR0917 - the options of two commands, in their order
-    name: str | None,
-    site: str | None,
-    site_from: str | None,
-    boot_status: BootStatus | None,
-    heartbeat: int | None,
-    evses: int | None,
-    max_current: str | None,
-    phases: int | None,
-    timezone: str | None,
-    allow_no_subprotocol: bool | None,
-) -> dict[str, Any]:
-    return given(
+    """Write what is given of a station."""
+    settings = given(
         name=name,
         site_id=site,
         site_valid_from=site_from,
@@ -193,10 +132,10 @@ def _settings(  # noqa: PLR0917 - the options of two commands, in their order
         timezone=timezone,
         allow_no_subprotocol=allow_no_subprotocol,
     )
+    save(context, "station", "station_id", station, settings, json=json)
 
 
 @app.command("remove")
 def remove_station(context: typer.Context, station: Id, json: AsJson = False) -> None:
     """Forget a station. Its past stays."""
-    api(context).request("DELETE", f"/stations/{segment(station)}")
-    done({"removed": station.casefold()}, json, f"station {station.casefold()} removed")
+    remove(context, "station", station, station.casefold(), json=json)

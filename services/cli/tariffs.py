@@ -6,6 +6,7 @@ import typer
 
 from services.cli.client import Json, as_json, segment
 from services.cli.context import api, given
+from services.cli.entries import remove, save
 from services.cli.output import AsJson, Limit, Search, done, listing, moment, price, price_milli, sheet, table
 
 app = typer.Typer(help="Tariffs: prices by version; a version never changes.", no_args_is_help=True)
@@ -73,14 +74,12 @@ def add_tariff(
     json: AsJson = False,
 ) -> None:
     """Create a tariff."""
-    body = {
-        "tariff_id": tariff,
+    settings = {
         "currency": currency,
         "price_per_kwh_milli": price_milli(amount, currency),
         **given(name=name, valid_from=valid_from),
     }
-    added = api(context).request("POST", "/tariffs", body)
-    done(added, json, f"tariff {added['tariff_id']} added")
+    save(context, "tariff", "tariff_id", tariff, settings, json=json)
 
 
 @app.command("set")
@@ -116,5 +115,4 @@ def set_tariff(
 @app.command("remove")
 def remove_tariff(context: typer.Context, tariff: Id, json: AsJson = False) -> None:
     """Forget a tariff that no site charges by."""
-    api(context).request("DELETE", f"/tariffs/{segment(tariff)}")
-    done({"removed": tariff}, json, f"tariff {tariff} removed")
+    remove(context, "tariff", tariff, tariff, json=json)

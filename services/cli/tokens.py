@@ -1,13 +1,14 @@
 """`voltbus tokens`."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from services.cli.client import as_json, segment
 from services.cli.context import api, given
-from services.cli.output import AsJson, Limit, Search, done, listing, moment, sheet
+from services.cli.entries import remove, save
+from services.cli.output import AsJson, Limit, Search, listing, moment, sheet
 
 app = typer.Typer(help="Id tokens: who may charge.", no_args_is_help=True)
 
@@ -71,8 +72,9 @@ def show_token(context: typer.Context, token: Id, json: AsJson = False) -> None:
     )
 
 
-@app.command("add")
-def add_token(
+@app.command("set", help="Change what is given, nothing else.")
+@app.command("add", help="Register a token.")
+def save_token(
     context: typer.Context,
     *,
     token: Id,
@@ -83,48 +85,18 @@ def add_token(
     group: Group = None,
     json: AsJson = False,
 ) -> None:
-    """Register a token."""
-    settings = _settings(driver, status, token_type, valid_until, group)
-    added = api(context).request("POST", "/tokens", {"id_token": token, **settings})
-    done(added, json, f"token {added['id_token']} added")
-
-
-@app.command("set")
-def set_token(
-    context: typer.Context,
-    *,
-    token: Id,
-    driver: Driver = None,
-    status: StatusOption = None,
-    token_type: Annotated[str | None, typer.Option("--type", help="OCPP token type.")] = None,
-    valid_until: ValidUntil = None,
-    group: Group = None,
-    json: AsJson = False,
-) -> None:
-    """Change what is given, nothing else."""
-    settings = _settings(driver, status, token_type, valid_until, group)
-    changed = api(context).request("PATCH", f"/tokens/{segment(token)}", settings)
-    done(changed, json, f"token {changed['id_token']} changed")
-
-
-def _settings(
-    driver: str | None,
-    status: Status | None,
-    token_type: str | None,
-    valid_until: str | None,
-    group: str | None,
-) -> dict[str, Any]:
-    return given(
+    """Write what is given of a token."""
+    settings = given(
         driver=driver,
         status=status and status.value,
         type=token_type,
         valid_until=valid_until,
         group_id=group,
     )
+    save(context, "token", "id_token", token, settings, json=json)
 
 
 @app.command("remove")
 def remove_token(context: typer.Context, token: Id, json: AsJson = False) -> None:
     """Forget a token."""
-    api(context).request("DELETE", f"/tokens/{segment(token)}")
-    done({"removed": token.casefold()}, json, f"token {token.casefold()} removed")
+    remove(context, "token", token, token.casefold(), json=json)

@@ -114,6 +114,16 @@ def test_only_what_is_given_is_changed() -> None:
     assert run(api, "sites", "set", "s", "--limit-current", "much").exit_code == 2
 
 
+def test_an_entry_is_added_under_its_id_with_what_is_given() -> None:
+    api = Api(
+        {"POST /api/v1/tokens": {"id_token": "de/1"}, "PATCH /api/v1/tokens/DE%2F1": {"id_token": "de/1"}}
+    )
+    assert run(api, "tokens", "add", "DE/1", "--driver", "Ann").output == "token de/1 added\n"
+    assert api.body() == {"id_token": "DE/1", "driver": "Ann"}
+    assert run(api, "tokens", "set", "DE/1", "--status", "Blocked").output == "token de/1 changed\n"
+    assert api.body() == {"status": "Blocked"}
+
+
 def test_a_price_is_given_in_the_major_unit() -> None:
     api = Api({"POST /api/v1/tariffs": {"tariff_id": "t"}})
     assert run(api, "tariffs", "add", "t", "--price", "0.4567").exit_code == 0
