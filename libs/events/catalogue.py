@@ -9,5 +9,6 @@ RECORDS: dict[str, type[Record]] = {
     name: value
     for module in _MODULES
     for name, value in vars(module).items()
-    if isinstance(value, type) and issubclass(value, Record) and value is not Record
+    # A class with subclasses is what several records have in common.
+    if isinstance(value, type) and issubclass(value, Record) and not value.__subclasses__()
 }
