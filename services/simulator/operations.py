@@ -10,7 +10,7 @@ from typing import Any
 
 from services.simulator.charger import Charger
 from services.simulator.clock import SECOND_US
-from services.simulator.domain.profiles import Period, Purpose, Unit, composite
+from services.simulator.domain.profiles import Period, Purpose, Unit, composite, parse_profile
 from services.simulator.domain.scenario import Station
 from services.simulator.link import Message, World
 from services.simulator.session import Evse, Reservation
@@ -31,6 +31,17 @@ class Operated(Charger):
     @abstractmethod
     def firmware_message(self, status: str, request_id: int | None) -> Message:
         """A FirmwareStatusNotification."""
+
+    def accept_start_profile(self, evse: Evse, charging_profile: dict[str, Any]) -> bool:
+        """Install the profile that came with a remote start; False when it is not one for a transaction."""
+        try:
+            profile = parse_profile(charging_profile, self.clock.now_us())
+        except (ValueError, KeyError):
+            return False
+        if profile.purpose != "Tx":
+            return False
+        self.profiles = self.profiles.install(evse.id, profile)
+        return True
 
     def clear_profiles(
         self, profile_id: int | None, evse_id: int | None, purpose: Purpose | None, stack_level: int | None

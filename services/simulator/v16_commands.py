@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from ocpp.v16 import call_result
 
+from services.simulator.commands import CommonCommands
 from services.simulator.domain.profiles import Profile, instant_us, parse_profile, purpose_of
 from services.simulator.link import Message
 from services.simulator.rpc import Rpc16, handles
 
 if TYPE_CHECKING:
     from services.simulator.session import Evse
-    from services.simulator.v16 import Charger16
+    from services.simulator.v16 import Charger16  # noqa: F401 - an argument of the base class
 
 PROFILES = "Core,FirmwareManagement,LocalAuthListManagement,Reservation,SmartCharging,RemoteTrigger"
 MAX_STACK_LEVEL = 10
@@ -21,12 +22,10 @@ MAX_SCHEDULE_PERIODS = 24
 MAX_KEYS = 50
 
 
-class Commands16(Rpc16):
+class Commands16(CommonCommands["Charger16"], Rpc16):
     """Handlers of the central system's calls; each answers at once and acts afterwards."""
 
-    def __init__(self, charger: Charger16, connection: Any, response_timeout: float) -> None:
-        super().__init__(charger.station.id, connection, response_timeout)
-        self.charger = charger
+    results = call_result
 
     def _evse(self, connector_id: int | None) -> Evse | None:
         return next((evse for evse in self.charger.evses.values() if connector_id in evse.connectors), None)
@@ -53,14 +52,8 @@ class Commands16(Rpc16):
             evse = self.charger.free_evse(None if wanted is None else wanted.id, id_tag)
         if evse is None:
             return call_result.RemoteStartTransaction(status="Rejected")
-        if charging_profile is not None:
-            try:
-                profile = parse_profile(charging_profile, self.charger.clock.now_us())
-            except (ValueError, KeyError):
-                return call_result.RemoteStartTransaction(status="Rejected")
-            if profile.purpose != "Tx":
-                return call_result.RemoteStartTransaction(status="Rejected")
-            self.charger.profiles = self.charger.profiles.install(evse.id, profile)
+        if charging_profile is not None and not self.charger.accept_start_profile(evse, charging_profile):
+            return call_result.RemoteStartTransaction(status="Rejected")
         self.after.append(lambda: self.charger.remote_start(evse, id_tag, connector_id=connector_id or None))
         return call_result.RemoteStartTransaction(status="Accepted")
 
@@ -176,11 +169,6 @@ class Commands16(Rpc16):
             self.charger.sample_interval_s = max(1, int(value))
         return call_result.ChangeConfiguration(status="Accepted")
 
-    @handles("ClearCache")
-    def _on_clear_cache(self, **_: Any) -> Any:
-        self.charger.cache.clear()
-        return call_result.ClearCache(status="Accepted")
-
     @handles("GetLocalListVersion")
     def _on_get_local_list_version(self, **_: Any) -> Any:
         return call_result.GetLocalListVersion(list_version=self.charger.list_version)
@@ -215,11 +203,6 @@ class Commands16(Rpc16):
             else self.charger.reserve(evse, reservation_id, id_tag, instant_us(expiry_date))
         )
         return call_result.ReserveNow(status=status)
-
-    @handles("CancelReservation")
-    def _on_cancel_reservation(self, reservation_id: int, **_: Any) -> Any:
-        cancelled = self.charger.cancel_reservation(reservation_id)
-        return call_result.CancelReservation(status="Accepted" if cancelled else "Rejected")
 
     # Smart charging.
 
@@ -306,8 +289,3 @@ class Commands16(Rpc16):
     async def _upload(self) -> None:
         for status in ("Uploading", "Uploaded"):
             await self.charger.tell(Message("DiagnosticsStatusNotification", {"status": status}))
-
-    @handles("DataTransfer")
-    def _on_data_transfer(self, vendor_id: str, **_: Any) -> Any:
-        known = vendor_id == self.charger.make.vendor
-        return call_result.DataTransfer(status="UnknownMessageId" if known else "UnknownVendorId")

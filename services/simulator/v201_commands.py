@@ -42,14 +42,8 @@ class Commands201(Variables201):
         evse = self.charger.free_evse(evse_id, token)
         if evse is None:
             return call_result.RequestStartTransaction(status="Rejected")
-        if charging_profile is not None:
-            try:
-                profile = parse_profile(charging_profile, self.charger.clock.now_us())
-            except (ValueError, KeyError):
-                return call_result.RequestStartTransaction(status="Rejected")
-            if profile.purpose != "Tx":
-                return call_result.RequestStartTransaction(status="Rejected")
-            self.charger.profiles = self.charger.profiles.install(evse.id, profile)
+        if charging_profile is not None and not self.charger.accept_start_profile(evse, charging_profile):
+            return call_result.RequestStartTransaction(status="Rejected")
         transaction_id = str(uuid.uuid4())
         self.after.append(
             lambda: self.charger.remote_start(
@@ -150,11 +144,6 @@ class Commands201(Variables201):
 
     # Local knowledge and reservation.
 
-    @handles("ClearCache")
-    def _on_clear_cache(self, **_: Any) -> Any:
-        self.charger.cache.clear()
-        return call_result.ClearCache(status="Accepted")
-
     @handles("GetLocalListVersion")
     def _on_get_local_list_version(self, **_: Any) -> Any:
         return call_result.GetLocalListVersion(version_number=self.charger.list_version)
@@ -193,11 +182,6 @@ class Commands201(Variables201):
             else self.charger.reserve(evse, id, token, instant_us(expiry_date_time))
         )
         return call_result.ReserveNow(status=status)
-
-    @handles("CancelReservation")
-    def _on_cancel_reservation(self, reservation_id: int, **_: Any) -> Any:
-        cancelled = self.charger.cancel_reservation(reservation_id)
-        return call_result.CancelReservation(status="Accepted" if cancelled else "Rejected")
 
     # Smart charging.
 
@@ -283,8 +267,3 @@ class Commands201(Variables201):
     @handles("CostUpdated")
     def _on_cost_updated(self, **_: Any) -> Any:
         return call_result.CostUpdated()
-
-    @handles("DataTransfer")
-    def _on_data_transfer(self, vendor_id: str, **_: Any) -> Any:
-        known = vendor_id == self.charger.make.vendor
-        return call_result.DataTransfer(status="UnknownMessageId" if known else "UnknownVendorId")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ocpp.v201 import call_result
 
+from services.simulator.commands import CommonCommands
 from services.simulator.link import Message
 from services.simulator.rpc import Rpc201, handles
 
 if TYPE_CHECKING:
-    from services.simulator.v201 import Charger201
+    from services.simulator.v201 import Charger201  # noqa: F401 - an argument of the base class
 
 MAX_STACK_LEVEL = 10
 ITEMS_PER_MESSAGE = 4
@@ -23,12 +24,10 @@ WRITABLE = {
 }
 
 
-class Variables201(Rpc201):
+class Variables201(CommonCommands["Charger201"], Rpc201):
     """Handlers of the calls about variables and reports; the other commands build on it."""
 
-    def __init__(self, charger: Charger201, connection: Any, response_timeout: float) -> None:
-        super().__init__(charger.station.id, connection, response_timeout)
-        self.charger = charger
+    results = call_result
 
     def _variables(self) -> dict[tuple[str, str], str]:
         charger = self.charger
