@@ -19,6 +19,8 @@ from libs.runtime.logging import get_logger
 log = get_logger(__name__)
 
 COMMIT_INTERVAL_S = 1.0
+FETCH_MIN_BYTES = 64 << 10
+FETCH_MAX_WAIT_MS = 200
 COMMIT_TIMEOUT_S = 5.0
 RECOVERY_SILENCE_S = 5.0
 
@@ -28,6 +30,9 @@ class _ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust reads uncommitted records unless it writes transactions itself; our inputs may be transactional.
         consumer._isolation_level = "read_committed"
+        # Projections may lag: a trickle must not cost a request for each record.
+        consumer._fetch_min_bytes = FETCH_MIN_BYTES
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         return consumer
 
 

@@ -49,6 +49,7 @@ RESTART_BACKOFF_S = 0.5
 OFFSETS_LINGER_S = 1.0
 """How long the offsets of messages that led to nothing may wait for a transaction."""
 STOP_TIMEOUT_S = 30.0
+READS_PER_LINGER = 4
 RETRY_BACKOFF_MS = 10
 """Brokers ask for a retry while the last transaction is being completed, which takes milliseconds."""
 
@@ -117,6 +118,9 @@ class TransactionalRuntime(Generic[S]):
                     task.offer(partition, records)
             for task in list(self._tasks.values()):
                 await task.observe_lag()
+            if batches and self.processor.linger_s:
+                # Read a busy topic in few requests; nothing is committed sooner anyway.
+                await asyncio.sleep(self.processor.linger_s / READS_PER_LINGER)
         except KafkaError as error:
             # Also what a partition answers that the group took away in between.
             log.warning("poll_failed", processor=self.processor.name, error=repr(error))
@@ -207,7 +211,7 @@ class _Batch:
         self.states: dict[str, bytes | None] = {}
         self.offsets: dict[TopicPartition, int] = {}
         self.messages = 0
-        self.begun_at = 0
+        self.begun_at = 0.0
 
     def __bool__(self) -> bool:
         return bool(self.offsets or self.has_effects)
@@ -240,6 +244,8 @@ class _PartitionTask(Generic[S]):
         self._state: _State[S] = _State(self._processor)
         self._in_transaction = False
         self._batch = _Batch()
+        self._clock = asyncio.get_running_loop().time
+        self._committed_at = 0.0
         self._caught_up_at = 0
         self.ready = False
 
@@ -413,15 +419,17 @@ class _PartitionTask(Generic[S]):
             return TICK_INTERVAL_S
         if batch.messages >= BATCH_RECORDS:
             return 0
-        age_s = (now_us() - batch.begun_at) / SECOND
+        now = self._clock()
+        if batch.has_effects:
+            return min(TICK_INTERVAL_S, self._committed_at + self._processor.linger_s - now)
         # Messages that led to nothing need no transaction of their own: taken again, they lead to nothing again.
-        limit_s = self._processor.linger_s if batch.has_effects else OFFSETS_LINGER_S
-        return min(TICK_INTERVAL_S, limit_s - age_s)
+        return min(TICK_INTERVAL_S, batch.begun_at + OFFSETS_LINGER_S - now)
 
     async def _flush(self) -> None:
         batch, self._batch = self._batch, _Batch()
         with metrics.COMMIT_SECONDS.labels(self._processor.name).time():
             await self._commit(batch)
+        self._committed_at = self._clock()
 
     async def _process(self, batch: _Batch) -> None:
         """Process buffered records in order of time, while none is missing from an input that lags."""
@@ -431,7 +439,7 @@ class _PartitionTask(Generic[S]):
                 break
             buffer = self._buffers[partition]
             record = buffer.popleft()
-            batch.begun_at = batch.begun_at or now_us()
+            batch.begun_at = batch.begun_at or self._clock()
             batch.offsets[partition] = record.offset + 1
             batch.messages += 1
             if len(buffer) == BUFFERED_RECORDS // 2:

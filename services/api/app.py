@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 
 import msgspec
 
@@ -25,6 +26,9 @@ from services.api.stream import TOPICS, Hub, Wording
 from services.api.writer import Writer
 
 log = get_logger(__name__)
+
+_GAP_S: Final = 0.05
+"""Between two reads of what the event stream and those who wait for a command are told."""
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -63,7 +67,7 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
         stack.callback(reader.close)
 
         context = _context(settings, bus, Writer(producer), tables, reader)
-        tails = [await stack.enter_async_context(Tail(bus, topic)) for topic in TOPICS]
+        tails = [await stack.enter_async_context(Tail(bus, topic, gap_s=_GAP_S)) for topic in TOPICS]
         await tables.start()
         task = asyncio.create_task(_follow(context, tails, reader), name="follow")
         stack.push_async_callback(_end, task)

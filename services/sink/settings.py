@@ -14,7 +14,7 @@ class SinkSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     """
 
     sink_flush_rows: int = Field(default=20_000, ge=1, le=500_000, description="Rows of one insert.")
-    sink_interval_ms: int = Field(default=1000, ge=0, description="Between inserts into one table.")
+    sink_interval_ms: int = Field(default=2000, ge=0, description="Between inserts into one table.")
     sink_settle_ms: int = Field(default=50, ge=0, description="Wait for company of the first row.")
     sink_buffer_bytes: int = Field(
         default=128 << 20, ge=1 << 20, description="Values held in memory before reading pauses."

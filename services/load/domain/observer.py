@@ -54,7 +54,7 @@ class LoadObserver(Processor[Station]):
     )
     outputs = ("load.observations", "load.stations")
     tables = (STATIONS,)
-    linger_s = 0.05
+    linger_s = 0.1
     state = Station
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:

@@ -44,7 +44,7 @@ class SessionsProcessor(Processor[StationSessions]):
     outputs = (records.EVENTS, records.CDRS)
     tables = (STATIONS, SITES, TARIFFS)
     state = StationSessions
-    linger_s = 0.05
+    linger_s = 0.25
 
     def key(self, message: Message) -> str | None:
         """The station, for the exchanges that tell of transactions."""

@@ -30,7 +30,7 @@ class MeasurementsProcessor(Processor[None]):
     inputs = (TRANSACTIONS,)
     outputs = (MEASUREMENTS,)
     tables = (STATIONS,)
-    linger_s = 0.2
+    linger_s = 0.5
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """The exchanges that may hold meter values."""
