@@ -17,7 +17,7 @@ from libs.testing.localstack.registry import registry_answers, registry_settings
 
 _KAFKA_IMAGE: Final = "apache/kafka:4.3.0"
 _REGISTRY_IMAGE: Final = "apicurio/apicurio-registry:3.3.3"
-_CLICKHOUSE_IMAGE: Final = "clickhouse/clickhouse-server:26.7"
+_CLICKHOUSE_IMAGE: Final = "clickhouse/clickhouse-server:26.7.3.19"
 _INTERNAL_PORT: Final = 19092
 _CONTROLLER_PORT: Final = 19093
 _CLUSTER_ID: Final = "dm9sdGJ1cy1kb2NrZXItMQ"
@@ -159,22 +159,28 @@ class DockerStack:
         # The image turns KAFKA_A_B into the property a.b.
         settings = {f"KAFKA_{key.replace('.', '_').upper()}": str(value) for key, value in properties.items()}
         container = self._container(_KAFKA_IMAGE, host, {**settings, "CLUSTER_ID": _CLUSTER_ID})
-        container.with_bind_ports(port, port)
+        _publish(container, port, port)
         return DockerPart(host, container, lambda: len(known_brokers(port)) == count)
 
     def _registry(self) -> DockerPart:
         bootstrap = f"kafka-1:{_INTERNAL_PORT}"
         container = self._container(_REGISTRY_IMAGE, "registry", registry_settings(bootstrap))
-        container.with_bind_ports(8080, self._ports.registry)
+        _publish(container, 8080, self._ports.registry)
         return DockerPart("registry", container, lambda: registry_answers(self.endpoints.registry_url))
 
     def _clickhouse(self) -> DockerPart:
         # Without user management, like the embedded server.
         container = self._container(_CLICKHOUSE_IMAGE, "clickhouse", {"CLICKHOUSE_SKIP_USER_SETUP": "1"})
-        container.with_bind_ports(9000, self._ports.clickhouse)
-        container.with_bind_ports(8123, self._ports.clickhouse_http)
+        _publish(container, 9000, self._ports.clickhouse)
+        _publish(container, 8123, self._ports.clickhouse_http)
         return DockerPart("clickhouse", container, lambda: clickhouse_answers(self._ports.clickhouse))
 
     def _container(self, image: str, alias: str, environment: Mapping[str, str]) -> DockerContainer:
         container = DockerContainer(image, env=dict(environment), hostname=alias)
         return container.with_network(self._network).with_network_aliases(alias)
+
+
+def _publish(container: DockerContainer, inner: int, port: int) -> None:
+    # Not `with_bind_ports`, which opens the port to the whole network.
+    ports: Any = container.ports  # given to the engine's client as they are, which knows addresses, too
+    ports[str(inner)] = (HOST, port)
