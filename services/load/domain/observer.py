@@ -35,8 +35,9 @@ from services.load.domain.station import (
 DEADBAND_MA = 500
 DEADBAND_PERCENT = 5
 NOMINAL_VOLTS = 230
-_OF_SESSIONS = frozenset({SessionStarted.__name__, SessionEnded.__name__})
 """Line to neutral; for chargers that report power but no current."""
+
+_OF_SESSIONS = frozenset({SessionStarted.__name__, SessionEnded.__name__})
 
 
 class LoadObserver(Processor[Station]):
