@@ -43,7 +43,7 @@ class Producer:
         *,
         timeout_s: float = 30,
         batch_bytes: int = 1 << 18,
-        gap_s: float = 0.005,
+        gap_s: float = 0.01,
     ) -> None:
         self._bus = bus
         self._source = source
