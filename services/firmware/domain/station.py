@@ -86,6 +86,7 @@ class StationFirmwareProcessor(Processor[StationFirmware]):
     inputs = ("firmware.tasks", LIFECYCLE, "commands.outcomes")
     outputs = ("commands.requested", "firmware.progress")
     state = StationFirmware
+    linger_s = 0.25
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """Not the heartbeats and statuses, which are nearly all of `ocpp.lifecycle`."""

@@ -55,7 +55,7 @@ class LoadObserver(Processor[Station]):
     )
     outputs = ("load.observations", "load.stations")
     tables = (STATIONS,)
-    linger_s = 0.1
+    linger_s = 0.15
     state = Station
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
