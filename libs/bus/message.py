@@ -1,6 +1,7 @@
 """A record as it travels: key, headers (CloudEvents Kafka binding, W3C trace context) and position."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -44,18 +45,25 @@ class Emit(msgspec.Struct, frozen=True):
 def headers_for(record: Record, source: str, traceparent: str | None = None) -> Headers:
     """Kafka headers of `record` as emitted by `source` (a service name)."""
     headers = [
-        (TYPE_HEADER, TYPE_PREFIX + type(record).__name__.encode()),
-        ("ce_specversion", b"1.0"),
+        *_constant_headers(type(record), source),
         ("ce_id", record.event_id.encode()),
-        ("ce_source", b"/voltbus/" + source.encode()),
         ("ce_time", iso(record.recorded_at).encode()),
-        ("content-type", b"application/avro"),
     ]
     if (subject := record.subject) is not None:
         headers.append((SUBJECT_HEADER, subject.encode()))
     if traceparent is not None:
         headers.append(("traceparent", traceparent.encode()))
     return headers
+
+
+@lru_cache(maxsize=1024)
+def _constant_headers(kind: type[Record], source: str) -> Headers:
+    return [
+        (TYPE_HEADER, TYPE_PREFIX + kind.__name__.encode()),
+        ("ce_specversion", b"1.0"),
+        ("ce_source", b"/voltbus/" + source.encode()),
+        ("content-type", b"application/avro"),
+    ]
 
 
 def kafka_time(record: Record | None) -> int | None:

@@ -72,12 +72,13 @@ def _long(number: int) -> bytes:
     coded = (number << 1) ^ (number >> 63)
     if coded >> 64:
         raise OverflowError(f"{number} does not fit into 64 bits")
-    parts = []
-    while coded >= _TABLE:
-        parts.append(_MORE[coded & _TABLE - 1])
-        coded >>= 14
-    parts.append(_LAST[coded])
-    return b"".join(parts)
+    return _unsigned(coded)
+
+
+def _unsigned(coded: int) -> bytes:
+    if coded < _TABLE:
+        return _LAST[coded]
+    return _MORE[coded & _TABLE - 1] + _unsigned(coded >> 14)
 
 
 def _int(number: int) -> bytes:
