@@ -42,7 +42,7 @@ class History:
         """The definition and the newest progress of every campaign, or of one; `_type` tells which is which."""
         return await self._reader.rows(
             "SELECT * FROM firmware_campaigns WHERE NOT _deleted AND (%(id)s = '' OR campaign_id = %(id)s)"
-            " ORDER BY recorded_at DESC LIMIT 1 BY campaign_id, _type",
+            " ORDER BY recorded_at DESC, _offset DESC LIMIT 1 BY campaign_id, _type",
             {"id": campaign_id or ""},
         )
 

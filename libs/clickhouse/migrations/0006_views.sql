@@ -10,7 +10,7 @@ SELECT
     assumeNotNull(finalizeAggregation(s.started_at)) AS started_at,
     finalizeAggregation(s.ended_at) AS ended_at,
     ifNull(finalizeAggregation(s.energy_wh), 0) AS energy_wh,
-    CAST(s.id_token, 'Nullable(String)') AS id_token,
+    finalizeAggregation(s.id_token) AS id_token,
     CAST(s.transaction_id, 'String') AS transaction_id,
     finalizeAggregation(s.meter_start_wh) AS meter_start_wh,
     finalizeAggregation(s.meter_wh) AS meter_wh,

@@ -21,11 +21,16 @@ from libs.events.ids import derive_id
 
 
 class Campaign(msgspec.Struct, frozen=True):
-    """A campaign's stations by their last word; those before its definition are kept (another topic's lag)."""
+    """A campaign's stations by their last word; those before its definition are kept (another topic's lag).
+
+    `told_at`: `recorded_at` of the newest word. Stations' words come in any order, the campaign's own must not seem
+    to.
+    """
 
     definition: DefineCampaign | None = None
     installed: frozenset[str] = frozenset()
     failed: frozenset[str] = frozenset()
+    told_at: int = 0
 
 
 class CampaignProcessor(Processor[Campaign]):
@@ -47,7 +52,8 @@ class CampaignProcessor(Processor[Campaign]):
             case Message(record=DefineCampaign() as definition):
                 if campaign.definition is not None:
                     return Step(state)
-                campaign = replace(campaign, definition=definition)
+                told_at = max(campaign.told_at, definition.recorded_at)
+                campaign = replace(campaign, definition=definition, told_at=told_at)
                 return Step(campaign, (*_tasks(definition), _progress(campaign, definition, definition)))
             case Message(record=StationUpdateProgressed() as progress):
                 after = _count(campaign, progress)
@@ -61,14 +67,14 @@ class CampaignProcessor(Processor[Campaign]):
 
 
 def _count(campaign: Campaign, progress: StationUpdateProgressed) -> Campaign:
-    station = progress.station_id
+    station, told_at = progress.station_id, max(campaign.told_at, progress.recorded_at)
     if station in campaign.installed or station in campaign.failed:
         return campaign
     match progress.status:
         case StationUpdateStatus.INSTALLED:
-            return replace(campaign, installed=campaign.installed | {station})
+            return replace(campaign, installed=campaign.installed | {station}, told_at=told_at)
         case StationUpdateStatus.FAILED:
-            return replace(campaign, failed=campaign.failed | {station})
+            return replace(campaign, failed=campaign.failed | {station}, told_at=told_at)
         case _:
             return campaign
 
@@ -103,7 +109,7 @@ def _progress(
     progressed = CampaignProgressed(
         event_id=derive_id(cause.event_id, "campaign"),
         occurred_at=cause.recorded_at,
-        recorded_at=cause.recorded_at,
+        recorded_at=campaign.told_at,
         cause_id=cause.event_id,
         campaign_id=definition.campaign_id,
         name=definition.name,

@@ -103,6 +103,15 @@ def test_final_words_are_counted_and_the_last_one_finishes() -> None:
     assert counts(campaigns.feed(progressed("b", FAILED))) == [(0, 1, 1, True)]
 
 
+def test_its_own_words_never_seem_older_than_the_ones_before() -> None:
+    campaigns = Campaigns(defined("a", "b"))
+    first = campaigns.feed(progressed("a", StationUpdateStatus.INSTALLED, 20))
+    last = campaigns.feed(progressed("b", StationUpdateStatus.INSTALLED, 19))
+    assert counts(last) == [(0, 2, 0, True)]
+    told = [emit.record.recorded_at for emit in (*first, *last) if emit.record is not None]
+    assert told == [at(20), at(20)]
+
+
 def test_a_campaign_over_no_stations_is_finished() -> None:
     assert counts(Campaigns().feed(defined())) == [(0, 0, 0, True)]
 
