@@ -5,8 +5,8 @@ Logical types are left as their base types, so that timestamps stay integers (mi
 """
 
 import struct
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
@@ -15,6 +15,7 @@ from fastavro import parse_schema, schemaless_reader
 
 from libs.events.catalogue import RECORDS
 from libs.events.contract import Contract
+from libs.events.reading import Reader, compile_reader
 from libs.events.record import Record
 from libs.events.writing import Writer, compile_writer
 
@@ -56,7 +57,7 @@ class Codec:
     ) -> None:
         self._contract = contract
         self._encoders: dict[tuple[str, type[Record]], tuple[bytes, Writer]] = {}
-        self._readers: dict[int, _Reader] = {}
+        self._kinds: dict[int, tuple[tuple[_Kind, ...], bool]] = {}
         for topic, schema_id in write_ids.items():
             self._add_topic(topic, schema_id)
         for schema_id, schema in (read_schemas or {}).items():
@@ -69,7 +70,7 @@ class Codec:
             branch = _varint(index) if len(names) > 1 else b""
             writer = compile_writer(self._contract.schemas[name])
             self._encoders[topic, RECORDS[name]] = (prefix + branch, writer)
-        if schema_id not in self._readers:
+        if schema_id not in self._kinds:
             self.learn(schema_id, self._contract.value_schema(topic))
 
     def learn(self, schema_id: int, schema: Any) -> None:
@@ -80,13 +81,10 @@ class Codec:
         branches = schema if isinstance(schema, list) else [schema]
         known: dict[str, Any] = {}
         try:
-            decoders = [_branch_decoder(branch, known, self._contract) for branch in branches]
+            kinds = tuple([_Kind(branch, known, self._contract) for branch in branches])
         except (KeyError, TypeError, ValueError) as error:
             raise CodecError(f"schema {schema_id} is not a record or union of records: {error}") from error
-        if isinstance(schema, list):
-            self._readers[schema_id] = partial(_read_union, decoders)
-        else:
-            self._readers[schema_id] = partial(_read_single, decoders[0])
+        self._kinds[schema_id] = (kinds, isinstance(schema, list))
 
     def encode(self, topic: str, record: Record) -> bytes:
         """`record` as a value of `topic`. Raises CodecError if it does not fit the topic's schema."""
@@ -104,78 +102,91 @@ class Codec:
 
         Raises UnknownSchemaIdError, UnknownRecordError or BadValueError, all of them CodecError.
         """
-        record, fields = self._read(value)
-        try:
-            return msgspec.convert(fields, record)
-        except msgspec.ValidationError as error:
-            raise BadValueError(f"{record.__name__}: {error}") from error
+        kind, at = self._kind_of(value)
+        record: Record = _whole(kind, kind.to_record, value, at)
+        return record
 
     def decode_fields(self, value: bytes) -> tuple[str, Fields]:
         """Name and fields of the record in `value`, enums as text: for copying without making objects.
 
         Raises like `decode`.
         """
-        record, fields = self._read(value)
-        return record.__name__, fields
+        kind, at = self._kind_of(value)
+        return kind.name, _whole(kind, kind.to_fields, value, at)
 
-    def _read(self, value: bytes) -> tuple[type[Record], Fields]:
+    def _kind_of(self, value: bytes) -> tuple["_Kind", int]:
+        """The kind of record in `value`, and where it begins."""
         if len(value) < HEADER_BYTES or value[:1] != MAGIC:
             raise BadValueError("not in Confluent's wire format")
         schema_id = int.from_bytes(value[1:HEADER_BYTES], "big")
-        reader = self._readers.get(schema_id)
-        if reader is None:
+        found = self._kinds.get(schema_id)
+        if found is None:
             raise UnknownSchemaIdError(schema_id)
-        return reader(value)
+        kinds, is_union = found
+        if not is_union:
+            return kinds[0], HEADER_BYTES
+        index = value[HEADER_BYTES] >> 1 if len(value) > HEADER_BYTES else len(kinds)
+        if index >= len(kinds):
+            raise BadValueError(f"no branch {index} in the schema")
+        return kinds[index], HEADER_BYTES + 1
 
 
-_Reader = Callable[[bytes], tuple[type[Record], Fields]]
+class _Kind:
+    """How to read one kind of record that was written with the schema `branch`."""
+
+    def __init__(self, branch: Any, known: dict[str, Any], contract: Contract) -> None:
+        self.name: str = branch["name"].rpartition(".")[2]
+        self._writer = _parsed(branch, known)
+        self._ours = contract.schemas.get(self.name)
+        self._same = self._ours is not None and _plain(branch) == _plain(self._ours)
+
+    @cached_property
+    def to_record(self) -> Reader:
+        """Reads a record of the class that is known here. Raises UnknownRecordError if none is."""
+        self._require_known()
+        record = RECORDS[self.name]
+        if self._same:
+            return compile_reader(self._ours, record)
+        resolve = self._resolver()
+
+        def read(data: bytes, at: int) -> tuple[Record, int]:
+            fields, end = resolve(data, at)
+            return msgspec.convert(fields, record), end
+
+        return read
+
+    @cached_property
+    def to_fields(self) -> Reader:
+        """Reads the fields that are known here. Raises UnknownRecordError if the record is not."""
+        self._require_known()
+        return compile_reader(self._ours) if self._same else self._resolver()
+
+    def _require_known(self) -> None:
+        if self._ours is None:
+            raise UnknownRecordError(f"record {self.name} is not known here")
+
+    def _resolver(self) -> Reader:
+        """Reads what an older or newer version of the platform wrote, as fields of ours."""
+        writer, ours = self._writer, _parsed(self._ours)
+
+        def read(data: bytes, at: int) -> tuple[Fields, int]:
+            buffer = BytesIO(data)
+            buffer.seek(at)
+            fields: Any = schemaless_reader(buffer, writer, ours)
+            return fields, buffer.tell()
+
+        return read
 
 
-class _BranchDecoder(msgspec.Struct, frozen=True):
-    """How to read one kind of record: writer schema, our schema where it differs, class if known here."""
-
-    name: str
-    writer: Any
-    reader: Any
-    record: type[Record] | None
-
-
-def _branch_decoder(branch: Any, known: dict[str, Any], contract: Contract) -> _BranchDecoder:
-    name = branch["name"].rpartition(".")[2]
-    writer = _parsed(branch, known)
-    ours = contract.schemas.get(name)
-    if ours is None:
-        return _BranchDecoder(name, writer, None, None)
-    reader = None if _plain(branch) == _plain(ours) else _parsed(ours)
-    return _BranchDecoder(name, writer, reader, RECORDS[name])
-
-
-def _read_single(decoder: _BranchDecoder, value: bytes) -> tuple[type[Record], Fields]:
-    buffer = BytesIO(value)
-    buffer.seek(HEADER_BYTES)
-    return _read(decoder, buffer)
-
-
-def _read_union(decoders: list[_BranchDecoder], value: bytes) -> tuple[type[Record], Fields]:
-    index = value[HEADER_BYTES] >> 1 if len(value) > HEADER_BYTES else len(decoders)
-    if index >= len(decoders):
-        raise BadValueError(f"no branch {index} in the schema")
-    buffer = BytesIO(value)
-    buffer.seek(HEADER_BYTES + 1)
-    return _read(decoders[index], buffer)
-
-
-def _read(decoder: _BranchDecoder, buffer: BytesIO) -> tuple[type[Record], Fields]:
-    if decoder.record is None:
-        raise UnknownRecordError(f"record {decoder.name} is not known here")
+def _whole(kind: _Kind, read: Reader, value: bytes, at: int) -> Any:
     try:
-        fields: Any = schemaless_reader(buffer, decoder.writer, decoder.reader)
-    # fastavro raises whatever its readers stumble over: EOFError, IndexError, UnicodeDecodeError, ...
+        found, end = read(value, at)
+    # Readers raise whatever they stumble over: EOFError, IndexError, UnicodeDecodeError, ValidationError, ...
     except Exception as error:
-        raise BadValueError(f"{decoder.name}: {type(error).__name__}: {error}") from error
-    if buffer.read(1):
-        raise BadValueError(f"{decoder.name}: bytes left over after the record")
-    return decoder.record, fields
+        raise BadValueError(f"{kind.name}: {type(error).__name__}: {error}") from error
+    if end != len(value):
+        raise BadValueError(f"{kind.name}: the record does not end where its value does")
+    return found
 
 
 def _varint(number: int) -> bytes:

@@ -1,0 +1,165 @@
+"""Avro readers compiled from schemas, the counterpart of `writing`: straight from bytes to a record or to a dict.
+
+For values written with the very schema that is ours; where the writer's differs, fastavro resolves the two. As
+there, only what the contract uses is understood.
+"""
+
+import types
+from collections.abc import Callable, Iterable, Mapping
+from struct import Struct
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
+
+Reader = Callable[[bytes, int], tuple[Any, int]]
+"""Reads a value from bytes at a position; returns it and the position behind it, which is beyond the end if bytes are
+missing. For bytes that do not follow the schema it raises IndexError, KeyError, ValueError or struct.error."""
+
+
+def compile_reader(schema: Any, shape: Any = None) -> Reader:
+    """The reader for values of `schema`, in which named types stand where they are used.
+
+    `shape` is the Python type to make of it: a msgspec Struct with the fields of a record, an Enum, a tuple of such,
+    or one of them or None. Without it records become dicts, enums text and arrays lists. Raises ValueError for types
+    that are not understood.
+    """
+    if isinstance(schema, list):
+        return _optional(schema, shape)
+    kind = schema["type"] if isinstance(schema, Mapping) else schema
+    if isinstance(kind, list | Mapping):
+        return compile_reader(kind, shape)
+    match kind:
+        case "record":
+            return _record(schema, shape)
+        case "enum":
+            return _enum(schema["symbols"], shape)
+        case "array":
+            item = get_args(shape)[0] if shape is not None else None
+            return _array(compile_reader(schema["items"], item), list if shape is None else tuple)
+    try:
+        return _PLAIN[kind]
+    except KeyError:
+        raise ValueError(f"no reader for {schema!r}") from None
+
+
+def _record(schema: Mapping[str, Any], shape: Any) -> Reader:
+    shapes = get_type_hints(shape) if shape is not None else {}
+    scope: dict[str, Any] = {"make": dict if shape is None else shape, "number": _long}
+    lines, arguments = [], []
+    for index, field in enumerate(schema["fields"]):
+        name, kind = field["name"], field["type"]
+        if kind == "string":
+            lines += [
+                " size = data[at]",
+                " if size < 128: at += 1; size >>= 1",
+                " else: size, at = number(data, at)",
+                " if size < 0: raise ValueError('negative size')",
+                f" end = at + size; v{index} = data[at:end].decode(); at = end",
+            ]
+        else:
+            scope[f"read{index}"] = compile_reader(kind, shapes.get(name))
+            lines.append(f" v{index}, at = read{index}(data, at)")
+        arguments.append(f"{name}=v{index}")
+    source = "\n".join(["def read(data, at):", *lines, f" return make({', '.join(arguments)}), at"])
+    # Field names come from the contract's own schemas, and Avro's names are Python's.
+    exec(compile(source, f"<reader of {schema['name']}>", "exec"), scope)  # noqa: S102
+    reader: Reader = scope["read"]
+    return reader
+
+
+def _optional(union: list[Any], shape: Any) -> Reader:
+    if len(union) != 2 or union[0] != "null":
+        raise ValueError(f"no reader for {union!r}")
+    if get_origin(shape) in (Union, types.UnionType):
+        (shape,) = (each for each in get_args(shape) if each is not type(None))
+    read = compile_reader(union[1], shape)
+
+    def read_optional(data: bytes, at: int) -> tuple[Any, int]:
+        branch = data[at]
+        if branch == 0:
+            return None, at + 1
+        if branch != 2:
+            raise ValueError(f"no branch {branch >> 1} in the union")
+        return read(data, at + 1)
+
+    return read_optional
+
+
+def _enum(symbols: list[str], shape: Any) -> Reader:
+    # By the byte that stands for a symbol: there are never more than 64.
+    members = {index << 1: symbol if shape is None else shape(symbol) for index, symbol in enumerate(symbols)}
+    return lambda data, at: (members[data[at]], at + 1)
+
+
+def _array(read: Reader, make: Callable[[Iterable[Any]], Any]) -> Reader:
+    def read_array(data: bytes, at: int) -> tuple[Any, int]:
+        if data[at] == 0:
+            return make(()), at + 1
+        items: list[Any] = []
+        while True:
+            count, at = _long(data, at)
+            if count < 0:
+                # The block's size in bytes follows, for those who want to skip it.
+                count = -count
+                _, at = _long(data, at)
+            if count == 0:
+                return make(items), at
+            for _ in range(count):
+                item, at = read(data, at)
+                items.append(item)
+
+    return read_array
+
+
+def _long(data: bytes, at: int) -> tuple[int, int]:
+    """Seven bits a byte, the lowest first, then zig-zag."""
+    coded = data[at]
+    if coded < 128:
+        return (coded >> 1) ^ -(coded & 1), at + 1
+    # A moment in microseconds has eight bytes: their sevens of bits are pushed together in three steps.
+    coded = int.from_bytes(data[at : at + 8], "little")
+    if coded & 0x8080808080808080 == 0x0080808080808080:
+        coded = (coded & 0x007F007F007F007F) | ((coded & 0x7F007F007F007F00) >> 1)
+        coded = (coded & 0x00003FFF00003FFF) | ((coded & 0x3FFF00003FFF0000) >> 2)
+        coded = (coded & 0x0FFFFFFF) | ((coded & 0x0FFFFFFF00000000) >> 4)
+        return (coded >> 1) ^ -(coded & 1), at + 8
+    coded = shift = 0
+    while True:
+        part = data[at]
+        at += 1
+        coded |= (part & 127) << shift
+        if part < 128:
+            break
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number of more than 64 bits")
+    return (coded >> 1) ^ -(coded & 1), at
+
+
+def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
+    size, at = _long(data, at)
+    if size < 0:
+        raise ValueError("negative size")
+    return data[at : at + size], at + size
+
+
+def _string(data: bytes, at: int) -> tuple[str, int]:
+    text, at = _bytes(data, at)
+    return text.decode(), at
+
+
+def _boolean(data: bytes, at: int) -> tuple[bool, int]:
+    return data[at] != 0, at + 1
+
+
+def _double(data: bytes, at: int) -> tuple[float, int]:
+    return _DOUBLE.unpack_from(data, at)[0], at + 8
+
+
+_DOUBLE: Final = Struct("<d")
+_PLAIN: Final[Mapping[str, Reader]] = {
+    "boolean": _boolean,
+    "int": _long,
+    "long": _long,
+    "double": _double,
+    "string": _string,
+    "bytes": _bytes,
+}
