@@ -3,7 +3,8 @@
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -72,14 +73,29 @@ def _moment(micros: int) -> str:
         return str(micros)
 
 
-class Event(msgspec.Struct, frozen=True):
-    """One event as it is sent. `wire`: the bytes of server-sent events."""
+class Event:
+    """One event of the stream. It is put into words when the first client asks: most of the time there is none."""
 
-    number: int
-    topic: str
-    kind: str
-    stations: frozenset[str]
-    wire: bytes
+    def __init__(self, number: int, topic: str, record: Record, put: Callable[["Event"], bytes]) -> None:
+        self.number = number
+        self.topic = topic
+        self.record = record
+        self._put = put
+
+    @property
+    def kind(self) -> str:
+        """The record's name."""
+        return type(self.record).__name__
+
+    @property
+    def stations(self) -> frozenset[str]:
+        """The stations that it concerns."""
+        return _stations(self.record)
+
+    @cached_property
+    def wire(self) -> bytes:
+        """The bytes of server-sent events."""
+        return self._put(self)
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -146,15 +162,16 @@ class Hub:
         if record is None:
             return
         self._number += 1
-        kind = type(record).__name__
-        data = {"type": kind, "topic": message.topic, "data": self._wording.of(record)}
-        wired = wire(kind, data, f"{self._epoch}-{self._number}")
-        event = Event(self._number, message.topic, kind, _stations(record), wired)
+        event = Event(self._number, message.topic, record, self._put)
         self._ring.append(event)
         for subscription in [each for each in self._subscriptions if not each.offer(event)]:
             metrics.STREAM_DROPPED.inc()
             subscription.end("dropped", "you read too slowly; connect again with Last-Event-ID", discard=True)
             self._subscriptions.discard(subscription)
+
+    def _put(self, event: Event) -> bytes:
+        data = {"type": event.kind, "topic": event.topic, "data": self._wording.of(event.record)}
+        return wire(event.kind, data, f"{self._epoch}-{event.number}")
 
     def subscribe(self, wanted: Filter, last_event_id: str | None = None) -> Subscription:
         """A client's queue, begun with what it missed since `last_event_id` as far as it is still remembered.
