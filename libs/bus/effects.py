@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
@@ -17,7 +17,9 @@ from libs.bus.errors import ContractMismatchError
 from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Emit, Headers, headers_for, kafka_time
 from libs.bus.processor import Processor, S
 from libs.bus.settings import MAX_RECORD_BYTES
+from libs.events.catalogue import RECORDS
 from libs.events.contract import dead_letter_topic
+from libs.events.record import Record
 from libs.runtime.clock import SECOND
 from libs.runtime.logging import get_logger
 
@@ -169,7 +171,7 @@ class Glance:
 
     def __init__(self, processor: Processor[S]) -> None:
         # Bounded: headers come from whoever may write to the topic.
-        self._asked = lru_cache(maxsize=1024)(processor.wants)
+        self._asked = lru_cache(maxsize=1024)(partial(_asks, processor))
         self._picky = type(processor).wants is not Processor.wants
 
     def wants(self, topic: str, headers: Iterable[tuple[str, bytes]]) -> bool:
@@ -188,8 +190,17 @@ class Glance:
             return self._asked(
                 topic, kind.removeprefix(TYPE_PREFIX).decode(), None if subject is None else subject.decode()
             )
-        except UnicodeDecodeError:
+        # Also what a faulty `wants` raises: the record is decoded, and then goes the way of all records.
+        except Exception:
             return True
+
+
+def _asks(processor: Processor[S], topic: str, kind: str, subject: str | None) -> bool:
+    record = RECORDS.get(kind)
+    if subject is None and record is not None and record.subject is not Record.subject:
+        # It has a subject, but whoever wrote it did not say so.
+        return True
+    return processor.wants(topic, kind, subject)
 
 
 def has_timers(processor: Processor[S]) -> bool:

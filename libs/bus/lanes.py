@@ -127,8 +127,9 @@ class Lane:
         except (Exception, asyncio.CancelledError) as error:
             given_up, self._waiting = waiting + self._waiting, []
             self._batch = self._kafka.create_batch()
-            _tell(given_up, BusUnavailableError(f"{self._topic}: {error!r}"))
+            # First, so that whoever is told finds that nothing more is taken.
             self._on_settled(len(given_up), error)
+            _tell(given_up, BusUnavailableError(f"{self._topic}: {error!r}"))
         finally:
             self._task = None
             if self._room is not None and not self._room.done():

@@ -119,7 +119,7 @@ class TransactionalRuntime(Generic[S]):
             for task in list(self._tasks.values()):
                 await task.observe_lag()
             if batches and self.processor.linger_s:
-                # Read a busy topic in few requests; nothing is committed sooner anyway.
+                # A busy topic is read in few requests; so the first news of another partition may wait as long.
                 await asyncio.sleep(self.processor.linger_s / READS_PER_LINGER)
         except KafkaError as error:
             # Also what a partition answers that the group took away in between.

@@ -84,7 +84,9 @@ def _optional(union: list[Any], shape: Any) -> Reader:
 
 
 def _enum(symbols: list[str], shape: Any) -> Reader:
-    # By the byte that stands for a symbol: there are never more than 64.
+    # By the byte that stands for a symbol.
+    if len(symbols) > 64:
+        raise ValueError(f"no reader for an enum of {len(symbols)} symbols")
     members = {index << 1: symbol if shape is None else shape(symbol) for index, symbol in enumerate(symbols)}
     return lambda data, at: (members[data[at]], at + 1)
 

@@ -64,7 +64,13 @@ def _optional(union: list[Any]) -> Writer:
 
 
 def _array(write: Writer) -> Writer:
-    return lambda values: b"".join((_long(len(values)), *map(write, values), b"\0")) if values else b"\0"
+    def write_array(values: Any) -> bytes:
+        # A text would be written letter by letter.
+        if type(values) is not tuple and type(values) is not list:
+            raise TypeError(f"{type(values).__name__} is no list")
+        return b"".join((_long(len(values)), *map(write, values), b"\0")) if values else b"\0"
+
+    return write_array
 
 
 def _long(number: int) -> bytes:
@@ -101,9 +107,10 @@ def _bytes(value: bytes) -> bytes:
 
 
 def _boolean(value: bool) -> bytes:
-    return b"\1" if value else b"\0"
+    return _BOOLEANS[value]
 
 
+_BOOLEANS: Final = {True: b"\1", False: b"\0"}
 _PLAIN: Final[Mapping[str, Writer]] = {
     "boolean": _boolean,
     "int": _int,

@@ -111,13 +111,18 @@ class StationConnection:
 
     def waits_since(self) -> float | None:
         """Loop time since when something of this connection waits for Kafka; None if nothing does."""
+        if self._verdict is not None:
+            return None
         return min((at for at in (self._busy_since, self._announcing_since) if at), default=None)
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Close the socket; a call that is not answered yet stays unanswered. The first reason counts."""
         if self._verdict is None and not self._over and self._task is not None:
             self._verdict = (code, reason)
-            self._task.cancel()
+            if asyncio.current_task() is self._task:
+                self._wake.set()
+            else:
+                self._task.cancel()
 
     def announce_again(self) -> None:
         """Say once more where the station is, because an older record came after ours."""
@@ -149,13 +154,13 @@ class StationConnection:
             self._verdict = (CloseCode.INTERNAL_ERROR, "internal error")
         finally:
             self._over = True
+            self.socket.discard()
             if self._errand is not None:
                 self._errand.close()
             metrics.CONNECTIONS.labels(self._version).dec()
             self.lane.close()
         try:
             if self._verdict is not None:
-                self.socket.resume()
                 await self.socket.close(*self._verdict)
             await self.lane.finished()
         finally:
@@ -181,12 +186,12 @@ class StationConnection:
             self.end(CloseCode.TRY_AGAIN_LATER, "bus")
 
     async def _converse(self) -> None:
-        """Do what the callbacks hand over, until the socket is lost."""
+        """Do what the callbacks hand over, until there is a verdict or the socket is lost."""
         socket = self.socket
         socket.on_lost = self._wake.set
         socket.on_message = self._take
         self._go_on()
-        while True:
+        while self._verdict is None:
             self._wake.clear()
             errand, self._errand = self._errand, None
             if errand is not None:
@@ -292,14 +297,16 @@ class StationConnection:
 
     async def _publish_waiting(self, topic: str, record: Record, size: int, owed: _Owed) -> None:
         await self._publish(topic, record, size)
-        text = self._machine.answer(owed.call.message_id, owed.payload)
+        await self._send_answer(self._machine.answer(owed.call.message_id, owed.payload), owed)
+
+    async def _send_answer(self, text: str, owed: _Owed) -> None:
         await self.socket.send(text)
         self._note_answered(owed)
 
     def _answer(self, owed: _Owed) -> None:
         text = self._machine.answer(owed.call.message_id, owed.payload)
         if not self.socket.try_answer(text):
-            self._hand_over(self.socket.send(text))
+            self._hand_over(self._send_answer(text, owed))
             return
         self._note_answered(owed)
         self._busy_since = 0.0

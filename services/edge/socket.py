@@ -1,7 +1,7 @@
 """The websocket of one station."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection
@@ -36,21 +36,22 @@ class StationSocket(ServerConnection):
         super().__init__(*arguments, **options)
         self._kept: deque[bytes] = deque()
         self._fragments: list[bytes] = []
+        self._between_frames = False
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the peer; whatever they are, they show that it lives."""
         self.last_seen = self.loop.time()
-        protocol = self.protocol
         # Nearly always it is one whole message, which needs no general parser: that costs three times as much.
         if (
-            (message := whole_text(data)) is not None
-            and protocol.state is State.OPEN
+            self._between_frames
+            and (message := whole_text(data)) is not None
+            and self.protocol.state is State.OPEN
             and not self._fragments
-            and not protocol.reader.buffer
         ):
             self._on_message(message)
         else:
             super().data_received(data)
+            self._between_frames = _waits_for_frame(self.protocol.parser)
 
     def process_event(self, event: Event) -> None:
         """Take a frame of the peer; those that belong to messages stay here."""
@@ -70,7 +71,7 @@ class StationSocket(ServerConnection):
     def _on_message(self, message: bytes) -> None:
         if self._kept or self.on_message is None or not self.on_message(message):
             self._kept.append(message)
-            if len(self._kept) == _MESSAGES_AHEAD:
+            if len(self._kept) >= _MESSAGES_AHEAD:
                 self.transport.pause_reading()
 
     def next_message(self) -> bytes | None:
@@ -79,11 +80,16 @@ class StationSocket(ServerConnection):
             return None
         message = self._kept.popleft()
         if len(self._kept) < _MESSAGES_AHEAD:
-            self.resume()
+            self._resume()
         return message
 
-    def resume(self) -> None:
-        """Read on, for instance to see the answer to a close frame."""
+    def discard(self) -> None:
+        """Throw away the messages that are kept and all that still come; the answer to a close frame is read."""
+        self._kept.clear()
+        self.on_message = _throw_away
+        self._resume()
+
+    def _resume(self) -> None:
         if not self.transport.is_closing():
             self.transport.resume_reading()
 
@@ -116,6 +122,18 @@ class StationSocket(ServerConnection):
         """The peer's address, without its port."""
         address = self.remote_address
         return str(address[0]) if address else ""
+
+
+def _throw_away(_: bytes) -> bool:
+    return True
+
+
+def _waits_for_frame(parser: Generator[None]) -> bool:
+    """Whether the library's parser has finished one frame and seen nothing of the next."""
+    waiting: Any = parser
+    while (inner := getattr(waiting, "gi_yieldfrom", None)) is not None:
+        waiting = inner
+    return getattr(waiting, "__name__", "") == "at_eof"
 
 
 def whole_text(data: bytes) -> bytes | None:

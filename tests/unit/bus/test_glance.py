@@ -55,6 +55,7 @@ def test_topic_kind_and_subject_decide_and_are_asked_about_once() -> None:
         [],
         [("ce_subject", b"Heartbeat")],
         [("ce_type", b"somebody.else")],
+        [("ce_type", b"voltbus.OcppCallReceived")],
         [("ce_type", b"voltbus.\xff")],
         [("ce_type", b"voltbus.OcppCallReceived"), ("ce_subject", b"\xff")],
     ],

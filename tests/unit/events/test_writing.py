@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -34,12 +35,23 @@ def test_what_does_not_fit_into_32_bits_is_refused(number: int) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "value"),
-    [("string", None), ("string", "\ud800"), ("long", "1"), ("long", 1.5), ("double", "1"), ("bytes", None)],
+    [
+        ("string", None),
+        ("string", "\ud800"),
+        ("long", "1"),
+        ("long", 1.5),
+        ("double", "1"),
+        ("bytes", None),
+        ("boolean", "no"),
+        ("boolean", None),
+        ({"type": "array", "items": "string"}, "text"),
+        ({"type": "array", "items": "string"}, None),
+        ({"type": "enum", "name": "E", "symbols": ["A"]}, "B"),
+    ],
 )
-def test_a_value_of_another_type_is_refused(schema: str, value: Any) -> None:
-    with pytest.raises(Exception, match=r".") as raised:
+def test_a_value_of_another_type_is_refused(schema: Any, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError, LookupError, AttributeError, OverflowError, struct.error)):
         compile_writer(schema)(value)
-    assert not isinstance(raised.value, AssertionError)
 
 
 @pytest.mark.parametrize(

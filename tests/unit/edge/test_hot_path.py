@@ -1,0 +1,392 @@
+"""What happens between a station's bytes and the answer, on a transport and a bus that only take notes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from pydantic import SecretStr
+from websockets.asyncio.connection import Connection
+from websockets.asyncio.server import Server
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from libs.bus.errors import BusUnavailableError
+from libs.bus.lanes import OnAcknowledged
+from libs.events.ocpp_log import OcppCallReceived
+from libs.events.record import Record
+from libs.ocpp.versions import Version
+from services.edge.connection import StationConnection
+from services.edge.context import Context
+from services.edge.domain.admission import Admission
+from services.edge.domain.rules import ReadModels, Rules, UnknownStations, UnknownTokens
+from services.edge.gate import Gate
+from services.edge.publisher import Publisher
+from services.edge.settings import EdgeSettings
+from services.edge.socket import StationSocket
+
+
+class Transport:
+    """Takes note of what is written and whether reading goes on."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self.reading = True
+        self.closing = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_extra_info(self, _: str) -> None:
+        return None
+
+    def set_write_buffer_limits(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.closing = True
+
+    abort = close
+
+
+def new_socket() -> StationSocket:
+    server = cast(Server, SimpleNamespace(logger=logging.getLogger("test"), is_serving=lambda: True))
+    socket = StationSocket(ServerProtocol(state=State.OPEN, max_size=1 << 20), server, ping_interval=None)
+    Connection.connection_made(socket, cast(asyncio.Transport, Transport()))
+    socket.request = cast(Any, object())
+    # What the handshake does: the parser comes to wait for the first frame.
+    socket.protocol.receive_data(b"")
+    socket._between_frames = True
+    return socket
+
+
+def transport_of(socket: StationSocket) -> Transport:
+    return cast(Transport, socket.transport)
+
+
+def sent(text: bytes, *, fin: bool = True, opcode: Opcode = Opcode.TEXT) -> bytes:
+    return Frame(opcode, text, fin=fin).serialize(mask=True)
+
+
+class Listener:
+    """Takes messages while `takes`."""
+
+    def __init__(self, socket: StationSocket, takes: bool = True) -> None:
+        self.takes = takes
+        self.taken: list[bytes] = []
+        socket.on_message = self.on_message
+
+    def on_message(self, message: bytes) -> bool:
+        if self.takes:
+            self.taken.append(message)
+        return self.takes
+
+
+async def test_frames_cut_anywhere_give_the_same_messages() -> None:
+    messages = [b"[2]", b"x" * 200, b"", b"[3,4]"]
+    stream = b"".join(sent(message) for message in messages)
+    for cut in range(len(stream)):
+        socket = new_socket()
+        listener = Listener(socket)
+        socket.data_received(stream[:cut])
+        socket.data_received(stream[cut:])
+        assert listener.taken == messages, cut
+
+
+async def test_a_rest_that_looks_like_a_message_is_not_taken_for_one() -> None:
+    # The payload of a long frame, sent by itself, is a whole text frame to whoever has not seen the header.
+    inner = sent(b"[2]")
+    header = b"\x82" + bytes([0x80 | len(inner)]) + b"\0\0\0\0"
+    for cut in range(1, len(header) + 1):
+        socket = new_socket()
+        listener = Listener(socket)
+        socket.data_received(header[:cut])
+        socket.data_received((header + inner)[cut:])
+        assert listener.taken == [inner], cut
+
+
+async def test_whole_messages_do_not_reach_the_general_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    socket = new_socket()
+    listener = Listener(socket)
+    parsed: list[bytes] = []
+    general = socket.protocol.receive_data
+
+    def receive_data(data: bytes) -> None:
+        parsed.append(data)
+        general(data)
+
+    monkeypatch.setattr(socket.protocol, "receive_data", receive_data)
+    socket.data_received(sent(b"one"))
+    half = sent(b"two")
+    socket.data_received(half[:3])
+    socket.data_received(half[3:])
+    socket.data_received(sent(b"three"))
+    assert listener.taken == [b"one", b"two", b"three"]
+    assert parsed == [half[:3], half[3:]]
+
+
+async def test_fragments_become_one_message_with_control_frames_in_between() -> None:
+    socket = new_socket()
+    listener = Listener(socket)
+    socket.data_received(sent(b"[2,", fin=False))
+    socket.data_received(sent(b"", opcode=Opcode.PING))
+    socket.data_received(sent(b"3]", opcode=Opcode.CONT))
+    assert listener.taken == [b"[2,3]"]
+
+
+async def test_messages_before_anybody_listens_are_kept_in_order() -> None:
+    socket = new_socket()
+    socket.data_received(sent(b"one") + sent(b"two"))
+    assert [socket.next_message(), socket.next_message(), socket.next_message()] == [b"one", b"two", None]
+
+
+async def test_reading_stops_with_four_messages_kept_and_goes_on_below() -> None:
+    socket = new_socket()
+    listener = Listener(socket, takes=False)
+    for number in range(4):
+        assert transport_of(socket).reading
+        socket.data_received(sent(b"%d" % number))
+    assert not transport_of(socket).reading
+    listener.takes = True
+    # Behind those that are kept, not before them.
+    socket.data_received(sent(b"4"))
+    assert listener.taken == []
+    assert [socket.next_message() for _ in range(2)] == [b"0", b"1"]
+    assert transport_of(socket).reading
+
+
+async def test_after_the_end_everything_is_thrown_away_and_the_close_frame_is_read() -> None:
+    socket = new_socket()
+    Listener(socket, takes=False)
+    for _ in range(4):
+        socket.data_received(sent(b"late"))
+    socket.discard()
+    assert transport_of(socket).reading
+    for _ in range(100):
+        socket.data_received(sent(b"later"))
+    assert transport_of(socket).reading
+    assert socket.next_message() is None
+
+
+class Bus:
+    """Acknowledges what was sent when told to."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.waiting: list[OnAcknowledged] = []
+        self.failing = False
+
+    def try_send(self, topic: str, key: str, record: Record, on_acknowledged: OnAcknowledged) -> bool:
+        if self.failing:
+            raise BusUnavailableError("away")
+        self.records.append(record)
+        self.waiting.append(on_acknowledged)
+        return True
+
+    async def send(self, topic: str, key: str, record: Record) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.records.append(record)
+        if topic in {"ocpp.lifecycle", "edge.connections"} and not isinstance(record, OcppCallReceived):
+            future.set_result(None)
+        else:
+            self.waiting.append(lambda error: future.set_result(None))
+        return future
+
+    def post(self, topic: str, key: str, record: Record) -> None:
+        self.records.append(record)
+
+    def acknowledge(self, error: BusUnavailableError | None = None) -> None:
+        waiting, self.waiting = self.waiting, []
+        for on_acknowledged in waiting:
+            on_acknowledged(error)
+
+    @property
+    def calls(self) -> list[str]:
+        return [record.message_id for record in self.records if isinstance(record, OcppCallReceived)]
+
+
+class Station:
+    """A connection under test; `answers` are the message ids answered so far."""
+
+    def __init__(self) -> None:
+        self.bus = Bus()
+        rules = Rules(
+            transaction_key=b"k",
+            unknown_stations=UnknownStations.ACCEPT,
+            unknown_tokens=UnknownTokens.ACCEPT,
+        )
+        models = ReadModels({}, {}, rules)
+        self.gate = Gate(1 << 20)
+        context = Context(
+            edge_id="edge-0",
+            slot=0,
+            settings=EdgeSettings(transaction_key=SecretStr("only for this test")),
+            models=models,
+            publisher=cast(Publisher, self.bus),
+            gate=self.gate,
+            loop=asyncio.get_running_loop(),
+        )
+        self.socket = new_socket()
+        standing = models.standing("s")
+        assert standing is not None
+        admission = Admission(station_id="s", version=Version.V16, echo=True, standing=standing)
+        self.connection = StationConnection(context, self.socket, admission, epoch=1, now=1)
+        self.task = asyncio.create_task(self.connection.run())
+
+    @classmethod
+    async def connected(cls) -> Station:
+        station = cls()
+        await turns()
+        assert station.connection.idle
+        return station
+
+    def call(self, *message_ids: str, action: str = "Heartbeat") -> None:
+        self.socket.data_received(b"".join(sent(f'[2,"{i}","{action}",{{}}]'.encode()) for i in message_ids))
+
+    @property
+    def answers(self) -> list[str]:
+        found, data = [], bytes(transport_of(self.socket).written)
+        while data:
+            size = data[1] & 127
+            if data[0] == 0x81:
+                found.append(json.loads(data[2 : 2 + size])[1])
+            data = data[2 + size :]
+        return found
+
+    async def lose(self) -> None:
+        self.socket.connection_lost(None)
+        await asyncio.wait_for(self.task, 1)
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def station() -> Station:
+    return await Station.connected()
+
+
+async def test_an_answer_waits_for_the_acknowledgement(station: Station) -> None:
+    station.call("a")
+    await turns()
+    assert station.bus.calls == ["a"]
+    assert station.answers == []
+    assert station.gate.used > 0
+    station.bus.acknowledge()
+    assert station.answers == ["a"]
+    assert station.gate.used == 0
+    assert station.connection.idle
+    await station.lose()
+
+
+async def test_calls_in_one_segment_are_handled_one_after_the_other(station: Station) -> None:
+    station.call("a", "b", "c")
+    for done in (["a"], ["a", "b"], ["a", "b", "c"]):
+        await turns()
+        assert station.bus.calls == done
+        station.bus.acknowledge()
+        assert station.answers == done
+    assert station.connection.idle
+    await station.lose()
+
+
+async def test_a_bad_call_keeps_its_place_between_good_ones(station: Station) -> None:
+    station.socket.data_received(
+        sent(b'[2,"a","Heartbeat",{}]') + sent(b'[2,"b","Nonsense",{}]') + sent(b'[2,"c","Heartbeat",{}]')
+    )
+    for _ in range(3):
+        station.bus.acknowledge()
+        await turns()
+    assert station.answers == ["a", "b", "c"]
+    assert station.gate.used == 0
+    await station.lose()
+
+
+async def test_nothing_is_answered_after_the_end(station: Station) -> None:
+    station.call("a", "b")
+    station.connection.end(CloseCode.POLICY_VIOLATION, "replaced")
+    station.bus.acknowledge()
+    await turns()
+    assert station.answers == []
+    assert station.bus.calls == ["a"]
+    assert station.gate.used == 0
+    assert station.connection.waits_since() is None
+    await station.lose()
+
+
+async def test_a_failed_acknowledgement_closes_the_socket(station: Station) -> None:
+    station.call("a")
+    station.bus.acknowledge(BusUnavailableError("lost"))
+    await turns()
+    assert station.answers == []
+    assert station.gate.used == 0
+    assert station.socket.protocol.close_sent is not None
+    assert station.socket.protocol.close_sent.code == CloseCode.TRY_AGAIN_LATER
+    await station.lose()
+
+
+async def test_a_bus_that_takes_nothing_closes_the_socket(station: Station) -> None:
+    station.bus.failing = True
+    station.call("a")
+    await turns()
+    assert station.gate.used == 0
+    assert station.socket.protocol.close_sent is not None
+    assert station.socket.protocol.close_sent.code == CloseCode.TRY_AGAIN_LATER
+    await station.lose()
+
+
+async def test_a_full_gate_makes_a_call_wait_its_turn(station: Station) -> None:
+    assert station.gate.try_enter(1 << 20)
+    station.call("a")
+    await turns()
+    assert station.bus.calls == []
+    station.gate.leave(1 << 20)
+    await turns()
+    assert station.bus.calls == ["a"]
+    station.bus.acknowledge()
+    await turns()
+    assert station.answers == ["a"]
+    assert station.gate.used == 0
+    assert station.connection.idle
+    await station.lose()
+
+
+async def test_a_station_that_does_not_read_gets_its_answer_when_it_does(station: Station) -> None:
+    station.socket.pause_writing()
+    station.call("a", "b")
+    station.bus.acknowledge()
+    await turns()
+    assert not station.connection.idle
+    station.socket.resume_writing()
+    await turns()
+    station.bus.acknowledge()
+    await turns()
+    assert station.answers == ["a", "b"]
+    await station.lose()
+
+
+async def test_a_socket_lost_in_mid_call_leaves_nothing_behind(station: Station) -> None:
+    station.call("a")
+    await station.lose()
+    station.bus.acknowledge()
+    assert station.gate.used == 0
+    assert station.answers == []
