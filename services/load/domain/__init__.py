@@ -18,6 +18,7 @@ from services.load.domain.newcomers import (
     DEFAULT_LIMIT_MA,
     Ask,
     Heard,
+    Member,
     asked,
     hear,
     limit_changed,
@@ -108,9 +109,8 @@ def _evse_observed(state: Site | None, seen: EvseObserved) -> Step[Site]:
 def _station_observed(state: Site | None, seen: StationObserved) -> Step[Site]:
     site = state or Site(seen.site_id)
     heard = hear(site.member(seen.station_id), seen, site.limited)
-    if heard.ask is None and heard.member in site.members:
-        return Step(state)
-    return Step(*_ask(site, (heard,), seen.recorded_at, seen.event_id))
+    told, out = _ask(site, (heard,), seen.recorded_at, seen.event_id)
+    return Step(state) if told.members == site.members else Step(told, out)
 
 
 def _site_given(state: Site | None, message: Message) -> Step[Site]:
@@ -136,6 +136,7 @@ def _site_given(state: Site | None, message: Message) -> Step[Site]:
 
 def _ask(site: Site, heard: Iterable[Heard], at: int, cause_id: str) -> tuple[Site, tuple[Emit, ...]]:
     """Keep what was heard of members, and give the commands that follow from it."""
+    members: list[Member] = []
     out: list[Emit] = []
     for each in heard:
         member, ask = each.member, each.ask
@@ -155,8 +156,8 @@ def _ask(site: Site, heard: Iterable[Heard], at: int, cause_id: str) -> tuple[Si
             )
             member = asked(member, ask, command.event_id)
             out.append(Emit("commands.requested", member.station_id, command))
-        site = site.with_member(member)
-    return site, tuple(out)
+        members.append(member)
+    return site.with_members(members), tuple(out)
 
 
 def _plan(site: Site, now: int, cause_id: str, *, at_once: bool) -> Step[Site]:

@@ -6,7 +6,8 @@ station starts (it may have forgotten), when it comes to the site, and when the 
 back when the limit goes. A station that refuses is asked again only with other firmware or a new limit: it
 charges as it would without, and the plan's own limits go on.
 
-Of a station that was moved only its new site asks, because nothing orders the commands of two sites.
+Of a station that was moved only its new site asks, because nothing orders the commands of two sites. One that is
+at no site any more stays with the one that it left until it has dropped the default limit.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Ask(StrEnum):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A station of the site, or one that has `left`.
+    """A station of the site, or one that has `left` and may still hold the default limit.
 
     `asked`, `command_id`: what it was asked last. `unreached`: that ended without its word. `refused`: it said no.
     """
@@ -44,6 +45,11 @@ class Member(msgspec.Struct, frozen=True):
     booted_at: int = 0
     firmware_version: str | None = None
     left: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether it left, and there is nothing to wait for."""
+        return self.left and self.asked is None
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -66,9 +72,7 @@ def hear(member: Member, seen: StationObserved, limited: bool) -> Heard:
         case StationNews.JOINED:
             return _come(replace(member, left=False), seen, limited, again=False)
         case StationNews.LEFT:
-            held = member.asked is Ask.HOLD and not member.refused
-            gone = Member(member.station_id, booted_at=member.booted_at, left=True)
-            return Heard(gone, Ask.DROP if held and seen.other_site_id is None else None)
+            return _gone(member, seen)
         case StationNews.REFUSED if seen.command_id == member.command_id:
             return Heard(replace(member, refused=True))
         case StationNews.UNREACHED if seen.command_id == member.command_id:
@@ -89,6 +93,19 @@ def limit_changed(member: Member, limited: bool) -> Heard:
     if member.refused:
         return Heard(replace(member, asked=None, refused=False))
     return Heard(member, Ask.DROP if member.asked is Ask.HOLD else None)
+
+
+def _gone(member: Member, seen: StationObserved) -> Heard:
+    """It left, is still away, or its last command is through."""
+    gone = Member(member.station_id, left=True)
+    if seen.command_id is not None:
+        return Heard(gone if member.left and seen.command_id == member.command_id else member)
+    if seen.other_site_id is not None:
+        return Heard(gone)
+    if member.left:
+        return Heard(member, _next(member, limited=False, again=False))
+    # Asked to drop before: whether it has is not known.
+    return Heard(gone, Ask.DROP if member.asked is not None and not member.refused else None)
 
 
 def _booted(member: Member, seen: StationObserved, limited: bool) -> Heard:
@@ -113,8 +130,8 @@ def _come(member: Member, seen: StationObserved, limited: bool, *, again: bool) 
 
 def _next(member: Member, limited: bool, *, again: bool) -> Ask | None:
     """What to ask now; `again`: even if it was asked before."""
-    if not limited:
+    if not limited or member.left:
         return Ask.DROP if member.asked is Ask.DROP and member.unreached else None
-    if member.refused or member.left:
+    if member.refused:
         return None
     return Ask.HOLD if again or member.unreached or member.asked is not Ask.HOLD else None

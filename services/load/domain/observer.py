@@ -2,7 +2,8 @@
 
 Sessions say when an EVSE charges, meter values how much it draws. Told are starts, ends and changes of current
 beyond a deadband, so that a site sees few records however often its chargers measure. Of a station itself a site
-hears when it starts, comes or goes, and when a command about its default limit failed. A station that was never
+hears when it starts, comes or goes, and how a command about its default limit failed; the site that it left last
+goes on to hear until it is at another. A station that was never
 seen is not told of.
 """
 
@@ -18,11 +19,13 @@ from libs.events.load import EvseObserved
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.sessions import SessionEnded, SessionStarted
 from libs.events.telemetry import MeasurementsTaken, Sample
+from libs.ocpp.semantics.commands import ClearLimit
 from services.load.domain.station import (
     STATIONS,
     Evse,
     Measured,
     Station,
+    away,
     booted,
     concluded,
     configured,
@@ -69,14 +72,16 @@ class LoadObserver(Processor[Station]):
                 return True
 
     def key(self, message: Message) -> str | None:
-        """Only starts, ends, measurements, boots, failed commands of ours and what operators say matter."""
+        """Only starts, ends, measurements, boots, commands of ours and what operators say matter; of commands
+        that were accepted only those that may have taken a default limit back.
+        """
         match message.record:
             case SessionStarted() | SessionEnded() | MeasurementsTaken():
                 return message.key
             case OcppCallReceived(action="BootNotification"):
                 return message.key
-            case CommandConcluded(requested_by="load", fate=fate) if fate is not Fate.ACCEPTED:
-                return message.key
+            case CommandConcluded(requested_by="load", fate=fate, action=action):
+                return message.key if fate is not Fate.ACCEPTED or action == ClearLimit.__name__ else None
             case _:
                 return message.key if message.topic == STATIONS else None
 
@@ -122,8 +127,10 @@ def _started(state: Station | None, record: SessionStarted, tables: Tables) -> S
     # It may not have booted since it was registered.
     at = record.recorded_at
     station = seen(station.with_evse(evse), record.station_id, registered, at)
-    moved = move(station, site_at(registered, at), at, record.event_id)
-    return Step(moved.state, (*moved.out, *_observation(evse, record, tables, charging=True)))
+    moved = move(station, registered, at, record.event_id)
+    assert moved.state is not None
+    news = moved.out or away(moved.state, record.event_id, at)
+    return Step(moved.state, (*news, *_observation(evse, record, tables, charging=True)))
 
 
 def _ended(state: Station | None, record: SessionEnded, tables: Tables) -> Step[Station]:

@@ -9,6 +9,8 @@ A limit counts per phase. On which phase a single-phase EVSE hangs is not known,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec.structs import replace
 
@@ -97,23 +99,21 @@ class Site(msgspec.Struct, frozen=True):
         known = (member for member in self.members if member.station_id == station_id)
         return next(known, Member(station_id))
 
-    def with_member(self, member: Member) -> Site:
-        """This site with one member changed."""
-        others = [other for other in self.members if other.station_id != member.station_id]
-        members = sorted([*others, member], key=lambda each: each.station_id)
-        return replace(self, members=tuple(members))
+    def with_members(self, changed: Iterable[Member]) -> Site:
+        """This site with some members changed; without those that are over."""
+        members = {member.station_id: member for member in (*self.members, *changed)}
+        kept = [members[station_id] for station_id in sorted(members) if not members[station_id].over]
+        return replace(self, members=tuple(kept))
 
     def charging(self) -> list[Evse]:
         """The EVSEs that charge, in order of arrival."""
         busy = [evse for evse in self.evses if evse.transaction_id is not None]
         return sorted(busy, key=lambda evse: (evse.changed_at, evse.station_id, evse.evse_id))
 
-    def with_evse(self, evse: Evse) -> Site:
-        """This site with one EVSE changed."""
-        name = (evse.station_id, evse.evse_id)
-        others = [other for other in self.evses if (other.station_id, other.evse_id) != name]
-        evses = sorted([*others, evse], key=lambda each: (each.station_id, each.evse_id))
-        return replace(self, evses=tuple(evses))
+    def with_evses(self, changed: Iterable[Evse]) -> Site:
+        """This site with some EVSEs changed."""
+        evses = {(evse.station_id, evse.evse_id): evse for evse in (*self.evses, *changed)}
+        return replace(self, evses=tuple(evses[name] for name in sorted(evses)))
 
 
 class Observed(msgspec.Struct, frozen=True):
@@ -131,7 +131,7 @@ def observe(site: Site, seen: EvseObserved) -> Observed | None:
         if evse.transaction_id is None or seen.transaction_id != evse.transaction_id:
             return None
         over = Evse(*name, ended_transaction_id=evse.transaction_id, changed_at=seen.recorded_at)
-        return Observed(site.with_evse(over), True)
+        return Observed(site.with_evses([over]), True)
     if seen.transaction_id is None or seen.transaction_id == evse.ended_transaction_id:
         return None
     if seen.transaction_id == evse.transaction_id:
@@ -150,7 +150,7 @@ def observe(site: Site, seen: EvseObserved) -> Observed | None:
         measured_ma=seen.current_ma,
         measured_at=seen.recorded_at,
     )
-    return Observed(site.with_evse(arrived), True)
+    return Observed(site.with_evses([arrived]), True)
 
 
 def _measure(site: Site, evse: Evse, seen: EvseObserved) -> Observed | None:
@@ -167,7 +167,7 @@ def _measure(site: Site, evse: Evse, seen: EvseObserved) -> Observed | None:
         measured_at=seen.recorded_at,
         cap_ma=None if nearly else evse.cap_ma,
     )
-    return Observed(site.with_evse(_note_unused(measured, seen.recorded_at)), False)
+    return Observed(site.with_evses([_note_unused(measured, seen.recorded_at)]), False)
 
 
 def _note_unused(evse: Evse, now: int) -> Evse:
@@ -181,12 +181,13 @@ def _note_unused(evse: Evse, now: int) -> Evse:
 
 def cut_unused(site: Site, now: int) -> Site:
     """Cap the EVSEs that have left much of their share unused for long enough."""
+    capped = []
     for evse in site.evses:
         since, drawn = evse.unused_since, evse.measured_ma
         if since is not None and drawn is not None and since + UNUSED_AFTER <= now:
             cap = max(MIN_SHARE_MA, -(-(drawn + HEADROOM_MA) // STEP_MA) * STEP_MA)
-            site = site.with_evse(replace(evse, cap_ma=cap, unused_since=None))
-    return site
+            capped.append(replace(evse, cap_ma=cap, unused_since=None))
+    return site.with_evses(capped) if capped else site
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -223,10 +224,8 @@ def make_plan(site: Site, limit_ma: int, now: int) -> Plan | None:
         key=lambda pair: pair[1] > (pair[0].max_ma if pair[0].share_ma is None else pair[0].share_ma)
     )
     told = [replace(evse, share_ma=given, commanded_at=now) for evse, given in commanded]
-    for evse in told:
-        site = site.with_evse(_note_unused(evse, now))
     site = replace(
-        site,
+        site.with_evses(_note_unused(evse, now) for evse in told),
         plan_no=site.plan_no + 1,
         limit_ma=limit_ma,
         allocations=allocations,
@@ -246,7 +245,6 @@ def lift_plan(site: Site, now: int) -> Plan | None:
     if site.limit_ma is None:
         return None
     freed = tuple(evse for evse in site.charging() if evse.share_ma is not None)
-    for evse in freed:
-        site = site.with_evse(replace(evse, share_ma=None, cap_ma=None, unused_since=None))
+    site = site.with_evses(replace(evse, share_ma=None, cap_ma=None, unused_since=None) for evse in freed)
     plan_no = site.plan_no + 1
     return Plan(replace(site, plan_no=plan_no, limit_ma=None, allocations=(), planned_at=now), freed)

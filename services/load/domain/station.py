@@ -43,12 +43,23 @@ class Evse(msgspec.Struct, frozen=True):
 
 
 class Station(msgspec.Struct, frozen=True):
-    """A station's EVSEs, those seen so far, by number; the site last told of it, and when it is to move."""
+    """A station's EVSEs, those seen so far, by number; the site last told of it, and when it is to move.
+
+    `placed_at`: the latest moment for which its site was looked up; a record from before, read late, moves nothing.
+    `left_site_id`: while it is at no site, the one that it left last, which has its default limit to take back.
+    """
 
     evses: tuple[Evse, ...] = ()
     station_id: str = ""
     site_id: str | None = None
     moves_at: int | None = None
+    placed_at: int = 0
+    left_site_id: str | None = None
+
+    @property
+    def told_site_id(self) -> str | None:
+        """The site that hears of it: where it is, else the one that it left last."""
+        return self.site_id or self.left_site_id
 
     def evse(self, evse_id: int) -> Evse:
         """The EVSE of that number."""
@@ -67,8 +78,10 @@ class Station(msgspec.Struct, frozen=True):
 def registered_station(station_id: str, tables: Tables) -> StationRegistered:
     """The station as operators configured it; one that they did not has the defaults and no site."""
     record: Record | None = tables[STATIONS].get(station_id)
-    if isinstance(record, StationRegistered):
-        return record
+    return record if isinstance(record, StationRegistered) else _unregistered(station_id)
+
+
+def _unregistered(station_id: str) -> StationRegistered:
     return StationRegistered(
         event_id=station_id, occurred_at=0, recorded_at=0, cause_id=station_id, station_id=station_id
     )
@@ -90,41 +103,42 @@ def booted(state: Station | None, record: OcppCallReceived, tables: Tables) -> S
     if record.answer is None or msgspec.json.decode(record.answer).get("status") != "Accepted":
         return Step(state)
     at, registered = record.recorded_at, registered_station(record.station_id, tables)
-    station = seen(state or Station(), record.station_id, registered, at)
-    site_id = site_at(registered, at)
-    before = station.site_id if station.site_id != site_id else None
-    station = replace(station, site_id=site_id)
-    out = []
-    if before is not None:
-        left = _told(station, StationNews.LEFT, before, record.event_id, at, other_site_id=site_id)
-        out.append(left)
-    if site_id is not None:
-        version = _firmware_version(record)
-        news = _told(
-            station,
-            StationNews.BOOTED,
-            site_id,
-            record.event_id,
-            at,
-            other_site_id=before,
-            firmware_version=version,
-        )
-        out.append(news)
-    return Step(state if station == state else station, tuple(out))
+    before = seen(state or Station(), record.station_id, registered, at)
+    station = _placed(before, registered, at)
+    if station.site_id is None:
+        out = _departure(before, station, record.event_id, at) or away(station, record.event_id, at)
+        return Step(station, out)
+    news = _told(
+        station,
+        StationNews.BOOTED,
+        station.site_id,
+        record.event_id,
+        at,
+        other_site_id=_came_from(before, station),
+        firmware_version=_firmware_version(record),
+    )
+    return Step(station, (*_departure(before, station, record.event_id, at), news))
 
 
 def concluded(state: Station | None, record: CommandConcluded) -> Step[Station]:
-    """A command of load management failed; the site knows whether it was its last about the default limit."""
-    if state is None or state.site_id is None or record.action not in _ABOUT_DEFAULT_LIMITS:
+    """A command of load management is over; the site knows whether it was its last about the default limit.
+
+    That a default limit was taken back only matters to a site that waits for it to forget the station.
+    """
+    if state is None or state.told_site_id is None or record.action not in _ABOUT_DEFAULT_LIMITS:
         return Step(state)
     if record.fate in (Fate.EXPIRED, Fate.UNKNOWN):
         news = StationNews.UNREACHED
     elif record.action == SetDefaultLimit.__name__:
+        if record.fate is Fate.ACCEPTED:
+            return Step(state)
         news = StationNews.REFUSED
+    elif state.site_id is None:
+        news = StationNews.LEFT  # Also if it said no: what it does not hold it cannot drop.
     else:
-        return Step(state)  # What it does not hold it cannot drop.
+        return Step(state)
     told = _told(
-        state, news, state.site_id, record.event_id, record.recorded_at, command_id=record.command_id
+        state, news, state.told_site_id, record.event_id, record.recorded_at, command_id=record.command_id
     )
     return Step(state, (told,))
 
@@ -135,33 +149,64 @@ def configured(state: Station | None, event: Message | Tick, tables: Tables) -> 
         return Step(state)
     match event:
         case Message(record=StationRegistered() as record):
-            station = _moves(state, record, record.recorded_at)
-            return move(station, site_at(record, record.recorded_at), record.recorded_at, record.event_id)
+            return move(
+                _moves(state, record, record.recorded_at), record, record.recorded_at, record.event_id
+            )
         case Message(topic=topic, record=None):
             cause_id = derive_id(f"{topic}/{event.partition}", str(event.offset))
-            return move(replace(state, moves_at=None), None, event.timestamp_us, cause_id)
+            nowhere = _unregistered(state.station_id)
+            return move(_moves(state, nowhere, event.timestamp_us), nowhere, event.timestamp_us, cause_id)
         case Tick(at=now):
             registered = registered_station(state.station_id, tables)
             cause_id = derive_id(state.station_id, f"tick:{now}")
-            return move(_moves(state, registered, now), site_at(registered, now), now, cause_id)
+            return move(_moves(state, registered, now), registered, now, cause_id)
         case _:
             return Step(state)
 
 
-def move(station: Station, site_id: str | None, at: int, cause_id: str) -> Step[Station]:
-    """The station is at `site_id`; both sites are told if it was at another."""
-    before = station.site_id
-    if site_id == before:
+def move(before: Station, registered: StationRegistered, at: int, cause_id: str) -> Step[Station]:
+    """The station is where operators say; both sites are told if it was at another."""
+    station = _placed(before, registered, at)
+    if station.site_id == before.site_id:
         return Step(station)
-    out = []
-    if before is not None:
-        out.append(_told(station, StationNews.LEFT, before, cause_id, at, other_site_id=site_id))
-    if site_id is not None:
-        out.append(_told(station, StationNews.JOINED, site_id, cause_id, at, other_site_id=before))
-    return Step(replace(station, site_id=site_id), tuple(out))
+    out = _departure(before, station, cause_id, at)
+    if station.site_id is not None:
+        came_from = _came_from(before, station)
+        joined = _told(station, StationNews.JOINED, station.site_id, cause_id, at, other_site_id=came_from)
+        out = (*out, joined)
+    return Step(station, out)
+
+
+def away(station: Station, cause_id: str, at: int) -> tuple[Emit, ...]:
+    """The station shows itself and is at no site: the one that it left may have missed to reach it."""
+    if station.site_id is not None or station.left_site_id is None:
+        return ()
+    return (_told(station, StationNews.LEFT, station.left_site_id, cause_id, at),)
+
+
+def _placed(station: Station, registered: StationRegistered, at: int) -> Station:
+    """The station at its site as of `at`, or of the latest moment for which that is known already."""
+    at = max(at, station.placed_at)
+    site_id = site_at(registered, at)
+    left = station.told_site_id if site_id is None else None
+    return replace(station, site_id=site_id, placed_at=at, left_site_id=left)
+
+
+def _came_from(before: Station, station: Station) -> str | None:
+    """The site that answered for it until now, if that is another."""
+    return before.told_site_id if before.told_site_id != station.site_id else None
+
+
+def _departure(before: Station, station: Station, cause_id: str, at: int) -> tuple[Emit, ...]:
+    """What the site that answered for it until now hears, if it is another."""
+    left = _came_from(before, station)
+    if left is None or station.site_id == before.site_id:
+        return ()
+    return (_told(before, StationNews.LEFT, left, cause_id, at, other_site_id=station.site_id),)
 
 
 def _moves(station: Station, registered: StationRegistered, now: int) -> Station:
+    now = max(now, station.placed_at)
     later = [site.valid_from for site in registered.sites if site.valid_from > now]
     return replace(station, moves_at=min(later, default=None))
 

@@ -15,14 +15,9 @@ from libs.events.commands import RequestCommand
 from libs.events.load import EvseObserved, LoadPlanMade
 from libs.events.registry import SiteRegistered
 from services.load.domain import LoadProcessor, Site
+from tests.unit.load.records import SECOND, T0, at
 
 SITE = "depot"
-SECOND = 1_000_000
-T0 = 1_700_000_000 * SECOND
-
-
-def at(seconds: float) -> int:
-    return T0 + int(seconds * SECOND)
 
 
 def observed(

@@ -13,17 +13,12 @@ from libs.events.commands import RequestCommand
 from libs.events.load import EvseObserved, StationNews, StationObserved
 from libs.events.registry import SiteRegistered
 from services.load.domain import LoadProcessor, Site
+from tests.unit.load.records import SECOND, at
 
 SITE = "depot"
-SECOND = 1_000_000
 DAY = 24 * 3600 * SECOND
-T0 = 1_700_000_000 * SECOND
 HOLD = "SetDefaultLimit"
 DROP = "ClearLimit"
-
-
-def at(seconds: float) -> int:
-    return T0 + int(seconds * SECOND)
 
 
 class Depot:
@@ -239,6 +234,62 @@ def test_one_that_comes_from_another_site_may_hold_what_that_asked_for(news: Sta
     depot.limit(None, 0)
     assert depot.told("a", news, 5, other_site_id="harbour") == [("a", DROP)]
     assert depot.limit(50_000, 6) == [("a", HOLD)]
+
+
+def gone(station: str = "a") -> Depot:
+    """A station left the limited depot and is nowhere; it is asked to drop the default."""
+    depot = limited(station)
+    assert depot.told(station, StationNews.LEFT, 5) == [(station, DROP)]
+    return depot
+
+
+def members(depot: Depot) -> list[str]:
+    site = depot.runtime.state_of(SITE)
+    assert site is not None
+    return [member.station_id for member in site.members]
+
+
+def test_one_that_left_and_was_not_freed_is_freed_when_it_shows_itself() -> None:
+    depot = gone()
+    assert depot.told("a", StationNews.LEFT, 6) == []
+    for seconds in (90_000, 190_000):
+        assert depot.failed("a", StationNews.UNREACHED, seconds) == []
+        assert depot.told("a", StationNews.LEFT, seconds + 1) == [("a", DROP)]
+    assert members(depot) == ["a"]
+
+
+def test_one_that_left_is_forgotten_once_it_is_freed() -> None:
+    depot = gone()
+    assert depot.told("a", StationNews.LEFT, 6, command_id="another") == []
+    assert members(depot) == ["a"]
+    assert depot.failed("a", StationNews.LEFT, 7) == []
+    assert members(depot) == []
+    assert depot.told("a", StationNews.LEFT, 8) == []
+    assert members(depot) == []
+
+
+def test_one_that_left_is_forgotten_at_once_if_another_site_sees_to_it_or_it_holds_nothing() -> None:
+    depot = limited("a", "b", "c", "d")
+    depot.failed("b", StationNews.REFUSED, 2)
+    depot.told("d", StationNews.LEFT, 3)
+    assert depot.told("a", StationNews.LEFT, 5, other_site_id="harbour") == []
+    assert depot.told("b", StationNews.LEFT, 5) == []
+    assert depot.told("d", StationNews.LEFT, 5, other_site_id="harbour") == []
+    assert members(depot) == ["c"]
+
+
+def test_one_that_leaves_before_it_was_freed_is_asked_again() -> None:
+    depot = limited("a")
+    assert depot.limit(None, 3) == [("a", DROP)]
+    assert depot.told("a", StationNews.LEFT, 5) == [("a", DROP)]
+
+
+def test_one_that_comes_back_before_it_was_freed_is_to_hold_again() -> None:
+    depot = gone()
+    dropped = depot.commands["a"].event_id
+    assert depot.told("a", StationNews.JOINED, 6) == [("a", HOLD)]
+    assert depot.told("a", StationNews.LEFT, 7, command_id=dropped) == []
+    assert members(depot) == ["a"]
 
 
 def test_the_same_log_gives_the_same_commands() -> None:

@@ -14,24 +14,7 @@ from libs.events.sessions import SessionEnded, SessionStarted, SessionUpdated
 from libs.events.telemetry import MeasurementsTaken, Sample
 from services.load.domain import LoadObserver, Station
 from services.load.domain.observer import measured_current
-
-STATION = "cp1"
-SECOND = 1_000_000
-T0 = 1_700_000_000 * SECOND
-
-
-def at(seconds: float) -> int:
-    return T0 + int(seconds * SECOND)
-
-
-def envelope(event_id: str, seconds: float) -> dict[str, Any]:
-    return {
-        "event_id": event_id,
-        "occurred_at": at(seconds),
-        "recorded_at": at(seconds),
-        "cause_id": event_id,
-        "station_id": STATION,
-    }
+from tests.unit.load.records import STATION, at, envelope
 
 
 def started(

@@ -16,24 +16,7 @@ from libs.events.record import Record
 from libs.events.registry import Assignment, StationRegistered
 from libs.events.sessions import SessionStarted
 from services.load.domain import LoadObserver, Station
-
-STATION = "cp1"
-SECOND = 1_000_000
-T0 = 1_700_000_000 * SECOND
-
-
-def at(seconds: float) -> int:
-    return T0 + int(seconds * SECOND)
-
-
-def envelope(event_id: str, seconds: float) -> dict[str, Any]:
-    return {
-        "event_id": event_id,
-        "occurred_at": at(seconds),
-        "recorded_at": at(seconds),
-        "cause_id": event_id,
-        "station_id": STATION,
-    }
+from tests.unit.load.records import STATION, at, envelope
 
 
 def boot(
@@ -202,6 +185,7 @@ def test_one_that_is_removed_leaves() -> None:
         (Fate.EXPIRED, "SetDefaultLimit", "load", StationNews.UNREACHED),
         (Fate.UNKNOWN, "ClearLimit", "load", StationNews.UNREACHED),
         (Fate.ACCEPTED, "SetDefaultLimit", "load", None),
+        (Fate.ACCEPTED, "ClearLimit", "load", None),
         (Fate.REJECTED, "ClearLimit", "load", None),
         (Fate.REJECTED, "SetLimit", "load", None),
         (Fate.REJECTED, "SetDefaultLimit", "operator", None),
@@ -216,3 +200,57 @@ def test_failed_commands_about_default_limits_are_told(
     assert station.feed(concluded(fate, action, by)) == expected
     if news is not None:
         assert station.seen[-1].command_id == "c1"
+
+
+def test_a_start_that_is_told_late_does_not_move_the_station_back() -> None:
+    station = Told(("depot", 0), ("harbour", 100))
+    station.feed(boot(10))
+    moved = station.told(station.runtime.tick(at(102)))
+    assert moved == [("depot", LEFT, "harbour"), ("harbour", JOINED, "depot")]
+    assert station.feed(started(99)) == []
+    assert station.feed(boot(98)) == [("harbour", BOOTED, None)]
+    assert station.feed(started(110)) == []
+
+
+def test_a_move_to_come_is_not_missed_for_a_record_that_is_told_late() -> None:
+    station = Told(("depot", 0), ("harbour", 100), ("mall", 200))
+    station.feed(boot(10))
+    station.told(station.runtime.tick(at(102)))
+    station.feed(started(99))
+    moved = station.told(station.runtime.tick(at(201)))
+    assert moved == [("harbour", LEFT, "mall"), ("mall", JOINED, "harbour")]
+
+
+@pytest.fixture
+def homeless() -> Told:
+    """A station that was at the depot and is at no site any more."""
+    station = Told(("depot", 0))
+    station.feed(boot(10))
+    station.remove(20)
+    return station
+
+
+@pytest.mark.parametrize("sign", [boot(60), started(60)])
+def test_the_site_that_was_left_hears_of_signs_of_life_while_there_is_no_other(
+    homeless: Told, sign: Record
+) -> None:
+    assert homeless.feed(concluded(Fate.EXPIRED, "ClearLimit")) == [("depot", StationNews.UNREACHED, None)]
+    assert homeless.feed(sign) == [("depot", LEFT, None)]
+    assert homeless.seen[-1].command_id is None
+
+
+@pytest.mark.parametrize("fate", [Fate.ACCEPTED, Fate.REJECTED, Fate.FAILED])
+def test_the_site_that_was_left_hears_that_its_command_is_through(homeless: Told, fate: Fate) -> None:
+    assert homeless.feed(concluded(fate, "ClearLimit")) == [("depot", LEFT, None)]
+    assert homeless.seen[-1].command_id == "c1"
+
+
+def test_the_next_site_takes_over_from_the_one_that_was_left(homeless: Told) -> None:
+    moved = homeless.register(60, ("harbour", 0))
+    assert moved == [("depot", LEFT, "harbour"), ("harbour", JOINED, "depot")]
+    assert homeless.feed(boot(70)) == [("harbour", BOOTED, None)]
+    assert homeless.feed(concluded(Fate.EXPIRED, "ClearLimit")) == [("harbour", StationNews.UNREACHED, None)]
+
+
+def test_one_that_comes_back_did_not_come_from_elsewhere(homeless: Told) -> None:
+    assert homeless.register(60, ("depot", 0)) == [("depot", JOINED, None)]
