@@ -24,8 +24,9 @@ class EvseObserved(Record, frozen=True, kw_only=True):
 class StationNews(StrEnum):
     """BOOTED: it started at this site.
 
-    JOINED, LEFT: operators moved it. REFUSED: it said no to its default limit. UNREACHED: a command
-    about its default limit ended without its word.
+    JOINED: operators moved it here. LEFT: away; again with each sign of life while it is at no site,
+    and when its last command is through. REFUSED: it said no to its default limit. UNREACHED: a
+    command about its default limit ended without its word.
     """
 
     BOOTED = "BOOTED"
