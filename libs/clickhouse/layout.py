@@ -35,7 +35,7 @@ RENAMED = {
 """Fields whose column is named otherwise, since records of one topic mean different things by the name."""
 
 DERIVED = {
-    "sessions_events": ("sessions_latest", "sessions_by_start"),
+    "sessions_events": ("sessions_latest", "sessions_by_start", "sessions_late_tokens"),
     "billing_cdrs": ("cdrs_latest", "cdrs_by_end"),
     "telemetry_health": ("station_state_latest",),
     "commands_requested": ("commands_latest",),

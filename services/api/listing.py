@@ -1,5 +1,6 @@
 """Long lists in ClickHouse, newest first, a page at a time."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,14 +19,14 @@ class Listing(msgspec.Struct, frozen=True):
     """A view that is listed newest first.
 
     `index`: the narrow table that holds the order. `order`: sort key, a time first. `filters`: columns of the view
-    that can be asked for, each with the condition on the index that every wanted row meets, and few others; None
-    for those by which the view itself finds few rows at once.
+    that can be asked for, each with conditions on the index: every wanted row meets one of them, and few others do;
+    no row meets two. None for those by which the view itself finds few rows at once.
     """
 
     view: str
     index: str
     order: tuple[str, ...]
-    filters: Mapping[str, str | None]
+    filters: Mapping[str, tuple[str, ...] | None]
 
     @property
     def keys(self) -> str:
@@ -55,10 +56,14 @@ SESSIONS: Final = Listing(
     order=("started_at", "station_id", "session_id"),
     filters={
         "station_id": None,
-        "site_id": "site_id = %(site_id)s",
-        # A token that came after the start is not there before the end.
-        "id_token": "id_token IN (%(id_token)s, '') AND (id_token = %(id_token)s OR NOT ended)",
-        "status": "ended = (%(status)s = 'ended')",
+        "site_id": ("site_id = %(site_id)s",),
+        "id_token": (
+            "has(id_tokens, %(id_token)s)",
+            # One that came after the start is not there before the end.
+            "NOT ended AND NOT has(id_tokens, %(id_token)s) AND (station_id, session_id) IN"
+            " (SELECT station_id, session_id FROM sessions_late_tokens WHERE id_token = %(id_token)s)",
+        ),
+        "status": ("ended = (%(status)s = 'ended')",),
     },
 )
 CDRS: Final = Listing(
@@ -68,9 +73,9 @@ CDRS: Final = Listing(
     filters={
         "station_id": None,
         "session_id": None,
-        "site_id": "site_id = %(site_id)s",
-        "id_token": "id_token = %(id_token)s",
-        "tariff_id": "tariff_id = %(tariff_id)s",
+        "site_id": ("site_id = %(site_id)s",),
+        "id_token": ("id_token = %(id_token)s",),
+        "tariff_id": ("tariff_id = %(tariff_id)s",),
     },
 )
 
@@ -121,18 +126,18 @@ async def _chunk(
 
     A row may have several places, if its time was corrected; only the one that it shows is its own.
     """
-    conditions, params = _indexed(listing, wanted, _Span(top, None))
     order = ", ".join(listing.order)
+    newest = f" ORDER BY {listing.newest_first} LIMIT %(chunk)s"
+    places, params = _indexed(listing, wanted, _Span(top, None), order, then=newest)
     found = await reader.rows(
-        f"SELECT count() AS places, min(({order})) AS last FROM (SELECT {order} FROM {listing.index}"  # noqa: S608
-        f" WHERE {conditions} ORDER BY {listing.newest_first} LIMIT %(chunk)s)",
+        f"SELECT count() AS places, min(({order})) AS last FROM (SELECT {order} FROM ({places}){newest})",  # noqa: S608
         {**params, "chunk": chunk},
     )
-    places: int = found[0]["places"]
-    if not places:
+    count: int = found[0]["places"]
+    if not count:
         return 0, None
     moment, *rest = found[0]["last"]
-    return places, (micros(moment), *rest)
+    return count, (micros(moment), *rest)
 
 
 async def _rows(reader: Reader, listing: Listing, wanted: Wanted, span: _Span, limit: int) -> list[Row]:
@@ -142,9 +147,8 @@ async def _rows(reader: Reader, listing: Listing, wanted: Wanted, span: _Span, l
     if span.bottom is not None:
         # By key: what these rows were before they were merged need not be read of all the others. FINAL: what has
         # changed since, such as the end of a session, is no longer taken for wanted.
-        indexed, params = _indexed(listing, wanted, span)
-        keys = listing.keys
-        conditions.append(f"({keys}) IN (SELECT {keys} FROM {listing.index} FINAL WHERE {indexed})")  # noqa: S608
+        indexed, params = _indexed(listing, wanted, span, listing.keys, final=" FINAL")
+        conditions.append(f"({listing.keys}) IN ({indexed})")
     return await reader.rows(
         f"SELECT * FROM {listing.view} WHERE {' AND '.join(conditions)}"  # noqa: S608
         f" ORDER BY {listing.newest_first} LIMIT %(limit)s"
@@ -155,11 +159,20 @@ async def _rows(reader: Reader, listing: Listing, wanted: Wanted, span: _Span, l
     )
 
 
-def _indexed(listing: Listing, wanted: Wanted, span: _Span) -> tuple[str, dict[str, Any]]:
-    """The condition on the index for what is wanted in the span, and its parameters."""
+def _indexed(
+    listing: Listing, wanted: Wanted, span: _Span, columns: str, *, final: str = "", then: str = ""
+) -> tuple[str, dict[str, Any]]:
+    """The query for the columns of what the index takes for wanted in the span, and its parameters.
+
+    One part for each way to be wanted, as the data skipping indexes do not serve an OR.
+    """
     within, params = _within(listing, wanted, span)
-    asked = [listing.filters[column] for column in sorted(wanted.values)]
-    return " AND ".join([within, *filter(None, asked)]), {**params, **wanted.values}
+    asked = [listing.filters[column] or ("1",) for column in sorted(wanted.values)]
+    parts = [
+        f"(SELECT {columns} FROM {listing.index}{final} WHERE {' AND '.join((within, *ways))}{then})"  # noqa: S608
+        for ways in itertools.product(*asked)
+    ]
+    return " UNION ALL ".join(parts), {**params, **wanted.values}
 
 
 def _within(listing: Listing, wanted: Wanted, span: _Span) -> tuple[str, dict[str, Any]]:

@@ -33,8 +33,8 @@ SESSION = {
 TOKEN = "if(n % 140000 = 11, 'rare', concat('card-', toString(sipHash64(n) % 10000)))"
 RUNNING = "(n % 90000 = 13 OR n >= 299900)"
 """Some that never ended, and those of the last minutes."""
-# The token of these comes with an update; one start is corrected.
-LATE, MOVED = 13, 150_000
+# The token of LATE comes with an update, that of RENAMED changes with one; a start and a token are corrected.
+LATE, RENAMED, MOVED, CORRECTED = 13, 90_013, 150_000, 160_000
 ENDED = {**SESSION, "id_token": TOKEN, "ended_at": "started_at + toIntervalSecond(3600)", "energy_wh": "7000"}
 BILL = {
     **ENDED,
@@ -91,6 +91,9 @@ def past(stack: Endpoints) -> Iterator[ClickHouseSettings]:
         fill("sessions_events", "SessionStarted", 0, SESSION, f"n = {LATE}")
         unstarted = {name: value for name, value in SESSION.items() if name != "started_at"}
         fill("sessions_events", "SessionUpdated", 1, {**unstarted, "id_token": "'late'"}, f"n = {LATE}")
+        fill("sessions_events", "SessionUpdated", 1, {**unstarted, "id_token": "'another'"}, f"n = {RENAMED}")
+        amended = {**ENDED, "id_token": "'amended'", "correction": "1"}
+        fill("sessions_events", "SessionCorrected", 3, amended, f"n = {CORRECTED}")
         earlier = {
             "started_at": "fromUnixTimestamp64Micro(toInt64(1690000000000000), 'UTC')",
             "correction": "2",
@@ -119,6 +122,8 @@ SESSION_FILTERS = [
     wanted(id_token="card-1"),
     wanted(id_token="rare"),
     wanted(id_token="late"),
+    wanted(id_token="another"),
+    wanted(id_token="amended"),
     wanted(id_token="nobody"),
     wanted(site_id="site-13", status="running"),
     wanted(site_id="seldom", status="running"),
@@ -175,6 +180,19 @@ async def test_what_the_index_tells_of_earlier_is_not_taken_for_wanted(past: Cli
     watched = cast(Reader, Watched(past))
     late, _ = await page(watched, SESSIONS, wanted(id_token="late"), LIMIT, None)
     assert [(row["id_token"], row["status"]) for row in late] == [("late", "running")]
+    another, _ = await page(watched, SESSIONS, wanted(id_token="another"), LIMIT, None)
+    assert [(row["id_token"], row["status"]) for row in another] == [("another", "running")]
+    amended, _ = await page(watched, SESSIONS, wanted(id_token="amended"), LIMIT, None)
+    (session,) = amended
+    assert (session["id_token"], session["correction"]) == ("amended", 1)
+    of_old_token = await watched.rows(
+        "SELECT arrayJoin(id_tokens) AS token FROM sessions_by_start WHERE session_id = %(session_id)s"
+        " AND token != 'amended'",
+        {"session_id": session["session_id"]},
+    )
+    old, _ = await page(watched, SESSIONS, wanted(id_token=of_old_token[0]["token"]), PAST, None)
+    assert old
+    assert session["session_id"] not in {row["session_id"] for row in old}
     moved, _ = await page(watched, SESSIONS, Wanted({}, until=EPOCH), LIMIT, None)
     assert [row["correction"] for row in moved] == [2]
     odd, _ = await page(watched, CDRS, wanted(tariff_id="odd"), LIMIT, None)

@@ -82,18 +82,19 @@ WHERE e.session_id != ''
 GROUP BY station_id, session_id;
 
 -- Sessions in the order of their starts, with what lists are filtered by: finds the newest of a million, or the few
--- with a certain token, without reading them all. A row says what the events with that start know: a session whose
--- start was corrected has several, and a token that a running session got after its start is in none yet.
+-- with a certain token, without reading them all. A row says what the events with that start know: every token that
+-- one of them named, as a correction may name another. A session whose start was corrected has several rows, and a
+-- token that a running session got after its start is in none yet, but among the late tokens.
 CREATE TABLE IF NOT EXISTS $database.sessions_by_start $on_cluster
 (
     started_at DateTime64(6, 'UTC'),
     station_id String,
     session_id String,
     site_id SimpleAggregateFunction(max, String),
-    id_token SimpleAggregateFunction(max, String),
+    id_tokens SimpleAggregateFunction(groupUniqArrayArray, Array(String)),
     ended SimpleAggregateFunction(max, Bool),
     INDEX by_site site_id TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_token id_token TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_token id_tokens TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX by_ended ended TYPE minmax GRANULARITY 1
 )
 ENGINE = ${replicated}AggregatingMergeTree
@@ -107,11 +108,28 @@ SELECT
     e.station_id AS station_id,
     e.session_id AS session_id,
     max(ifNull(e.site_id, '')) AS site_id,
-    max(ifNull(e.id_token, '')) AS id_token,
+    groupUniqArrayIf(assumeNotNull(e.id_token), isNotNull(e.id_token)) AS id_tokens,
     max(e._type IN ('SessionEnded', 'SessionCorrected'))::Bool AS ended
 FROM $database.sessions_events_feed AS e
 WHERE e.session_id != '' AND isNotNull(e.started_at)
 GROUP BY started_at, station_id, session_id;
+
+-- Tokens that updates named: updates say no start. The end names the last one again.
+CREATE TABLE IF NOT EXISTS $database.sessions_late_tokens $on_cluster
+(
+    id_token String,
+    station_id String,
+    session_id String
+)
+ENGINE = ${replicated}ReplacingMergeTree
+ORDER BY (id_token, station_id, session_id)
+SETTINGS index_granularity = 1024;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS $database.sessions_late_tokens_mv $on_cluster
+TO $database.sessions_late_tokens AS
+SELECT DISTINCT assumeNotNull(e.id_token) AS id_token, e.station_id AS station_id, e.session_id AS session_id
+FROM $database.sessions_events_feed AS e
+WHERE e.session_id != '' AND isNull(e.started_at) AND isNotNull(e.id_token);
 
 -- The latest version of every charge record.
 CREATE TABLE IF NOT EXISTS $database.cdrs_latest $on_cluster
