@@ -2,11 +2,11 @@
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
@@ -127,6 +127,33 @@ class RecordWriter:
     async def _count(self, topic: str) -> int:
         count = self._counts[topic] = len(await self._producer.partitions_for(topic))
         return count
+
+
+async def read_partition(
+    bus: Bus, topic: str, partition: int, stopping: Callable[[], bool] = lambda: False
+) -> AsyncIterator[ConsumerRecord]:
+    """Every committed record that is in a partition of the contract's `topic` now, unless `stopping`.
+
+    Raises KafkaError.
+    """
+    place = TopicPartition(bus.settings.topic(topic), partition)
+    reader = AIOKafkaConsumer(
+        bootstrap_servers=bus.settings.kafka,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=8 << 20,
+        fetch_max_wait_ms=50,
+    )
+    await reader.start()
+    try:
+        reader.assign([place])
+        end = (await reader.end_offsets([place]))[place]
+        # Unlike the last record's offset, the position also moves past transaction markers.
+        while await reader.position(place) < end and not stopping():
+            for record in (await reader.getmany(timeout_ms=200)).get(place, ()):
+                yield record
+    finally:
+        await reader.stop()
 
 
 class Timers:

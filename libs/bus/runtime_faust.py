@@ -30,6 +30,7 @@ from libs.bus.effects import (
     encode,
     encode_dead_letter,
     has_timers,
+    read_partition,
 )
 from libs.bus.faust_app import RecoveryWatch, make_app, make_table, source_record
 from libs.bus.message import Emit
@@ -140,6 +141,7 @@ class _Member(Generic[S]):
     def __init__(self, runtime: FaustRuntime[S]) -> None:
         self._processor = runtime.processor
         self._glance = Glance(runtime.processor)
+        self._restored = True
         self._bus = runtime.bus
         self._tables = runtime.tables
         settings = runtime.bus.settings
@@ -225,15 +227,33 @@ class _Member(Generic[S]):
             self._caught_up.clear()
 
     async def _recovered(self) -> None:
-        """The table holds what the state topic holds; drop what other members have, and set the timers."""
+        """Faust has assigned partitions and restored the table; it must not wait here for more than that."""
+        self._restored = False
+
+    async def _restore(self) -> None:
+        """Make the table hold what the state topic holds for our partitions, no more, and set the timers.
+
+        Faust has just restored it; but in a rebalance it may throw away records of the state topic that it has
+        read, and then count on from an older state.
+        """
+        # At the beginning: the next assignment may come while we read.
+        self._restored = True
         assigned = {tp.partition for tp in self._app.assignor.assigned_actives()}
+        stored: dict[bytes, bytes] = {}
+        for partition in assigned:
+            async for record in read_partition(self._bus, self._processor.state_topic, partition):
+                if record.value is None:
+                    stored.pop(record.key, None)
+                else:
+                    stored[record.key] = record.value
+        for key in [key for key in self._stored if key not in stored]:
+            del self._stored[key]
         self._timers = Timers(self._due)
         self._graves.clear()
-        for key, raw in list(self._stored.items()):
+        for key, raw in stored.items():
+            self._stored[key] = raw
             entry = _decode_entry(raw)
-            if entry.partition not in assigned:
-                del self._stored[key]
-            elif entry.state is None:
+            if entry.state is None:
                 self._graves.add(key.decode())
             elif has_timers(self._processor):
                 self._timers.arm(key.decode(), self._due(key.decode()))
@@ -254,6 +274,8 @@ class _Member(Generic[S]):
             async with self._working:
                 if not self.ready:
                     continue
+                if not self._restored:
+                    await self._restore()
                 await self._process(events)
                 if clock() >= self._next_look:
                     self._next_look = clock() + TICK_INTERVAL_S

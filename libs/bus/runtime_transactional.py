@@ -31,6 +31,7 @@ from libs.bus.effects import (
     encode,
     encode_dead_letter,
     has_timers,
+    read_partition,
 )
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Step, advance, ticks_until
@@ -376,24 +377,9 @@ class _PartitionTask(Generic[S]):
         state: _State[S] = _State(self._processor)
         if self._processor.state is None:
             return state
-        partition = TopicPartition(self._bus.settings.topic(self._processor.state_topic), self._number)
-        reader = AIOKafkaConsumer(
-            bootstrap_servers=self._bus.settings.kafka,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=8 << 20,
-            fetch_max_wait_ms=50,
-        )
-        await reader.start()
-        try:
-            reader.assign([partition])
-            end = (await reader.end_offsets([partition]))[partition]
-            while await reader.position(partition) < end and not self._stopping:
-                for records in (await reader.getmany(timeout_ms=200)).values():
-                    for record in records:
-                        state.load(record.key.decode(), record.value)
-        finally:
-            await reader.stop()
+        topic = self._processor.state_topic
+        async for record in read_partition(self._bus, topic, self._number, lambda: self._stopping):
+            state.load(record.key.decode(), record.value)
         state.loaded()
         return state
 
