@@ -131,7 +131,10 @@ def make_app(
 
 
 def make_table(app: App, topic: str, on_recover: Callable[[], Awaitable[None]]) -> Any:
-    """The store (bytes by bytes) that Faust restores from Kafka's `topic`, its changelog; then calls `on_recover`."""
+    """The store (bytes by bytes) that Faust restores from Kafka's `topic`, its changelog; then calls `on_recover`.
+
+    What a rebalance made Faust throw away is missing in it.
+    """
     changelog = app.topic(
         topic,
         key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True,
@@ -146,8 +149,8 @@ class RecoveryWatch:
     """Ends a recovery that waits for a record that is not there.
 
     Faust waits for the last offset of the changelog, which may be a transaction marker or a tombstone that has
-    been compacted away. If the position is past it and nothing has arrived for a while, all that is there is in
-    the table.
+    been compacted away. If the position is past it and nothing has arrived for a while, nothing more will. Whether
+    the table is whole is another matter: the runtime reads the topic again before it relies on it.
     """
 
     def __init__(self, app: App) -> None:
