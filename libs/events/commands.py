@@ -49,6 +49,21 @@ class DispatchCommand(Record, frozen=True, kw_only=True):
     call_timeout_ms: int
 
 
+class AnswerCall(Record, frozen=True, kw_only=True):
+    """Tell the edge that holds a charger how to answer a CALL that it recorded as pending.
+
+    Cause_id is the OcppCallReceived.
+    """
+
+    station_id: str
+    slot: int
+    connection_epoch: int
+    message_id: str
+    action: str
+    answer: str | None = None
+    error: CallError | None = None
+
+
 class Fate(StrEnum):
     """ACCEPTED, REJECTED: the charger's word.
 
@@ -77,3 +92,4 @@ class CommandConcluded(Record, frozen=True, kw_only=True):
     requested_at: int
     requested_by: str
     attempts: int
+    degraded: str | None = None

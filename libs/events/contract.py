@@ -22,6 +22,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `key`: name of the field that the Kafka key repeats. `scaling`: which setting overrides `partitions`.
     `retention_ms`: -1 keeps records for ever. `dead_letters`: whether `<name>.dead` is created beside it.
+    `confidential`: stays in Kafka, not for analysts.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     dead_letters: bool
     scaling: Literal["partitions", "slots"] = "partitions"
     retention_ms: int | None = None
+    confidential: bool = False
 
 
 class Contract(msgspec.Struct, frozen=True):

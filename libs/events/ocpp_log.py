@@ -33,6 +33,38 @@ class OcppCallReceived(Record, frozen=True, kw_only=True):
     error: CallError | None = None
     quirks: tuple[str, ...] = ()
     pending: bool = False
+    vendor: str = ""
+    model: str = ""
+    firmware: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The action."""
+        return self.action
+
+
+class AnswerSource(StrEnum):
+    """PROCESSOR: an AnswerCall came in time. FALLBACK: none did, the edge answered alone."""
+
+    PROCESSOR = "PROCESSOR"
+    FALLBACK = "FALLBACK"
+
+
+class OcppCallAnswered(Record, frozen=True, kw_only=True):
+    """The answer to a charger's CALL that was recorded as pending; cause_id is the OcppCallReceived.
+
+    Published before the answer goes out.
+    """
+
+    station_id: str
+    connection_epoch: int
+    edge_id: str
+    version: str
+    message_id: str
+    action: str
+    answer: str | None = None
+    error: CallError | None = None
+    source: AnswerSource
 
     @property
     def subject(self) -> str:
@@ -105,6 +137,7 @@ class ConnectionOpened(Record, frozen=True, kw_only=True):
     version: str
     remote_address: str
     registered: bool
+    security_profile: int = 0
 
 
 class ConnectionClosed(Record, frozen=True, kw_only=True):
@@ -135,10 +168,7 @@ class FrameRejected(Record, frozen=True, kw_only=True):
 
 
 class ConnectionRefused(Record, frozen=True, kw_only=True):
-    """Handshakes refused for one station identity, address and rea.
-
-    Son; aggregated so that nobody outside can flood the log.
-    """
+    """Handshakes refused for one station identity, address and reason, counted together."""
 
     station_id: str
     edge_id: str

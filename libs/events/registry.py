@@ -36,6 +36,23 @@ class StationRegistered(Record, frozen=True, kw_only=True):
     phases: int = 3
     timezone: str | None = None
     allow_no_subprotocol: bool = False
+    security_profile: int = 0
+    certificate_name: str | None = None
+    certification: bool = False
+
+
+class PasswordDigest(Part, frozen=True, kw_only=True):
+    """One accepted basic-auth password: HMAC-SHA-256 of its bytes under the salt."""
+
+    salt: str
+    digest: str
+
+
+class CredentialsRegistered(Record, frozen=True, kw_only=True):
+    """What a station proves its identity with; only digests, passwords themselves are kept nowhere."""
+
+    station_id: str
+    passwords: tuple[PasswordDigest, ...] = ()
 
 
 class SiteRegistered(Record, frozen=True, kw_only=True):

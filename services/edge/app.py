@@ -14,10 +14,12 @@ from libs.bus.tail import Tail
 from libs.events.commands import DispatchCommand
 from libs.events.ocpp_log import StationLocated
 from libs.events.registry import StationRegistered, TokenRegistered
+from libs.events.stations import CapabilitiesLearned
 from libs.ocpp import schemas
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
 from services.edge.context import (
+    CAPABILITIES_TOPIC,
     DISPATCH_TOPIC,
     LOCATIONS_TOPIC,
     STATIONS_TOPIC,
@@ -49,7 +51,7 @@ async def main(
 async def _serve(
     settings: EdgeSettings, bus: Bus, health: Health, caught_up: asyncio.Event, stop: asyncio.Event
 ) -> None:
-    tables = TableSet(bus, (STATIONS_TOPIC, TOKENS_TOPIC, LOCATIONS_TOPIC))
+    tables = TableSet(bus, (STATIONS_TOPIC, TOKENS_TOPIC, CAPABILITIES_TOPIC, LOCATIONS_TOPIC))
     publisher = Publisher(lambda: Producer(bus, "edge", timeout_s=settings.publish_timeout_s))
     context = Context(
         edge_id=settings.name,
@@ -59,6 +61,7 @@ async def _serve(
             cast(Mapping[str, StationRegistered], tables[STATIONS_TOPIC]),
             cast(Mapping[str, TokenRegistered], tables[TOKENS_TOPIC]),
             _rules(settings),
+            cast(Mapping[str, CapabilitiesLearned], tables[CAPABILITIES_TOPIC]),
         ),
         publisher=publisher,
         gate=Gate(settings.max_unacknowledged_bytes),

@@ -28,7 +28,7 @@ from libs.ocpp.frames import (
     SendReceived,
 )
 from libs.ocpp.inbound import CheckedCall, check_call
-from libs.ocpp.routing import ROUTES, Route
+from libs.ocpp.routing import ROUTES, Policy, Route
 from libs.ocpp.rpc import Role, RpcMachine
 from libs.ocpp.schemas import Violation
 from libs.runtime.clock import SECOND, now_us
@@ -39,6 +39,7 @@ from services.edge.context import LIFECYCLE_TOPIC, LOCATIONS_TOPIC, REJECTED_TOP
 from services.edge.domain.acceptance import may_call
 from services.edge.domain.admission import Admission
 from services.edge.domain.answers import Asked, answer
+from services.edge.domain.equipment import booted, remembered
 from services.edge.domain.limits import GarbageMeter
 from services.edge.domain.location import Holding
 from services.edge.domain.rules import Standing
@@ -93,7 +94,8 @@ class StationConnection:
         self._verdict: tuple[CloseCode, str] | None = None
         self._over = False
         self.holding = Holding(admission.station_id, context.edge_id, epoch)
-        self.scribe = Scribe(self.holding, context.slot, admission.version.value)
+        known = context.models.capabilities.get(admission.station_id)
+        self.scribe = Scribe(self.holding, context.slot, admission.version.value, remembered(known))
         self.socket = socket
         self.lane = CommandLane(context, socket, self._machine, self.holding)
         self.ours_seen = False
@@ -254,6 +256,8 @@ class StationConnection:
             reason = "the station is not accepted yet"
             self._hand_over(self._fail(call, frame, ErrorCode.SECURITY_ERROR, reason))
             return
+        if route.policy is Policy.BOOT:
+            self.scribe.equipment = booted(self._version, checked.payload)
         try:
             payload = self._decide(route, checked, standing, now)
             text = orjson.dumps(payload).decode()

@@ -18,6 +18,7 @@ LOCATIONS_TOPIC: Final = "edge.connections"
 DISPATCH_TOPIC: Final = "commands.dispatch"
 STATIONS_TOPIC: Final = "registry.stations"
 TOKENS_TOPIC: Final = "registry.tokens"
+CAPABILITIES_TOPIC: Final = "stations.capabilities"
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from libs.events.ocpp_log import (
 )
 from libs.ocpp.frames import CallReceived, SendReceived
 from libs.ocpp.inbound import CheckedCall
+from services.edge.domain.equipment import UNKNOWN_EQUIPMENT, Equipment
 from services.edge.domain.location import Holding
 from services.edge.domain.rules import Standing
 from services.edge.domain.times import occurred_at
@@ -21,12 +22,18 @@ FRAME_KEPT: Final = 4096
 
 
 class Scribe:
-    """Writes a connection's records; `now` is always the edge's clock in microseconds."""
+    """Writes a connection's records; `now` is always the edge's clock in microseconds.
 
-    def __init__(self, holding: Holding, slot: int, version: str) -> None:
+    `equipment` is what the station is by its latest boot, and marks its calls.
+    """
+
+    def __init__(
+        self, holding: Holding, slot: int, version: str, equipment: Equipment = UNKNOWN_EQUIPMENT
+    ) -> None:
         self._holding = holding
         self._slot = slot
         self._version = version
+        self.equipment = equipment
 
     def opened(self, peer: str, registered: bool, now: int) -> ConnectionOpened:
         """The connection is there."""
@@ -88,7 +95,7 @@ class Scribe:
         """A station's CALL with the answer that it is given; a SEND has none."""
         event_id = new_id()
         at, quirks = occurred_at(checked.payload, now, standing.zone)
-        holding = self._holding
+        holding, equipment = self._holding, self.equipment
         return OcppCallReceived(
             event_id=event_id,
             occurred_at=at,
@@ -103,6 +110,9 @@ class Scribe:
             payload=call.payload_json,
             answer=answer,
             quirks=checked.quirks + quirks if quirks else checked.quirks,
+            vendor=equipment.vendor,
+            model=equipment.model,
+            firmware=equipment.firmware,
         )
 
     def rejected(

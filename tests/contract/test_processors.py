@@ -9,6 +9,7 @@ from libs.events.contract import load_contract
 from services.commands.domain import CommandsProcessor
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
+from services.provisioning.domain.capabilities import CapabilitiesProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health import HealthProcessor
 from services.telemetry.domain.measurements import MeasurementsProcessor
@@ -18,6 +19,7 @@ PROCESSORS: list[Processor[Any]] = [
     SessionsProcessor(),
     MeasurementsProcessor(),
     HealthProcessor(),
+    CapabilitiesProcessor(),
     LoadObserver(),
     LoadProcessor(),
     CampaignProcessor(),

@@ -24,13 +24,17 @@ CREATE TABLE IF NOT EXISTS $database.ocpp_transactions $on_cluster
     version LowCardinality(String),
     message_id String,
     action LowCardinality(String),
-    payload String CODEC(ZSTD(1)),
+    payload Nullable(String) CODEC(ZSTD(1)),
     answer Nullable(String) CODEC(ZSTD(1)),
     error_code LowCardinality(Nullable(String)),
     error_description Nullable(String),
     error_details Nullable(String) CODEC(ZSTD(1)),
     quirks Array(LowCardinality(String)),
-    pending Bool
+    pending Nullable(Bool),
+    vendor LowCardinality(Nullable(String)),
+    model LowCardinality(Nullable(String)),
+    firmware LowCardinality(Nullable(String)),
+    source LowCardinality(Nullable(String))
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (station_id, recorded_at, _partition, _offset)
@@ -62,12 +66,17 @@ CREATE TABLE IF NOT EXISTS $database.ocpp_lifecycle $on_cluster
     error_details Nullable(String) CODEC(ZSTD(1)),
     quirks Array(LowCardinality(String)),
     pending Nullable(Bool),
+    vendor LowCardinality(Nullable(String)),
+    model LowCardinality(Nullable(String)),
+    firmware LowCardinality(Nullable(String)),
     slot Nullable(Int32),
     remote_address Nullable(String),
     registered Nullable(Bool),
     code Nullable(Int32),
     reason Nullable(String),
-    opened_at Nullable(DateTime64(6, 'UTC'))
+    opened_at Nullable(DateTime64(6, 'UTC')),
+    security_profile Nullable(Int32),
+    source LowCardinality(Nullable(String))
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (station_id, recorded_at, _partition, _offset)

@@ -40,14 +40,19 @@ CREATE TABLE IF NOT EXISTS $database.commands_dispatch $on_cluster
     occurred_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     recorded_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     cause_id String,
-    command_id String,
+    command_id Nullable(String),
     slot Int32,
     connection_epoch Int64,
-    attempt Int32,
+    attempt Nullable(Int32),
     action LowCardinality(String),
-    payload String CODEC(ZSTD(1)),
-    send_by DateTime64(6, 'UTC'),
-    call_timeout_ms Int32
+    payload Nullable(String) CODEC(ZSTD(1)),
+    send_by Nullable(DateTime64(6, 'UTC')),
+    call_timeout_ms Nullable(Int32),
+    message_id Nullable(String),
+    answer Nullable(String) CODEC(ZSTD(1)),
+    error_code LowCardinality(Nullable(String)),
+    error_description Nullable(String),
+    error_details Nullable(String) CODEC(ZSTD(1))
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (station_id, recorded_at, _partition, _offset)
@@ -78,7 +83,8 @@ CREATE TABLE IF NOT EXISTS $database.commands_outcomes $on_cluster
     error_details Nullable(String) CODEC(ZSTD(1)),
     requested_at DateTime64(6, 'UTC'),
     requested_by LowCardinality(String),
-    attempts Int32
+    attempts Int32,
+    degraded LowCardinality(Nullable(String))
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (station_id, recorded_at, _partition, _offset)
@@ -110,7 +116,10 @@ CREATE TABLE IF NOT EXISTS $database.registry_stations $on_cluster
     max_current_ma Int32,
     phases Int32,
     timezone LowCardinality(Nullable(String)),
-    allow_no_subprotocol Bool
+    allow_no_subprotocol Bool,
+    security_profile Int32,
+    certificate_name Nullable(String),
+    certification Bool
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (station_id, recorded_at, _partition, _offset)

@@ -24,6 +24,7 @@ class CommandsProcessor(Processor[Ledger]):
     name = "commands"
     inputs = ("commands.requested", "ocpp.commands", "edge.connections")
     outputs = ("commands.dispatch", "commands.outcomes")
+    tables = ("stations.capabilities",)
     state = Ledger
 
     def __init__(self, policy: Policy | None = None) -> None:

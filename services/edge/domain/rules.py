@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from libs.events.registry import BootStatus, StationRegistered, TokenRegistered
+from libs.events.stations import CapabilitiesLearned
 
 
 class UnknownStations(StrEnum):
@@ -61,14 +63,22 @@ _UNKNOWN_BOOT: Final = {
 }
 
 
+_NOTHING_LEARNED: Final[Mapping[str, CapabilitiesLearned]] = MappingProxyType({})
+
+
 class ReadModels:
-    """Stations and tokens (keyed by case-folded id), and the rules: everything an answer depends on."""
+    """Stations, tokens and capabilities (keyed by case-folded id), and the rules: all that an answer depends on."""
 
     def __init__(
-        self, stations: Mapping[str, StationRegistered], tokens: Mapping[str, TokenRegistered], rules: Rules
+        self,
+        stations: Mapping[str, StationRegistered],
+        tokens: Mapping[str, TokenRegistered],
+        rules: Rules,
+        capabilities: Mapping[str, CapabilitiesLearned] = _NOTHING_LEARNED,
     ) -> None:
         self._stations = stations
         self.tokens = tokens
+        self.capabilities = capabilities
         self.rules = rules
         self._standings: dict[str, tuple[StationRegistered, Standing]] = {}
         boot = _UNKNOWN_BOOT.get(rules.unknown_stations)

@@ -20,6 +20,7 @@ from services.commands.settings import CommandsSettings
 from services.edge.settings import EdgeSettings
 from services.firmware.settings import FirmwareSettings
 from services.load.settings import LoadSettings
+from services.provisioning.settings import ProvisioningSettings
 from services.sessions.settings import SessionsSettings
 from services.simulator.settings import Settings as SimulatorSettings
 from services.sink.settings import SinkSettings
@@ -45,6 +46,7 @@ READS: dict[str, tuple[type[Settings], ...]] = {
     "sessions": (SessionsSettings,),
     "telemetry": (TelemetrySettings,),
     "load": (LoadSettings,),
+    "provisioning": (ProvisioningSettings,),
     "firmware": (FirmwareSettings,),
     "sink": (SinkSettings,),
     "api": (ApiSettings,),

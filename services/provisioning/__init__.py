@@ -1,0 +1,1 @@
+"""Provisioning: what stations are and can do."""

@@ -1,0 +1,1 @@
+"""What provisioning decides, as pure folds."""
