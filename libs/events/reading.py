@@ -42,16 +42,17 @@ def compile_reader(schema: Any, shape: Any = None) -> Reader:
 
 def _record(schema: Mapping[str, Any], shape: Any) -> Reader:
     shapes = get_type_hints(shape) if shape is not None else {}
-    scope: dict[str, Any] = {"make": dict if shape is None else shape, "number": _long}
+    scope: dict[str, Any] = {"make": dict if shape is None else shape, "number": _long, "sizes": _SIZES}
     lines, arguments = [], []
     for index, field in enumerate(schema["fields"]):
         name, kind = field["name"], field["type"]
         if kind == "string":
             lines += [
-                " size = data[at]",
-                " if size < 128: at += 1; size >>= 1",
-                " else: size, at = number(data, at)",
-                " if size < 0: raise ValueError('negative size')",
+                " size = sizes[data[at]]",
+                " if size >= 0: at += 1",
+                " else:",
+                "  size, at = number(data, at)",
+                "  if size < 0: raise ValueError('negative size')",
                 f" end = at + size; v{index} = data[at:end].decode(); at = end",
             ]
         else:
@@ -156,6 +157,8 @@ def _double(data: bytes, at: int) -> tuple[float, int]:
     return _DOUBLE.unpack_from(data, at)[0], at + 8
 
 
+# A size by its first byte; -1 if there are more bytes to it, or if it is negative.
+_SIZES: Final = tuple(first >> 1 if first < 128 and not first & 1 else -1 for first in range(256))
 _DOUBLE: Final = Struct("<d")
 _PLAIN: Final[Mapping[str, Reader]] = {
     "boolean": _boolean,

@@ -61,6 +61,7 @@ def test_garbage_is_refused_or_read_as_fastavro_reads_it(name: str, data: st.Dat
         (["null", "string"], b"\x04"),
         ({"type": "enum", "name": "E", "symbols": ["A", "B"]}, b"\x04"),
         ({"type": "enum", "name": "E", "symbols": ["A", "B"]}, b"\x01"),
+        ({"type": "record", "name": "R", "fields": [{"name": "s", "type": "string"}]}, b"\x03ab"),
         ({"type": "array", "items": "string"}, b"\xfe\xff\xff\xff\xff\x01\x00"),
     ],
 )
