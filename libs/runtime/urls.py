@@ -1,0 +1,116 @@
+"""Which URLs that outsiders name may be fetched, or handed on. Pure: nothing here resolves or connects."""
+
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+WEB: Final = frozenset({"http", "https"})
+FILES: Final = WEB | {"ftp", "ftps", "sftp"}
+"""What chargers fetch firmware from and send logs to."""
+
+_LONGEST: Final = 2000
+_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ftps": 990, "sftp": 22}
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_LOOPBACK: Final = IPv4Address("127.0.0.1")
+
+
+class UrlRefusedError(ValueError):
+    """The URL must not be used; the message says why and does not repeat it."""
+
+
+class GuardedUrl(msgspec.Struct, frozen=True):
+    """A URL whose form is in order.
+
+    `host`: lower case, without brackets. `address`: set if the host is an address and no name. What a name
+    resolves to is for whoever connects: each address has to pass `check_address`, and the connection must go to the
+    address that passed.
+    """
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    address: Address | None
+
+
+def guarded_url(url: str, schemes: Collection[str] = WEB, allowed: Iterable[Network] = ()) -> GuardedUrl:
+    """The parts of a URL with one of `schemes`. `allowed`: networks that are let through though not public.
+
+    Raises UrlRefusedError for one that is malformed, holds credentials (it would stand in the log), or names an
+    address that is not public.
+    """
+    if (
+        not 0 < len(url) <= _LONGEST
+        or not url.isascii()
+        or not url.isprintable()
+        or set(url) & set(' \\"<>^`{|}')
+    ):
+        raise UrlRefusedError("the URL is malformed")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise UrlRefusedError("the URL is malformed") from None
+    scheme = parts.scheme.lower()
+    if scheme not in schemes:
+        raise UrlRefusedError(f"the URL's scheme is none of {', '.join(sorted(schemes))}")
+    if parts.username is not None or parts.password is not None:
+        raise UrlRefusedError("the URL holds credentials")
+    if not host or port == 0:
+        raise UrlRefusedError("the URL names no host")
+    address = _address_of(host)
+    if address is not None:
+        check_address(address, allowed)
+    return GuardedUrl(url, scheme, host, _PORTS[scheme] if port is None else port, address)
+
+
+def check_address(address: Address, allowed: Iterable[Network] = ()) -> None:
+    """Let a public unicast address pass, or one within `allowed`.
+
+    Raises UrlRefusedError for others: private, loopback, link-local, multicast, shared and reserved ones, also where
+    an IPv6 address stands for such an IPv4 address.
+    """
+    inner = _embedded(address)
+    if any(
+        each in network for network in allowed for each in (address, inner) if each.version == network.version
+    ):
+        return
+    for each in (address, inner):
+        if not each.is_global or each.is_multicast or each.is_reserved:
+            raise UrlRefusedError("the URL leads to an address that is not public")
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Networks written as `10.0.0.0/8,127.0.0.1`. Raises ValueError for what is none."""
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _address_of(host: str) -> Address | None:
+    name = host.rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return _LOOPBACK
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    # 127.1, 0x7f000001 and 2130706433 are addresses to many resolvers (WHATWG URL §3.5, "ends in a number").
+    last = name.rsplit(".", 1)[-1]
+    if last.isdigit() or last.startswith("0x"):
+        raise UrlRefusedError("the URL's host is a number")
+    return None
+
+
+def _embedded(address: Address) -> Address:
+    """The IPv4 address that an IPv6 address stands for; the address itself if it stands for none."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None) or address

@@ -1,0 +1,82 @@
+"""URLs that outsiders name."""
+
+from ipaddress import ip_address
+
+import pytest
+
+from libs.runtime.urls import FILES, UrlRefusedError, check_address, guarded_url, networks
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ocsp.example.com",
+        "//ocsp.example.com",
+        "file:///etc/passwd",
+        "gopher://example.com/",
+        "ftp://example.com/",
+        "http://",
+        "http://:80/",
+        "http://user@example.com/",
+        "http://user:secret@example.com/",
+        "http://example.com:0/",
+        "http://example.com:99999/",
+        "http://exa mple.com/",
+        "http://example.com/\r\nX: 1",
+        "http://example.com\\@127.0.0.1/",
+        "http://ex\u00e4mple.com/",
+        "http://[::1/",
+        "http://" + "a" * 2000,
+        "http://127.0.0.1/",
+        "http://127.1/",
+        "http://0x7f000001/",
+        "http://2130706433/",
+        "http://0177.0.0.1/",
+        "http://10.1.2.3/",
+        "http://172.16.0.1/",
+        "http://192.168.0.1/",
+        "http://100.64.0.1/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://0.0.0.0/",
+        "http://224.0.0.1/",
+        "http://255.255.255.255/",
+        "http://[::1]/",
+        "http://[::]/",
+        "http://[fe80::1]/",
+        "http://[fd00::1]/",
+        "http://[ff02::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://[64:ff9b::7f00:1]/",
+        "http://[2002:7f00:1::]/",
+        "http://localhost/",
+        "http://LOCALHOST./",
+        "http://a.localhost/",
+    ],
+)
+def test_what_is_malformed_or_leads_inside_is_refused(url: str) -> None:
+    with pytest.raises(UrlRefusedError) as refused:
+        guarded_url(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_parts_of_what_may_be_used() -> None:
+    found = guarded_url("HTTP://OCSP.Example.com:8080/a?b=c")
+    assert (found.scheme, found.host, found.port, found.address) == ("http", "ocsp.example.com", 8080, None)
+    assert guarded_url("https://example.com").port == 443
+    assert guarded_url("sftp://example.com/logs", FILES).port == 22
+    assert guarded_url("http://93.184.215.14/").address == ip_address("93.184.215.14")
+    assert guarded_url("http://[2606:2800:21f::1]/").host == "2606:2800:21f::1"
+
+
+def test_networks_of_the_operator_are_let_through() -> None:
+    inside = networks("10.20.0.0/16, ::1")
+    assert guarded_url("http://10.20.3.4/", allowed=inside).host == "10.20.3.4"
+    assert guarded_url("http://[::1]/", allowed=inside).host == "::1"
+    check_address(ip_address("::ffff:10.20.0.1"), inside)
+    for outside in ("http://10.21.0.1/", "http://127.0.0.1/"):
+        with pytest.raises(UrlRefusedError):
+            guarded_url(outside, allowed=inside)
+    assert networks("") == ()
+    with pytest.raises(ValueError, match="does not appear"):
+        networks("everywhere")
