@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 
 from libs.bus.batches import Partition, RawBatches
-from libs.bus.bus import Bus, connect, contract_topics
+from libs.bus.bus import Bus, connect
 from libs.bus.dead_letters import dead_letter
 from libs.bus.producer import Producer
 from libs.clickhouse.client import ClickHouseError
@@ -56,7 +56,8 @@ class Sink:
         self._pipelines = {
             layout.table: TablePipeline(layout, ports, settings) for layout in layouts(bus.contract).values()
         }
-        self._topics = [name for name, _ in contract_topics(bus.contract)]
+        # Confidential topics have no table.
+        self._topics = [topic for pipeline in self._pipelines.values() for topic in pipeline.layout.topics]
         self._source = RawBatches(
             bus, self._topics, PROCESSOR, on_assigned=self._start_offsets, on_revoked=self._reset
         )
