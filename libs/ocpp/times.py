@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 from libs.ocpp import quirks
+from libs.ocpp.quirks.bent import Bent
 from libs.runtime.clock import iso
 
 Micros = int
@@ -29,7 +30,7 @@ def parse_timestamp(value: object, received_at: Micros, zone: tzinfo = UTC) -> t
     read at all, gives ``received_at``. A missing timestamp (``None``) gives ``received_at`` without a quirk.
     """
     if type(value) is not str or len(value) > _LONGEST:
-        return _from_other(value, received_at)
+        return _from_other(value, received_at, zone)
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
@@ -50,9 +51,12 @@ def format_timestamp(at: Micros) -> str:
     return f"{iso(at)[:-9]}Z"
 
 
-def _from_other(value: object, received_at: Micros) -> tuple[Micros, tuple[str, ...]]:
+def _from_other(value: object, received_at: Micros, zone: tzinfo) -> tuple[Micros, tuple[str, ...]]:
     if value is None:
         return received_at, ()
+    if type(value) is Bent:
+        at, odd = parse_timestamp(value.meant, received_at, zone)
+        return at, (*value.flags, *odd)
     if type(value) is int or type(value) is float:
         return _from_number(value, received_at)
     return received_at, (quirks.TIMESTAMP_UNREADABLE,)

@@ -10,10 +10,12 @@ from typing import Any, Final
 import msgspec
 
 from libs.ocpp import quirks
+from libs.ocpp.quirks.bent import Bent
 from libs.ocpp.semantics.model import Reading, Sample
 from libs.ocpp.times import parse_timestamp
 
 REGISTER: Final = "Energy.Active.Import.Register"
+_BEGIN: Final = "Transaction.Begin"
 _LONGEST: Final = 40
 _LARGEST_EXPONENT: Final = 14  # a value of 10^15 of anything is no measurement, and would not fit 64 bits
 _MOST_DIGITS: Final = 12
@@ -97,7 +99,8 @@ def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: in
     """Read the ``meterValue`` (or ``transactionData``) list of any version.
 
     A sample that cannot be read (no number, a unit that does not measure its measurand) is left out with the
-    quirk ``sample_dropped``. Signed data is no sample; the raw log has it.
+    quirk ``sample_dropped``. Signed data is no sample; the raw log has it. Of registers of one moment that with
+    the context ``Transaction.Begin`` is a reading of its own, before the other's.
     """
     samples: list[Sample] = []
     readings: list[Reading] = []
@@ -110,33 +113,31 @@ def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: in
         for sampled in meter_value.get("sampledValue", ()):
             if sampled.get("format") == "SignedData":
                 continue
-            sample = _read_sample(sampled, at)
+            sample = _read_sample(sampled, at, odd)
             if sample is None:
                 seen[quirks.SAMPLE_DROPPED] = None
                 continue
             for name in sample.quirks:
                 seen[name] = None
             samples.append(sample)
-        reading = _register(samples[first:])
-        if reading is not None:
-            readings.append(reading)
+        _add_registers(readings, samples[first:])
     return MeterRead(tuple(samples), tuple(readings), tuple(seen))
 
 
-def _read_sample(sampled: Mapping[str, Any], at: int) -> Sample | None:
+def _read_sample(sampled: Mapping[str, Any], at: int, odd: tuple[str, ...]) -> Sample | None:
     measurand = sampled.get("measurand", REGISTER)
     unit, shift = sampled.get("unit"), 0
     in_unit = sampled.get("unitOfMeasure")
     if in_unit is not None:  # 2.x
         unit, shift = in_unit.get("unit"), in_unit.get("multiplier", 0)
-    odd: tuple[str, ...] = ()
     canonical = _canonical_unit(measurand)
     if unit is None:
         source = canonical or "Wh"  # the default unit of OCPP
     else:
         known = _LISTED.get(unit)
         if known is None:
-            known, odd = _alias(unit)
+            known, alias = _alias(unit)
+            odd += alias
         source = known[0]
         shift += known[1]
     value, comma = _milli(sampled.get("value"), shift)
@@ -159,6 +160,11 @@ def _read_sample(sampled: Mapping[str, Any], at: int) -> Sample | None:
     )
 
 
+def default_unit(measurand: str) -> str:
+    """Return the unit of a sample that names none."""
+    return _canonical_unit(measurand) or "Wh"
+
+
 def _canonical_unit(measurand: str) -> str | None:
     """Return the unit that the measurand is kept in, ``None`` for one that OCPP 1.6 to 2.0.1 do not list."""
     try:
@@ -171,11 +177,15 @@ def _canonical_unit(measurand: str) -> str | None:
 
 
 def _alias(unit: str) -> tuple[tuple[str, int], tuple[str, ...]]:
+    if type(unit) is Bent:
+        listed = _LISTED.get(unit.meant)
+        known, odd = (listed, ()) if listed is not None else _alias(unit.meant)
+        return known, unit.flags + odd
     tidy = unit.strip()
-    known = _ALIASES.get(tidy) or _FOLDED.get(tidy.casefold())
-    if known is None:
+    alias = _ALIASES.get(tidy) or _FOLDED.get(tidy.casefold())
+    if alias is None:
         return (unit, 0), ()
-    return known, (quirks.UNIT_ALIAS,)
+    return alias, (quirks.UNIT_ALIAS,)
 
 
 def _milli(value: object, shift: int) -> tuple[int | None, bool]:
@@ -220,23 +230,28 @@ def _convert(value: int, source: str, canonical: str | None) -> tuple[int, str] 
     return None
 
 
-def _register(samples: list[Sample]) -> Reading | None:
-    """Return the imported-energy register among the samples of one moment: the total, or the sum of phases."""
+def _add_registers(readings: list[Reading], samples: list[Sample]) -> None:
+    """Add the imported-energy register among the samples of one moment: the total, or the sum of phases."""
     total: Sample | None = None
+    begin: Sample | None = None
     by_phase: dict[str, Sample] = {}
     for sample in samples:
         if sample.measurand != REGISTER or sample.location not in (None, "Outlet"):
             continue
         if sample.phase is None:
-            total = sample
+            if sample.context == _BEGIN:
+                begin = sample
+            else:
+                total = sample
         elif sample.phase[:2] in ("L1", "L2", "L3"):
             by_phase[sample.phase] = sample
+    if begin is not None:
+        readings.append(Reading(begin.at, _wh(begin.value_milli), _BEGIN))
     if total is not None:
-        return Reading(total.at, _wh(total.value_milli), total.context)
-    if by_phase:
+        readings.append(Reading(total.at, _wh(total.value_milli), total.context))
+    elif by_phase and begin is None:
         one = next(iter(by_phase.values()))
-        return Reading(one.at, _wh(sum(s.value_milli for s in by_phase.values())), one.context)
-    return None
+        readings.append(Reading(one.at, _wh(sum(s.value_milli for s in by_phase.values())), one.context))
 
 
 def _wh(milli: int) -> int:

@@ -1,7 +1,8 @@
 """The names of every way in which a charger's message had to be bent; ``MEANINGS`` explains each.
 
 A quirk flag travels with the event, so that a bent value can be told from a clean one and the rule that bent
-it can be revised over the raw log.
+it can be revised over the raw log. What is bent for every charger is code (the schema check, timestamps, units);
+what only some models need is a rule in ``rules/*.yaml`` (``libs.ocpp.quirks.book``).
 """
 
 from __future__ import annotations
@@ -28,6 +29,16 @@ TIMESTAMP_NUMBER: Final = "timestamp_number"
 TIMESTAMP_OUT_OF_BOUNDS: Final = "timestamp_out_of_bounds"
 TIMESTAMP_UNREADABLE: Final = "timestamp_unreadable"
 UNIT_ALIAS: Final = "unit_alias"
+TRANSACTION_ID_ODD: Final = "transaction_id_odd"
+CONNECTOR_COUNT_ABSURD: Final = "connector_count_absurd"
+ENERGY_CONTRADICTS_POWER: Final = "energy_contradicts_power"
+UNIT_RELABELLED: Final = "unit_relabelled"
+REGISTER_PER_SESSION: Final = "register_per_session"
+START_REGISTER_UNKNOWN: Final = "start_register_unknown"
+LOCAL_TIME_MARKED_UTC: Final = "local_time_marked_utc"
+VALUE_ALIAS: Final = "value_alias"
+MEASURAND_NAMED: Final = "measurand_named"
+CONNECTOR_RENUMBERED: Final = "connector_renumbered"
 
 MEANINGS: Final[dict[str, str]] = {
     NUMBER_FOR_STRING: "a number or boolean stood where a string belongs; its text is used",
@@ -50,4 +61,14 @@ MEANINGS: Final[dict[str, str]] = {
     TIMESTAMP_OUT_OF_BOUNDS: "before 2010 or more than a year ahead; the time of receipt is used",
     TIMESTAMP_UNREADABLE: "a timestamp that cannot be read; the time of receipt is used",
     UNIT_ALIAS: "a unit under another name; translated",
+    TRANSACTION_ID_ODD: "a 1.6 transaction id that no central system gives out; bound by connector and time",
+    CONNECTOR_COUNT_ABSURD: "a number of connectors that no station has; the bound is used",
+    ENERGY_CONTRADICTS_POWER: "the register moved ten times more or less than the power in the same message says",
+    UNIT_RELABELLED: "by rule: a value in another unit than its label says; converted",
+    REGISTER_PER_SESSION: "by rule: the register counts from zero in each session; so the start is zero",
+    START_REGISTER_UNKNOWN: "by rule: a register of zero at the start means nothing; the first real one counts",
+    LOCAL_TIME_MARKED_UTC: "by rule: local time marked as UTC; read in the charger's configured zone",
+    VALUE_ALIAS: "by rule: a vendor's own word; replaced by the listed one",
+    MEASURAND_NAMED: "by rule: a sample without measurand; named after its unit and context",
+    CONNECTOR_RENUMBERED: "by rule: numbers of EVSE and connector brought to one topology",
 }
