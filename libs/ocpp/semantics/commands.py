@@ -1,16 +1,17 @@
-"""What the platform may want of a charger, version-free, and how each version asks for it."""
+"""What the platform may want of a charger, version-free. `libs.ocpp.semantics.encoding` puts it in a version's words.
+
+`evse_id` 0 is the station itself. In OCPP 1.6, which has no EVSEs, an EVSE's number is its connector's. Times are
+microseconds since the Unix epoch (UTC).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from libs.ocpp.times import format_timestamp
-from libs.ocpp.versions import Version
-
-Encoded = tuple[str, dict[str, Any]]
+MOST_VARIABLES = 50
+"""How many variables one command may be about."""
 
 
 class SetLimit(msgspec.Struct, frozen=True, tag=True):
@@ -51,6 +52,14 @@ class ClearLimit(msgspec.Struct, frozen=True, tag=True):
     profile_id: int | None = None
 
 
+class GetCompositeSchedule(msgspec.Struct, frozen=True, tag=True):
+    """Tell what limits are in force on an EVSE (0: the station) from now on, for ``duration_s`` seconds."""
+
+    evse_id: int
+    duration_s: int
+    unit: Literal["A", "W"] | None = None
+
+
 class RemoteStart(msgspec.Struct, frozen=True, tag=True):
     """Start a transaction; without ``evse_id`` the charger chooses. 1.6 has no ``remote_start_id``."""
 
@@ -66,201 +75,279 @@ class RemoteStop(msgspec.Struct, frozen=True, tag=True):
     transaction_id: str
 
 
+class GetTransactionStatus(msgspec.Struct, frozen=True, tag=True):
+    """Tell whether a transaction goes on and whether messages of it (of any: None) are queued. Not in 1.6."""
+
+    transaction_id: str | None = None
+
+
 class UpdateFirmware(msgspec.Struct, frozen=True, tag=True):
     """Fetch firmware from ``location`` (a URL) at ``retrieve_at`` (microseconds) and install it.
 
-    1.6 has no ``request_id``.
+    With ``signing_certificate`` (PEM) and ``signature`` (base64) the charger proves it before; 1.6 does with its
+    security extension. 1.6 has no ``request_id`` without.
     """
 
     location: str
     retrieve_at: int
     request_id: int
+    install_at: int | None = None
+    signing_certificate: str | None = None
+    signature: str | None = None
 
 
 class Reset(msgspec.Struct, frozen=True, tag=True):
-    """Restart: ``soft`` lets transactions end first (2.x OnIdle), ``hard`` does not (2.x Immediate)."""
+    """Restart: ``soft`` lets transactions end first (2.x OnIdle), ``hard`` does not (2.x Immediate).
+
+    ``evse_id``: only that one; not in 1.6.
+    """
 
     kind: Literal["soft", "hard"]
+    evse_id: int | None = None
 
 
-Command = SetLimit | SetDefaultLimit | ClearLimit | RemoteStart | RemoteStop | UpdateFirmware | Reset
+class UnlockConnector(msgspec.Struct, frozen=True, tag=True):
+    """Release the plug of a connector of an EVSE; in 1.6 ``evse_id`` says which."""
+
+    evse_id: int
+    connector_id: int = 1
 
 
-def encode_command(version: Version, command: Command) -> Encoded:
-    """Return action and payload, conforming to the version's schema; absent optionals are left out.
+class ChangeAvailability(msgspec.Struct, frozen=True, tag=True):
+    """Take the station, an EVSE or one of its connectors into or out of service, once idle.
 
-    Raises ``ValueError`` for what the version cannot express: a transaction id that is no number in 1.6, a
-    ``valid_seconds`` without ``starts_at``.
+    ``connector_id`` needs an EVSE; 1.6 has none below that.
     """
-    return _ENCODERS[version.is_v2, type(command)](command)
+
+    operative: bool
+    evse_id: int = 0
+    connector_id: int | None = None
 
 
-def _set_limit_16(command: SetLimit) -> Encoded:
-    profile = {
-        "chargingProfileId": command.profile_id,
-        "stackLevel": command.stack_level,
-        "chargingProfilePurpose": _purpose(command, "ChargePointMaxProfile"),
-        "chargingProfileKind": _kind(command),
-        **_validity(command),
-        "chargingSchedule": _schedule(command),
-    }
-    if command.transaction_id is not None:
-        profile["transactionId"] = _number(command.transaction_id)
-    return "SetChargingProfile", {"connectorId": command.evse_id, "csChargingProfiles": profile}
+class TriggerMessage(msgspec.Struct, frozen=True, tag=True):
+    """Send a message now; about one EVSE or connector where ``evse_id`` is given.
+
+    ``transaction``, ``publish_firmware_status``, ``sign_v2g_certificate`` and ``sign_combined_certificate`` are not
+    in 1.6; ``log_status`` and ``sign_certificate`` take its security extension.
+    """
+
+    message: Literal[
+        "boot",
+        "heartbeat",
+        "status",
+        "meter_values",
+        "firmware_status",
+        "log_status",
+        "sign_certificate",
+        "transaction",
+        "publish_firmware_status",
+        "sign_v2g_certificate",
+        "sign_combined_certificate",
+    ]
+    evse_id: int | None = None
+    connector_id: int | None = None
 
 
-def _set_limit_2(command: SetLimit) -> Encoded:
-    profile = {
-        "id": command.profile_id,
-        "stackLevel": command.stack_level,
-        "chargingProfilePurpose": _purpose(command, "ChargingStationMaxProfile"),
-        "chargingProfileKind": _kind(command),
-        **_validity(command),
-        "chargingSchedule": [{"id": command.profile_id, **_schedule(command)}],
-    }
-    if command.transaction_id is not None:
-        profile["transactionId"] = command.transaction_id
-    return "SetChargingProfile", {"evseId": command.evse_id, "chargingProfile": profile}
+class ReserveNow(msgspec.Struct, frozen=True, tag=True):
+    """Keep an EVSE (0: any one) for a token, or for its group, until ``expires_at``."""
+
+    reservation_id: int
+    evse_id: int
+    id_token: str
+    expires_at: int
+    id_token_type: str = "Central"  # noqa: S105  (a kind of token, not a secret)
+    group_id: str | None = None
 
 
-def _set_default_limit_16(command: SetDefaultLimit) -> Encoded:
-    profile = {"chargingProfileId": command.profile_id, **_default(command)}
-    profile["chargingSchedule"] = _amperes(command.limit_milliamp, command.phases)
-    return "SetChargingProfile", {"connectorId": command.evse_id, "csChargingProfiles": profile}
+class CancelReservation(msgspec.Struct, frozen=True, tag=True):
+    """Give up a reservation."""
+
+    reservation_id: int
 
 
-def _set_default_limit_2(command: SetDefaultLimit) -> Encoded:
-    schedule = {"id": command.profile_id, **_amperes(command.limit_milliamp, command.phases)}
-    profile = {"id": command.profile_id, **_default(command), "chargingSchedule": [schedule]}
-    return "SetChargingProfile", {"evseId": command.evse_id, "chargingProfile": profile}
+class LocalListEntry(msgspec.Struct, frozen=True):
+    """A token of the local list; without ``status`` a partial update removes it."""
+
+    id_token: str
+    status: Literal["Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx"] | None = "Accepted"
+    id_token_type: str = "ISO14443"  # noqa: S105  (a kind of token, not a secret)
+    expires_at: int | None = None
+    group_id: str | None = None
 
 
-def _default(command: SetDefaultLimit) -> dict[str, Any]:
-    return {
-        "stackLevel": command.stack_level,
-        "chargingProfilePurpose": "TxDefaultProfile",
-        "chargingProfileKind": "Relative",
-    }
+class SendLocalList(msgspec.Struct, frozen=True, tag=True):
+    """Replace (``full``) or update the charger's list of tokens, which then has ``list_version``."""
+
+    list_version: int
+    full: bool
+    entries: tuple[LocalListEntry, ...] = ()
 
 
-def _purpose(command: SetLimit, station_wide: str) -> str:
-    if command.transaction_id is not None:
-        return "TxProfile"
-    return "TxDefaultProfile" if command.evse_id else station_wide
+class GetLocalListVersion(msgspec.Struct, frozen=True, tag=True):
+    """Tell the version of the local list; 0: none, -1 (1.6): not supported."""
 
 
-def _kind(command: SetLimit) -> str:
-    # A station-wide profile must not be Relative (1.6 §3.13.1, 2.x K01.FR.38): nothing starts it.
-    relative = command.starts_at is None and (command.transaction_id is not None or command.evse_id > 0)
-    return "Relative" if relative else "Absolute"
+class ClearCache(msgspec.Struct, frozen=True, tag=True):
+    """Forget tokens that were authorised before."""
 
 
-def _validity(command: SetLimit) -> dict[str, Any]:
-    if command.valid_seconds is None:
-        return {}
-    if command.starts_at is None:
-        raise ValueError("valid_seconds needs starts_at")
-    end = command.starts_at + command.valid_seconds * 1_000_000
-    return {"validTo": format_timestamp(end)}
+class GetLog(msgspec.Struct, frozen=True, tag=True):
+    """Upload a log to ``location`` (a URL), of the time from ``oldest`` to ``latest`` if given."""
+
+    log: Literal["diagnostics", "security"]
+    location: str
+    request_id: int
+    oldest: int | None = None
+    latest: int | None = None
 
 
-def _schedule(command: SetLimit) -> dict[str, Any]:
-    schedule = _amperes(command.limit_milliamp, command.phases)
-    if command.starts_at is not None:
-        schedule["startSchedule"] = format_timestamp(command.starts_at)
-    if command.valid_seconds is not None:
-        schedule["duration"] = command.valid_seconds
-    return schedule
+class Variable(msgspec.Struct, frozen=True):
+    """A configuration key (1.6) or ``Component.Variable[instance]`` (2.x); well-known ones by either name.
+
+    Of the whole station unless an EVSE is given, which 1.6 cannot express.
+    """
+
+    name: str
+    evse_id: int | None = None
+    connector_id: int | None = None
 
 
-def _amperes(limit_milliamp: int, phases: int | None) -> dict[str, Any]:
-    period: dict[str, Any] = {"startPeriod": 0, "limit": max(limit_milliamp, 0) // 100 / 10}
-    if phases is not None:
-        period["numberPhases"] = phases
-    return {"chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
+class VariableValue(msgspec.Struct, frozen=True):
+    """A variable (see `Variable`) and what it is or shall be."""
+
+    name: str
+    value: str
+    evse_id: int | None = None
+    connector_id: int | None = None
 
 
-def _clear_limit_16(command: ClearLimit) -> Encoded:
-    payload: dict[str, Any] = {}
-    if command.profile_id is not None:
-        payload["id"] = command.profile_id
-    elif command.evse_id is not None:
-        payload["connectorId"] = command.evse_id
-    return "ClearChargingProfile", payload
+class GetVariables(msgspec.Struct, frozen=True, tag=True):
+    """Tell the values of variables. What does not fit into one message goes as several."""
+
+    variables: Annotated[tuple[Variable, ...], msgspec.Meta(min_length=1, max_length=MOST_VARIABLES)]
 
 
-def _clear_limit_2(command: ClearLimit) -> Encoded:
-    payload: dict[str, Any] = {}
-    if command.profile_id is not None:
-        payload["chargingProfileId"] = command.profile_id
-    elif command.evse_id is not None:
-        payload["chargingProfileCriteria"] = {"evseId": command.evse_id}
-    return "ClearChargingProfile", payload
+class SetVariables(msgspec.Struct, frozen=True, tag=True):
+    """Change variables. What does not fit into one message (1.6: more than one) goes as several."""
+
+    values: Annotated[tuple[VariableValue, ...], msgspec.Meta(min_length=1, max_length=MOST_VARIABLES)]
 
 
-def _remote_start_16(command: RemoteStart) -> Encoded:
-    payload: dict[str, Any] = {"idTag": command.id_token}
-    if command.evse_id is not None:
-        payload["connectorId"] = command.evse_id
-    return "RemoteStartTransaction", payload
+class GetBaseReport(msgspec.Struct, frozen=True, tag=True):
+    """Report what there is: what can be configured, everything, or a summary. 1.6 tells its whole configuration."""
+
+    request_id: int
+    kind: Literal["configuration", "full", "summary"] = "configuration"
 
 
-def _remote_start_2(command: RemoteStart) -> Encoded:
-    payload: dict[str, Any] = {
-        "idToken": {"idToken": command.id_token, "type": command.id_token_type},
-        "remoteStartId": command.remote_start_id,
-    }
-    if command.evse_id is not None:
-        payload["evseId"] = command.evse_id
-    return "RequestStartTransaction", payload
+CertificateUse = Literal["csms_root", "manufacturer_root", "v2g_root", "contract_root"]
 
 
-def _remote_stop_16(command: RemoteStop) -> Encoded:
-    return "RemoteStopTransaction", {"transactionId": _number(command.transaction_id)}
+class InstallCertificate(msgspec.Struct, frozen=True, tag=True):
+    """Trust a root certificate (PEM). 1.6 knows those of central systems and manufacturers."""
+
+    use: CertificateUse
+    certificate: str
 
 
-def _remote_stop_2(command: RemoteStop) -> Encoded:
-    return "RequestStopTransaction", {"transactionId": command.transaction_id}
+class DeleteCertificate(msgspec.Struct, frozen=True, tag=True):
+    """Forget the installed certificate with these hashes (hex) and serial number (hex)."""
+
+    hash_algorithm: Literal["SHA256", "SHA384", "SHA512"]
+    issuer_name_hash: str
+    issuer_key_hash: str
+    serial_number: str
 
 
-def _update_firmware_16(command: UpdateFirmware) -> Encoded:
-    retrieve = format_timestamp(command.retrieve_at)
-    return "UpdateFirmware", {"location": command.location, "retrieveDate": retrieve}
+class GetInstalledCertificateIds(msgspec.Struct, frozen=True, tag=True):
+    """Tell which root certificates are installed; without ``use`` all (1.6: those of central systems)."""
+
+    use: CertificateUse | None = None
 
 
-def _update_firmware_2(command: UpdateFirmware) -> Encoded:
-    firmware = {"location": command.location, "retrieveDateTime": format_timestamp(command.retrieve_at)}
-    return "UpdateFirmware", {"requestId": command.request_id, "firmware": firmware}
+class CertificateSigned(msgspec.Struct, frozen=True, tag=True):
+    """Use the certificate (PEM, its issuers after it) that answers a SignCertificate; ``v2g`` is not in 1.6.
+
+    ``request_id`` is that of the SignCertificate; 2.1 only.
+    """
+
+    certificate_chain: str
+    use: Literal["station", "v2g"] = "station"
+    request_id: int | None = None
 
 
-def _reset_16(command: Reset) -> Encoded:
-    return "Reset", {"type": "Soft" if command.kind == "soft" else "Hard"}
+class DataTransfer(msgspec.Struct, frozen=True, tag=True):
+    """Something that only a vendor's chargers know."""
+
+    vendor_id: str
+    message_id: str | None = None
+    data: str | None = None
 
 
-def _reset_2(command: Reset) -> Encoded:
-    return "Reset", {"type": "OnIdle" if command.kind == "soft" else "Immediate"}
+class CostUpdated(msgspec.Struct, frozen=True, tag=True):
+    """Show the driver what a transaction has cost, in minor units, ``minor_digits`` to a unit. Not in 1.6."""
+
+    transaction_id: str
+    total_minor: int
+    minor_digits: Annotated[int, msgspec.Meta(ge=0, le=4)] = 2
 
 
-def _number(transaction_id: str) -> int:
-    try:
-        return int(transaction_id)
-    except ValueError as error:
-        raise ValueError("a transaction id of OCPP 1.6 is a number") from error
+class SetDisplayMessage(msgspec.Struct, frozen=True, tag=True):
+    """Show a text; in one state of the station, during one transaction, in a span of time, as far as given.
+
+    Not in 1.6.
+    """
+
+    message_id: int
+    text: str
+    priority: Literal["AlwaysFront", "InFront", "NormalCycle"] = "NormalCycle"
+    format: Literal["ASCII", "HTML", "URI", "UTF8"] = "UTF8"
+    language: str | None = None
+    state: Literal["Charging", "Faulted", "Idle", "Unavailable"] | None = None
+    transaction_id: str | None = None
+    starts_at: int | None = None
+    ends_at: int | None = None
 
 
-_ENCODERS: Final[Mapping[tuple[bool, type], Callable[[Any], Encoded]]] = {
-    (False, SetLimit): _set_limit_16,
-    (True, SetLimit): _set_limit_2,
-    (False, SetDefaultLimit): _set_default_limit_16,
-    (True, SetDefaultLimit): _set_default_limit_2,
-    (False, ClearLimit): _clear_limit_16,
-    (True, ClearLimit): _clear_limit_2,
-    (False, RemoteStart): _remote_start_16,
-    (True, RemoteStart): _remote_start_2,
-    (False, RemoteStop): _remote_stop_16,
-    (True, RemoteStop): _remote_stop_2,
-    (False, UpdateFirmware): _update_firmware_16,
-    (True, UpdateFirmware): _update_firmware_2,
-    (False, Reset): _reset_16,
-    (True, Reset): _reset_2,
-}
+class CustomerInformation(msgspec.Struct, frozen=True, tag=True):
+    """Report and/or clear what the charger keeps about a customer: by token, or by ``customer_id``. Not in 1.6."""
+
+    request_id: int
+    report: bool
+    clear: bool
+    id_token: str | None = None
+    id_token_type: str = "ISO14443"  # noqa: S105  (a kind of token, not a secret)
+    customer_id: str | None = None
+
+
+Command = (
+    SetLimit
+    | SetDefaultLimit
+    | ClearLimit
+    | GetCompositeSchedule
+    | RemoteStart
+    | RemoteStop
+    | GetTransactionStatus
+    | UpdateFirmware
+    | Reset
+    | UnlockConnector
+    | ChangeAvailability
+    | TriggerMessage
+    | ReserveNow
+    | CancelReservation
+    | SendLocalList
+    | GetLocalListVersion
+    | ClearCache
+    | GetLog
+    | GetVariables
+    | SetVariables
+    | GetBaseReport
+    | InstallCertificate
+    | DeleteCertificate
+    | GetInstalledCertificateIds
+    | CertificateSigned
+    | DataTransfer
+    | CostUpdated
+    | SetDisplayMessage
+    | CustomerInformation
+)

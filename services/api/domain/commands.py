@@ -11,8 +11,8 @@ from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.ids import derive_id
 from libs.ocpp import schemas
 from libs.ocpp.routing import ROUTES
-from libs.ocpp.semantics.commands import encode_command
 from libs.ocpp.semantics.dialect import from_request, to_request
+from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.versions import Version
 from services.api.domain.errors import Invalid
 

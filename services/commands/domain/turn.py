@@ -9,8 +9,8 @@ from libs.bus.message import Emit
 from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import DispatchRefused, RefusalReason, StationLocated
-from libs.ocpp.semantics.commands import encode_command
 from libs.ocpp.semantics.dialect import from_request
+from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.versions import Version
 from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal
 from services.commands.domain.ledger import (
