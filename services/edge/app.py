@@ -11,7 +11,7 @@ from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
 from libs.bus.tables import TableSet
 from libs.bus.tail import Tail
-from libs.events.commands import DispatchCommand
+from libs.events.commands import AnswerCall, DispatchCommand
 from libs.events.ocpp_log import StationLocated
 from libs.events.registry import StationRegistered, TokenRegistered
 from libs.events.stations import CapabilitiesLearned
@@ -100,6 +100,8 @@ async def _follow(tail: Tail, directory: Directory) -> None:
     async for message in tail:
         if isinstance(message.record, DispatchCommand):
             directory.dispatch(message.record)
+        elif isinstance(message.record, AnswerCall):
+            directory.answer(message.record)
 
 
 def _spare_the_collector() -> None:

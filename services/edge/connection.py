@@ -1,6 +1,7 @@
 """One station's connection, from the accepted handshake to the recorded end."""
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from time import perf_counter
 from typing import Any, Final
@@ -13,8 +14,10 @@ from websockets.frames import CloseCode
 from websockets.protocol import State
 
 from libs.bus.errors import BusUnavailableError
+from libs.events.commands import AnswerCall
+from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
-from libs.ocpp.errors import ErrorCode, spell
+from libs.ocpp.errors import ErrorCode, canonical, spell
 from libs.ocpp.frames import (
     CallReceived,
     ErrorReceived,
@@ -36,6 +39,7 @@ from libs.runtime.logging import get_logger
 from services.edge import metrics
 from services.edge.commands import CommandLane
 from services.edge.context import LIFECYCLE_TOPIC, LOCATIONS_TOPIC, REJECTED_TOPIC, Context
+from services.edge.deferred import DeferredCall, answered, answers_us, drop, pending, wait_for
 from services.edge.domain.acceptance import may_call
 from services.edge.domain.admission import Admission
 from services.edge.domain.answers import Asked, answer
@@ -84,6 +88,8 @@ class StationConnection:
         self._routes = ROUTES[admission.version]
         self._garbage = GarbageMeter(settings.garbage_limit, int(settings.refusal_window_s * SECOND))
         self._latencies: dict[str, Histogram] = {}
+        self._deferrals = settings.deferred
+        self._deferred: DeferredCall | None = None
         self._opened_at = now
         self._announced: asyncio.Future[tuple[object, object]] | None = None
         self._announcing_since = 0.0
@@ -215,7 +221,7 @@ class StationConnection:
         if self._over or self._verdict is not None:
             return True
         if self._busy_since:
-            return False
+            return self._deferred is not None and self._take_meanwhile(self._deferred, frame)
         started = perf_counter()
         self._busy_since = self._context.loop.time()
         try:
@@ -268,7 +274,11 @@ class StationConnection:
             reason = "the call could not be handled"
             self._hand_over(self._fail(call, frame, ErrorCode.INTERNAL_ERROR, reason))
             return
-        self._publish_and_answer(route.topic, record, len(frame), _Owed(call, payload, started))
+        owed = _Owed(call, payload, started)
+        if route.deferred and (wait_s := wait_for(self._deferrals, call.action, checked.payload)) is not None:
+            self._hand_over(self._defer(route.topic, pending(record), len(frame), owed, wait_s))
+            return
+        self._publish_and_answer(route.topic, record, len(frame), owed)
 
     def _publish_and_answer(self, topic: str, record: Record, size: int, owed: _Owed) -> None:
         context, size = self._context, size + _RECORD_OVERHEAD
@@ -302,6 +312,56 @@ class StationConnection:
     async def _publish_waiting(self, topic: str, record: Record, size: int, owed: _Owed) -> None:
         await self._publish(topic, record, size)
         await self._send_answer(self._machine.answer(owed.call.message_id, owed.payload), owed)
+
+    async def _defer(
+        self, topic: str, record: OcppCallReceived, size: int, owed: _Owed, wait_s: float
+    ) -> None:
+        """Publish a call as pending, then what a processor answers, or we alone if none does in time; send that.
+
+        Meanwhile the station's answers to commands are taken, and nothing else of it.
+        """
+        message_id, loop = owed.call.message_id, self._context.loop
+        # Before the call is published: the answer may be here before the acknowledgement.
+        deferred = self._deferred = DeferredCall(record, owed.payload)
+        try:
+            await self._publish(topic, record, size + _RECORD_OVERHEAD)
+            # It waits, but not for Kafka.
+            self._busy_since = math.inf
+            if self.socket.state is State.CLOSED:
+                self._wake.set()
+            decision = await deferred.decision(wait_s - (perf_counter() - owed.started), self._wake)
+        finally:
+            self._deferred = None
+            self._busy_since = loop.time()
+        if decision is None:
+            return
+        await self._publish(topic, answered(record, decision, now_us()), size + _RECORD_OVERHEAD)
+        if (error := decision.error) is not None:
+            code, details = ErrorCode(canonical(error.code)), orjson.loads(error.details)
+            text = self._machine.fail(message_id, code, error.description, details)
+        else:
+            text = self._machine.answer(message_id, decision.payload)
+        await self._send_answer(text, owed)
+        for received, frame in deferred.meanwhile:
+            await self._on_other(received, frame)
+
+    def take_answer(self, answer: AnswerCall) -> None:
+        """Take a processor's answer to a call of this connection."""
+        if self._deferred is None:
+            drop(answer, "late")
+        else:
+            self._deferred.offer(answer)
+
+    def _take_meanwhile(self, deferred: DeferredCall, frame: bytes) -> bool:
+        """Take the station's answer to a command while its own call waits; False for anything else."""
+        if deferred.crowded or not answers_us(frame):
+            return False
+        received = self._machine.receive(frame)
+        if isinstance(received, ResultReceived | ErrorReceived):
+            self.lane.settle(received)
+        else:
+            deferred.meanwhile.append((received, frame))
+        return True
 
     async def _send_answer(self, text: str, owed: _Owed) -> None:
         await self.socket.send(text)

@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 
 from websockets.frames import CloseCode
 
-from libs.events.commands import DispatchCommand
+from libs.events.commands import AnswerCall, DispatchCommand
 from libs.events.ocpp_log import RefusalReason, StationLocated
 from libs.events.record import Record
 from libs.runtime.clock import now_us
@@ -13,6 +13,7 @@ from libs.runtime.logging import get_logger
 from services.edge.commands import refuse
 from services.edge.connection import StationConnection
 from services.edge.context import LIFECYCLE_TOPIC, LOCATIONS_TOPIC, Context
+from services.edge.deferred import drop
 from services.edge.domain.admission import Admission
 from services.edge.domain.location import Addressee, Holding, Judgement, addressee, judge, next_epoch
 from services.edge.records import Scribe
@@ -101,14 +102,7 @@ class Directory:
         station_id, epoch = dispatch.station_id, dispatch.connection_epoch
         if dispatch.event_id in self._taken:
             return
-        connection = self._held.get(station_id)
-        whose = addressee(
-            self._context.edge_id,
-            epoch,
-            connection.holding.epoch if connection is not None else None,
-            (station_id, epoch) in self._left,
-            self._locations.get(station_id),
-        )
+        connection, whose = self._addressed(station_id, epoch)
         if whose is Addressee.OTHERS:
             return
         _remember(self._taken, dispatch.event_id)
@@ -118,6 +112,27 @@ class Directory:
             refuse(self._context, dispatch, RefusalReason.NOT_HERE, "the edge process is stopping")
         else:
             connection.lane.offer(dispatch)
+
+    def answer(self, answer: AnswerCall) -> None:
+        """Hand a processor's answer to the connection whose call it is for; drop it if that is gone."""
+        connection, whose = self._addressed(answer.station_id, answer.connection_epoch)
+        if whose is Addressee.OTHERS:
+            return
+        if whose is Addressee.GONE or connection is None:
+            drop(answer, "gone")
+        else:
+            connection.take_answer(answer)
+
+    def _addressed(self, station_id: str, epoch: int) -> tuple[StationConnection | None, Addressee]:
+        """The station's connection here, and whose business something for its connection `epoch` is."""
+        connection = self._held.get(station_id)
+        return connection, addressee(
+            self._context.edge_id,
+            epoch,
+            connection.holding.epoch if connection is not None else None,
+            (station_id, epoch) in self._left,
+            self._locations.get(station_id),
+        )
 
     def bury_predecessor(self) -> int:
         """Post the ends of connections that an earlier process of the same edge id did not live to record.

@@ -15,6 +15,16 @@ ANSWER_SECONDS = Histogram(
 FRAMES_REJECTED = Counter("voltbus_edge_frames_rejected", "Unusable frames and calls.", ["version", "code"])
 COMMANDS = Counter("voltbus_edge_commands", "Commands sent, by outcome.", ["outcome"])
 DISPATCH_REFUSED = Counter("voltbus_edge_dispatches_refused", "Commands not sent.", ["reason"])
+DEFERRED = Counter(
+    "voltbus_edge_deferred_calls",
+    "Calls left to a processor, by who decided: PROCESSOR, FALLBACK (nobody did in time), lost (the socket went).",
+    ["action", "outcome"],
+)
+ANSWERS_DROPPED = Counter(
+    "voltbus_edge_answers_dropped",
+    "Processors' answers that no charger got: gone (its connection), late (or the second one), invalid.",
+    ["reason"],
+)
 COMMAND_SECONDS = Histogram("voltbus_edge_command_seconds", "From writing a command to its end.")
 BUS_TIMEOUTS = Counter("voltbus_edge_bus_timeouts", "Sockets closed because Kafka did not acknowledge.")
 PRODUCER_RENEWALS = Counter("voltbus_edge_producer_renewals", "Producers replaced after a failure.")

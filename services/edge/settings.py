@@ -1,10 +1,13 @@
 """The edge's settings."""
 
 import socket
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
 
 from libs.runtime.settings import ServiceSettings
+from services.edge.deferred import Deferrals, parse_deferrals
 from services.edge.domain.rules import UnknownStations, UnknownTokens
 
 
@@ -33,6 +36,12 @@ class EdgeSettings(ServiceSettings):
     )
     boot_retry_s: int = Field(
         default=60, ge=1, description="What pending and rejected stations are told to wait."
+    )
+
+    deferred: Annotated[Deferrals, NoDecode, BeforeValidator(parse_deferrals)] = Field(
+        default={},
+        description="Calls that a processor answers, and for how many seconds it is waited for:"
+        " `GetCertificateStatus:5,Authorize.iso15118CertificateHashData:5`, the latter only with that field.",
     )
 
     publish_timeout_s: float = Field(

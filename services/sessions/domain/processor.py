@@ -46,6 +46,10 @@ class SessionsProcessor(Processor[StationSessions]):
     state = StationSessions
     linger_s = 0.25
 
+    def wants(self, topic: str, kind: str, subject: str | None) -> bool:
+        """The exchanges that tell of transactions; not the later answers to pending ones, nor authorisations."""
+        return kind == OcppCallReceived.__name__ and subject in _ACTIONS
+
     def key(self, message: Message) -> str | None:
         """The station, for the exchanges that tell of transactions."""
         record = message.record

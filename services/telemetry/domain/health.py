@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 from zlib import crc32
 
 import msgspec
@@ -26,6 +26,7 @@ STATIONS: Final = "registry.stations"
 _TELLING: Final = frozenset({"BootNotification", "StatusNotification", "NotifyEvent"})
 
 _Input = OcppCallReceived | ConnectionOpened | ConnectionClosed | FrameRejected
+_KINDS: Final = frozenset(kind.__name__ for kind in get_args(_Input))
 
 
 class HealthProcessor(Processor[StationHealth]):
@@ -42,6 +43,10 @@ class HealthProcessor(Processor[StationHealth]):
     outputs = (HEALTH,)
     tables = (STATIONS,)
     state = StationHealth
+
+    def wants(self, topic: str, kind: str, subject: str | None) -> bool:
+        """Exchanges, connections and rejected frames; not the later answers to pending calls."""
+        return kind in _KINDS
 
     def key(self, message: Message) -> str | None:
         """The station."""
