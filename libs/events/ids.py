@@ -12,14 +12,24 @@ _pool: list[str] = []
 register_at_fork(after_in_child=_pool.clear)
 
 
-def new_id() -> str:
-    """A random UUID (version 4), for what comes from outside and has no cause in the log."""
+def _random_hex() -> str:
+    """32 random hexadecimal digits."""
     try:
-        text = _pool.pop()
+        return _pool.pop()
     except IndexError:
         digits = urandom(_POOLED * _HEX_DIGITS // 2).hex()
         _pool.extend([digits[at : at + _HEX_DIGITS] for at in range(_HEX_DIGITS, len(digits), _HEX_DIGITS)])
-        text = digits[:_HEX_DIGITS]
+        return digits[:_HEX_DIGITS]
+
+
+def new_trace() -> str:
+    """A W3C `traceparent` that begins here, sampled."""
+    return f"00-{_random_hex()}-{_random_hex()[:16]}-01"
+
+
+def new_id() -> str:
+    """A random UUID (version 4), for what comes from outside and has no cause in the log."""
+    text = _random_hex()
     variant = "89ab"[int(text[16], 16) & 3]
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 

@@ -39,17 +39,25 @@ def compile_writer(schema: Any) -> Writer:
 
 
 def _record(schema: Mapping[str, Any]) -> Writer:
-    scope: dict[str, Any] = {"size": _size}
-    lines, parts = [], []
+    scope: dict[str, Any] = {"size": _size, "sizes": _SIZES}
+    lines, short, long = [], [], []
     for index, field in enumerate(schema["fields"]):
-        name = field["name"]
+        value = f"v{index}"
         if field["type"] == "string":
-            lines.append(f" s{index} = record.{name}.encode()")
-            parts.append(f"size(len(s{index})), s{index}")
+            lines.append(f" {value} = record.{field['name']}.encode()")
+            short.append(f"sizes[len({value})], {value}")
+            long.append(f"size(len({value})), {value}")
         else:
             scope[f"write{index}"] = compile_writer(field["type"])
-            parts.append(f"write{index}(record.{name})")
-    source = "\n".join(["def write(record):", *lines, f" return b''.join(({', '.join(parts)},))"])
+            lines.append(f" {value} = write{index}(record.{field['name']})")
+            short.append(value)
+            long.append(value)
+    # Texts are nearly always short enough for the table of sizes.
+    lines += [
+        f" try: return b''.join(({', '.join(short)},))",
+        f" except IndexError: return b''.join(({', '.join(long)},))",
+    ]
+    source = "\n".join(["def write(record):", *lines])
     # Field names come from the contract's own schemas, and Avro's names are Python's.
     exec(compile(source, f"<writer of {schema['name']}>", "exec"), scope)  # noqa: S102
     writer: Writer = scope["write"]
@@ -76,6 +84,12 @@ def _array(write: Writer) -> Writer:
 def _long(number: int) -> bytes:
     """Zig-zag, then seven bits a byte, the lowest first."""
     coded = (number << 1) ^ (number >> 63)
+    if coded < _TABLE:
+        return _LAST[coded]
+    # A moment in microseconds has eight bytes, from 1987 to 3112.
+    if 1 << 50 <= coded < 1 << 56:
+        low, high = coded & (1 << 28) - 1, coded >> 28
+        return _MORE[low & _TABLE - 1] + _MORE[low >> 14] + _MORE[high & _TABLE - 1] + _LAST[high >> 14]
     if coded >> 64:
         raise OverflowError(f"{number} does not fit into 64 bits")
     return _unsigned(coded)
@@ -125,4 +139,5 @@ _TABLE: Final = 1 << 14
 _LAST: Final = [
     bytes((coded,)) if coded < 128 else bytes((coded & 127 | 128, coded >> 7)) for coded in range(_TABLE)
 ]
+_SIZES: Final = _LAST[::2]
 _MORE: Final = [bytes((coded & 127 | 128, coded >> 7 | 128)) for coded in range(_TABLE)]

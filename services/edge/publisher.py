@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from random import getrandbits
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +11,7 @@ from libs.bus.errors import BusUnavailableError
 from libs.bus.lanes import OnAcknowledged
 from libs.bus.producer import Producer
 from libs.events.codec import CodecError
+from libs.events.ids import new_trace
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
 from services.edge import metrics
@@ -82,11 +82,11 @@ class Publisher:
 
         Raises BusUnavailableError if it cannot be queued, CodecError if it does not fit its schema.
         """
-        return self._producer.send(topic, key, record, traceparent=_new_trace())
+        return self._producer.send(topic, key, record, traceparent=new_trace())
 
     def try_send(self, topic: str, key: str, record: Record, on_acknowledged: OnAcknowledged) -> bool:
         """`send` where that needs no waiting; False if it does. Raises like `send`."""
-        return self._producer.try_send(topic, key, record, on_acknowledged, traceparent=_new_trace())
+        return self._producer.try_send(topic, key, record, on_acknowledged, traceparent=new_trace())
 
     def post(self, topic: str, key: str, record: Record) -> None:
         """Deliver a record sooner or later."""
@@ -162,11 +162,6 @@ class Publisher:
         stopping = asyncio.create_task(failed.stop())
         self._discarded.add(stopping)
         stopping.add_done_callback(self._discarded.discard)
-
-
-def _new_trace() -> str:
-    """A W3C traceparent that begins here."""
-    return f"00-{getrandbits(128):032x}-{getrandbits(64):016x}-01"
 
 
 async def _wait_unless(acks: "list[asyncio.Future[Any]]", abandoned: asyncio.Event) -> None:
