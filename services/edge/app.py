@@ -13,13 +13,14 @@ from libs.bus.tables import TableSet
 from libs.bus.tail import Tail
 from libs.events.commands import AnswerCall, DispatchCommand
 from libs.events.ocpp_log import StationLocated
-from libs.events.registry import StationRegistered, TokenRegistered
+from libs.events.registry import CredentialsRegistered, StationRegistered, TokenRegistered
 from libs.events.stations import CapabilitiesLearned
 from libs.ocpp import schemas
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
 from services.edge.context import (
     CAPABILITIES_TOPIC,
+    CREDENTIALS_TOPIC,
     DISPATCH_TOPIC,
     LOCATIONS_TOPIC,
     STATIONS_TOPIC,
@@ -51,7 +52,9 @@ async def main(
 async def _serve(
     settings: EdgeSettings, bus: Bus, health: Health, caught_up: asyncio.Event, stop: asyncio.Event
 ) -> None:
-    tables = TableSet(bus, (STATIONS_TOPIC, TOKENS_TOPIC, CAPABILITIES_TOPIC, LOCATIONS_TOPIC))
+    tables = TableSet(
+        bus, (STATIONS_TOPIC, CREDENTIALS_TOPIC, TOKENS_TOPIC, CAPABILITIES_TOPIC, LOCATIONS_TOPIC)
+    )
     publisher = Publisher(lambda: Producer(bus, "edge", timeout_s=settings.publish_timeout_s))
     context = Context(
         edge_id=settings.name,
@@ -62,6 +65,7 @@ async def _serve(
             cast(Mapping[str, TokenRegistered], tables[TOKENS_TOPIC]),
             _rules(settings),
             cast(Mapping[str, CapabilitiesLearned], tables[CAPABILITIES_TOPIC]),
+            cast(Mapping[str, CredentialsRegistered], tables[CREDENTIALS_TOPIC]),
         ),
         publisher=publisher,
         gate=Gate(settings.max_unacknowledged_bytes),
@@ -78,7 +82,8 @@ async def _serve(
     await server.start()
     await tables.start()
     tables.on_change(LOCATIONS_TOPIC, directory.on_located)
-    tables.on_change(STATIONS_TOPIC, directory.on_station)
+    tables.on_change(STATIONS_TOPIC, directory.on_registry)
+    tables.on_change(CREDENTIALS_TOPIC, directory.on_registry)
     directory.bury_predecessor()
     async with Tail(bus, DISPATCH_TOPIC, (context.slot,)) as tail:
         _spare_the_collector()
@@ -126,4 +131,6 @@ def _rules(settings: EdgeSettings) -> Rules:
         unknown_tokens=settings.unknown_tokens,
         heartbeat_interval_s=settings.heartbeat_interval_s,
         boot_retry_s=settings.boot_retry_s,
+        least_profile=settings.least_security_profile,
+        operator=settings.tls_operator,
     )

@@ -43,6 +43,7 @@ from services.edge.deferred import DeferredCall, answered, answers_us, drop, pen
 from services.edge.domain.acceptance import may_call
 from services.edge.domain.admission import Admission
 from services.edge.domain.answers import Asked, answer
+from services.edge.domain.authentication import Proof
 from services.edge.domain.equipment import booted, remembered
 from services.edge.domain.limits import GarbageMeter
 from services.edge.domain.location import Holding
@@ -113,6 +114,11 @@ class StationConnection:
         return self._admission.standing.interval_s
 
     @property
+    def proof(self) -> Proof:
+        """What the station was believed for."""
+        return self._admission.proof
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is under way in either direction."""
         return not self._busy_since and not self.lane.busy
@@ -178,7 +184,10 @@ class StationConnection:
         """Publish where the station is now; the first answer waits for the acknowledgement, reading does not."""
         now, station_id, send = self._opened_at, self.holding.station_id, self._context.publisher.send
         self._announcing_since = self._context.loop.time()
-        opened = self.scribe.opened(self.socket.peer, self._admission.standing.registered, now)
+        admission = self._admission
+        opened = self.scribe.opened(
+            self.socket.peer, admission.standing.registered, admission.proof.profile, now
+        )
         announced = asyncio.gather(
             await send(LIFECYCLE_TOPIC, station_id, opened),
             await send(LOCATIONS_TOPIC, station_id, self.scribe.located(True, now)),

@@ -17,6 +17,7 @@ REJECTED_TOPIC: Final = "ocpp.rejected"
 LOCATIONS_TOPIC: Final = "edge.connections"
 DISPATCH_TOPIC: Final = "commands.dispatch"
 STATIONS_TOPIC: Final = "registry.stations"
+CREDENTIALS_TOPIC: Final = "registry.credentials"
 TOKENS_TOPIC: Final = "registry.tokens"
 CAPABILITIES_TOPIC: Final = "stations.capabilities"
 

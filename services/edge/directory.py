@@ -1,6 +1,6 @@
 """Which stations this process holds, and what the read models and the router make of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from websockets.frames import CloseCode
@@ -15,6 +15,7 @@ from services.edge.connection import StationConnection
 from services.edge.context import LIFECYCLE_TOPIC, LOCATIONS_TOPIC, Context
 from services.edge.deferred import drop
 from services.edge.domain.admission import Admission
+from services.edge.domain.authentication import Certificate, outdated
 from services.edge.domain.location import Addressee, Holding, Judgement, addressee, judge, next_epoch
 from services.edge.records import Scribe
 from services.edge.socket import StationSocket
@@ -91,11 +92,23 @@ class Directory:
             case Judgement.NOTHING:
                 pass
 
-    def on_station(self, station_id: str, _: Record | None) -> None:
-        """Take note of a change of `registry.stations`: whoever is not to be let in any more is put out."""
+    def on_registry(self, station_id: str, _: Record | None = None) -> None:
+        """Take note of a change of a station or its credentials: who would not be let in any more is put out."""
         connection = self._held.get(station_id)
-        if connection is not None and self._context.models.standing(station_id) is None:
-            connection.end(CloseCode.POLICY_VIOLATION, "not registered")
+        if connection is None:
+            return
+        models = self._context.models
+        standing, credentials = models.standing(station_id), models.credentials.get(station_id)
+        why = outdated(station_id, standing, credentials, connection.proof, models.rules.operator)
+        if why is not None:
+            connection.end(CloseCode.POLICY_VIOLATION, why)
+
+    def on_revoked(self, is_revoked: Callable[[Certificate], bool]) -> None:
+        """Put out whoever showed a certificate that is revoked now."""
+        for connection in self:
+            certificate = connection.proof.certificate
+            if certificate is not None and is_revoked(certificate):
+                connection.end(CloseCode.POLICY_VIOLATION, "certificate revoked")
 
     def dispatch(self, dispatch: DispatchCommand) -> None:
         """Send a command to its station, refuse it, or leave it to others; never twice."""

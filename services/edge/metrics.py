@@ -6,6 +6,12 @@ CONNECTIONS = Gauge("voltbus_edge_connections", "Open websockets.", ["version"])
 OPENED = Counter("voltbus_edge_connections_opened", "Websockets accepted.", ["version"])
 CLOSED = Counter("voltbus_edge_connections_closed", "Websockets gone, by who or what ended them.", ["cause"])
 REFUSED = Counter("voltbus_edge_connections_refused", "Handshakes refused.", ["reason"])
+TLS_FAILURES = Counter("voltbus_edge_tls_failures", "TLS handshakes that failed, by cause.", ["cause"])
+TLS_RELOADS = Counter("voltbus_edge_tls_reloads", "Changed TLS files, read or unusable.", ["result"])
+TLS_EXPIRES = Gauge(
+    "voltbus_edge_tls_expires_seconds", "When our certificate, or the revocation list, expires.", ["file"]
+)
+HANDSHAKES_CUT = Counter("voltbus_edge_handshakes_cut", "Connections that never became a websocket.")
 ANSWER_SECONDS = Histogram(
     "voltbus_edge_answer_seconds",
     "From reading a call to writing its answer, Kafka's acknowledgement in between; its count is that of the calls.",

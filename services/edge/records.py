@@ -35,8 +35,8 @@ class Scribe:
         self._version = version
         self.equipment = equipment
 
-    def opened(self, peer: str, registered: bool, now: int) -> ConnectionOpened:
-        """The connection is there."""
+    def opened(self, peer: str, registered: bool, profile: int, now: int) -> ConnectionOpened:
+        """The connection is there. `profile`: its OCPP security profile."""
         holding = self._holding
         return ConnectionOpened(
             event_id=holding.connection_id,
@@ -50,6 +50,7 @@ class Scribe:
             version=self._version,
             remote_address=peer,
             registered=registered,
+            security_profile=profile,
         )
 
     def closed(self, code: int, reason: str, opened_at: int, now: int) -> ConnectionClosed:

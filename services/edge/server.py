@@ -1,6 +1,8 @@
 """The websocket server: handshakes, the watch over open sockets, and the orderly end."""
 
 import asyncio
+import logging
+import ssl
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final
@@ -19,10 +21,14 @@ from libs.runtime.logging import get_logger
 from services.edge import metrics
 from services.edge.context import REJECTED_TOPIC, Context
 from services.edge.directory import Directory
-from services.edge.domain.admission import Refusal, RefusalReason, admit
-from services.edge.domain.limits import RefusalCount, RefusalLog
+from services.edge.domain.admission import Refusal, RefusalReason, admit, identify
+from services.edge.domain.authentication import NOTHING_SHOWN, Shown, outdated
+from services.edge.domain.limits import OVERFLOW_IDENTITY, RefusalCount, RefusalLog
 from services.edge.domain.liveness import Liveness, Patience, liveness
+from services.edge.domain.throttle import Throttle
+from services.edge.settings import EdgeSettings
 from services.edge.socket import StationSocket
+from services.edge.tls import Tls, TlsFiles
 
 log = get_logger(__name__)
 
@@ -30,7 +36,6 @@ _WATCH_S: Final = 0.5
 _DRAIN_STEP_S: Final = 0.05
 _DRAIN_RATE: Final = 200
 _CLOSE_S: Final = 5.0
-_OPEN_S: Final = 10.0
 _BACKLOG: Final = 4096
 # 2 KiB windows: about 20 KiB a socket instead of 300. The frame limit holds for the inflated size, too.
 _DEFLATE: Final = ServerPerMessageDeflateFactory(
@@ -52,55 +57,85 @@ class EdgeServer:
         self._ready = ready
         self._refusals = RefusalLog(int(settings.refusal_window_s * SECOND), settings.refusal_kinds)
         self._patience = Patience(settings.ping_after_s, settings.silence_timeout_s)
-        self._server: Server | None = None
+        self._throttle = Throttle(
+            settings.auth_failures,
+            settings.auth_failures_per_address,
+            settings.reconnects,
+            int(settings.auth_window_s * SECOND),
+            settings.auth_peers,
+        )
+        self._tls: Tls | None = None
+        self._servers: list[Server] = []
         self._watcher: asyncio.Task[None] | None = None
         self._pings: set[asyncio.Task[None]] = set()
 
     @property
     def serving(self) -> bool:
-        """Whether the port is open and the watch is kept."""
+        """Whether the ports are open and the watch is kept."""
         return (
-            self._server is not None
-            and self._server.is_serving()
+            bool(self._servers)
+            and all(server.is_serving() for server in self._servers)
             and self._watcher is not None
             and not self._watcher.done()
         )
 
     async def start(self) -> int:
-        """Open the port; returns its number. Raises OSError if it cannot be had."""
+        """Open the port, and that for TLS if there is a certificate; returns the number of the first.
+
+        Raises OSError if one cannot be had or a TLS file not be read, ValueError if one is of no use.
+        """
         settings = self._context.settings
-        self._server = await serve(
+        files = _tls_files(settings)
+        if files is not None:
+            self._tls = Tls(files, self._on_tls_failure)
+        port = await self._listen(settings.edge_port)
+        if self._tls is not None:
+            await self._listen(settings.edge_tls_port, self._tls.context)
+        self._watcher = asyncio.create_task(self._watch(), name="watch")
+        return port
+
+    async def _listen(self, port: int, tls: ssl.SSLContext | None = None) -> int:
+        settings = self._context.settings
+        server = await serve(
             self._handle,
             settings.edge_host,
-            settings.edge_port,
+            port,
+            ssl=tls,
             create_connection=StationSocket,
             process_request=self._on_handshake,
             select_subprotocol=_select_subprotocol,
             server_header=None,
             compression=None,
-            open_timeout=_OPEN_S,
+            open_timeout=settings.handshake_timeout_s,
             close_timeout=_CLOSE_S,
             ping_interval=None,
             max_size=4 * settings.max_frame_bytes,
             # Several processes accept on one port; the kernel spreads the connections.
             reuse_port=True,
             backlog=_BACKLOG,
+            logger=_quiet_logger(),
         )
-        self._watcher = asyncio.create_task(self._watch(), name="watch")
-        port: int = next(iter(self._server.sockets)).getsockname()[1]
-        log.info("edge_listens", host=settings.edge_host, port=port, edge_id=self._context.edge_id)
-        return port
+        self._servers.append(server)
+        opened: int = next(iter(server.sockets)).getsockname()[1]
+        log.info(
+            "edge_listens",
+            host=settings.edge_host,
+            port=opened,
+            tls=tls is not None,
+            edge_id=self._context.edge_id,
+        )
+        return opened
 
     async def drain(self) -> None:
-        """Close the port, then every socket as soon as nothing is under way on it; bounded by `drain_s`.
+        """Close the ports, then every socket as soon as nothing is under way on it; bounded by `drain_s`.
 
         Sockets are closed one after the other, so that the stations do not all knock elsewhere at once.
         """
-        assert self._server is not None
         assert self._watcher is not None
         loop, bound = self._context.loop, self._context.settings.drain_s
         self._directory.draining = True
-        self._server.close(close_connections=False)
+        for server in self._servers:
+            server.close(close_connections=False)
         begun = loop.time()
         total = len(self._directory)
         rate = max(_DRAIN_RATE, 2 * total / bound if bound else 0)
@@ -114,7 +149,9 @@ class EdgeServer:
         for connection in self._directory:
             connection.end(CloseCode.SERVICE_RESTART, "restart")
         try:
-            await asyncio.wait_for(self._server.wait_closed(), _CLOSE_S + 1)
+            async with asyncio.timeout(_CLOSE_S + 1):
+                for server in self._servers:
+                    await server.wait_closed()
         except TimeoutError:
             log.warning("sockets_left_open", count=len(self._directory))
         self._watcher.cancel()
@@ -129,14 +166,38 @@ class EdgeServer:
             for header in request.headers.get_all("Sec-WebSocket-Protocol")
             for name in header.split(",")
         ]
-        judged = admit(request.path, offered, self._context.models, self._trouble())
+        now, identity = now_us(), identify(request.path)
+        wait = 0 if isinstance(identity, Refusal) else self._throttle.wait(socket.peer, identity, now)
+        trouble = RefusalReason.THROTTLED if wait else self._trouble()
+        shown = self._shown(socket, request, now) if trouble is None else NOTHING_SHOWN
+        judged = admit(request.path, offered, self._context.models, trouble, shown)
         if isinstance(judged, Refusal):
-            return self._refuse(socket, judged)
+            if not judged.believed:
+                self._throttle.failed(socket.peer, judged.identity, now)
+            return self._refuse(socket, judged, wait)
+        self._throttle.admitted(socket.peer, judged.station_id, now)
         socket.admission = judged
         if judged.version.is_v2 and self._context.settings.deflate:
             # 2.x part 4 §3.4 asks for compression; 1.6 stations do without.
             socket.protocol.available_extensions = [_DEFLATE]
         return None
+
+    def _shown(self, socket: StationSocket, request: Request, now: int) -> Shown:
+        authorization = tuple(request.headers.get_all("Authorization"))
+        encrypted = socket.transport.get_extra_info("ssl_object")
+        if encrypted is None or self._tls is None:
+            return Shown(False, authorization)
+        certificate, flaw = self._tls.certificate_of(encrypted.getpeercert(True), now)
+        return Shown(True, authorization, certificate, flaw)
+
+    def _on_tls_failure(self, cause: str) -> None:
+        """Count a TLS handshake that failed; that a certificate was refused is an event for the log."""
+        metrics.TLS_FAILURES.labels(cause).inc()
+        if cause == "certificate":
+            reason = "bad_certificate"
+            count = self._refusals.note(OVERFLOW_IDENTITY, OVERFLOW_IDENTITY, reason, 0, now_us())
+            if count is not None:
+                self._report(count)
 
     def _trouble(self) -> RefusalReason | None:
         if self._directory.draining or not self._ready():
@@ -145,14 +206,15 @@ class EdgeServer:
             return RefusalReason.OVERLOAD
         return None
 
-    def _refuse(self, socket: StationSocket, refusal: Refusal) -> Response:
+    def _refuse(self, socket: StationSocket, refusal: Refusal, wait: int) -> Response:
         metrics.REFUSED.labels(refusal.reason).inc()
         now = now_us()
         count = self._refusals.note(refusal.identity, socket.peer, refusal.reason, refusal.status.value, now)
         if count is not None:
             self._report(count)
         response = socket.respond(refusal.status, f"{refusal.status.phrase}\n")
-        _add_advice(response.headers, refusal.status, self._context.settings.retry_after_s)
+        retry_after_s = -(-wait // SECOND) or self._context.settings.retry_after_s
+        _add_advice(response.headers, refusal.status, retry_after_s)
         return response
 
     def _report(self, count: RefusalCount) -> None:
@@ -177,8 +239,16 @@ class EdgeServer:
 
     async def _handle(self, socket: ServerConnection) -> None:
         assert isinstance(socket, StationSocket)
-        assert socket.admission is not None
-        connection = self._directory.open(socket, socket.admission)
+        admission, models = socket.admission, self._context.models
+        assert admission is not None
+        station_id = admission.station_id
+        standing, credentials = models.standing(station_id), models.credentials.get(station_id)
+        # The registry may have changed since the handshake was judged.
+        why = outdated(station_id, standing, credentials, admission.proof, models.rules.operator)
+        if why is not None:
+            await socket.close(CloseCode.POLICY_VIOLATION, why)
+            return
+        connection = self._directory.open(socket, admission)
         try:
             await connection.run()
         finally:
@@ -189,6 +259,8 @@ class EdgeServer:
         while True:
             await asyncio.sleep(_WATCH_S)
             self._look_at_sockets(self._context.loop.time())
+            if self._tls is not None and await asyncio.to_thread(self._tls.refresh):
+                self._directory.on_revoked(self._tls.is_revoked)
             metrics.UNACKNOWLEDGED.set(self._context.gate.used)
             for count in self._refusals.due(now_us()):
                 self._report(count)
@@ -244,8 +316,30 @@ def _select_subprotocol(socket: ServerConnection, offered: Sequence[Subprotocol]
     return Subprotocol(admission.version.value)
 
 
+def _tls_files(settings: EdgeSettings) -> TlsFiles | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, settings.tls_crl)
+
+
+def _quiet_logger() -> logging.Logger:
+    """The websocket library's errors, but for one that any outsider can cause as often as he likes."""
+    # Below "websockets", whose level keeps request headers out of every log.
+    logger = logging.getLogger("websockets.edge")
+    if not logger.filters:
+        logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    if record.msg != "opening handshake failed":
+        return True
+    metrics.HANDSHAKES_CUT.inc()
+    return False
+
+
 def _add_advice(headers: Headers, status: HTTPStatus, retry_after_s: int) -> None:
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Basic realm="OCPP", charset="UTF-8"'
-    elif status is HTTPStatus.SERVICE_UNAVAILABLE:
+    elif status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         headers["Retry-After"] = str(retry_after_s)

@@ -1,9 +1,10 @@
 """The edge's settings."""
 
 import socket
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
 from libs.runtime.settings import ServiceSettings
@@ -16,6 +17,9 @@ class EdgeSettings(ServiceSettings):
 
     edge_host: str = "127.0.0.1"
     edge_port: int = Field(default=9080, description="Websockets; shared by all edge processes of a host.")
+    edge_tls_port: int = Field(
+        default=9443, description="The same over TLS; opened if tls_certificate is set."
+    )
     edge_processes: int = Field(
         default=1, ge=1, le=64, description="Processes to run, on slots from `slot` on."
     )
@@ -36,6 +40,41 @@ class EdgeSettings(ServiceSettings):
     )
     boot_retry_s: int = Field(
         default=60, ge=1, description="What pending and rejected stations are told to wait."
+    )
+
+    tls_certificate: Path | None = Field(
+        default=None, description="PEM, with its chain. All these files are read again when they change."
+    )
+    tls_key: Path | None = Field(default=None, description="PEM, without a pass phrase.")
+    tls_client_ca: Path | None = Field(
+        default=None, description="PEM: who issues client certificates; without it there are none."
+    )
+    tls_crl: Path | None = Field(default=None, description="PEM or DER: revoked client certificates.")
+    tls_operator: str = Field(
+        default="", description="Organisation that client certificates must name; empty: any."
+    )
+    least_security_profile: int = Field(
+        default=0, ge=0, le=3, description="Of every connection, whatever the registry says of the station."
+    )
+    handshake_timeout_s: float = Field(
+        default=10, gt=0, description="From the accepted connection to the websocket, and for TLS before it."
+    )
+    auth_failures: int = Field(
+        default=10,
+        ge=0,
+        description="Failed handshakes per address and identity in auth_window_s, then 429; 0: any number.",
+    )
+    auth_failures_per_address: int = Field(
+        default=100, ge=0, description="As auth_failures, of all identities at one address (IPv6: /64)."
+    )
+    reconnects: int = Field(
+        default=60,
+        ge=0,
+        description="Websockets of one identity from one address in auth_window_s, then 429.",
+    )
+    auth_window_s: float = Field(default=60, gt=0)
+    auth_peers: int = Field(
+        default=20_000, ge=1, description="Addresses and identities that are remembered for these limits."
     )
 
     deferred: Annotated[Deferrals, NoDecode, BeforeValidator(parse_deferrals)] = Field(
@@ -74,6 +113,14 @@ class EdgeSettings(ServiceSettings):
     garbage_limit: int = Field(
         default=10, ge=1, description="Unusable frames in a row until they are recorded once per window."
     )
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("VOLTBUS_TLS_CERTIFICATE and VOLTBUS_TLS_KEY belong together")
+        if self.tls_certificate is None and (self.tls_client_ca or self.tls_crl):
+            raise ValueError("VOLTBUS_TLS_CLIENT_CA and VOLTBUS_TLS_CRL need VOLTBUS_TLS_CERTIFICATE")
+        return self
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from libs.events.registry import BootStatus, StationRegistered, TokenRegistered
+from libs.events.registry import BootStatus, CredentialsRegistered, StationRegistered, TokenRegistered
 from libs.events.stations import CapabilitiesLearned
 
 
@@ -33,6 +33,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     `transaction_key` (1 to 64 bytes) makes 1.6 transaction ids; every edge process must have the same.
     `boot_retry_s`: after how many seconds a pending or rejected station shall try to boot again.
+    `least_profile`: OCPP security profile that every connection needs, also of stations that are not registered.
+    `operator`: organisation that client certificates must name; "" for any.
     """
 
     transaction_key: bytes
@@ -40,6 +42,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     unknown_tokens: UnknownTokens = UnknownTokens.REJECT
     heartbeat_interval_s: int = 300
     boot_retry_s: int = 60
+    least_profile: int = 0
+    operator: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -50,6 +54,8 @@ class Standing(msgspec.Struct, frozen=True):
     registered: bool
     allow_no_subprotocol: bool = False
     zone: tzinfo = UTC
+    security_profile: int = 0
+    certificate_name: str | None = None
 
     @property
     def accepted(self) -> bool:
@@ -64,10 +70,14 @@ _UNKNOWN_BOOT: Final = {
 
 
 _NOTHING_LEARNED: Final[Mapping[str, CapabilitiesLearned]] = MappingProxyType({})
+_NO_CREDENTIALS: Final[Mapping[str, CredentialsRegistered]] = MappingProxyType({})
 
 
 class ReadModels:
-    """Stations, tokens and capabilities (keyed by case-folded id), and the rules: all that an answer depends on."""
+    """Stations with their credentials and capabilities, and tokens (by case-folded id), and the rules.
+
+    All that an answer depends on.
+    """
 
     def __init__(
         self,
@@ -75,14 +85,16 @@ class ReadModels:
         tokens: Mapping[str, TokenRegistered],
         rules: Rules,
         capabilities: Mapping[str, CapabilitiesLearned] = _NOTHING_LEARNED,
+        credentials: Mapping[str, CredentialsRegistered] = _NO_CREDENTIALS,
     ) -> None:
         self._stations = stations
         self.tokens = tokens
         self.capabilities = capabilities
+        self.credentials = credentials
         self.rules = rules
         self._standings: dict[str, tuple[StationRegistered, Standing]] = {}
         boot = _UNKNOWN_BOOT.get(rules.unknown_stations)
-        self._unknown = None if boot is None else Standing(boot, _interval(boot, None, rules), False)
+        self._unknown = None if boot is None else _unregistered(boot, rules)
 
     def standing(self, station_id: str) -> Standing | None:
         """How the station stands; None if it is not to be let in."""
@@ -102,6 +114,10 @@ def _interval(boot: BootStatus, station: StationRegistered | None, rules: Rules)
     return rules.heartbeat_interval_s if station is None else station.heartbeat_interval_s
 
 
+def _unregistered(boot: BootStatus, rules: Rules) -> Standing:
+    return Standing(boot, _interval(boot, None, rules), False, security_profile=rules.least_profile)
+
+
 def _standing(station: StationRegistered, rules: Rules) -> Standing:
     return Standing(
         station.boot_status,
@@ -109,6 +125,8 @@ def _standing(station: StationRegistered, rules: Rules) -> Standing:
         True,
         station.allow_no_subprotocol,
         _zone(station.timezone),
+        max(station.security_profile, rules.least_profile),
+        station.certificate_name,
     )
 
 

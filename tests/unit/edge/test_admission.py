@@ -7,6 +7,7 @@ import pytest
 from libs.events.registry import BootStatus, StationRegistered
 from libs.ocpp.versions import Version
 from services.edge.domain.admission import Admission, Refusal, RefusalReason, admit
+from services.edge.domain.authentication import Doubt
 from services.edge.domain.rules import ReadModels, Rules, UnknownStations
 
 KEY = b"k" * 16
@@ -84,7 +85,7 @@ def test_an_unknown_station_is_let_in_by_policy(policy: UnknownStations, boot: B
 def test_an_unknown_station_is_refused_by_default() -> None:
     judged = admit("/ocpp/new", ["ocpp1.6"], models(station()))
     assert isinstance(judged, Refusal)
-    assert (judged.reason, judged.status) == (RefusalReason.UNKNOWN_STATION, 401)
+    assert (judged.reason, judged.status) == (Doubt.UNKNOWN_STATION, 401)
 
 
 def test_a_rejected_station_may_connect_to_be_told_so() -> None:

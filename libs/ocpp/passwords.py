@@ -1,0 +1,35 @@
+"""Basic-auth passwords of stations: how they are kept, and the two ways in which stations send them.
+
+1.6 configures a password of 16 to 20 bytes, possibly binary, as up to 40 hex digits; some stations then send those
+bytes, others the digits (security whitepaper A00.FR.204 to 206). 2.x has 16 to 40 characters (A00.FR.304).
+"""
+
+import hmac
+from typing import Final
+
+MIN_BYTES: Final = 16
+MAX_BYTES: Final = 40
+MAX_BYTES_16: Final = 20
+"""What fits into the 40 hex digits of 1.6's AuthorizationKey."""
+
+SALT_BYTES: Final = 16
+
+
+def password_digest(salt: str, password: bytes) -> str:
+    """HMAC-SHA-256 of the password under the salt (hex digits), as 64 hex digits. Raises ValueError for another salt.
+
+    Passwords are keys of machines, long and random; a slow hash would buy little, and cost thousands of seconds when
+    all stations come back at once.
+    """
+    return hmac.digest(bytes.fromhex(salt), password, "sha256").hex()
+
+
+def readings(sent: bytes) -> tuple[bytes, bytes]:
+    """The passwords that a station may mean by what it sent: the very bytes, or those that it wrote as hex digits.
+
+    Always two, so that comparing them costs the same whatever was sent.
+    """
+    try:
+        return sent, bytes.fromhex(sent.decode("ascii"))
+    except ValueError:
+        return sent, sent

@@ -1,0 +1,96 @@
+"""How often an outsider may fail, and come back, before he is told to wait. Memory is bounded."""
+
+from collections import OrderedDict
+from ipaddress import IPv6Address, ip_address
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K")
+
+_SUBNET_BITS: Final = 64
+
+
+class Allowance(Generic[K]):
+    """`limit` events at once per key, refilled evenly over `window_us`; 0 limits nothing.
+
+    Of more than `most` keys those of the oldest events are forgotten.
+    """
+
+    def __init__(self, limit: int, window_us: int, most: int) -> None:
+        self._limit = limit
+        self._interval = window_us // limit if limit else 0
+        self._most = most
+        # When each key's bucket will be full again.
+        self._full_at: OrderedDict[K, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def wait(self, key: K, now: int) -> int:
+        """Microseconds until the key may have its next event; 0: now."""
+        if not self._limit:
+            return 0
+        return max(0, self._full_at.get(key, now) - (self._limit - 1) * self._interval - now)
+
+    def spend(self, key: K, now: int) -> None:
+        """Count one event."""
+        if not self._limit:
+            return
+        full_at = max(self._full_at.get(key, now), now) + self._interval
+        self._full_at[key] = min(full_at, now + self._limit * self._interval)
+        self._full_at.move_to_end(key)
+        if len(self._full_at) > self._most:
+            self._full_at.popitem(last=False)
+
+
+class Throttle:
+    """Failed and successful handshakes by address, and by address and claimed identity.
+
+    A station that got in from an address is not held back by what others do from there: behind one address may be
+    a whole mobile network. Addresses are IPv4 addresses and IPv6 /64 networks.
+    """
+
+    def __init__(
+        self, failures: int, failures_per_address: int, visits: int, window_us: int, most: int
+    ) -> None:
+        self._failures: Allowance[tuple[str, str]] = Allowance(failures, window_us, most)
+        self._by_address: Allowance[str] = Allowance(failures_per_address, window_us, most)
+        self._visits: Allowance[tuple[str, str]] = Allowance(visits, window_us, most)
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._most = most
+
+    def wait(self, address: str, identity: str, now: int) -> int:
+        """Microseconds for which this peer is to be refused, whatever it shows; 0 if it may try."""
+        network = network_of(address)
+        pair = (network, identity)
+        own = max(self._failures.wait(pair, now), self._visits.wait(pair, now))
+        return own if pair in self._known else max(own, self._by_address.wait(network, now))
+
+    def failed(self, address: str, identity: str, now: int) -> None:
+        """The peer was not believed."""
+        network = network_of(address)
+        self._failures.spend((network, identity), now)
+        self._by_address.spend(network, now)
+
+    def admitted(self, address: str, identity: str, now: int) -> None:
+        """The peer was let in."""
+        pair = (network_of(address), identity)
+        self._visits.spend(pair, now)
+        self._known[pair] = None
+        self._known.move_to_end(pair)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+
+def network_of(address: str) -> str:
+    """What one outsider has at will: the address, or for IPv6 its /64."""
+    if ":" not in address:
+        return address
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(ip, IPv6Address):
+        return address
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return f"{IPv6Address(int(ip) >> _SUBNET_BITS << _SUBNET_BITS)}/{_SUBNET_BITS}"

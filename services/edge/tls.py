@@ -1,0 +1,168 @@
+"""TLS of the edge: certificate, client authority and revocation list from files that may change at any time."""
+
+import re
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from libs.runtime.clock import SECOND
+from libs.runtime.logging import get_logger
+from services.edge import metrics
+from services.edge.domain.authentication import Certificate, Doubt
+
+log = get_logger(__name__)
+
+# Security whitepaper A00.FR.318, 2.0.1 A00.FR.319 and 320. Level 2: RSA from 2048, EC from 224 bits on.
+_CIPHERS: Final = "ECDHE+AESGCM:@SECLEVEL=2"
+_PEM_CRL: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
+
+Stamps = tuple[tuple[int, int, int] | None, ...]
+
+
+class TlsFiles(msgspec.Struct, frozen=True):
+    """PEM files. `certificate`: ours, with its chain. `client_ca`: who issues the stations'; `crl`: its lists."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    crl: Path | None = None
+
+
+class _Material(msgspec.Struct, frozen=True):
+    context: ssl.SSLContext
+    revoked: frozenset[tuple[bytes, int]]
+
+
+class _Context(ssl.SSLContext):
+    """What the server is given once; each handshake takes the context that is in force then."""
+
+    current: ssl.SSLContext
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        """Begin a handshake."""
+        return self.current.wrap_bio(*arguments, **options)
+
+
+class Tls:
+    """The server's side of TLS. `on_failure` is called for each handshake that failed, with why."""
+
+    def __init__(self, files: TlsFiles, on_failure: Callable[[str], None]) -> None:
+        """Read the files. Raises OSError (ssl.SSLError is one) or ValueError if they cannot be used."""
+        self._files = files
+        self._on_failure = on_failure
+        self._stamps = self._look()
+        self._material = self._read()
+        self.context = _Context(ssl.PROTOCOL_TLS_SERVER)
+        self.context.current = self._material.context
+
+    def refresh(self) -> bool:
+        """Read the files again if they have changed; says whether new ones are in force.
+
+        What cannot be used is logged, and the old ones stay in force. Blocks for milliseconds.
+        """
+        stamps = self._look()
+        if stamps == self._stamps:
+            return False
+        self._stamps = stamps
+        try:
+            self._material = self._read()
+        except (OSError, ValueError) as error:
+            metrics.TLS_RELOADS.labels("failed").inc()
+            log.error("tls_files_unusable", error=str(error))
+            return False
+        self.context.current = self._material.context
+        metrics.TLS_RELOADS.labels("done").inc()
+        log.info("tls_files_read", revoked=len(self._material.revoked))
+        return True
+
+    def certificate_of(self, peer: bytes | None, now: int) -> tuple[Certificate | None, Doubt | None]:
+        """The client certificate (DER) of a finished handshake, and what is wrong with it at `now` (microseconds)."""
+        if not peer:
+            return None, None
+        read = x509.load_der_x509_certificate(peer)
+        certificate = Certificate(
+            _values(read.subject, NameOID.COMMON_NAME),
+            _values(read.subject, NameOID.ORGANIZATION_NAME),
+            read.issuer.public_bytes(),
+            read.serial_number,
+        )
+        if self.is_revoked(certificate):
+            return certificate, Doubt.REVOKED_CERTIFICATE
+        # The handshake checked it unless it resumed an earlier session.
+        if read.not_valid_after_utc.timestamp() * SECOND < now:
+            return certificate, Doubt.EXPIRED_CERTIFICATE
+        return certificate, None
+
+    def is_revoked(self, certificate: Certificate) -> bool:
+        """Whether a list in force names it."""
+        return (certificate.issuer, certificate.serial) in self._material.revoked
+
+    def _look(self) -> Stamps:
+        files = self._files
+        return tuple(map(_stamp, (files.certificate, files.key, files.client_ca, files.crl)))
+
+    def _read(self) -> _Material:
+        files = self._files
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(_CIPHERS)
+        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+        context.load_cert_chain(files.certificate, files.key)
+        if files.client_ca is not None:
+            context.load_verify_locations(files.client_ca)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        context.sslobject_class = _watched(self._on_failure)
+        revoked = (
+            _revoked(files.crl.read_bytes()) if files.crl is not None else frozenset[tuple[bytes, int]]()
+        )
+        ours = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        metrics.TLS_EXPIRES.labels("certificate").set(ours.not_valid_after_utc.timestamp())
+        return _Material(context, revoked)
+
+
+def _watched(on_failure: Callable[[str], None]) -> type[ssl.SSLObject]:
+    """Handshakes that tell why they failed: the event loop keeps that to itself."""
+
+    class Watched(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            try:
+                super().do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise
+            except ssl.SSLCertVerificationError:
+                on_failure("certificate")
+                raise
+            except ssl.SSLError:
+                on_failure("protocol")
+                raise
+
+    return Watched
+
+
+def _revoked(raw: bytes) -> frozenset[tuple[bytes, int]]:
+    """Issuer and serial of every certificate that the lists name. Raises ValueError for what is no list."""
+    blocks = _PEM_CRL.findall(raw)
+    lists = [x509.load_pem_x509_crl(block) for block in blocks] or [x509.load_der_x509_crl(raw)]
+    due = [crl.next_update_utc.timestamp() for crl in lists if crl.next_update_utc is not None]
+    if due:
+        metrics.TLS_EXPIRES.labels("crl").set(min(due))
+    return frozenset((crl.issuer.public_bytes(), entry.serial_number) for crl in lists for entry in crl)
+
+
+def _values(name: x509.Name, oid: x509.ObjectIdentifier) -> tuple[str, ...]:
+    return tuple(str(attribute.value) for attribute in name.get_attributes_for_oid(oid))
+
+
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
