@@ -13,54 +13,87 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.ocpp.inbound import CheckedCall, check_call
+from libs.ocpp.quirks.book import Effects, RuleBook, bend, in_force, turn
 from libs.ocpp.semantics import read_call
 from libs.ocpp.semantics.measurements import REGISTER
 from libs.ocpp.semantics.model import SemanticEvent, TransactionStep
+from libs.ocpp.semantics.plausibility import POWER
 from libs.ocpp.versions import Version
 
 _VERSIONS: Final = {str(version): version for version in Version}
+_NO_EFFECTS: Final[Effects] = ()
 
 
-def read_exchange(record: OcppCallReceived, zone: tzinfo = UTC) -> list[SemanticEvent]:
+def read_exchange(
+    record: OcppCallReceived, zone: tzinfo = UTC, book: RuleBook | None = None
+) -> list[SemanticEvent]:
     """Return what the exchange means; nothing if the charger was answered with an error.
 
-    The payload is in the log as it was received: where the edge had to bend it, it is bent again here. `zone`
-    is where the charger's zoneless timestamps are. Raises ValueError for a payload that cannot be read.
+    The payload is in the log as it was received: where the edge had to bend it, it is bent again here, and the
+    rules of `book` (those in force without it) are applied by the equipment that the record names. `zone` is
+    where the charger's local times are. Raises ValueError for a payload that cannot be read.
     """
-    return [] if record.error is not None else _read(record, _payload(record), zone)
+    if record.error is not None:
+        return []
+    payload, flags = _payload(record)
+    effects = _effects(record, book)
+    if effects:
+        flags += bend(effects, payload, record.recorded_at, zone)
+    return _read(record, payload, zone, effects, flags)
 
 
-def read_step(record: OcppCallReceived, zone: tzinfo = UTC) -> TransactionStep | None:
+def read_step(
+    record: OcppCallReceived, zone: tzinfo = UTC, book: RuleBook | None = None
+) -> TransactionStep | None:
     """Return the transaction step that the exchange is, as `read_exchange` does, for half the cost.
 
-    Nothing but the energy registers is read of its meter values.
+    Nothing but the energy registers is read of its meter values, and the power if there are several.
     """
     if record.error is not None:
         return None
-    payload = _payload(record)
-    for meter_value in payload.get("meterValue") or payload.get("transactionData") or ():
+    payload, flags = _payload(record)
+    effects = _effects(record, book)
+    if effects:
+        flags += bend(effects, payload, record.recorded_at, zone)
+    meter_values = payload.get("meterValue") or payload.get("transactionData") or ()
+    wanted = (REGISTER,) if len(meter_values) < 2 else (REGISTER, POWER)
+    for meter_value in meter_values:
         sampled = meter_value.get("sampledValue")
         if sampled:
-            meter_value["sampledValue"] = [s for s in sampled if s.get("measurand", REGISTER) == REGISTER]
-    for fact in _read(record, payload, zone):
+            meter_value["sampledValue"] = [s for s in sampled if s.get("measurand", REGISTER) in wanted]
+    for fact in _read(record, payload, zone, effects, flags):
         if isinstance(fact, TransactionStep):
             return fact
     return None
 
 
-def _payload(record: OcppCallReceived) -> dict[str, Any]:
+def _payload(record: OcppCallReceived) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The payload as it is to be read, and the flags of the schema check."""
     payload: dict[str, Any] = orjson.loads(record.payload)
-    if record.quirks:
-        checked = check_call(_VERSIONS[record.version], record.action, payload)
-        if not isinstance(checked, CheckedCall):
-            raise ValueError(f"{record.action} breaks its schema at {checked.path!r}: {checked.message}")
-        payload = checked.payload
-    return payload
+    if not record.quirks:
+        return payload, ()
+    checked = check_call(_VERSIONS[record.version], record.action, payload)
+    if not isinstance(checked, CheckedCall):
+        raise ValueError(f"{record.action} breaks its schema at {checked.path!r}: {checked.message}")
+    return checked.payload, checked.quirks
 
 
-def _read(record: OcppCallReceived, payload: dict[str, Any], zone: tzinfo) -> list[SemanticEvent]:
+def _effects(record: OcppCallReceived, book: RuleBook | None) -> Effects:
+    if book is None:
+        book = in_force()
+    by_action = book.effects(record.version, record.vendor, record.model, record.firmware)
+    return by_action.get(record.action, _NO_EFFECTS) if by_action else _NO_EFFECTS
+
+
+def _read(
+    record: OcppCallReceived,
+    payload: dict[str, Any],
+    zone: tzinfo,
+    effects: Effects,
+    flags: tuple[str, ...],
+) -> list[SemanticEvent]:
     answer = record.answer
-    return read_call(
+    events = read_call(
         _VERSIONS[record.version],
         record.action,
         payload,
@@ -68,6 +101,7 @@ def _read(record: OcppCallReceived, payload: dict[str, Any], zone: tzinfo) -> li
         record.recorded_at,
         zone=zone,
     )
+    return turn(effects, events, flags) if effects or flags else events
 
 
 def zone_of(station: Record | None) -> tzinfo:

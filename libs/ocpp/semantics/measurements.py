@@ -12,6 +12,7 @@ import msgspec
 from libs.ocpp import quirks
 from libs.ocpp.quirks.bent import Bent
 from libs.ocpp.semantics.model import Reading, Sample
+from libs.ocpp.semantics.plausibility import contradicts_power
 from libs.ocpp.times import parse_timestamp
 
 REGISTER: Final = "Energy.Active.Import.Register"
@@ -121,6 +122,8 @@ def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: in
                 seen[name] = None
             samples.append(sample)
         _add_registers(readings, samples[first:])
+    if len(readings) > 1 and contradicts_power(readings, samples):
+        seen[quirks.ENERGY_CONTRADICTS_POWER] = None
     return MeterRead(tuple(samples), tuple(readings), tuple(seen))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from typing import Any, Final
 
+from libs.ocpp import quirks
 from libs.ocpp.semantics.measurements import MeterRead, read_meter_values
 from libs.ocpp.semantics.model import (
     Booted,
@@ -20,6 +21,9 @@ from libs.ocpp.times import parse_timestamp
 
 Payload = Mapping[str, Any]
 Reader = Callable[[Payload, Payload, int, tzinfo], list[SemanticEvent]]
+
+_MOST_ISSUED: Final = 2**31 - 1
+"""Transaction ids are the central system's: positive integers of 32 bits."""
 
 
 def _boot(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
@@ -78,7 +82,10 @@ def _start(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) ->
 
 def _stop(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
     at, odd = parse_timestamp(payload.get("timestamp"), received_at, zone)
-    transaction_id = str(payload.get("transactionId", ""))
+    number = payload.get("transactionId")
+    transaction_id = "" if number is None else str(number)
+    if number is not None and not 0 < number <= _MOST_ISSUED:
+        odd += (quirks.TRANSACTION_ID_ODD,)
     meter = read_meter_values(payload.get("transactionData", ()), received_at, zone)
     step = TransactionStep(
         kind="ended",
@@ -100,6 +107,7 @@ def _meter_values(payload: Payload, _answer: Payload, received_at: int, zone: tz
     number = payload.get("transactionId", 0)
     # Real chargers send 0 or -1 outside transactions; our own ids are positive.
     transaction_id = str(number) if number > 0 else None
+    odd = (quirks.TRANSACTION_ID_ODD,) if number > _MOST_ISSUED else ()
     events = _measured(connector, transaction_id, meter)
     if transaction_id is not None and meter.readings:
         last = meter.readings[-1]
@@ -112,7 +120,7 @@ def _meter_values(payload: Payload, _answer: Payload, received_at: int, zone: tz
                 connector_id=connector,
                 meter_wh=last.wh,
                 readings=meter.readings,
-                quirks=meter.quirks,
+                quirks=odd + meter.quirks,
             )
         )
     return events
