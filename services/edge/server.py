@@ -5,6 +5,7 @@ import logging
 import ssl
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from secrets import randbelow
 from typing import Final
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -25,10 +26,11 @@ from services.edge.domain.admission import Refusal, RefusalReason, admit, identi
 from services.edge.domain.authentication import NOTHING_SHOWN, Shown, outdated
 from services.edge.domain.limits import OVERFLOW_IDENTITY, RefusalCount, RefusalLog
 from services.edge.domain.liveness import Liveness, Patience, liveness
-from services.edge.domain.throttle import Throttle
+from services.edge.domain.throttle import Allowance, Throttle
 from services.edge.settings import EdgeSettings
 from services.edge.socket import StationSocket
 from services.edge.tls import Tls, TlsFiles
+from services.edge.waiting import WaitingRoom
 
 log = get_logger(__name__)
 
@@ -37,6 +39,8 @@ _DRAIN_STEP_S: Final = 0.05
 _DRAIN_RATE: Final = 200
 _CLOSE_S: Final = 5.0
 _BACKLOG: Final = 4096
+_EVERYBODY: Final = ""
+_SPREAD_S: Final = 10
 # 2 KiB windows: about 20 KiB a socket instead of 300. The frame limit holds for the inflated size, too.
 _DEFLATE: Final = ServerPerMessageDeflateFactory(
     server_no_context_takeover=True,
@@ -64,6 +68,9 @@ class EdgeServer:
             int(settings.auth_window_s * SECOND),
             settings.auth_peers,
         )
+        # One bucket for all: in a storm those who are in go on being served.
+        self._entries: Allowance[str] = Allowance(settings.entries_per_s, SECOND, 1)
+        self._room: WaitingRoom[StationSocket] = WaitingRoom(settings.max_handshakes)
         self._tls: Tls | None = None
         self._servers: list[Server] = []
         self._watcher: asyncio.Task[None] | None = None
@@ -96,12 +103,16 @@ class EdgeServer:
 
     async def _listen(self, port: int, tls: ssl.SSLContext | None = None) -> int:
         settings = self._context.settings
+
+        class NewSocket(StationSocket):
+            room = self._room
+
         server = await serve(
             self._handle,
             settings.edge_host,
             port,
             ssl=tls,
-            create_connection=StationSocket,
+            create_connection=NewSocket,
             process_request=self._on_handshake,
             select_subprotocol=_select_subprotocol,
             server_header=None,
@@ -161,6 +172,7 @@ class EdgeServer:
     def _on_handshake(self, socket: ServerConnection, request: Request) -> Response | None:
         """Answer a handshake that is refused; note on the socket whom it is accepted as."""
         assert isinstance(socket, StationSocket)
+        self._room.leave(socket)
         offered = [
             name.strip()
             for header in request.headers.get_all("Sec-WebSocket-Protocol")
@@ -168,7 +180,7 @@ class EdgeServer:
         ]
         now, identity = now_us(), identify(request.path)
         wait = 0 if isinstance(identity, Refusal) else self._throttle.wait(socket.peer, identity, now)
-        trouble = RefusalReason.THROTTLED if wait else self._trouble()
+        trouble = RefusalReason.THROTTLED if wait else self._trouble(now)
         shown = self._shown(socket, request, now) if trouble is None else NOTHING_SHOWN
         judged = admit(request.path, offered, self._context.models, trouble, shown)
         if isinstance(judged, Refusal):
@@ -176,6 +188,7 @@ class EdgeServer:
                 self._throttle.failed(socket.peer, judged.identity, now)
             return self._refuse(socket, judged, wait)
         self._throttle.admitted(socket.peer, judged.station_id, now)
+        self._entries.spend(_EVERYBODY, now)
         socket.admission = judged
         if judged.version.is_v2 and self._context.settings.deflate:
             # 2.x part 4 §3.4 asks for compression; 1.6 stations do without.
@@ -199,10 +212,12 @@ class EdgeServer:
             if count is not None:
                 self._report(count)
 
-    def _trouble(self) -> RefusalReason | None:
+    def _trouble(self, now: int) -> RefusalReason | None:
+        """Why nobody is let in now, whoever it is."""
         if self._directory.draining or not self._ready():
             return RefusalReason.NOT_READY
-        if len(self._directory) >= self._context.settings.max_connections:
+        crowded = len(self._directory) >= self._context.settings.max_connections
+        if crowded or self._entries.wait(_EVERYBODY, now):
             return RefusalReason.OVERLOAD
         return None
 
@@ -213,7 +228,8 @@ class EdgeServer:
         if count is not None:
             self._report(count)
         response = socket.respond(refusal.status, f"{refusal.status.phrase}\n")
-        retry_after_s = -(-wait // SECOND) or self._context.settings.retry_after_s
+        # Those who are refused for the moment shall not all come back at the same moment.
+        retry_after_s = -(-wait // SECOND) or self._context.settings.retry_after_s + randbelow(_SPREAD_S)
         _add_advice(response.headers, refusal.status, retry_after_s)
         return response
 

@@ -59,6 +59,9 @@ class EdgeSettings(ServiceSettings):
     handshake_timeout_s: float = Field(
         default=10, gt=0, description="From the accepted connection to the websocket, and for TLS before it."
     )
+    max_handshakes: int = Field(
+        default=10_000, ge=1, description="Under way at a time; beyond it those that take longest are cut."
+    )
     auth_failures: int = Field(
         default=10,
         ge=0,
@@ -103,8 +106,15 @@ class EdgeSettings(ServiceSettings):
         default=64 << 20, ge=1 << 20, description="Payloads under way to Kafka; beyond it reading waits."
     )
     deflate: bool = Field(default=True, description="Offer permessage-deflate to 2.x stations (part 4 §3.4).")
+    entries_per_s: int = Field(
+        default=1_000,
+        ge=0,
+        description="Stations let in per second; more are refused for the moment. 0: no bound.",
+    )
     retry_after_s: int = Field(
-        default=5, ge=1, description="Told to stations that are refused for the moment."
+        default=5,
+        ge=1,
+        description="Stations that are refused for the moment are told to wait this long, or up to ten seconds more.",
     )
     refusal_window_s: float = Field(
         default=60, gt=0, description="Refused handshakes are recorded once per window."

@@ -145,6 +145,34 @@ async def test_without_kafka_nothing_is_answered_and_all_is_well_when_it_returns
             assert log.of("ocpp.lifecycle", ClosedRecord, "cut")[0].reason == "bus"
 
 
+async def test_a_storm_is_let_in_little_by_little_and_nobody_who_is_in_notices(
+    bus: BusSettings, log: Log
+) -> None:
+    """Who comes too early is told to come again, and is let in then."""
+    refusals: list[tuple[int, int]] = []
+
+    async def enter(process: EdgeProcess, name: str) -> dict[str, Any]:
+        while True:
+            try:
+                async with charger(process, name) as c:
+                    await c.call("BootNotification", BOOT_16)
+                    return c.answered
+            except InvalidStatus as refused:
+                response = refused.response
+                refusals.append((response.status_code, int(response.headers["Retry-After"])))
+                await asyncio.sleep(0.2)
+
+    async with edge(bus, entries_per_s=5, retry_after_s=1) as process, charger(process, "within") as within:
+        names = [f"storm-{number}" for number in range(20)]
+        storm = asyncio.gather(*(enter(process, name) for name in names))
+        while not storm.done():
+            await within.call("Heartbeat", {})
+        for name, answered in zip(names, storm.result(), strict=True):
+            await logged_as_answered(log, name, answered)
+    assert refusals
+    assert all(status == 503 and 1 <= seconds <= 11 for status, seconds in refusals)
+
+
 async def test_a_frozen_peer_is_told_from_a_silent_one(bus: BusSettings, log: Log) -> None:
     """A socket whose peer answers neither frames nor pings is closed; one that answers pings stays."""
     options: dict[str, Any] = {"ping_after_s": 0.5, "silence_timeout_s": 1.5, "heartbeat_interval_s": 1}
