@@ -2,7 +2,7 @@
 
 import re
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 import orjson
@@ -11,12 +11,14 @@ from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.ids import derive_id
 from libs.ocpp import schemas
 from libs.ocpp.routing import ROUTES
+from libs.ocpp.semantics.abilities import NOTHING_KNOWN
+from libs.ocpp.semantics.commands import Command
+from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request, to_request
-from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.versions import Version
 from services.api.domain.errors import Invalid
 
-_VERSION_FREE: Final = ("SetLimit", "ClearLimit", "RemoteStart", "RemoteStop", "UpdateFirmware", "Reset")
+_VERSION_FREE: Final = tuple(kind.__name__ for kind in get_args(Command))
 _MSGSPEC_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
@@ -54,7 +56,8 @@ def version_free_wish(version: Version | None, command: str, payload: dict[str, 
         raise Invalid(f"{command}: {_MSGSPEC_PATH.sub('', str(error))}", f"/payload{field}") from error
     if version is not None:
         try:
-            ocpp_wish(version, *encode_command(version, wanted))
+            planned = plan_command(version, wanted, NOTHING_KNOWN)
+            ocpp_wish(version, planned.action, planned.payload)
         except ValueError as error:
             raise Invalid(f"{command} of {version}: {error}", "/payload") from error
         except Invalid as error:

@@ -3,6 +3,9 @@
 A command waits in order of arrival until the station's socket is known, is dispatched to the edge that holds it,
 and ends in one `CommandConcluded`. One command per station is in flight, and nothing that may have reached the
 charger is ever sent again: only a refusal (the edge's word that it sent nothing) leads to another dispatch.
+
+What is known of a charger's abilities is an input and not a table, so that a replay knows at each moment what was
+known then.
 """
 
 from __future__ import annotations
@@ -11,20 +14,23 @@ from libs.bus.message import Message
 from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.events.commands import RequestCommand
 from libs.events.ocpp_log import DispatchRefused, OcppCallSent, StationLocated
+from libs.events.stations import CapabilitiesLearned
+from libs.ocpp.semantics.abilities import NOTHING_KNOWN, abilities_of
 from services.commands.domain.evidence import evidence_of_call
 from services.commands.domain.ledger import Ledger, Policy
 from services.commands.domain.turn import Turn
 
 __all__ = ["CommandsProcessor", "Ledger", "Policy"]
 
+CAPABILITIES = "stations.capabilities"
+
 
 class CommandsProcessor(Processor[Ledger]):
     """Requests, connections and the edges' reports to dispatches and fates, keyed by station."""
 
     name = "commands"
-    inputs = ("commands.requested", "ocpp.commands", "edge.connections")
+    inputs = ("commands.requested", "ocpp.commands", "edge.connections", CAPABILITIES)
     outputs = ("commands.dispatch", "commands.outcomes")
-    tables = ("stations.capabilities",)
     state = Ledger
 
     def __init__(self, policy: Policy | None = None) -> None:
@@ -50,8 +56,12 @@ class CommandsProcessor(Processor[Ledger]):
                     turn.conclude_by(evidence_of_call(record))
                 case DispatchRefused():
                     turn.refuse(record)
+                case CapabilitiesLearned():
+                    turn.learn(abilities_of(record))
                 case None if event.topic == "edge.connections":
                     turn.forget_location()
+                case None if event.topic == CAPABILITIES:
+                    turn.learn(NOTHING_KNOWN)
                 case _:
                     return Step(state)
             if turn.ledger is before:

@@ -10,13 +10,14 @@ import msgspec
 from libs.events.commands import Fate
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent
+from libs.ocpp.semantics.degradation import ITEMISED, items_in
 from libs.ocpp.semantics.results import interpret_result
 
 _MOST_ATTEMPTS = 64
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What an edge's record says a command's fate is."""
+    """What an edge's record says a command's fate is. `items`: how many variables the message was about."""
 
     event_id: str
     dispatch_id: str
@@ -26,6 +27,7 @@ class Evidence(msgspec.Struct, frozen=True):
     reason: str
     result: str | None = None
     error: CallError | None = None
+    items: int = 0
 
 
 def evidence_of_call(call: OcppCallSent) -> Evidence:
@@ -40,6 +42,7 @@ def evidence_of_call(call: OcppCallSent) -> Evidence:
         reason=reason,
         result=call.result,
         error=call.error,
+        items=_items(call),
     )
 
 
@@ -53,6 +56,27 @@ def evidence_of_refusal(refused: DispatchRefused) -> Evidence:
         fate=Fate.FAILED,
         reason=f"the payload breaks the charger's OCPP version: {refused.detail}",
     )
+
+
+def merged(first: str, second: str) -> str:
+    """The results of two parts of a command as one: lists joined, and the first status that is not Accepted."""
+    one, other = (msgspec.json.decode(text, type=dict[str, Any]) for text in (first, second))
+    for name, value in other.items():
+        known = one.get(name)
+        if isinstance(known, list) and isinstance(value, list):
+            one[name] = [*known, *value]
+        elif known in (None, "Accepted"):
+            one[name] = value
+    return msgspec.json.encode(one).decode()
+
+
+def _items(call: OcppCallSent) -> int:
+    if call.action not in ITEMISED:
+        return 0
+    try:
+        return items_in(call.action, msgspec.json.decode(call.payload, type=dict[str, Any]))
+    except ValueError:
+        return 0
 
 
 def _verdict(call: OcppCallSent) -> tuple[Fate, str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from libs.events.commands import CommandDialect
+from libs.events.commands import CommandDialect, Fate
+from libs.ocpp.semantics.abilities import NOTHING_KNOWN, Abilities
 from services.commands.domain.evidence import Evidence
 
 SECOND = 1_000_000
@@ -36,8 +37,25 @@ class Policy(msgspec.Struct, frozen=True):
     retry_most: int = 60 * SECOND
 
 
+class Part(msgspec.Struct, frozen=True):
+    """What has come of a command that goes in several messages, up to its dispatch `attempt`.
+
+    `done`: variables asked; `fate`: REJECTED once any was; `result`: the results together.
+    """
+
+    attempt: int
+    done: int
+    fate: Fate
+    reason: str
+    result: str
+
+
 class Waiting(msgspec.Struct, frozen=True):
-    """A command without a fate. `attempts`: dispatches made; `misses`: those that found no socket."""
+    """A command without a fate. `attempts`: dispatches made; `misses`: those that found no socket.
+
+    `total`: how many variables it is about, 0 if it is about something else. `degraded`: what is lesser in its last
+    dispatch.
+    """
 
     command_id: str
     action: str
@@ -50,6 +68,9 @@ class Waiting(msgspec.Struct, frozen=True):
     replaces: str | None = None
     attempts: int = 0
     misses: int = 0
+    total: int = 0
+    part: Part | None = None
+    degraded: str | None = None
 
 
 class Flight(msgspec.Struct, frozen=True):
@@ -77,7 +98,10 @@ class Concluded(msgspec.Struct, frozen=True):
 
 
 class Ledger(msgspec.Struct, frozen=True):
-    """One station's commands. `missed_epoch`: no dispatch to this connection before `retry_at`."""
+    """One station's commands. `missed_epoch`: no dispatch to this connection before `retry_at`.
+
+    `abilities`: what had been learned of the station by then; a change counts for dispatches to come.
+    """
 
     station_id: str
     location: Location | None = None
@@ -87,6 +111,7 @@ class Ledger(msgspec.Struct, frozen=True):
     retry_at: int = 0
     early: tuple[Evidence, ...] = ()
     concluded: tuple[Concluded, ...] = ()
+    abilities: Abilities = NOTHING_KNOWN
 
     def waiting(self, command_id: str) -> Waiting | None:
         """The command if it has no fate yet."""

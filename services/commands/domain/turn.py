@@ -9,10 +9,12 @@ from libs.bus.message import Emit
 from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import DispatchRefused, RefusalReason, StationLocated
+from libs.ocpp.semantics.abilities import Abilities
+from libs.ocpp.semantics.degradation import items_asked, plan_command
 from libs.ocpp.semantics.dialect import from_request
-from libs.ocpp.semantics.encoding import encode_command
+from libs.ocpp.semantics.encoding import Unsupported
 from libs.ocpp.versions import Version
-from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal
+from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal, merged
 from services.commands.domain.ledger import (
     REMEMBERED_EVIDENCE,
     REMEMBERED_FATES,
@@ -21,6 +23,7 @@ from services.commands.domain.ledger import (
     Flight,
     Ledger,
     Location,
+    Part,
     Policy,
     Waiting,
 )
@@ -52,17 +55,24 @@ class Turn:
             expires_at=request.expires_at,
             call_timeout_ms=request.call_timeout_ms,
             replaces=request.replaces,
+            total=_items_asked(request),
         )
         if request.replaces is not None:
             for older in [w for w in self.ledger.grounded() if w.replaces == request.replaces]:
                 self._decide(older, Fate.EXPIRED, "replaced by a newer command")
         self.ledger = replace(self.ledger, queue=(*self.ledger.queue, waiting))
-        for evidence in self.ledger.early:
-            if evidence.command_id == command_id:
-                rest = tuple(e for e in self.ledger.early if e is not evidence)
-                self.ledger = replace(self.ledger, early=rest)
+        early = [evidence for evidence in self.ledger.early if evidence.command_id == command_id]
+        if early:
+            rest = tuple(e for e in self.ledger.early if e.command_id != command_id)
+            self.ledger = replace(self.ledger, early=rest)
+        for evidence in early:
+            if self.ledger.waiting(command_id) is not None:
                 self.conclude_by(evidence)
-                return
+
+    def learn(self, abilities: Abilities) -> None:
+        """Take what is known of the station from now on."""
+        if abilities != self.ledger.abilities:
+            self.ledger = replace(self.ledger, abilities=abilities)
 
     def locate(self, located: StationLocated) -> None:
         """Take a newer connection, or the end of the one that is known."""
@@ -90,13 +100,41 @@ class Turn:
         if waiting is not None:
             known = attempt_number(evidence.command_id, evidence.dispatch_id, waiting.attempts)
             attempts = waiting.attempts if known is None else known
-            self._conclude(replace(waiting, attempts=attempts), evidence)
+            readable = evidence.fate in (Fate.ACCEPTED, Fate.REJECTED)
+            if readable and 0 < evidence.items < waiting.total:
+                self._conclude_part(waiting, evidence, attempts)
+            else:
+                self._conclude(replace(waiting, attempts=attempts), evidence)
             return
-        seen = {done.command_id for done in self.ledger.concluded}
-        seen.update(early.command_id for early in self.ledger.early)
-        if evidence.command_id not in seen:
+        concluded = any(done.command_id == evidence.command_id for done in self.ledger.concluded)
+        if not concluded and all(early.dispatch_id != evidence.dispatch_id for early in self.ledger.early):
             early = (*self.ledger.early, evidence)[-REMEMBERED_EVIDENCE:]
             self.ledger = replace(self.ledger, early=early)
+
+    def _conclude_part(self, waiting: Waiting, evidence: Evidence, attempt: int) -> None:
+        """Take the result of one of several messages; the last of them concludes the command."""
+        assert evidence.result is not None
+        part = Part(attempt, evidence.items, evidence.fate, evidence.reason, evidence.result)
+        if (before := waiting.part) is not None:
+            if attempt <= before.attempt:
+                return
+            worse = before if before.fate is Fate.REJECTED else part
+            part = Part(
+                attempt=attempt,
+                done=before.done + part.done,
+                fate=worse.fate,
+                reason=worse.reason,
+                result=merged(before.result, part.result),
+            )
+        waiting = replace(waiting, attempts=max(attempt, waiting.attempts), part=part)
+        if part.done >= waiting.total:
+            whole = replace(evidence, fate=part.fate, reason=part.reason, result=part.result)
+            self._conclude(replace(waiting, part=None), whole)
+            return
+        self._update(waiting)
+        flight = self.ledger.flight
+        if flight is not None and flight.command_id == waiting.command_id:
+            self.ledger = replace(self.ledger, flight=None)
 
     def refuse(self, refused: DispatchRefused) -> None:
         """The edge sent nothing: the command is free to be dispatched again, unless it never can be."""
@@ -141,11 +179,16 @@ class Turn:
 
     def _dispatch(self, waiting: Waiting, location: Location) -> None:
         try:
-            action, payload = _translate(waiting, location.version)
+            planned = _plan(waiting, location.version, self.ledger.abilities)
+        except Unsupported as error:
+            self._decide(waiting, Fate.FAILED, str(error))
+            return
         except ValueError as error:
             self._decide(waiting, Fate.FAILED, f"not possible with {location.version}: {error}")
             return
-        waiting = replace(waiting, attempts=waiting.attempts + 1)
+        waiting = replace(
+            waiting, attempts=waiting.attempts + 1, total=planned.total, degraded=planned.degraded
+        )
         self._update(waiting)
         send_by = min(waiting.expires_at, self.now + self.policy.window)
         give_up_at = max(send_by, self.now) + waiting.call_timeout_ms * 1000 + self.policy.grace
@@ -161,8 +204,8 @@ class Turn:
             slot=location.slot,
             connection_epoch=location.epoch,
             attempt=waiting.attempts,
-            action=action,
-            payload=payload,
+            action=planned.action,
+            payload=planned.payload,
             send_by=send_by,
             call_timeout_ms=waiting.call_timeout_ms,
         )
@@ -173,6 +216,11 @@ class Turn:
         self._conclude(waiting, Evidence(cause, "", waiting.command_id, self.now, fate, reason))
 
     def _conclude(self, waiting: Waiting, evidence: Evidence) -> None:
+        if (part := waiting.part) is not None:
+            # Some of it was sent: it did not expire.
+            fate = Fate.FAILED if evidence.fate is Fate.EXPIRED else evidence.fate
+            reason = f"{evidence.reason}, after {part.done} of {waiting.total} variables"
+            evidence = replace(evidence, fate=fate, reason=reason, result=evidence.result or part.result)
         concluded = CommandConcluded(
             event_id=derive_id(waiting.command_id, "concluded"),
             occurred_at=evidence.at,
@@ -189,6 +237,7 @@ class Turn:
             requested_at=waiting.requested_at,
             requested_by=waiting.requested_by,
             attempts=waiting.attempts,
+            degraded=waiting.degraded,
         )
         self.out.append(Emit("commands.outcomes", self.ledger.station_id, concluded))
         flight = self.ledger.flight
@@ -212,9 +261,33 @@ class Turn:
         return "no edge could send it in time"
 
 
-def _translate(waiting: Waiting, version: str) -> tuple[str, str]:
-    """Action and payload for a charger of `version`. Raises ValueError for what it cannot be asked."""
+class _Message(msgspec.Struct, frozen=True):
+    """The next message of a command; payload is JSON text."""
+
+    action: str
+    payload: str
+    degraded: str | None = None
+    total: int = 0
+
+
+def _plan(waiting: Waiting, version: str, abilities: Abilities) -> _Message:
+    """What to send to a charger of `version`.
+
+    Raises Unsupported for what the charger lacks, another ValueError for what its version cannot be asked.
+    """
     if waiting.dialect is CommandDialect.OCPP:
-        return waiting.action, waiting.payload
-    action, payload = encode_command(Version(version), from_request(waiting.action, waiting.payload))
-    return action, msgspec.json.encode(payload).decode()
+        return _Message(waiting.action, waiting.payload)
+    command = from_request(waiting.action, waiting.payload)
+    done = 0 if waiting.part is None else waiting.part.done
+    planned = plan_command(Version(version), command, abilities, done)
+    text = msgspec.json.encode(planned.payload).decode()
+    return _Message(planned.action, text, planned.degraded, planned.total)
+
+
+def _items_asked(request: RequestCommand) -> int:
+    if request.dialect is CommandDialect.OCPP:
+        return 0
+    try:
+        return items_asked(from_request(request.action, request.payload))
+    except ValueError:
+        return 0

@@ -1,0 +1,156 @@
+"""What is known of one charger's abilities, as far as it decides how a command is put."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from libs.events.stations import CapabilitiesLearned
+from libs.ocpp.versions import Version
+
+CORE: Final = "Core"
+PROFILES_16: Final[Mapping[str, str]] = {
+    "GetDiagnostics": "FirmwareManagement",
+    "UpdateFirmware": "FirmwareManagement",
+    "GetLocalListVersion": "LocalAuthListManagement",
+    "SendLocalList": "LocalAuthListManagement",
+    "CancelReservation": "Reservation",
+    "ReserveNow": "Reservation",
+    "ClearChargingProfile": "SmartCharging",
+    "GetCompositeSchedule": "SmartCharging",
+    "SetChargingProfile": "SmartCharging",
+    "TriggerMessage": "RemoteTrigger",
+}
+"""The feature profile that an action of OCPP 1.6 belongs to, Core aside (1.6 §3.1)."""
+
+COMPONENTS_2: Final[Mapping[str, str]] = {
+    "GetLocalListVersion": "LocalAuthListCtrlr",
+    "SendLocalList": "LocalAuthListCtrlr",
+    "CancelReservation": "ReservationCtrlr",
+    "ReserveNow": "ReservationCtrlr",
+    "ClearChargingProfile": "SmartChargingCtrlr",
+    "GetChargingProfiles": "SmartChargingCtrlr",
+    "GetCompositeSchedule": "SmartChargingCtrlr",
+    "SetChargingProfile": "SmartChargingCtrlr",
+    "ClearDisplayMessage": "DisplayMessageCtrlr",
+    "GetDisplayMessages": "DisplayMessageCtrlr",
+    "SetDisplayMessage": "DisplayMessageCtrlr",
+    "ClearCache": "AuthCacheCtrlr",
+}
+"""The component of 2.x whose variable Available says whether there is such an action (2.0.1 part 2, appendix 3)."""
+
+_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "TriggerMessage": ("requestedMessage",),
+    "ExtendedTriggerMessage": ("requestedMessage",),
+    "SetChargingProfile": ("csChargingProfiles|chargingProfile", "chargingProfilePurpose"),
+}
+_USED_VARIABLES: Final = frozenset(
+    {
+        "ChargeProfileMaxStackLevel",
+        "ChargingScheduleAllowedChargingRateUnit",
+        "GetConfigurationMaxKeys",
+        "ReserveConnectorZeroSupported",
+        "SmartChargingCtrlr.ProfileStackLevel",
+        "SmartChargingCtrlr.RateUnit",
+        "ReservationCtrlr.NonEvseSpecific",
+        "DeviceDataCtrlr.ItemsPerMessage[GetVariables]",
+        "DeviceDataCtrlr.ItemsPerMessage[SetVariables]",
+        "DeviceDataCtrlr.BytesPerMessage[GetVariables]",
+        "DeviceDataCtrlr.BytesPerMessage[SetVariables]",
+        *(f"{component}.Available" for component in COMPONENTS_2.values()),
+    }
+)
+_FOLDED: Final = {name.casefold(): name for name in _USED_VARIABLES}
+
+
+class Abilities(msgspec.Struct, frozen=True, array_like=True):
+    """What a charger said of itself while it spoke ``version``.
+
+    ``features``: 1.6 feature profiles. ``lacking``: actions, or ``action:argument`` (see `argument_of`).
+    ``variables``: those that matter here, by their names in the specification.
+    """
+
+    version: str = ""
+    features: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    variables: dict[str, str] = {}
+
+    def missing(self, version: Version, action: str, payload: Mapping[str, Any]) -> str | None:
+        """The feature that the charger would need for this message and does not have; None if it may have all."""
+        if self.version != version:
+            return None
+        if action in self.lacking:
+            return action
+        argument = argument_of(action, payload)
+        if argument is not None and f"{action}:{argument}" in self.lacking:
+            return f"{action}:{argument}"
+        if version.is_v2:
+            component = COMPONENTS_2.get(action)
+            if component is not None and self._is(f"{component}.Available", "false"):
+                return component
+        else:
+            profile = PROFILES_16.get(action)
+            # A list without Core is not one: some chargers say nonsense here.
+            if profile is not None and CORE in self.features and profile not in self.features:
+                return profile
+        return self._missing_for_any_evse(action, payload)
+
+    def number(self, version: Version, name: str) -> int | None:
+        """The value of a variable as a number; None if it is not known, or is none above zero."""
+        text = self.variables.get(name, "") if self.version == version else ""
+        return int(text) if text.isascii() and text.isdecimal() and 0 < len(text) <= 9 and int(text) else None
+
+    def stack_level(self, version: Version) -> int | None:
+        """The highest stack level of a charging profile; None if it is not known."""
+        name = "SmartChargingCtrlr.ProfileStackLevel" if version.is_v2 else "ChargeProfileMaxStackLevel"
+        text = self.variables.get(name, "") if self.version == version else ""
+        return int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else None
+
+    def only_watts(self, version: Version) -> bool:
+        """Whether charging schedules are taken in watts and not in amperes."""
+        name = "SmartChargingCtrlr.RateUnit" if version.is_v2 else "ChargingScheduleAllowedChargingRateUnit"
+        text = self.variables.get(name, "") if self.version == version else ""
+        units = {unit.strip().casefold() for unit in text.split(",")}
+        return bool(units & {"w", "power"}) and not units & {"a", "current"}
+
+    def _missing_for_any_evse(self, action: str, payload: Mapping[str, Any]) -> str | None:
+        if action != "ReserveNow":
+            return None
+        name = (
+            "ReserveConnectorZeroSupported"
+            if "connectorId" in payload
+            else "ReservationCtrlr.NonEvseSpecific"
+        )
+        any_evse = not (payload.get("connectorId") or payload.get("evseId"))
+        return name if any_evse and self._is(name, "false") else None
+
+    def _is(self, name: str, value: str) -> bool:
+        return self.variables.get(name, "").strip().casefold() == value
+
+
+NOTHING_KNOWN: Final = Abilities()
+
+
+def abilities_of(learned: CapabilitiesLearned) -> Abilities:
+    """The part of what was learned that decides how commands are put."""
+    variables = {
+        _FOLDED[folded]: known.value
+        for known in learned.variables
+        if (folded := known.name.casefold()) in _FOLDED
+    }
+    features = () if learned.version != Version.V16 else learned.features
+    if not (features or learned.lacking or variables):
+        return NOTHING_KNOWN
+    return Abilities(learned.version, features, learned.lacking, variables)
+
+
+def argument_of(action: str, payload: Mapping[str, Any]) -> str | None:
+    """The argument of an action on which it depends whether a charger can do it; None if there is none."""
+    value: Any = payload
+    for names in _ARGUMENTS.get(action, ("",)):
+        value = next(
+            (value[name] for name in names.split("|") if isinstance(value, dict) and name in value), None
+        )
+    return value if isinstance(value, str) else None

@@ -1,0 +1,293 @@
+"""What is sent to a charger that lacks what a command takes: something lesser, by name, or nothing.
+
+`RULES` is the whole of it; `docs/semantics.md` lists it. A command about more variables than fit into one message
+is planned piece by piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from libs.ocpp.semantics import commands as c
+from libs.ocpp.semantics import encode_v16
+from libs.ocpp.semantics.abilities import Abilities
+from libs.ocpp.semantics.encode_v16 import Encoded
+from libs.ocpp.semantics.encoding import Unsupported, encode_command
+from libs.ocpp.semantics.variables import LIMITING_VARIABLES
+from libs.ocpp.versions import Version
+
+NOMINAL_VOLTS: Final = 230
+"""Line to neutral, to put a limit of current in watts."""
+
+_ENVELOPE_BYTES: Final = 64
+"""Of a CALL around its payload, without the action's name: type, message id, brackets, quotes."""
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """One CALL: ``degraded`` names what is lesser in it (None: nothing); ``items`` of ``total`` are in it.
+
+    Both are 0 for what is not about a number of variables.
+    """
+
+    action: str
+    payload: dict[str, Any]
+    degraded: str | None = None
+    items: int = 0
+    total: int = 0
+
+
+Bend = Callable[[Version, Any, Encoded, Abilities], Encoded | None]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A way to do less: ``bend`` returns another message, or None where there is no need (or no way)."""
+
+    name: str
+    commands: tuple[type, ...]
+    when: str
+    instead: str
+    bend: Bend
+
+
+def plan_command(version: Version, command: c.Command, abilities: Abilities, done: int = 0) -> Planned:
+    """The next CALL of a command, of whose variables ``done`` have been asked before.
+
+    Raises `Unsupported` where the charger lacks a feature and nothing lesser exists, ``ValueError`` for what the
+    version cannot express.
+    """
+    command, names = _other_command(version, command, abilities)
+    total = items_asked(command)
+    if total:
+        command = _piece(version, command, abilities, done)
+    encoded = encode_command(version, command)
+    for rule in RULES:
+        if isinstance(command, rule.commands) and (bent := rule.bend(version, command, encoded, abilities)):
+            encoded, names = bent, (*names, rule.name)
+    missing = abilities.missing(version, *encoded)
+    if missing is not None:
+        raise Unsupported(missing)
+    return Planned(*encoded, degraded=",".join(names) or None, items=items_asked(command), total=total)
+
+
+_LISTS: Final = {
+    "GetVariables": "getVariableData",
+    "SetVariables": "setVariableData",
+    "GetConfiguration": "key",
+}
+ITEMISED: Final = frozenset({*_LISTS, "ChangeConfiguration"})
+"""Actions about a number of variables."""
+
+
+def items_in(action: str, payload: Mapping[str, Any]) -> int:
+    """How many variables a CALL of `plan_command` is about."""
+    if action == "ChangeConfiguration":
+        return 1
+    items = payload.get(_LISTS[action], ()) if action in _LISTS else ()
+    return len(items) if isinstance(items, list) else 0
+
+
+# Other commands --------------------------------------------------------------------------------------------------
+
+NAMED_VARIABLES: Final = "named_variables"
+
+
+def _other_command(
+    version: Version, command: c.Command, abilities: Abilities
+) -> tuple[c.Command, tuple[str, ...]]:
+    """A report that the charger cannot make becomes a question for the variables that limit it."""
+    if isinstance(command, c.GetBaseReport) and abilities.missing(version, "GetBaseReport", {}):
+        return c.GetVariables(tuple(c.Variable(name) for name in LIMITING_VARIABLES)), (NAMED_VARIABLES,)
+    return command, ()
+
+
+# Pieces ----------------------------------------------------------------------------------------------------------
+
+
+def items_asked(command: c.Command) -> int:
+    """How many variables a command is about; 0 for one that is about something else."""
+    match command:
+        case c.GetVariables(variables=variables):
+            return len(variables)
+        case c.SetVariables(values=values):
+            return len(values)
+        case _:
+            return 0
+
+
+def _piece(version: Version, command: c.Command, abilities: Abilities, done: int) -> c.Command:
+    """The part that comes after ``done`` and fits into one message (2.x B_08; 1.6 GetConfigurationMaxKeys)."""
+    match command:
+        case c.GetVariables(variables=variables):
+            name = "GetVariables"
+            rest: tuple[Any, ...] = variables[done:]
+            make: Callable[[Any], c.Command] = c.GetVariables
+        case c.SetVariables(values=values):
+            name, rest, make = "SetVariables", values[done:], c.SetVariables
+        case _:
+            return command
+    if not version.is_v2:
+        most = 1 if name == "SetVariables" else abilities.number(version, "GetConfigurationMaxKeys")
+        return make(rest[: most or len(rest)])
+    items = abilities.number(version, f"DeviceDataCtrlr.ItemsPerMessage[{name}]")
+    size = abilities.number(version, f"DeviceDataCtrlr.BytesPerMessage[{name}]")
+    rest = rest[: items or len(rest)]
+    while size is not None and len(rest) > 1 and _bytes(*encode_command(version, make(rest))) > size:
+        rest = rest[:-1]
+    return make(rest)
+
+
+def _bytes(action: str, payload: dict[str, Any]) -> int:
+    return len(msgspec.json.encode(payload)) + len(action) + _ENVELOPE_BYTES
+
+
+# Messages --------------------------------------------------------------------------------------------------------
+
+
+def _default_profile(
+    version: Version, command: c.SetLimit, encoded: Encoded, abilities: Abilities
+) -> Encoded | None:
+    if abilities.version != version or "SetChargingProfile:TxProfile" not in abilities.lacking:
+        return None
+    profile = _profile(encoded)
+    if profile["chargingProfilePurpose"] != "TxProfile" or not command.evse_id:
+        return None
+    rest = {name: value for name, value in profile.items() if name != "transactionId"}
+    return _with_profile(encoded, {**rest, "chargingProfilePurpose": "TxDefaultProfile"})
+
+
+def _limit_in_watts(
+    version: Version, command: c.SetLimit | c.SetDefaultLimit, encoded: Encoded, abilities: Abilities
+) -> Encoded | None:
+    if not abilities.only_watts(version):
+        return None
+    watts = max(command.limit_milliamp, 0) // 100 * NOMINAL_VOLTS * (command.phases or 1) // 10
+    profile = _profile(encoded)
+    many = isinstance(profile["chargingSchedule"], list)
+    schedule = profile["chargingSchedule"][0] if many else profile["chargingSchedule"]
+    (period,) = schedule["chargingSchedulePeriod"]
+    schedule = {
+        **schedule,
+        "chargingRateUnit": "W",
+        "chargingSchedulePeriod": [{**period, "limit": float(watts)}],
+    }
+    return _with_profile(encoded, {**profile, "chargingSchedule": [schedule] if many else schedule})
+
+
+def _stack_level(
+    version: Version, command: c.SetLimit | c.SetDefaultLimit, encoded: Encoded, abilities: Abilities
+) -> Encoded | None:
+    most = abilities.stack_level(version)
+    if most is None or command.stack_level <= most:
+        return None
+    return _with_profile(encoded, {**_profile(encoded), "stackLevel": most})
+
+
+def _profile(encoded: Encoded) -> dict[str, Any]:
+    payload = encoded[1]
+    profile: dict[str, Any] = payload[_profile_name(payload)]
+    return profile
+
+
+def _with_profile(encoded: Encoded, profile: dict[str, Any]) -> Encoded:
+    action, payload = encoded
+    return action, {**payload, _profile_name(payload): profile}
+
+
+def _profile_name(payload: dict[str, Any]) -> str:
+    return "csChargingProfiles" if "csChargingProfiles" in payload else "chargingProfile"
+
+
+def _diagnostics(
+    version: Version, command: c.GetLog, encoded: Encoded, abilities: Abilities
+) -> Encoded | None:
+    if version.is_v2 or command.log != "diagnostics" or not abilities.missing(version, *encoded):
+        return None
+    return encode_v16.get_diagnostics(command)
+
+
+def _unsigned(
+    version: Version, command: c.UpdateFirmware, encoded: Encoded, abilities: Abilities
+) -> Encoded | None:
+    if encoded[0] != "SignedUpdateFirmware" or not abilities.missing(version, *encoded):
+        return None
+    return encode_command(version, replace(command, signing_certificate=None, signature=None))
+
+
+def _plain_trigger(
+    version: Version, command: c.TriggerMessage, encoded: Encoded, abilities: Abilities
+) -> Encoded | None:
+    action, payload = encoded
+    if action != "ExtendedTriggerMessage" or command.message != "log_status":
+        return None
+    if not abilities.missing(version, action, payload):
+        return None
+    return "TriggerMessage", {**payload, "requestedMessage": "DiagnosticsStatusNotification"}
+
+
+def _extended_trigger(
+    version: Version, command: c.TriggerMessage, encoded: Encoded, abilities: Abilities
+) -> Encoded | None:
+    action, payload = encoded
+    if version.is_v2 or command.message not in encode_v16.PLAIN_TRIGGERS:
+        return None
+    if not abilities.missing(version, action, payload):
+        return None
+    return "ExtendedTriggerMessage", payload
+
+
+RULES: Final = (
+    Rule(
+        "default_profile",
+        (c.SetLimit,),
+        "it takes no TxProfile",
+        "TxDefaultProfile of the EVSE: the limit outlasts the transaction until it is cleared",
+        _default_profile,
+    ),
+    Rule(
+        "limit_in_watts",
+        (c.SetLimit, c.SetDefaultLimit),
+        "charging schedules in watts only",
+        f"current x {NOMINAL_VOLTS} V x phases of the command (1 if it names none), rounded down",
+        _limit_in_watts,
+    ),
+    Rule(
+        "stack_level_lowered",
+        (c.SetLimit, c.SetDefaultLimit),
+        "fewer stack levels",
+        "its highest stack level",
+        _stack_level,
+    ),
+    Rule(
+        "plain_diagnostics",
+        (c.GetLog,),
+        "1.6 without GetLog, diagnostics wanted",
+        "GetDiagnostics: the charger names the file, its progress is a DiagnosticsStatusNotification",
+        _diagnostics,
+    ),
+    Rule(
+        "unsigned_firmware",
+        (c.UpdateFirmware,),
+        "1.6 without SignedUpdateFirmware",
+        "UpdateFirmware: the charger does not prove the signature, and installs as soon as it likes",
+        _unsigned,
+    ),
+    Rule(
+        "plain_trigger",
+        (c.TriggerMessage,),
+        "1.6 without ExtendedTriggerMessage, log status wanted",
+        "TriggerMessage of a DiagnosticsStatusNotification",
+        _plain_trigger,
+    ),
+    Rule(
+        "extended_trigger",
+        (c.TriggerMessage,),
+        "1.6 without TriggerMessage",
+        "ExtendedTriggerMessage: firmware status comes as a SignedFirmwareStatusNotification",
+        _extended_trigger,
+    ),
+)
+"""In the order in which they are tried; several may apply to one command."""

@@ -1,0 +1,229 @@
+"""Commands to chargers of which something is known: lesser ones by name, refusals at once, several messages."""
+
+from __future__ import annotations
+
+import json
+
+from libs.bus.message import Emit, Message
+from libs.bus.runtime_memory import MemoryRuntime
+from libs.events.commands import CommandConcluded, CommandDialect, Fate, RequestCommand
+from libs.events.ocpp_log import CallOutcome, OcppCallSent, RefusalReason
+from libs.events.record import Record
+from libs.events.stations import CapabilitiesLearned, KnownVariable
+from libs.ocpp.semantics import commands as c
+from libs.ocpp.semantics.dialect import to_request
+from services.commands.domain import CommandsProcessor, Ledger
+from tests.unit.commands.test_commands import (
+    POLICY,
+    STATION,
+    TOPICS,
+    at,
+    dispatches,
+    fates,
+    located,
+    one_fate,
+    refused,
+    request,
+    sent,
+)
+
+CAPABILITIES = "stations.capabilities"
+LIMIT = c.SetLimit(
+    evse_id=2, transaction_id="7", limit_milliamp=16_000, profile_id=5, stack_level=0, phases=1
+)
+
+
+class Known:
+    """The processor with a connection, and what is known of its station."""
+
+    def __init__(self, version: str = "ocpp1.6") -> None:
+        self.version = version
+        self.runtime: MemoryRuntime[Ledger] = MemoryRuntime(CommandsProcessor(POLICY))
+        self.feed(located(1, 0, version=version))
+
+    def feed(self, record: Record) -> list[Emit]:
+        topic = CAPABILITIES if isinstance(record, CapabilitiesLearned) else TOPICS[type(record)]
+        out = self.runtime.feed(topic, STATION, record)
+        assert self.runtime.dead == []
+        return out
+
+    def ask(self, name: str, seconds: float, command: c.Command, ttl_s: float = 60) -> list[Emit]:
+        action, payload = to_request(command)
+        dialect = CommandDialect.VOLTBUS
+        return self.feed(request(name, seconds, ttl_s, action=action, payload=payload, dialect=dialect))
+
+    def learn(self, seconds: float, *lacking: str, features: tuple[str, ...] = (), **variables: str) -> None:
+        known = CapabilitiesLearned(
+            event_id=f"known-{seconds}",
+            occurred_at=at(seconds),
+            recorded_at=at(seconds),
+            cause_id="boot",
+            station_id=STATION,
+            version=self.version,
+            features=features,
+            lacking=lacking,
+            variables=tuple(KnownVariable(name=name, value=value) for name, value in variables.items()),
+        )
+        assert self.feed(known) == []
+
+
+def answered(dispatch_of: list[Emit], seconds: float, result: object) -> OcppCallSent:
+    (dispatch,) = dispatches(dispatch_of)
+    call = sent(dispatch.command_id, seconds, attempt=dispatch.attempt, result=json.dumps(result))
+    from msgspec.structs import replace
+
+    return replace(call, action=dispatch.action, payload=dispatch.payload)
+
+
+def test_a_lesser_command_says_so() -> None:
+    known = Known()
+    known.learn(1, ChargingScheduleAllowedChargingRateUnit="Power")
+
+    out = known.ask("c1", 2, LIMIT)
+    concluded = one_fate(known.feed(answered(out, 3, {"status": "Accepted"})))
+
+    assert (
+        json.loads(dispatches(out)[0].payload)["csChargingProfiles"]["chargingSchedule"]["chargingRateUnit"]
+        == "W"
+    )
+    assert (concluded.fate, concluded.degraded) == (Fate.ACCEPTED, "limit_in_watts")
+
+
+def test_what_is_not_lesser_says_nothing() -> None:
+    known = Known()
+    out = known.ask("c1", 2, LIMIT)
+    assert one_fate(known.feed(answered(out, 3, {"status": "Accepted"}))).degraded is None
+
+
+def test_what_the_charger_lacks_fails_at_once_and_the_next_goes_on() -> None:
+    known = Known()
+    known.learn(1, features=("Core",))
+
+    concluded = one_fate(known.ask("c1", 2, LIMIT))
+
+    assert (concluded.fate, concluded.reason, concluded.attempts) == (
+        Fate.FAILED,
+        "unsupported: SmartCharging",
+        0,
+    )
+    assert [d.command_id for d in dispatches(known.ask("c2", 3, c.Reset("soft")))] == ["c2"]
+
+
+def test_what_is_learned_later_counts_later_and_can_be_forgotten() -> None:
+    known = Known()
+    assert len(dispatches(known.ask("c1", 1, LIMIT))) == 1
+    known.learn(2, "SetChargingProfile")
+    assert fates(known.feed(sent("c1", 3))) == [("c1", Fate.ACCEPTED)]
+    assert fates(known.ask("c2", 4, LIMIT)) == [("c2", Fate.FAILED)]
+    known.runtime.handle(Message(CAPABILITIES, 0, 9, STATION, None, at(5)))
+    assert len(dispatches(known.ask("c3", 6, LIMIT))) == 1
+
+
+def test_ocpp_commands_are_sent_as_they_are() -> None:
+    known = Known()
+    known.learn(1, "Reset", features=("Core",))
+    (dispatch,) = dispatches(known.feed(request("c1", 2)))
+    assert (dispatch.action, dispatch.payload) == ("Reset", '{"type":"Soft"}')
+
+
+# More than one message ---------------------------------------------------------------------------------------------
+
+FIVE = c.GetVariables(tuple(c.Variable(f"Ctrlr.V{number}") for number in range(5)))
+
+
+def four_at_a_time() -> Known:
+    known = Known("ocpp2.0.1")
+    most = {"DeviceDataCtrlr.ItemsPerMessage[GetVariables]": "4"}
+    known.learn(1, features=(), **most)
+    return known
+
+
+def values(names: list[str], status: str = "Accepted") -> dict[str, object]:
+    results = [
+        {"attributeStatus": status, "component": {"name": "Ctrlr"}, "variable": {"name": name}}
+        for name in names
+    ]
+    return {"getVariableResult": results}
+
+
+def names_in(result: str | None) -> list[str]:
+    return [each["variable"]["name"] for each in json.loads(result or "")["getVariableResult"]]
+
+
+def test_five_variables_go_as_four_and_one_and_end_as_one_command() -> None:
+    """B_08."""
+    known = four_at_a_time()
+    first = known.ask("c1", 2, FIVE)
+    part = answered(first, 3, values(["V0", "V1", "V2", "V3"]))
+    second = known.feed(part)
+
+    assert fates(second) == []
+    assert [
+        len(json.loads(d.payload)["getVariableData"]) for d in dispatches(first) + dispatches(second)
+    ] == [4, 1]
+    assert known.feed(part) == []  # repeated
+
+    concluded = one_fate(known.feed(answered(second, 4, values(["V4"]))))
+    assert (concluded.fate, concluded.attempts) == (Fate.ACCEPTED, 2)
+    assert names_in(concluded.result) == ["V0", "V1", "V2", "V3", "V4"]
+    assert known.feed(part) == []
+    assert known.runtime.tick(at(10_000)) == []
+
+
+def test_a_refusal_in_the_first_part_is_the_commands() -> None:
+    known = four_at_a_time()
+    first = known.ask("c1", 2, FIVE)
+    second = known.feed(answered(first, 3, values(["V0", "V1", "V2", "V3"], "UnknownVariable")))
+    concluded = one_fate(known.feed(answered(second, 4, values(["V4"]))))
+    assert (concluded.fate, len(names_in(concluded.result))) == (Fate.REJECTED, 5)
+
+
+def test_half_a_command_does_not_expire_it_fails() -> None:
+    known = four_at_a_time()
+    first = known.ask("c1", 2, FIVE, ttl_s=20)
+    known.feed(answered(first, 3, values(["V0", "V1", "V2", "V3"])))
+    known.feed(refused("c1", 4, RefusalReason.NOT_HERE, attempt=2))
+    assert known.feed(located(1, 5, connected=False)) == []
+    concluded = one_fate(known.runtime.tick(at(30)))
+    assert concluded.fate is Fate.FAILED
+    assert concluded.reason.endswith("after 4 of 5 variables")
+    assert names_in(concluded.result) == ["V0", "V1", "V2", "V3"]
+
+
+def test_silence_in_the_second_part_is_unknown() -> None:
+    known = four_at_a_time()
+    first = known.ask("c1", 2, FIVE)
+    known.feed(answered(first, 3, values(["V0", "V1", "V2", "V3"])))
+    concluded = one_fate(known.feed(sent("c1", 9, attempt=2, outcome=CallOutcome.TIMEOUT)))
+    assert concluded.fate is Fate.UNKNOWN
+    assert concluded.reason.endswith("after 4 of 5 variables")
+
+
+def test_a_replay_that_knows_nothing_puts_the_parts_together() -> None:
+    live = four_at_a_time()
+    first = live.ask("c1", 2, FIVE)
+    one = answered(first, 3, values(["V0", "V1", "V2", "V3"]))
+    other = answered(live.feed(one), 4, values(["V4"]))
+    before = one_fate(live.feed(other))
+
+    action, payload = to_request(FIVE)
+    asked = request("c1", 2, action=action, payload=payload, dialect=CommandDialect.VOLTBUS)
+    for order in ([asked, one, other], [one, asked, other], [one, other, asked]):
+        runtime = MemoryRuntime(CommandsProcessor(POLICY))
+        for record in order:
+            runtime.feed(
+                "commands.requested" if isinstance(record, RequestCommand) else "ocpp.commands",
+                STATION,
+                record,
+            )
+        (after,) = (e.record for e in runtime.emitted if isinstance(e.record, CommandConcluded))
+        assert after == before
+
+
+def test_1_6_changes_one_key_after_the_other() -> None:
+    known = Known()
+    first = known.ask("c1", 1, c.SetVariables((c.VariableValue("A", "1"), c.VariableValue("B", "2"))))
+    second = known.feed(answered(first, 2, {"status": "RebootRequired"}))
+    concluded = one_fate(known.feed(answered(second, 3, {"status": "Accepted"})))
+    assert [json.loads(d.payload)["key"] for d in dispatches(first) + dispatches(second)] == ["A", "B"]
+    assert (concluded.fate, concluded.result) == (Fate.ACCEPTED, '{"status":"RebootRequired"}')
