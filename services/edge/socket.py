@@ -1,5 +1,6 @@
 """The websocket of one station."""
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Final
@@ -9,6 +10,7 @@ from websockets.frames import DATA_OPCODES, Frame
 from websockets.protocol import Event, State
 
 from services.edge.domain.admission import Admission
+from services.edge.waiting import WaitingRoom
 
 try:
     from websockets.speedups import apply_mask
@@ -23,12 +25,13 @@ class StationSocket(ServerConnection):
 
     `on_message` says whether it takes a message; what it does not take is kept for `next_message`, and with 4 of
     them kept nothing more is read. `on_lost` is called when the socket is gone. `last_seen` and `last_ping` are
-    loop times; `admission` is whom the socket was admitted as.
+    loop times; `admission` is whom the socket was admitted as; `room` is where it waits until it has asked.
     """
 
     on_message: Callable[[bytes], bool] | None = None
     on_lost: Callable[[], None] | None = None
     admission: Admission | None = None
+    room: "WaitingRoom[StationSocket] | None" = None
     last_seen = 0.0
     last_ping = 0.0
 
@@ -37,6 +40,16 @@ class StationSocket(ServerConnection):
         self._kept: deque[bytes] = deque()
         self._fragments: list[bytes] = []
         self._between_frames = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take note that there is a peer."""
+        super().connection_made(transport)
+        if self.room is not None:
+            self.room.enter(self)
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the peer; whatever they are, they show that it lives."""
@@ -96,6 +109,8 @@ class StationSocket(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note that the socket is gone."""
         super().connection_lost(exc)
+        if self.room is not None:
+            self.room.leave(self)
         if self.on_lost is not None:
             self.on_lost()
 
