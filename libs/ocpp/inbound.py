@@ -19,6 +19,9 @@ from libs.ocpp.errors import ErrorCode
 from libs.ocpp.schemas import Kind, Payload, SchemaError, Violation
 from libs.ocpp.versions import Version
 
+MOST_CONNECTORS: Final = 256
+_CONNECTORS: Final = "NumberOfConnectors"
+
 _ROUNDS: Final = 6
 _MOST_VALUES: Final = 10_000
 _LONGEST_NUMBER: Final = 40
@@ -72,10 +75,35 @@ def check_call(version: Version, action: str, payload: Payload) -> CheckedCall |
 
 
 def check_result(version: Version, action: str, payload: Payload) -> CheckedCall | Violation:
-    """Check a station's CALLRESULT to our ``action``, bent by the same rules."""
+    """Check a station's CALLRESULT to our ``action``, bent by the same rules.
+
+    A number of connectors that no station has (Growatt says 1634030126) is brought down to ``MOST_CONNECTORS``.
+    """
     if schemas.is_valid(version, action, "response", payload):
-        return CheckedCall(payload)
-    return _bend(version, action, "response", payload)
+        checked: CheckedCall | Violation = CheckedCall(payload)
+    else:
+        checked = _bend(version, action, "response", payload)
+    if action == "GetConfiguration" and isinstance(checked, CheckedCall):
+        return _bound_connectors(checked)
+    return checked
+
+
+def _bound_connectors(checked: CheckedCall) -> CheckedCall:
+    keys = checked.payload.get("configurationKey", ())
+    absurd = [
+        n for n, each in enumerate(keys) if each["key"] == _CONNECTORS and _is_absurd(each.get("value"))
+    ]
+    if not absurd:
+        return checked
+    bent = copy.deepcopy(checked.payload)
+    for number in absurd:
+        bent["configurationKey"][number]["value"] = str(MOST_CONNECTORS)
+    return CheckedCall(bent, (*checked.quirks, quirks.CONNECTOR_COUNT_ABSURD))
+
+
+def _is_absurd(value: str | None) -> bool:
+    number = _decimal(value)
+    return number is not None and number > MOST_CONNECTORS
 
 
 def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> CheckedCall | Violation:

@@ -274,3 +274,37 @@ def test_every_flag_is_explained() -> None:
     names = {value for name, value in vars(quirks).items() if name.isupper() and isinstance(value, str)}
     assert names == set(MEANINGS)
     assert {flag for row in BENDS for flag in row[4]} <= names
+
+
+def test_a_composite_schedule_with_a_decimal_limit_is_taken() -> None:
+    schedule = {
+        "chargingRateUnit": "A",
+        "minChargingRate": 8.1,
+        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 8.1}, {"startPeriod": 60, "limit": 16.3}],
+    }
+    payload = {"status": "Accepted", "connectorId": 1, "scheduleStart": AT, "chargingSchedule": schedule}
+    assert check_result(V16, "GetCompositeSchedule", payload) == CheckedCall(payload)
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"), [("1634030126", "256"), ("257", "256"), ("256", "256"), ("2", "2")]
+)
+def test_an_absurd_number_of_connectors_is_bounded(told: str, kept: str) -> None:
+    others = [{"key": "HeartbeatInterval", "readonly": False, "value": "86400"}]
+    payload = {
+        "configurationKey": [*others, {"key": "NumberOfConnectors", "readonly": True, "value": told}],
+        "unknownKey": [],
+    }
+    checked = check_result(V16, "GetConfiguration", payload)
+    assert isinstance(checked, CheckedCall)
+    assert checked.payload["configurationKey"][1]["value"] == kept
+    assert checked.payload["configurationKey"][0] == others[0]
+    assert checked.quirks == ((quirks.CONNECTOR_COUNT_ABSURD,) if told != kept else ())
+    assert payload["configurationKey"][1]["value"] == told
+
+
+@pytest.mark.parametrize("value", ["", "many", None])
+def test_a_number_of_connectors_that_is_none_is_left_alone(value: str | None) -> None:
+    entry = {"key": "NumberOfConnectors", "readonly": True} | ({} if value is None else {"value": value})
+    payload = {"configurationKey": [entry]}
+    assert check_result(V16, "GetConfiguration", payload) == CheckedCall(payload)
