@@ -12,6 +12,7 @@ from libs.events.ids import new_id
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
 from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered, TokenRegistered
+from libs.events.stations import CapabilitiesLearned
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from services.api.domain.registry import SITES, STATIONS, TARIFFS, TOKENS, Stamp
@@ -20,7 +21,8 @@ from services.api.writer import Writer
 log = get_logger(__name__)
 
 LOCATIONS = "edge.connections"
-TABLES = (STATIONS, SITES, TOKENS, TARIFFS, LOCATIONS)
+CAPABILITIES = "stations.capabilities"
+TABLES = (STATIONS, SITES, TOKENS, TARIFFS, LOCATIONS, CAPABILITIES)
 
 
 class Registry:
@@ -32,6 +34,7 @@ class Registry:
         self.tokens = cast(Mapping[str, TokenRegistered], tables[TOKENS])
         self.tariffs = cast(Mapping[str, TariffRegistered], tables[TARIFFS])
         self.locations = cast(Mapping[str, StationLocated], tables[LOCATIONS])
+        self.capabilities = cast(Mapping[str, CapabilitiesLearned], tables[CAPABILITIES])
         self._writer = writer
         self._settle = int(settle_s * SECOND)
         self._read_back_s = read_back_s

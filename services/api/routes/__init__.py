@@ -2,11 +2,23 @@
 
 from fastapi import APIRouter
 
-from services.api.routes import campaigns, commands, history, sites, state, stations, stream, tariffs, tokens
+from services.api.routes import (
+    campaigns,
+    commands,
+    history,
+    sites,
+    state,
+    stations,
+    stream,
+    tariffs,
+    tokens,
+    variables,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     state.router,  # before the stations: /stations/{id}/state
     commands.router,
+    variables.router,
     stations.router,
     sites.router,
     tokens.router,

@@ -1,0 +1,113 @@
+"""Bodies of what chargers are asked about themselves: variables, device model, local list, logs, certificates."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from services.api.fields import Input, Output, Text, Time
+
+_MOST_VARIABLES = 500
+
+Timeout = Annotated[
+    float, Field(ge=1, le=300, allow_inf_nan=False, description="How long all of it may take, in seconds.")
+]
+
+
+class CommandSaid(Output):
+    """One of the commands that it took, and its fate."""
+
+    command_id: str
+    action: str
+    status: Literal["PENDING", "ACCEPTED", "REJECTED", "FAILED", "EXPIRED", "UNKNOWN"]
+    reason: str
+    degraded: str | None = None
+
+
+# --- variables and device model
+
+
+class VariableWanted(Input):
+    """A variable: a configuration key of 1.6, or `Component.Variable[instance]` of 2.x; well-known ones by either."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(
+        examples=["OCPPCommCtrlr.HeartbeatInterval"]
+    )
+    evse_id: Annotated[int | None, Field(strict=True, ge=0)] = None
+    connector_id: Annotated[int | None, Field(strict=True, ge=0)] = None
+
+
+class NewValue(VariableWanted):
+    """A variable and what it shall be."""
+
+    value: Annotated[str, StringConstraints(max_length=2500)]
+
+
+class VariablesWish(Input):
+    """The variables to be read."""
+
+    variables: Annotated[list[VariableWanted], Field(max_length=_MOST_VARIABLES)] = Field(
+        default_factory=list, description="None: the whole configuration of a 1.6 charger."
+    )
+    timeout_s: Timeout = 60
+    requested_by: Text = "api"
+
+
+class VariablesChange(Input):
+    """The variables to be changed."""
+
+    variables: Annotated[list[NewValue], Field(min_length=1, max_length=_MOST_VARIABLES)]
+    timeout_s: Timeout = 60
+    requested_by: Text = "api"
+
+
+class VariableTold(Output):
+    """What the charger said of one variable. `status`: its word, null if it said nothing."""
+
+    name: str
+    evse_id: int | None
+    connector_id: int | None
+    status: str | None
+    value: str | None
+    read_only: bool | None
+
+
+class Variables(Output):
+    """What the charger said, in the order of the request, and the commands that it took."""
+
+    station_id: str
+    version: str
+    items: list[VariableTold]
+    commands: list[CommandSaid]
+
+
+class DeviceVariable(Output):
+    """A variable as it was last told. `component`: empty for the configuration keys of 1.6."""
+
+    component: str
+    component_instance: str
+    evse_id: int
+    connector_id: int
+    variable: str
+    variable_instance: str
+    attribute: str
+    value: str | None
+    mutability: str
+    source: str
+    at: Time
+
+
+class DeviceReport(Output):
+    """A report as far as it has come. `complete`: every part is here."""
+
+    request_id: int
+    parts: int
+    complete: bool
+    updated_at: Time
+
+
+class DeviceModel(Output):
+    """What a charger told of its variables, and the reports that told it, the latest first."""
+
+    station_id: str
+    reports: list[DeviceReport]
+    items: list[DeviceVariable]

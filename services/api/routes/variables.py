@@ -1,0 +1,145 @@
+"""Variables of chargers: asked for, changed, and as they were last told."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from libs.ocpp.semantics.commands import (
+    Command,
+    GetBaseReport,
+    GetVariables,
+    SetVariables,
+    Variable,
+    VariableValue,
+)
+from services.api.context import Api
+from services.api.conversation import Conversation, Said
+from services.api.domain.errors import Invalid
+from services.api.domain.variables import (
+    VariableSaid,
+    batches,
+    every_key,
+    read_changes,
+    read_values,
+    unsaid,
+)
+from services.api.equipment import (
+    CommandSaid,
+    DeviceModel,
+    DeviceReport,
+    DeviceVariable,
+    Variables,
+    VariablesChange,
+    VariablesWish,
+    VariableTold,
+)
+from services.api.fields import Folded
+from services.api.routes.shared import ERRORS
+
+router = APIRouter(tags=["equipment"], responses=ERRORS)
+
+
+@router.post("/stations/{station_id}/variables/get")
+async def get_variables(api: Api, station_id: Folded, body: VariablesWish) -> Variables:
+    """Ask a charger for variables, in as many messages as it needs (2.x ItemsPerMessage, 1.6 GetConfigurationMaxKeys).
+
+    The items are in the order of the request. Without variables a 1.6 charger tells its whole configuration; of 2.x
+    ask for a report (`GetBaseReport`), which the device model then shows.
+    """
+    talk = Conversation(api, station_id, requested_by=body.requested_by, timeout_s=body.timeout_s)
+    if not body.variables:
+        if talk.version.is_v2:
+            raise Invalid("name the variables, or send GetBaseReport for all of them", "/variables")
+        said = await talk.ask(GetBaseReport(request_id=0))
+        return _variables(talk, every_key(said.result))
+    wanted = [Variable(each.name, each.evse_id, each.connector_id) for each in body.variables]
+    _check(talk, [GetVariables((each,)) for each in wanted])
+    items: list[VariableSaid] = []
+    for part in batches(wanted):
+        if _given_up(talk.said):
+            items += unsaid(part)
+            continue
+        said = await talk.ask(GetVariables(tuple(part)))
+        items += read_values(talk.version, part, said.result)
+    return _variables(talk, items)
+
+
+@router.post("/stations/{station_id}/variables/set")
+async def set_variables(api: Api, station_id: Folded, body: VariablesChange) -> Variables:
+    """Change variables of a charger, in as many messages as it needs; in 1.6 each key is one.
+
+    The items are in the order of the request, with the charger's word on each. After a message that brought no
+    answer the rest is not sent.
+    """
+    talk = Conversation(api, station_id, requested_by=body.requested_by, timeout_s=body.timeout_s)
+    wanted = [
+        VariableValue(each.name, each.value, each.evse_id, each.connector_id) for each in body.variables
+    ]
+    _check(talk, [SetVariables((each,)) for each in wanted])
+    items: list[VariableSaid] = []
+    # The ledger joins the results of one command; a ChangeConfiguration has but one status, for one key.
+    for part in batches(wanted) if talk.version.is_v2 else batches(wanted, 1):
+        if _given_up(talk.said):
+            items += unsaid(part)
+            continue
+        said = await talk.ask(SetVariables(tuple(part)))
+        items += read_changes(talk.version, part, said.result)
+    return _variables(talk, items)
+
+
+@router.get("/stations/{station_id}/device-model")
+async def get_device_model(
+    api: Api,
+    station_id: Folded,
+    component: Annotated[str | None, Query(max_length=50)] = None,
+    variable: Annotated[str | None, Query(max_length=50)] = None,
+) -> DeviceModel:
+    """What a charger told of its variables by reports, GetVariables and GetConfiguration, each as told last."""
+    asked = {"id": station_id, "component": component or "", "variable": variable or ""}
+    items = await api.reader.rows(
+        "SELECT * FROM device_model WHERE station_id = %(id)s"
+        " AND (%(component)s = '' OR component = %(component)s)"
+        " AND (%(variable)s = '' OR variable = %(variable)s)"
+        " ORDER BY component, component_instance, evse_id, connector_id, variable, variable_instance, attribute",
+        asked,
+    )
+    reports = await api.reader.rows(
+        "SELECT * FROM device_reports WHERE station_id = %(id)s ORDER BY updated_at DESC LIMIT 20", asked
+    )
+    return DeviceModel(
+        station_id=station_id,
+        reports=[DeviceReport.model_validate(row) for row in reports],
+        items=[DeviceVariable.model_validate(row) for row in items],
+    )
+
+
+def said_of(said: Said) -> CommandSaid:
+    """A command as the API shows it."""
+    return CommandSaid(
+        command_id=said.command_id,
+        action=said.action,
+        status="PENDING" if said.fate is None else said.fate.value,
+        reason=said.reason,
+        degraded=said.degraded,
+    )
+
+
+def _check(talk: Conversation, commands: Sequence[Command]) -> None:
+    """Raise Invalid for the first item that the charger's version cannot express, before anything is sent."""
+    for number, command in enumerate(commands):
+        talk.check(command, f"/variables/{number}")
+
+
+def _given_up(said: Sequence[Said]) -> bool:
+    return bool(said) and not said[-1].answered
+
+
+def _variables(talk: Conversation, items: Sequence[VariableSaid]) -> Variables:
+    told: list[Any] = list(items)
+    return Variables(
+        station_id=talk.station_id,
+        version=talk.version.value,
+        items=[VariableTold.model_validate(each) for each in told],
+        commands=[said_of(said) for said in talk.said],
+    )
