@@ -1,0 +1,328 @@
+"""The whole platform for one session of tests: a charger's socket, the operators' API, and the log between them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar
+
+import httpx
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
+
+from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.settings import BusSettings
+from libs.clickhouse.client import ClickHouseClient
+from libs.clickhouse.settings import ClickHouseSettings
+from libs.events.contract import dead_letter_topic, load_contract
+from libs.events.ocpp_log import OcppCallReceived
+from libs.events.record import Record
+from libs.events.sessions import CdrIssued, SessionEnded, SessionStarted, SessionUpdated
+from libs.events.telemetry import MeasurementsTaken
+from libs.testing.localstack import Endpoints
+from libs.testing.localstack.endpoints import free_ports
+from tests.integration.edge_process import EdgeProcess, Log, calls, charger, open_log, until
+from tests.integration.service_process import ServiceProcess
+from tests.scenarios.charger import DEADLINE_S, Json, Refusal, ScriptedCharger
+
+KEY = "an-operators-key-0123456789"
+SITE, TARIFF = "yard", "day"
+LONG_AGO = "2020-01-01T00:00:00Z"
+TOKENS: dict[str, Json] = {
+    "TAG-OK": {},
+    "TAG-OTHER": {},
+    "TAG-BLOCKED": {"status": "Blocked"},
+    "TAG-INVALID": {"status": "Invalid"},
+    "TAG-EXPIRED": {"valid_until": LONG_AGO},
+    "TAG-FAMILY-1": {"group_id": "FAMILY"},
+    "TAG-FAMILY-2": {"group_id": "FAMILY"},
+    "TAG-MASTER": {"group_id": "MASTERPASS"},
+    "DE-ABC-C0000001-1": {"type": "eMAID"},
+    "DE-ABC-C0000002-2": {"type": "eMAID", "status": "Blocked"},
+}
+"""What operators have registered before any charger comes. Others are unknown, and unknown tokens are refused."""
+_FOLLOWED = ("sessions.events", "billing.cdrs", "commands.outcomes", "telemetry.measurements")
+
+R = TypeVar("R", bound=Record)
+
+
+class Rig:
+    """Drives the platform from its ends. Everything waits for facts, with a deadline."""
+
+    def __init__(self, settings: BusSettings, edge: EdgeProcess, log: Log, http: httpx.AsyncClient) -> None:
+        self.settings = settings
+        self.edge = edge
+        self.log = log
+        self.http = http
+
+    # --- the operator
+
+    async def get(self, path: str, **query: Any) -> Json:
+        return _ok(await self.http.get(path, params=query))
+
+    async def change(self, path: str, **fields: Any) -> Json:
+        """Change fields of a registry entry."""
+        return _ok(await self.http.patch(path, json=fields))
+
+    async def put(self, path: str, body: Json, status: int = 200) -> Json:
+        """Write a whole registry entry; 201 if it is new."""
+        return _ok(await self.http.put(path, json=body), status)
+
+    async def command(
+        self, cp: ScriptedCharger, action: str, payload: Json, answer: Json | Refusal, **wish: Any
+    ) -> Json:
+        """Ask for an action of the charger's version, let the charger answer, return what became of it.
+
+        The charger must have been asked exactly `payload`.
+        """
+        wish = {"action": action, "payload": payload, **wish}
+        command, asked = await asyncio.gather(self.order(cp, wish), cp.expect(action, answer))
+        assert asked == payload
+        assert command["attempts"] == 1
+        return command
+
+    async def agreed(self, cp: ScriptedCharger, action: str, payload: Json, answer: Json) -> Json:
+        """`command`, to which the charger says yes: the operator is told so, and its whole answer."""
+        return await self._told(cp, action, payload, answer, "ACCEPTED")
+
+    async def denied(self, cp: ScriptedCharger, action: str, payload: Json, answer: Json) -> Json:
+        """`command`, to which the charger says no: the operator is told so, and its whole answer."""
+        return await self._told(cp, action, payload, answer, "REJECTED")
+
+    async def _told(self, cp: ScriptedCharger, action: str, payload: Json, answer: Json, status: str) -> Json:
+        done = await self.command(cp, action, payload, answer)
+        assert (done["status"], done["result"], done["payload"]) == (status, answer, payload)
+        return done
+
+    async def free(
+        self, cp: ScriptedCharger, command: str, payload: Json, action: str, answer: Json | Refusal
+    ) -> tuple[Json, Json]:
+        """Ask for a version-free command, which must become `action`: what became of it, what was asked."""
+        wish = {"command": command, "payload": payload}
+        done, asked = await asyncio.gather(self.order(cp, wish), cp.expect(action, answer))
+        return done, asked
+
+    async def order(self, cp: ScriptedCharger, wish: Json) -> Json:
+        """Ask for a command; what became of it."""
+        await self.online(cp.station_id)
+        path = f"/stations/{cp.station_id}/commands"
+        command = _ok(await self.http.post(path, json={"wait_s": DEADLINE_S, **wish}))
+        assert command["status"] != "PENDING", command
+        return command
+
+    async def impossible(self, cp: ScriptedCharger, action: str, payload: Json) -> Json:
+        """Ask for what the charger's version does not allow; the problem (422)."""
+        await self.online(cp.station_id)
+        path = f"/stations/{cp.station_id}/commands"
+        response = await self.http.post(path, json={"action": action, "payload": payload})
+        assert response.status_code == 422, response.text
+        problem: Json = response.json()
+        return problem
+
+    # --- facts
+
+    async def online(self, station_id: str) -> None:
+        """Wait until the API knows that the station is connected."""
+        await self.fact(lambda: self._state_is(station_id, lambda state: bool(state["connected"])))
+
+    async def status(
+        self, station_id: str, evse_id: int, status: str, connector_id: int | None = None
+    ) -> Json:
+        """Wait until operators see the connector so; the connector."""
+        place = (evse_id, evse_id if connector_id is None else connector_id)
+        found: list[Json] = []
+
+        def so(state: Json) -> bool:
+            found[:] = [
+                c
+                for c in state["connectors"]
+                if (c["evse_id"], c["connector_id"]) == place and c["status"] == status
+            ]
+            return bool(found)
+
+        await self.fact(lambda: self._state_is(station_id, so))
+        return found[0]
+
+    async def state(self, station_id: str, **fields: Any) -> Json:
+        """Wait until the station's state has these fields; the state."""
+        seen: Json = {}
+
+        def so(state: Json) -> bool:
+            seen.clear()
+            seen.update(state)
+            return fields.items() <= state.items()
+
+        await self.fact(lambda: self._state_is(station_id, so))
+        return seen
+
+    async def logged(self, cp: ScriptedCharger, action: str, count: int = 1) -> list[OcppCallReceived]:
+        """Wait until the log holds that many CALLs of an action; all of them, in the order of their arrival."""
+
+        def found() -> list[OcppCallReceived]:
+            return [c for c in calls(self.log, cp.station_id) if c.action == action]
+
+        await until(lambda: len(found()) >= count, DEADLINE_S, f"{count} {action} of {cp.station_id}")
+        return sorted(found(), key=lambda c: c.recorded_at)
+
+    async def records(self, topic: str, kind: type[R], station_id: str, count: int = 1) -> list[R]:
+        """Wait until a topic holds that many records of a station."""
+
+        def found() -> list[R]:
+            return self.log.of(topic, kind, station_id)
+
+        await until(lambda: len(found()) >= count, DEADLINE_S, f"{count} {kind.__name__} of {station_id}")
+        return found()
+
+    async def started(self, cp: ScriptedCharger, count: int = 1) -> SessionStarted:
+        """Wait for the station's `count`-th session."""
+        return (await self.records("sessions.events", SessionStarted, cp.station_id, count))[count - 1]
+
+    async def ended(self, cp: ScriptedCharger, count: int = 1) -> SessionEnded:
+        """Wait for the end of the station's `count`-th session."""
+        return (await self.records("sessions.events", SessionEnded, cp.station_id, count))[count - 1]
+
+    async def cdr(self, cp: ScriptedCharger) -> CdrIssued:
+        """Wait for the station's first charge record."""
+        return (await self.records("billing.cdrs", CdrIssued, cp.station_id))[0]
+
+    async def updated(self, cp: ScriptedCharger, count: int = 1) -> SessionUpdated:
+        """Wait for the `count`-th news of the station's sessions."""
+        return (await self.records("sessions.events", SessionUpdated, cp.station_id, count))[count - 1]
+
+    async def measured(self, cp: ScriptedCharger, count: int = 1) -> list[MeasurementsTaken]:
+        """Wait for that many measurements of the station."""
+        return await self.records("telemetry.measurements", MeasurementsTaken, cp.station_id, count)
+
+    async def bills(self, cp: ScriptedCharger, count: int) -> list[CdrIssued]:
+        """Wait for that many charge records of the station, all versions counted."""
+        return await self.records("billing.cdrs", CdrIssued, cp.station_id, count)
+
+    async def fact(self, known: Callable[[], Any]) -> Any:
+        """Wait until the awaitable that `known` gives has a true result; the result."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not (found := await known()):  # noqa: ASYNC110 - the fact is another process's
+                await asyncio.sleep(0.02)
+            return found
+
+    async def _state_is(self, station_id: str, so: Callable[[Json], bool]) -> bool:
+        response = await self.http.get(f"/stations/{station_id}/state")
+        return response.status_code == 200 and so(response.json())
+
+    # --- the charger
+
+    def socket(self, station_id: str, subprotocols: Sequence[str], **options: Any) -> connect:
+        """A bare websocket, for what happens before the first frame."""
+        return connect(
+            f"ws://127.0.0.1:{self.edge.port}/ocpp/{station_id}",
+            subprotocols=[Subprotocol(name) for name in subprotocols] or None,
+            proxy=None,
+            **options,
+        )
+
+    @asynccontextmanager
+    async def charger(
+        self, station_id: str, version: str = "ocpp1.6", **options: Any
+    ) -> AsyncIterator[ScriptedCharger]:
+        """A station on a socket. In the end nothing must be left that it was asked and the script did not take."""
+        async with charger(self.edge, station_id, version, **options) as wire:
+            cp = ScriptedCharger(wire, station_id, version)
+            yield cp
+            assert cp.unexpected() == []
+
+
+@asynccontextmanager
+async def running_platform(stack: Endpoints, stations: Sequence[Json]) -> AsyncIterator[Rig]:
+    """Everything between a charger and an operator, with these stations registered."""
+    name = f"scn{secrets.token_hex(3)}"
+    settings = BusSettings(
+        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=name, partitions=2, slots=2
+    )
+    where = ClickHouseSettings(
+        clickhouse_host=stack.clickhouse_host,
+        clickhouse_port=stack.clickhouse_port,
+        clickhouse_database=name,
+    )
+    database = where.model_dump(include={"clickhouse_host", "clickhouse_port", "clickhouse_database"})
+    await apply_contract(settings)
+    (port,) = free_ports(1)
+    services = [
+        ServiceProcess("api", settings, **database, api_key=KEY, api_port=port, settle_s=0),
+        ServiceProcess("sink", settings, **database, sink_interval_ms=100),
+        ServiceProcess("telemetry", settings),
+        ServiceProcess("sessions", settings),
+        ServiceProcess("commands", settings),
+        ServiceProcess("provisioning", settings),
+    ]
+    edge = EdgeProcess(settings, unknown_stations="reject", unknown_tokens="reject")
+    contract = load_contract()
+    async with AsyncExitStack() as stop:
+        stop.push_async_callback(
+            delete_topics,
+            settings,
+            [
+                *contract.topics,
+                *(dead_letter_topic(t.name) for t in contract.topics.values() if t.dead_letters),
+            ],
+        )
+        stop.callback(_drop, where)
+        for service in services:
+            service.start()
+            stop.callback(service.kill)
+        http = await stop.enter_async_context(
+            httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}/api/v1",
+                headers={"Authorization": f"Bearer {KEY}"},
+                timeout=2 * DEADLINE_S,
+            )
+        )
+        for service in services:
+            await until(service.is_ready, 90, f"{service.name} is ready")
+        await _register(http, stations)
+        edge.launch()  # once it is ready it knows what is registered
+        stop.push_async_callback(edge.stop)
+        log = await stop.enter_async_context(open_log(settings))
+        followers = [asyncio.create_task(log.follow(topic)) for topic in _FOLLOWED]
+        stop.push_async_callback(_cancel, followers)
+        await until(edge.is_ready, 60, "the edge is ready")
+        yield Rig(settings, edge, log, http)
+
+
+async def _register(http: httpx.AsyncClient, stations: Iterable[Json]) -> None:
+    price = {"currency": "EUR", "price_per_kwh_milli": 50_000, "valid_from": LONG_AGO}
+    _ok(await http.put(f"/tariffs/{TARIFF}", json=price), 201)
+    site = {"tariff_id": TARIFF, "tariff_valid_from": LONG_AGO, "timezone": "Europe/Berlin"}
+    _ok(await http.put(f"/sites/{SITE}", json=site), 201)
+    at_site = {"site_id": SITE, "site_valid_from": LONG_AGO}
+    entries = [(f"/tokens/{token}", body) for token, body in TOKENS.items()]
+    entries += [
+        (f"/stations/{station['station_id']}", {**at_site, **station, "station_id": None})
+        for station in stations
+    ]
+    at_once = asyncio.Semaphore(8)
+
+    async def put(path: str, body: Json) -> None:
+        async with at_once:
+            fields = {name: value for name, value in body.items() if value is not None}
+            _ok(await http.put(path, json=fields), 201)
+
+    await asyncio.gather(*(put(path, body) for path, body in entries))
+
+
+def _ok(response: httpx.Response, status: int = 200) -> Json:
+    assert response.status_code == status, f"{response.request.url}: {response.text}"
+    body: Json = response.json()
+    return body
+
+
+def _drop(where: ClickHouseSettings) -> None:
+    clickhouse = ClickHouseClient(where, database="default")
+    clickhouse.execute(f"DROP DATABASE IF EXISTS {where.clickhouse_database}")
+    clickhouse.close()
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
