@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from typing import Any, Final
 
-from libs.ocpp.semantics import v2, v16
+from libs.ocpp.semantics import v2, v2_reports, v16, v21
 from libs.ocpp.semantics.model import SemanticEvent
 from libs.ocpp.versions import Version
 
 _READERS: Final[Mapping[Version, Mapping[str, v16.Reader]]] = {
     Version.V16: v16.READERS,
-    Version.V201: v2.READERS,
-    Version.V21: v2.READERS,
+    Version.V201: {**v2.READERS, **v2_reports.READERS},
+    Version.V21: {**v2.READERS, **v2_reports.READERS, **v21.READERS},
 }
 _NO_ANSWER: Final[Mapping[str, Any]] = {}
 

@@ -1,5 +1,7 @@
 """What charger messages mean, whatever their OCPP version. Frozen facts; the processors know nothing else.
 
+Here is what sessions and telemetry live on; `libs.ocpp.semantics.reports` has the rest.
+
 Times are microseconds since the Unix epoch (UTC), energy is int Wh, values are int milli-units of the
 canonical unit. Ids of transactions are text. ``evse_id`` 0 is the station itself; in OCPP 1.6, which has no
 EVSEs, ``evse_id`` and ``connector_id`` are both the connector id. ``quirks`` are the names of
@@ -11,6 +13,8 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+
+from libs.ocpp.semantics.reports import Report
 
 StepKind = Literal["started", "updated", "ended"]
 
@@ -120,7 +124,8 @@ class TokenPresented(msgspec.Struct, frozen=True, tag=True):
 
 
 SemanticEvent = (
-    ConnectorStatusReported
+    Report
+    | ConnectorStatusReported
     | TransactionStep
     | MeasurementsReported
     | FirmwareStatusReported

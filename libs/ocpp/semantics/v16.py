@@ -17,6 +17,13 @@ from libs.ocpp.semantics.model import (
     TokenPresented,
     TransactionStep,
 )
+from libs.ocpp.semantics.reports import (
+    CertificateSigningAsked,
+    FaultReported,
+    LogStatusReported,
+    SecurityEventReported,
+    VendorDataReceived,
+)
 from libs.ocpp.times import parse_timestamp
 
 Payload = Mapping[str, Any]
@@ -42,7 +49,7 @@ def _boot(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -
 def _status(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
     at, odd = parse_timestamp(payload.get("timestamp"), received_at, zone)
     connector, error = payload["connectorId"], payload["errorCode"]
-    return [
+    events: list[SemanticEvent] = [
         ConnectorStatusReported(
             evse_id=connector,
             connector_id=connector,
@@ -52,6 +59,20 @@ def _status(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) 
             quirks=odd,
         )
     ]
+    if error != "NoError":
+        events.append(
+            FaultReported(
+                evse_id=connector,
+                connector_id=connector,
+                code=error,
+                cleared=False,
+                at=at,
+                vendor_code=payload.get("vendorErrorCode"),
+                info=payload.get("info"),
+                quirks=odd,
+            )
+        )
+    return events
 
 
 def _authorize(payload: Payload, answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
@@ -130,6 +151,33 @@ def _firmware(payload: Payload, _answer: Payload, received_at: int, _zone: tzinf
     return [FirmwareStatusReported(payload["status"], payload.get("requestId"), received_at)]
 
 
+def security_event(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
+    """SecurityEventNotification of all versions."""
+    at, odd = parse_timestamp(payload.get("timestamp"), received_at, zone)
+    return [SecurityEventReported(payload["type"], payload.get("techInfo"), at, odd)]
+
+
+def _sign_certificate(
+    payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo
+) -> list[SemanticEvent]:
+    return [CertificateSigningAsked(payload["csr"], "station", None, received_at)]
+
+
+def _log_status(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
+    status = payload["status"]
+    # DiagnosticsStatusNotification has one word of its own.
+    words = "UploadFailure" if status == "UploadFailed" else status
+    return [LogStatusReported(words, payload.get("requestId"), received_at)]
+
+
+def _data_transfer(
+    payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo
+) -> list[SemanticEvent]:
+    return [
+        VendorDataReceived(payload["vendorId"], payload.get("messageId"), payload.get("data"), received_at)
+    ]
+
+
 def _measured(connector: int | None, transaction_id: str | None, meter: MeterRead) -> list[SemanticEvent]:
     if not meter.samples and not meter.quirks:
         return []
@@ -150,4 +198,9 @@ READERS: Final[Mapping[str, Reader]] = {
     "MeterValues": _meter_values,
     "FirmwareStatusNotification": _firmware,
     "SignedFirmwareStatusNotification": _firmware,
+    "DiagnosticsStatusNotification": _log_status,
+    "LogStatusNotification": _log_status,
+    "SecurityEventNotification": security_event,
+    "SignCertificate": _sign_certificate,
+    "DataTransfer": _data_transfer,
 }

@@ -55,27 +55,6 @@ def _status(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) 
     ]
 
 
-def _notify_event(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
-    """Availability reported through the device model (2.0.1 G01, 2.1's successor of StatusNotification)."""
-    events: list[SemanticEvent] = []
-    for datum in payload["eventData"]:
-        if datum["variable"]["name"] != "AvailabilityState":
-            continue
-        at, odd = parse_timestamp(datum.get("timestamp"), received_at, zone)
-        evse = datum["component"].get("evse", _NOTHING)
-        events.append(
-            ConnectorStatusReported(
-                evse_id=evse.get("id", 0),
-                connector_id=evse.get("connectorId", 0),
-                status=datum["actualValue"],
-                error_code=None,
-                at=at,
-                quirks=odd,
-            )
-        )
-    return events
-
-
 def _authorize(payload: Payload, answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
     return [TokenPresented(payload["idToken"]["idToken"], _token_status(answer), received_at)]
 
@@ -147,7 +126,6 @@ def _token_status(answer: Payload) -> str | None:
 READERS: Final[Mapping[str, Reader]] = {
     "BootNotification": _boot,
     "StatusNotification": _status,
-    "NotifyEvent": _notify_event,
     "Authorize": _authorize,
     "TransactionEvent": _transaction_event,
     "MeterValues": _meter_values,

@@ -18,6 +18,7 @@ from libs.ocpp.semantics.model import (
     TokenPresented,
     TransactionStep,
 )
+from libs.ocpp.semantics.reports import FaultReported
 from libs.ocpp.versions import Version
 from tests.unit.ocpp.minimal import minimal
 
@@ -49,7 +50,8 @@ def test_status_16() -> None:
     assert read(V16, "StatusNotification", payload) == [
         ConnectorStatusReported(
             evse_id=2, connector_id=2, status="Faulted", error_code="GroundFailure", at=NOW
-        )
+        ),
+        FaultReported(evse_id=2, connector_id=2, code="GroundFailure", cleared=False, at=NOW),
     ]
 
 
@@ -80,7 +82,8 @@ def test_status_2_through_the_device_model() -> None:
     other = datum | {"variable": {"name": "Problem"}, "actualValue": "true"}
     payload = {"generatedAt": AT, "seqNo": 0, "eventData": [datum, other]}
     assert read(V201, "NotifyEvent", payload) == [
-        ConnectorStatusReported(evse_id=1, connector_id=2, status="Unavailable", error_code=None, at=NOW)
+        ConnectorStatusReported(evse_id=1, connector_id=2, status="Unavailable", error_code=None, at=NOW),
+        FaultReported(evse_id=1, connector_id=2, code="Connector.Problem", cleared=False, at=NOW),
     ]
 
 
