@@ -6,7 +6,7 @@ UV_VERSION := $(shell sed -n 's/^ *"uv==\([^"]*\)",/\1/p' pyproject.toml)
 STAMP := $(VENV)/.synced
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test unit contract integration e2e chaos bench lint types schemas docs clean
+.PHONY: help setup up demo test unit contract integration interop e2e chaos bench lint types schemas docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -40,6 +40,9 @@ contract: $(STAMP) ## Tests of schemas, examples and topic files
 
 integration: setup ## Tests against real Kafka, registry and ClickHouse
 	@$(RUN)/pytest tests/integration
+
+interop: setup ## Chargers on other people's OCPP libraries (npm, Go, Java, Python)
+	@VOLTBUS_INTEROP=all $(RUN)/pytest tests/interop -v --durations=20
 
 e2e: setup ## Tests of the whole platform
 	@$(RUN)/pytest tests/e2e
