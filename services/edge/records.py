@@ -12,6 +12,7 @@ from libs.events.ocpp_log import (
 )
 from libs.ocpp.frames import CallReceived, SendReceived
 from libs.ocpp.inbound import CheckedCall
+from libs.ocpp.quirks.book import clock_rule
 from services.edge.domain.equipment import UNKNOWN_EQUIPMENT, Equipment
 from services.edge.domain.location import Holding
 from services.edge.domain.rules import Standing
@@ -34,6 +35,16 @@ class Scribe:
         self._slot = slot
         self._version = version
         self.equipment = equipment
+
+    @property
+    def equipment(self) -> Equipment:
+        """What the station is."""
+        return self._equipment
+
+    @equipment.setter
+    def equipment(self, equipment: Equipment) -> None:
+        self._equipment = equipment
+        self._clock = clock_rule(self._version, equipment.vendor, equipment.model, equipment.firmware)
 
     def opened(self, peer: str, registered: bool, profile: int, now: int) -> ConnectionOpened:
         """The connection is there. `profile`: its OCPP security profile."""
@@ -95,8 +106,8 @@ class Scribe:
     ) -> OcppCallReceived:
         """A station's CALL with the answer that it is given; a SEND has none."""
         event_id = new_id()
-        at, quirks = occurred_at(checked.payload, now, standing.zone)
-        holding, equipment = self._holding, self.equipment
+        at, quirks = occurred_at(checked.payload, now, standing.zone, self._clock)
+        holding, equipment = self._holding, self._equipment
         return OcppCallReceived(
             event_id=event_id,
             occurred_at=at,

@@ -68,6 +68,7 @@ def turn(effects: Effects, events: list[SemanticEvent], flags: tuple[str, ...]) 
     return [flagged(event, flags) for event in events] if flags else events
 
 
+@lru_cache(_KINDS_OF_EQUIPMENT)
 def clock_rule(version: str, vendor: str, model: str, firmware: str) -> LocalTimeMarkedUtc | None:
     """The rule in force about this equipment's clock, if there is one."""
     for effects in in_force().effects(version, vendor, model, firmware).values():

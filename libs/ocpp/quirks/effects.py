@@ -129,12 +129,19 @@ class LocalTimeMarkedUtc(Effect, frozen=True, tag="local_time_marked_utc"):
 
     tolerance_s: int = 300
 
+    def moment(self, at: int, received_at: int, zone: tzinfo) -> int | None:
+        """The true moment of `at`, the newest of a message, if it was local time; None if it was not."""
+        tolerance = self.tolerance_s * SECOND
+        if abs(at - received_at) <= tolerance:
+            return None
+        local = _as_local(at, zone)
+        return local if abs(local - received_at) <= tolerance else None
+
     def bend(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
         """Read the timestamps in the charger's zone."""
         holders = list(_timestamped(payload, received_at))
         newest = max((at for _, at in holders), default=received_at)
-        tolerance = self.tolerance_s * SECOND
-        if abs(newest - received_at) > tolerance >= abs(_as_local(newest, zone) - received_at):
+        if self.moment(newest, received_at, zone) is not None:
             for holder, at in holders:
                 holder["timestamp"] = Bent(format_timestamp(_as_local(at, zone)), self.flag)
         return False

@@ -26,6 +26,9 @@ from libs.ocpp.versions import Version
 
 RULES_FOLDER: Final = Path(__file__).parent / "rules"
 
+# Both are safe loaders; libyaml's reads the rules in force in a tenth of the time.
+_Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Pattern = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -147,7 +150,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load_file(path: Path) -> tuple[Rule, ...]:
     """Read one rule file. Raises RuleError."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise RuleError(f"{path}: {error}") from error
     try:

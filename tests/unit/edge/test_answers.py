@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from libs.events.registry import BootStatus, TokenRegistered, TokenStatus
 from libs.ocpp import schemas
+from libs.ocpp.quirks.book import clock_rule
 from libs.ocpp.routing import ROUTES, Policy
 from libs.ocpp.versions import Version
+from libs.runtime.clock import SECOND
 from services.edge.domain.acceptance import asks_for, may_call, why_not_send
 from services.edge.domain.answers import Asked, answer
 from services.edge.domain.rules import ReadModels, Rules, Standing, UnknownTokens
 from services.edge.domain.times import occurred_at
 
 NOW = 1_800_000_000_000_000
+NEW_YEAR = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 ACCEPTED = Standing(BootStatus.ACCEPTED, 300, True)
 PENDING = Standing(BootStatus.PENDING, 60, True)
 START = {"connectorId": 1, "idTag": "TAG", "timestamp": "2026-01-01T00:00:00Z", "meterStart": 100}
@@ -226,3 +230,11 @@ def test_when_it_happened(payload: dict[str, Any], at: int) -> None:
 def test_a_bent_clock_is_flagged() -> None:
     assert occurred_at({"timestamp": "1970-01-01T00:00:00Z"}, NOW, ACCEPTED.zone)[0] == NOW
     assert occurred_at({"timestamp": "1970-01-01T00:00:00Z"}, NOW, ACCEPTED.zone)[1]
+
+
+@pytest.mark.parametrize(("vendor", "bent"), [("Chago", True), ("Other", False)])
+def test_a_clock_that_a_rule_knows_is_put_right(vendor: str, bent: bool) -> None:
+    """Local time marked as UTC: Berlin is an hour ahead in winter."""
+    clock = clock_rule("ocpp1.6", vendor, "Pro", "")
+    found = occurred_at({"timestamp": "2026-01-01T01:00:00Z"}, NEW_YEAR, ZoneInfo("Europe/Berlin"), clock)
+    assert found == ((NEW_YEAR, ("local_time_marked_utc",)) if bent else (NEW_YEAR + 3600 * SECOND, ()))
