@@ -67,6 +67,17 @@ class Conversation:
         """What is known of the charger's abilities by now."""
         return self._api.registry.capabilities.get(self.station_id)
 
+    def limit(self, name: str) -> int | None:
+        """The number above zero that a variable of the charger has; None if it is not known."""
+        known = self.known
+        if known is None or known.version != self.version:
+            return None
+        for variable in known.variables:
+            text = variable.value.strip()
+            if variable.name.casefold() == name.casefold() and text.isascii() and text.isdecimal():
+                return int(text[:9]) or None
+        return None
+
     async def ask(
         self, command: Command, *, path: str = "", cause_id: str | None = None, command_id: str | None = None
     ) -> Said:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from services.api.fields import Input, Output, Text, Time
+from services.api.fields import Flag, Input, Output, Text, Time
 
 _MOST_VARIABLES = 500
 
@@ -111,3 +111,33 @@ class DeviceModel(Output):
     station_id: str
     reports: list[DeviceReport]
     items: list[DeviceVariable]
+
+
+# --- local list
+
+
+class LocalListWish(Input):
+    """How the list is to be brought in line."""
+
+    full: Flag = Field(default=False, description="Replace the list, whatever the charger has.")
+    timeout_s: Timeout = 60
+    requested_by: Text = "api"
+
+
+class LocalListSynced(Output):
+    """What was done to a charger's local list, and why.
+
+    `version_before`: of the list that it had; `version`: of the one that it has now, null if that is not known.
+    `sent`: entries; `left_out`: tokens that are too long for the charger's OCPP version.
+    """
+
+    station_id: str
+    outcome: Literal[
+        "up_to_date", "differential", "full", "not_supported", "too_long", "failed", "unanswered"
+    ]
+    why: str
+    version_before: int | None
+    version: int | None
+    sent: int
+    left_out: int
+    commands: list[CommandSaid]

@@ -4,32 +4,44 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import cast
+from typing import Final, cast
 from weakref import WeakValueDictionary
 
 from libs.bus.tables import TableSet
 from libs.events.ids import new_id
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
-from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered, TokenRegistered
+from libs.events.registry import (
+    CredentialsRegistered,
+    SiteRegistered,
+    StationRegistered,
+    TariffRegistered,
+    TokenRegistered,
+)
 from libs.events.stations import CapabilitiesLearned
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
-from services.api.domain.registry import SITES, STATIONS, TARIFFS, TOKENS, Stamp
+from services.api.domain.registry import CREDENTIALS, SITES, STATIONS, TARIFFS, TOKENS, Stamp
 from services.api.writer import Writer
 
 log = get_logger(__name__)
 
 LOCATIONS = "edge.connections"
 CAPABILITIES = "stations.capabilities"
-TABLES = (STATIONS, SITES, TOKENS, TARIFFS, LOCATIONS, CAPABILITIES)
+TABLES = (STATIONS, CREDENTIALS, SITES, TOKENS, TARIFFS, LOCATIONS, CAPABILITIES)
+
+_REMOVED: Final = 10_000
 
 
 class Registry:
-    """The registry's tables (by folded id), and changes to them. `tables` holds TABLES."""
+    """The registry's tables (by folded id), and changes to them. `tables` holds TABLES.
+
+    `removed_tokens`: the last ones that were removed, and when that was read (microseconds).
+    """
 
     def __init__(self, tables: TableSet, writer: Writer, settle_s: float, read_back_s: float) -> None:
         self.stations = cast(Mapping[str, StationRegistered], tables[STATIONS])
+        self.credentials = cast(Mapping[str, CredentialsRegistered], tables[CREDENTIALS])
         self.sites = cast(Mapping[str, SiteRegistered], tables[SITES])
         self.tokens = cast(Mapping[str, TokenRegistered], tables[TOKENS])
         self.tariffs = cast(Mapping[str, TariffRegistered], tables[TARIFFS])
@@ -40,7 +52,9 @@ class Registry:
         self._read_back_s = read_back_s
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._readers: dict[tuple[str, str], dict[asyncio.Future[None], str | None]] = {}
-        for topic in (STATIONS, SITES, TOKENS, TARIFFS):
+        self.removed_tokens: dict[str, int] = {}
+        tables.on_change(TOKENS, self._note_removal)
+        for topic in (STATIONS, CREDENTIALS, SITES, TOKENS, TARIFFS):
             tables.on_change(topic, partial(self._changed, topic))
 
     def stamp(self) -> Stamp:
@@ -72,6 +86,13 @@ class Registry:
             readers.pop(shown, None)
             if not readers:
                 self._readers.pop((topic, key), None)
+
+    def _note_removal(self, id_token: str, record: Record | None) -> None:
+        self.removed_tokens.pop(id_token, None)
+        if record is None:
+            self.removed_tokens[id_token] = now_us()
+            if len(self.removed_tokens) > _REMOVED:
+                del self.removed_tokens[next(iter(self.removed_tokens))]
 
     def _changed(self, topic: str, key: str, record: Record | None) -> None:
         seen = None if record is None else record.event_id

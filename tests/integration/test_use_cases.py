@@ -207,3 +207,132 @@ async def test_a_device_model_is_made_of_all_parts_of_its_reports(api: Platform)
             "Power"
         ]
         assert (await ok(await api.http.get("/stations/model-none/device-model")))["items"] == []
+
+
+class LocalList:
+    """A charger's list, as a strict charger keeps it."""
+
+    def __init__(self, version: str) -> None:
+        self.number = "versionNumber" if version != "ocpp1.6" else "listVersion"
+        self.version = 0
+        self.tokens: dict[str, str] = {}
+        self.words: list[str] = []
+        self.says: list[str] = []
+
+    def get(self, _: Json) -> Json:
+        return {self.number: self.version}
+
+    def send(self, payload: Json) -> Json:
+        full = payload["updateType"] == "Full"
+        self.words.append("full" if full else "differential")
+        if self.says:
+            return {"status": self.says.pop(0)}
+        if not full and payload[self.number] <= self.version:
+            return {"status": "VersionMismatch"}
+        if full:
+            self.tokens.clear()
+        for entry in payload.get("localAuthorizationList", ()):
+            old = "idTag" in entry
+            id_token = entry["idTag"] if old else entry["idToken"]["idToken"]
+            info = entry.get("idTagInfo" if old else "idTokenInfo")
+            if info is None:
+                self.tokens.pop(id_token, None)
+            else:
+                self.tokens[id_token] = info["status"]
+        self.version = payload[self.number]
+        return {"status": "Accepted"}
+
+
+@pytest.mark.parametrize("version", ["ocpp1.6", "ocpp2.0.1"])
+async def test_a_local_list_follows_the_registry(api: Platform, version: str) -> None:
+    station_id = f"list-{version}"
+    kept = LocalList(version)
+    put: dict[str, Json] = {
+        f"{version}-a": {},
+        f"{version}-b": {"status": "Blocked"},
+        f"{version}-c": {"valid_until": "2030-01-01T00:00:00Z"},
+        "t" * 40: {},
+    }
+    for id_token, body in put.items():
+        response = await api.http.put(f"/tokens/{id_token}", json=body)
+        assert response.is_success
+    everything = {
+        item["id_token"]: item["status"]
+        for item in (await ok(await api.http.get("/tokens", params={"limit": 1000})))["items"]
+        if len(item["id_token"]) <= 20
+    }
+
+    async def sync(**body: object) -> Json:
+        return dict(await ok(await api.http.post(f"/stations/{station_id}/local-list/sync", json=body)))
+
+    answers = {"GetLocalListVersion": kept.get, "SendLocalList": kept.send}
+    async with (
+        ledger(api),
+        edge(api.settings) as process,
+        device(process, station_id, answers, version) as charger,
+    ):
+        await online(api, station_id)
+        await learned(
+            api,
+            station_id,
+            version,
+            **{"SendLocalListMaxLength": 2, "LocalAuthListCtrlr.ItemsPerMessage": 2},
+        )
+
+        async def in_parts() -> Json | None:
+            kept.words.clear()
+            found = await sync()
+            return found if len(kept.words) > 1 else None
+
+        # Somebody else's list, of whatever version, is replaced.
+        kept.version, kept.tokens = 5, {"foreign": "Accepted"}
+        first = await until(in_parts)
+        assert (first["outcome"], first["why"]) == ("full", "its list is none that was sent from here")
+        assert kept.words == ["full"] + ["differential"] * (len(kept.words) - 1)
+        assert kept.tokens == everything
+        assert first["left_out"] >= 1
+        assert first["version"] == kept.version
+
+        # From now on only what changed goes, removals included.
+        await ok(await api.http.patch(f"/tokens/{version}-a", json={"status": "Blocked"}))
+        assert (await api.http.delete(f"/tokens/{version}-b")).is_success
+
+        async def by_difference() -> Json | None:
+            kept.words.clear()
+            found = await sync()
+            return found if found["outcome"] == "differential" else None
+
+        second = await until(by_difference)
+        everything[f"{version}-a"] = "Blocked"
+        del everything[f"{version}-b"]
+        assert kept.tokens == everything
+        assert second["version_before"] < second["version"] == kept.version
+        assert "full" not in kept.words
+
+        # VersionMismatch, or Failed, on a difference leads to a full list (1.6: 043).
+        for word in ("VersionMismatch", "Failed"):
+            kept.words.clear()
+
+            async def by_full_list(word: str = word) -> Json | None:
+                kept.words.clear()
+                kept.says[:] = [word]
+                found = await sync()
+                return found if kept.words[:2] == ["differential", "full"] else None
+
+            again = await until(by_full_list)
+            assert (again["outcome"], again["why"]) == ("full", f"the charger's word: {word}")
+            assert kept.tokens == everything
+        forced = await sync(full=True)
+        assert (forced["outcome"], forced["why"]) == ("full", "a full list was asked for")
+
+        kept.says[:] = ["Failed"] * 2
+        failed = await sync(full=True)
+        assert (failed["outcome"], failed["version"]) == ("failed", None)
+        kept.says.clear()
+        if version == "ocpp1.6":
+            kept.says[:] = ["NotSupported"]
+            assert (await sync(full=True))["outcome"] == "not_supported"
+            kept.version = -1
+            assert (await sync())["outcome"] == "not_supported"
+        del charger.answers["GetLocalListVersion"]
+        assert (await sync())["outcome"] == "not_supported"

@@ -5,7 +5,9 @@ from fastapi import APIRouter
 from services.api.routes import (
     campaigns,
     commands,
+    credentials,
     history,
+    local_lists,
     sites,
     state,
     stations,
@@ -19,7 +21,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     state.router,  # before the stations: /stations/{id}/state
     commands.router,
     variables.router,
+    local_lists.router,
     stations.router,
+    credentials.router,
     sites.router,
     tokens.router,
     tariffs.router,

@@ -1,0 +1,120 @@
+"""A charger's local list of tokens as the registry wants it.
+
+Its version is the second in which it was made, counted from 2020: it grows with the registry's log, and fits into the
+31 bits of OCPP until 2088.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from libs.events.registry import TokenRegistered
+from libs.ocpp.semantics.commands import LocalListEntry, SendLocalList
+from libs.ocpp.semantics.encoding import encode_command
+from libs.ocpp.versions import Version
+
+EPOCH_S: Final = 1_577_836_800
+MARGIN_US: Final = 300 * 1_000_000
+"""How far before the last list a difference begins, as clocks differ and changes are read late. Twice is no harm."""
+
+_LARGEST: Final = 2**31 - 1
+_TAG_LENGTH: Final = 20  # CiString20Type of 1.6
+_TOKEN_LENGTH: Final = 36  # identifierString[36] of 2.0.1
+_ENVELOPE_BYTES: Final = 80
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Entries of a list. `left_out`: tokens that the version cannot express."""
+
+    entries: tuple[LocalListEntry, ...]
+    left_out: int = 0
+
+
+def next_version(now: int, known: int, messages: int) -> int:
+    """The version after `messages` messages, the first of them above `known`; `now` in microseconds."""
+    wanted = max(now // 1_000_000 - EPOCH_S, known + messages)
+    # A version that somebody else left at the end of the range is overcome by a full list, which may have any.
+    return wanted if wanted <= _LARGEST else now // 1_000_000 - EPOCH_S
+
+
+def whole_list(version: Version, tokens: Iterable[TokenRegistered]) -> Wanted:
+    """Every token."""
+    entries = [_entry(version, token) for token in tokens]
+    fitting = tuple(entry for entry in entries if entry is not None)
+    return Wanted(fitting, len(entries) - len(fitting))
+
+
+def difference(
+    version: Version, tokens: Mapping[str, TokenRegistered], removed: Mapping[str, str], since: int
+) -> Wanted:
+    """What changed since a moment (microseconds). `removed`: types of tokens that may be gone, by id."""
+    changed = whole_list(version, (token for token in tokens.values() if token.recorded_at >= since))
+    gone = tuple(
+        LocalListEntry(id_token, None, kind)
+        for id_token, kind in sorted(removed.items())
+        if id_token not in tokens and len(id_token) <= _most(version)
+    )
+    return Wanted(changed.entries + gone, changed.left_out)
+
+
+def messages(
+    version: Version,
+    entries: Sequence[LocalListEntry],
+    *,
+    full: bool,
+    now: int,
+    known: int,
+    most: int,
+    most_bytes: int | None,
+) -> list[SendLocalList]:
+    """The messages that bring `entries`, each with up to `most` of them; the first may be a full list.
+
+    The rest of a full list follows as differences, with versions that grow by one up to the last.
+    """
+    parts = _parts(version, entries, most, most_bytes)
+    last = next_version(now, known, len(parts))
+    return [
+        SendLocalList(last - (len(parts) - 1 - number), full and number == 0, part)
+        for number, part in enumerate(parts)
+    ]
+
+
+def _parts(
+    version: Version, entries: Sequence[LocalListEntry], most: int, most_bytes: int | None
+) -> list[tuple[LocalListEntry, ...]]:
+    parts: list[list[LocalListEntry]] = [[]]
+    size = _ENVELOPE_BYTES
+    for entry in entries:
+        length = _bytes(version, entry)
+        if parts[-1] and (len(parts[-1]) >= most or (most_bytes is not None and size + length > most_bytes)):
+            parts.append([])
+            size = _ENVELOPE_BYTES
+        parts[-1].append(entry)
+        size += length
+    return [tuple(part) for part in parts]
+
+
+def _bytes(version: Version, entry: LocalListEntry) -> int:
+    _, payload = encode_command(version, SendLocalList(1, False, (entry,)))
+    return len(msgspec.json.encode(payload["localAuthorizationList"]))
+
+
+def _most(version: Version) -> int:
+    return _TOKEN_LENGTH if version.is_v2 else _TAG_LENGTH
+
+
+def _entry(version: Version, token: TokenRegistered) -> LocalListEntry | None:
+    most = _most(version)
+    if len(token.id_token) > most:
+        return None
+    group = token.group_id if token.group_id and len(token.group_id) <= most else None
+    return LocalListEntry(
+        id_token=token.id_token,
+        status=token.status.value,
+        id_token_type=token.type,
+        expires_at=token.valid_until,
+        group_id=group,
+    )

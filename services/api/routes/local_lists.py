@@ -1,0 +1,35 @@
+"""Local lists of chargers."""
+
+from fastapi import APIRouter
+
+from services.api.context import Api
+from services.api.conversation import Conversation
+from services.api.equipment import LocalListSynced, LocalListWish
+from services.api.fields import Folded
+from services.api.local_list import LocalListSync
+from services.api.routes.shared import ERRORS
+from services.api.routes.variables import said_of
+
+router = APIRouter(tags=["equipment"], responses=ERRORS)
+
+
+@router.post("/stations/{station_id}/local-list/sync")
+async def sync_local_list(api: Api, station_id: Folded, body: LocalListWish | None = None) -> LocalListSynced:
+    """Bring a charger's local list in line with the registered tokens.
+
+    A list that was sent from here before is updated by what changed; any other is replaced, and so is one whose
+    update the charger refuses (VersionMismatch, Failed). What does not fit into one message goes as several.
+    """
+    wish = body or LocalListWish()
+    talk = Conversation(api, station_id, requested_by=wish.requested_by, timeout_s=wish.timeout_s)
+    done = await LocalListSync(api, talk).run(full=wish.full)
+    return LocalListSynced(
+        station_id=station_id,
+        outcome=done.outcome,
+        why=done.why,
+        version_before=done.version_before,
+        version=done.version,
+        sent=done.sent,
+        left_out=done.left_out,
+        commands=[said_of(said) for said in talk.said],
+    )
