@@ -48,7 +48,12 @@ class ClickHouseClient:
         """
         rows, columns = self._run(sql, dict(params or {}), with_column_types=True)
         names = [name for name, _ in columns]
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        for name in (name for name, kind in columns if kind == "Bool"):
+            for row in found:
+                # Columns that are mostly false may come sparse: the driver then fills in 0.
+                row[name] = bool(row[name])
+        return found
 
     def insert(self, table: str, columns: Sequence[str], data: Sequence[list[Any]], token: str) -> None:
         """Insert `data` (one list per column, of equal lengths) as one block: all of it is stored, or none.

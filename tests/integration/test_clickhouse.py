@@ -1,0 +1,36 @@
+"""The ClickHouse client on the real server."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from libs.clickhouse.client import ClickHouseClient
+from libs.clickhouse.settings import ClickHouseSettings
+from libs.testing.localstack import Endpoints
+
+
+@pytest.fixture
+def client(stack: Endpoints, namespace: str) -> Iterator[ClickHouseClient]:
+    settings = ClickHouseSettings(
+        clickhouse_host=stack.clickhouse_host,
+        clickhouse_port=stack.clickhouse_port,
+        clickhouse_database=namespace,
+    )
+    admin = ClickHouseClient(settings, database="default")
+    admin.execute(f"CREATE DATABASE {namespace}")
+    client = ClickHouseClient(settings)
+    yield client
+    client.close()
+    admin.execute(f"DROP DATABASE {namespace}")
+    admin.close()
+
+
+def test_a_column_that_is_mostly_false_is_read_as_booleans(client: ClickHouseClient) -> None:
+    """The server keeps such a column sparse, and sends it so."""
+    client.execute(
+        "CREATE TABLE facts (id Int32, so Bool) ENGINE = MergeTree ORDER BY id"
+        " SETTINGS ratio_of_defaults_for_sparse_serialization = 0.5"
+    )
+    client.insert("facts", ["id", "so"], [list(range(100)), [number == 7 for number in range(100)]], "one")
+    rows = client.rows("SELECT id, so FROM facts ORDER BY id")
+    assert [row["so"] is (row["id"] == 7) for row in rows] == [True] * 100
