@@ -5,7 +5,10 @@ bytes, others the digits (security whitepaper A00.FR.204 to 206). 2.x has 16 to 
 """
 
 import hmac
-from typing import Final
+from typing import Any, Final
+
+from libs.ocpp.secrets import PASSWORD_KEY, PASSWORD_VARIABLE
+from libs.ocpp.versions import Version
 
 MIN_BYTES: Final = 16
 MAX_BYTES: Final = 40
@@ -33,3 +36,21 @@ def readings(sent: bytes) -> tuple[bytes, bytes]:
         return sent, bytes.fromhex(sent.decode("ascii"))
     except ValueError:
         return sent, sent
+
+
+def password_command(version: Version, password: bytes) -> tuple[str, dict[str, Any]]:
+    """Action and payload that give a station its new password (whitepaper A01, 2.x A01).
+
+    Raises ValueError if the version has no way to write this one.
+    """
+    if not version.is_v2:
+        if len(password) > MAX_BYTES_16:
+            raise ValueError(f"a password of OCPP 1.6 has at most {MAX_BYTES_16} bytes")
+        return "ChangeConfiguration", {"key": PASSWORD_KEY, "value": password.hex().upper()}
+    component, variable = PASSWORD_VARIABLE
+    try:
+        text = password.decode("ascii")
+    except UnicodeDecodeError:
+        raise ValueError("a password of OCPP 2.x is text") from None
+    item = {"component": {"name": component}, "variable": {"name": variable}, "attributeValue": text}
+    return "SetVariables", {"setVariableData": [item]}

@@ -14,12 +14,14 @@ from libs.bus.tail import Tail
 from libs.clickhouse.reader import Reader
 from libs.ocpp import schemas
 from libs.runtime.logging import get_logger
+from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health, serve_http
 from services.api.application import create_application
 from services.api.context import Context
 from services.api.desk import CommandDesk
 from services.api.history import History
 from services.api.live import Live
+from services.api.passwords import Passwords
 from services.api.registry import TABLES, Registry
 from services.api.settings import ApiSettings
 from services.api.stream import TOPICS, Hub, Wording
@@ -85,10 +87,12 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
 
 
 def _context(settings: ApiSettings, bus: Bus, writer: Writer, tables: TableSet, reader: Reader) -> Context:
+    registry = Registry(tables, writer, settings.settle_s, settings.read_back_s)
+    desk = CommandDesk(writer)
     return Context(
         settings=settings,
         contract=bus.contract,
-        registry=Registry(tables, writer, settings.settle_s, settings.read_back_s),
+        registry=registry,
         writer=writer,
         reader=reader,
         history=History(reader),
@@ -99,8 +103,14 @@ def _context(settings: ApiSettings, bus: Bus, writer: Writer, tables: TableSet, 
             queue=settings.stream_queue,
             ring=settings.stream_ring,
         ),
-        desk=CommandDesk(writer),
+        desk=desk,
+        passwords=Passwords(registry, desk),
+        sealer=_sealer(settings),
     )
+
+
+def _sealer(settings: ApiSettings) -> Sealer | None:
+    return None if settings.secrets_key is None else Sealer(settings.secrets_key.get_secret_value())
 
 
 async def _follow(context: Context, tails: list[Tail], reader: Reader) -> None:

@@ -7,9 +7,11 @@ from fastapi import Depends, Request
 
 from libs.clickhouse.reader import Reader
 from libs.events.contract import Contract
+from libs.runtime.sealing import Sealer
 from services.api.desk import CommandDesk
 from services.api.history import History
 from services.api.live import Live
+from services.api.passwords import Passwords
 from services.api.registry import Registry
 from services.api.settings import ApiSettings
 from services.api.stream import Hub
@@ -28,6 +30,8 @@ class Context(msgspec.Struct, frozen=True):
     live: Live
     hub: Hub
     desk: CommandDesk
+    passwords: Passwords
+    sealer: Sealer | None = None
 
 
 async def context_of(request: Request) -> Context:

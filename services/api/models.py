@@ -81,6 +81,17 @@ class StationSettings(Input):
     phases: Literal[1, 3] = 3
     timezone: Zone | None = Field(None, description="Of timestamps that the charger sends without one.")
     allow_no_subprotocol: Flag = Field(False, description="Let it connect (as 1.6) without a subprotocol.")
+    security_profile: Annotated[int, Field(strict=True, ge=0, le=3)] = Field(
+        0,
+        description="Least that it may connect with: 0 none, 1 password, 2 TLS and password, 3 client certificate."
+        " A connection with less is closed.",
+    )
+    allow_security_downgrade: Flag = Field(
+        False, description="Needed to lower `security_profile`: OCPP knows no way down."
+    )
+    certificate_name: Annotated[Text, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="Common name of its client certificate; null: its station id."
+    )
 
     @model_validator(mode="after")
     def _one_way_to_assign(self) -> Self:
@@ -111,6 +122,8 @@ class Station(Output):
     phases: int
     timezone: str | None
     allow_no_subprotocol: bool
+    security_profile: int
+    certificate_name: str | None
     updated_at: Time = Field(validation_alias="recorded_at")
 
 

@@ -11,18 +11,24 @@ from libs.bus.tables import TableSet
 from libs.events.ids import new_id
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
-from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered, TokenRegistered
+from libs.events.registry import (
+    CredentialsRegistered,
+    SiteRegistered,
+    StationRegistered,
+    TariffRegistered,
+    TokenRegistered,
+)
 from libs.events.stations import CapabilitiesLearned
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
-from services.api.domain.registry import SITES, STATIONS, TARIFFS, TOKENS, Stamp
+from services.api.domain.registry import CREDENTIALS, SITES, STATIONS, TARIFFS, TOKENS, Stamp
 from services.api.writer import Writer
 
 log = get_logger(__name__)
 
 LOCATIONS = "edge.connections"
 CAPABILITIES = "stations.capabilities"
-TABLES = (STATIONS, SITES, TOKENS, TARIFFS, LOCATIONS, CAPABILITIES)
+TABLES = (STATIONS, CREDENTIALS, SITES, TOKENS, TARIFFS, LOCATIONS, CAPABILITIES)
 
 _REMOVED: Final = 10_000
 
@@ -35,6 +41,7 @@ class Registry:
 
     def __init__(self, tables: TableSet, writer: Writer, settle_s: float, read_back_s: float) -> None:
         self.stations = cast(Mapping[str, StationRegistered], tables[STATIONS])
+        self.credentials = cast(Mapping[str, CredentialsRegistered], tables[CREDENTIALS])
         self.sites = cast(Mapping[str, SiteRegistered], tables[SITES])
         self.tokens = cast(Mapping[str, TokenRegistered], tables[TOKENS])
         self.tariffs = cast(Mapping[str, TariffRegistered], tables[TARIFFS])
@@ -47,7 +54,7 @@ class Registry:
         self._readers: dict[tuple[str, str], dict[asyncio.Future[None], str | None]] = {}
         self.removed_tokens: dict[str, int] = {}
         tables.on_change(TOKENS, self._note_removal)
-        for topic in (STATIONS, SITES, TOKENS, TARIFFS):
+        for topic in (STATIONS, CREDENTIALS, SITES, TOKENS, TARIFFS):
             tables.on_change(topic, partial(self._changed, topic))
 
     def stamp(self) -> Stamp:

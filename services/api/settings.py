@@ -1,10 +1,16 @@
 """The API's settings."""
 
-from pydantic import Field, SecretStr
+from typing import Final, Self
+
+from pydantic import Field, SecretStr, model_validator
 
 from libs.bus.settings import BusSettings
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.runtime.settings import ServiceSettings
+from libs.runtime.urls import FILES, networks
+from services.api.domain.urls import UrlPolicy
+
+_COMMA: Final = ","
 
 
 class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
@@ -13,6 +19,22 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8080, ge=0, le=65535)
     api_key: SecretStr = Field(min_length=16, description="Bearer key of every request.")
+    secrets_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Seals passwords on their way to stations: as the edges'. Without it they cannot be changed there.",
+    )
+    url_schemes: str = Field(
+        default=_COMMA.join(sorted(FILES)),
+        description="Of the URLs that chargers are given for firmware, logs and diagnostics.",
+    )
+    url_hosts: str = Field(default="", description="Only these hosts, if there are any; separated by commas.")
+    url_networks: str = Field(
+        default="", description="Let through though not public, such as `10.0.0.0/8,fd00::/8`."
+    )
+    url_credentials: bool = Field(
+        default=False, description="Let user and password stand in them; they are in the log then."
+    )
     settle_s: float = Field(
         default=5,
         ge=0,
@@ -40,3 +62,22 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     state_refresh_s: float = Field(
         default=30, gt=0, description="Between comparisons of the live state with ClickHouse."
     )
+
+    @model_validator(mode="after")
+    def _url_policy_is_right(self) -> Self:
+        assert self.url_policy
+        return self
+
+    @property
+    def url_policy(self) -> UrlPolicy:
+        """Which URLs chargers may be given."""
+        return UrlPolicy(
+            frozenset(_names(self.url_schemes)),
+            frozenset(_names(self.url_hosts)),
+            networks(self.url_networks),
+            self.url_credentials,
+        )
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip().lower() for name in text.split(_COMMA) if name.strip()]

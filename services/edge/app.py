@@ -17,6 +17,7 @@ from libs.events.registry import CredentialsRegistered, StationRegistered, Token
 from libs.events.stations import CapabilitiesLearned
 from libs.ocpp import schemas
 from libs.runtime.logging import get_logger
+from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health
 from services.edge.context import (
     CAPABILITIES_TOPIC,
@@ -70,6 +71,7 @@ async def _serve(
         publisher=publisher,
         gate=Gate(settings.max_unacknowledged_bytes),
         loop=asyncio.get_running_loop(),
+        sealer=_sealer(settings),
     )
     directory = Directory(context, cast(Mapping[str, StationLocated], tables[LOCATIONS_TOPIC]))
     server = EdgeServer(context, directory, lambda: caught_up.is_set() and publisher.healthy)
@@ -118,6 +120,10 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(25_000, 20, 50)
+
+
+def _sealer(settings: EdgeSettings) -> Sealer | None:
+    return None if settings.secrets_key is None else Sealer(settings.secrets_key.get_secret_value())
 
 
 def _slots(bus: Bus) -> int:

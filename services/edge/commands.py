@@ -16,8 +16,10 @@ from libs.ocpp import schemas
 from libs.ocpp.frames import MAX_MESSAGE_ID, ErrorReceived, Refused, ResultReceived
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.rpc import RpcMachine
+from libs.ocpp.secrets import with_secrets_changed, without_secrets
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
+from libs.runtime.sealing import is_sealed
 from services.edge import metrics
 from services.edge.context import COMMANDS_TOPIC, Context
 from services.edge.domain.acceptance import asks_for, why_not_send
@@ -91,6 +93,7 @@ class CommandLane:
         self._queue: deque[DispatchCommand] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._answer: asyncio.Future[_End] | None = None
+        self._action = ""
         self.timeouts = 0
         self.asked_for: set[str] = set()
 
@@ -111,7 +114,7 @@ class CommandLane:
     def settle(self, answer: Answer) -> None:
         """Take the station's answer to the command that is under way."""
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(_end(answer))
+            self._answer.set_result(_end(self._action, answer))
 
     def close(self) -> None:
         """The socket is gone: the command under way has an unknown fate, those behind it are refused."""
@@ -138,7 +141,7 @@ class CommandLane:
 
     async def _carry_out(self, dispatch: DispatchCommand) -> None:
         try:
-            payload = self._check(dispatch)
+            payload = self._opened(dispatch, self._check(dispatch))
         except _Refusal as refusal:
             refuse(self._context, dispatch, refusal.reason, refusal.detail)
             return
@@ -148,6 +151,7 @@ class CommandLane:
         if (wanted := asks_for(dispatch.action, payload)) is not None:
             self.asked_for.add(wanted)
         sent_at = now_us()
+        self._action = dispatch.action
         end = await self._exchange(text, message_id, dispatch.call_timeout_ms / 1000)
         self.timeouts = self.timeouts + 1 if end is _TIMEOUT else 0
         self._record(dispatch, message_id, sent_at, end)
@@ -177,6 +181,23 @@ class CommandLane:
         if (why_not := why_not_send(dispatch.action, standing.boot_status)) is not None:
             raise _Refusal(RefusalReason.INVALID, why_not)
         return payload
+
+    def _opened(self, dispatch: DispatchCommand, payload: dict[str, Any]) -> dict[str, Any]:
+        """What goes over the wire: passwords as the station needs them. Raises _Refusal if one cannot be opened."""
+
+        def opened(value: str) -> str:
+            if not is_sealed(value):
+                return value
+            if self._context.sealer is None:
+                raise _Refusal(
+                    RefusalReason.INVALID, "a sealed value, and this edge has no VOLTBUS_SECRETS_KEY"
+                )
+            try:
+                return self._context.sealer.open(value, dispatch.station_id)
+            except ValueError as error:
+                raise _Refusal(RefusalReason.INVALID, f"a value cannot be opened: {error}") from error
+
+        return with_secrets_changed(dispatch.action, payload, opened)
 
     async def _exchange(self, text: str, message_id: str, timeout_s: float) -> _End:
         answer: asyncio.Future[_End] = self._context.loop.create_future()
@@ -223,10 +244,10 @@ class CommandLane:
         )
 
 
-def _end(answer: Answer) -> _End:
+def _end(action: str, answer: Answer) -> _End:
     match answer:
         case ResultReceived():
-            return _End(CallOutcome.RESULT, result=_dump(answer.payload))
+            return _End(CallOutcome.RESULT, result=_dump(without_secrets(action, answer.payload)))
         case ErrorReceived():
             error = CallError(code=answer.code, description=answer.description, details=_dump(answer.details))
             return _End(CallOutcome.ERROR, error=error)

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from libs.ocpp.routing import COMMANDS, LIFECYCLE
+from libs.runtime.sealing import Sealer
 from services.edge.domain.rules import ReadModels
 from services.edge.gate import Gate
 from services.edge.publisher import Publisher
@@ -32,3 +33,4 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     publisher: Publisher
     gate: Gate
     loop: asyncio.AbstractEventLoop
+    sealer: Sealer | None = None

@@ -35,6 +35,11 @@ class EdgeSettings(ServiceSettings):
     transaction_key: SecretStr = Field(
         min_length=16, description="Secret of the 1.6 transaction ids, the same for every edge process."
     )
+    secrets_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Opens passwords on their way to stations: as the API's. Without it they cannot be changed.",
+    )
     heartbeat_interval_s: int = Field(
         default=300, ge=1, description="For stations that the registry leaves open."
     )

@@ -76,6 +76,7 @@ async def api(stack: Endpoints) -> AsyncIterator[Platform]:
         {
             **where,
             "api_key": KEY,
+            "secrets_key": "only for these tests",
             "api_port": 0,
             "settle_s": 0.2,
             "state_refresh_s": 0.5,

@@ -11,11 +11,13 @@ from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.ids import derive_id
 from libs.ocpp import schemas
 from libs.ocpp.routing import ROUTES
+from libs.ocpp.secrets import with_secrets_changed
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN
 from libs.ocpp.semantics.commands import Command
 from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request, to_request
 from libs.ocpp.versions import Version
+from libs.runtime.sealing import Sealer
 from services.api.domain.errors import Invalid
 
 _VERSION_FREE: Final = tuple(kind.__name__ for kind in get_args(Command))
@@ -39,6 +41,13 @@ def ocpp_wish(version: Version, action: str, payload: dict[str, Any]) -> Wish:
     if violation is not None:
         raise Invalid(f"{action} of {version}: {violation.message}", f"/payload{violation.path}")
     return Wish(action, orjson.dumps(payload).decode(), CommandDialect.OCPP)
+
+
+def sealed_wish(wish: Wish, sealer: Sealer, station_id: str) -> Wish:
+    """The wish with the station's passwords sealed: nobody who reads the log shall know them."""
+    payload = orjson.loads(wish.payload)
+    sealed = with_secrets_changed(wish.action, payload, lambda secret: sealer.seal(secret, station_id))
+    return wish if sealed == payload else msgspec.structs.replace(wish, payload=orjson.dumps(sealed).decode())
 
 
 def version_free_wish(version: Version | None, command: str, payload: dict[str, Any]) -> Wish:

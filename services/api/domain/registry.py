@@ -11,6 +11,7 @@ from libs.events.registry import Assignment, TariffVersion
 from services.api.domain.errors import Conflict
 
 STATIONS: Final = "registry.stations"
+CREDENTIALS: Final = "registry.credentials"
 SITES: Final = "registry.sites"
 TOKENS: Final = "registry.tokens"
 TARIFFS: Final = "registry.tariffs"

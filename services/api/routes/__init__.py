@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from services.api.routes import (
     campaigns,
     commands,
+    credentials,
     history,
     local_lists,
     sites,
@@ -22,6 +23,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     variables.router,
     local_lists.router,
     stations.router,
+    credentials.router,
     sites.router,
     tokens.router,
     tariffs.router,

@@ -38,6 +38,7 @@ async def start_campaign(
     for index, station_id in enumerate(body.stations):
         if station_id not in api.registry.stations and station_id not in api.registry.locations:
             raise Invalid(f"there is no station {station_id!r}", f"/stations/{index}")
+    api.settings.url_policy.check(body.location, "/location")
     now = now_us()
     deadline = now + _DAY if body.deadline is None else micros(body.deadline)
     if deadline <= now:

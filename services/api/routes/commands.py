@@ -22,6 +22,7 @@ from services.api.domain.commands import (
     ocpp_wish,
     repeatable_id,
     request_command,
+    sealed_wish,
     version_free_wish,
     version_named,
 )
@@ -125,6 +126,7 @@ def _wish(api: Context, station_id: str, body: CommandWish) -> Wish:
         if version not in (None, spoken):
             raise Conflict(f"the charger speaks {spoken}, not {version}", "/version")
         version = spoken
+    api.settings.url_policy.check_command(body.action or body.command or "", body.payload)
     if body.command is not None:
         return version_free_wish(version, body.command, body.payload)
     if body.action is None:
@@ -133,7 +135,8 @@ def _wish(api: Context, station_id: str, body: CommandWish) -> Wish:
         raise Conflict(
             "the charger never connected, so its OCPP version is not known: give `version`", "/version"
         )
-    return ocpp_wish(version, body.action, body.payload)
+    wish = ocpp_wish(version, body.action, body.payload)
+    return wish if api.sealer is None else sealed_wish(wish, api.sealer, station_id)
 
 
 async def _settled_before(api: Context, command_id: str) -> Command | None:

@@ -7,21 +7,25 @@ from fastapi import APIRouter, Query, Response, status
 
 from libs.events.registry import StationRegistered
 from libs.runtime.clock import now_us
+from libs.runtime.logging import get_logger
 from services.api.context import Api
 from services.api.domain.dated import in_force
 from services.api.domain.errors import Invalid
 from services.api.domain.identity import station_identity
 from services.api.domain.paging import page_of
-from services.api.domain.registry import STATIONS, UNWRITTEN, Stamp, renewed
+from services.api.domain.registry import CREDENTIALS, STATIONS, UNWRITTEN, Stamp, renewed
 from services.api.fields import Folded
 from services.api.models import NewStation, Page, Station, StationQuery, StationSettings
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
 from services.api.routes.shared import ERRORS, assigned, matches
 
+log = get_logger(__name__)
+
 router = APIRouter(tags=["stations"], responses=ERRORS)
 
 _ASSIGNING = ("site_id", "site_valid_from", "sites")
+_NO_SETTINGS = {*_ASSIGNING, "station_id", "allow_security_downgrade"}
 
 
 class Stations(Entries[StationRegistered, StationSettings, Station]):
@@ -40,8 +44,11 @@ class Stations(Entries[StationRegistered, StationSettings, Station]):
     def changed(
         self, registry: Registry, old: StationRegistered, body: StationSettings, stamp: Stamp, *, partly: bool
     ) -> StationRegistered:
-        """Site assignments are added to, or rewritten."""
-        changes = body.model_dump(exclude={*_ASSIGNING, "station_id"}, exclude_unset=partly)
+        """Site assignments are added to, or rewritten. Raises Invalid if the security profile would sink."""
+        changes = body.model_dump(exclude=_NO_SETTINGS, exclude_unset=partly)
+        wanted: int = changes.get("security_profile", old.security_profile)
+        if wanted < old.security_profile:
+            _allow_downgrade(old, wanted, body)
         sites = assigned(old.sites, body, _ASSIGNING, stamp, ("site", registry.sites))
         return renewed(old, {**changes, "sites": sites}, stamp)
 
@@ -107,3 +114,16 @@ async def change_station(
 async def delete_station(api: Api, station_id: Folded, if_match: IfMatch = None) -> None:
     """Forget a station; it is treated as unknown from then on. Its past stays."""
     await _STATIONS.delete(api, station_id, if_match)
+    if station_id in api.registry.credentials:
+        async with api.registry.changing(CREDENTIALS, station_id):
+            await api.registry.write(CREDENTIALS, station_id, None)
+
+
+def _allow_downgrade(old: StationRegistered, wanted: int, body: StationSettings) -> None:
+    if not body.allow_security_downgrade:
+        detail = (
+            f"security_profile is {old.security_profile} and would sink to {wanted};"
+            " with `allow_security_downgrade: true` it may"
+        )
+        raise Invalid(detail, "/security_profile")
+    log.warning("security_profile_lowered", station_id=old.station_id, old=old.security_profile, new=wanted)

@@ -1,0 +1,125 @@
+"""Changes of a station's password: set here, or handed to the station and then settled by its answer."""
+
+import asyncio
+import secrets
+import string
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from libs.events.commands import CommandConcluded, Fate, RequestCommand
+from libs.events.registry import CredentialsRegistered, PasswordDigest
+from libs.ocpp.passwords import SALT_BYTES
+from libs.runtime.logging import get_logger
+from services.api.desk import CommandDesk
+from services.api.domain.credentials import begun, kept, settled, with_passwords
+from services.api.domain.registry import CREDENTIALS
+from services.api.registry import Registry
+
+log = get_logger(__name__)
+
+_ALPHABET: Final = string.ascii_letters + string.digits
+_LENGTH: Final = 20
+_MARGIN_S: Final = 60.0
+
+
+def generated() -> str:
+    """A password that every version and every station can take: 119 random bits in 20 letters and digits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A change under way: the record that began it, and the task that ends with the command's outcome."""
+
+    record: CredentialsRegistered
+    task: "asyncio.Task[CommandConcluded | None]"
+
+
+class Passwords:
+    """The passwords of the stations in `registry`."""
+
+    def __init__(self, registry: Registry, desk: CommandDesk) -> None:
+        self._registry = registry
+        self._desk = desk
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def put(self, station_id: str, password: bytes) -> CredentialsRegistered:
+        """From now on only this password is accepted. Raises BusUnavailableError."""
+        registry = self._registry
+        async with registry.changing(CREDENTIALS, station_id):
+            record = with_passwords(station_id, registry.stamp(), _kept(password))
+            await registry.write(CREDENTIALS, station_id, record)
+        log.info("password_set", station_id=station_id)
+        return record
+
+    async def remove(self, station_id: str) -> None:
+        """From now on no password is accepted. Raises BusUnavailableError."""
+        async with self._registry.changing(CREDENTIALS, station_id):
+            await self._registry.write(CREDENTIALS, station_id, None)
+        log.info("password_removed", station_id=station_id)
+
+    async def rotate(self, station_id: str, password: bytes, request: RequestCommand) -> Change:
+        """Accept the password beside the old one, and send the command that gives it to the station.
+
+        Once the station has accepted it the old one is refused; if it did not, the new one. Both stay if nobody
+        knows, or if it takes the new one only after a restart. Raises Conflict or BusUnavailableError.
+        """
+        registry, new = self._registry, _kept(password)
+        async with registry.changing(CREDENTIALS, station_id):
+            record = begun(registry.credentials.get(station_id), station_id, new, registry.stamp())
+            await registry.write(CREDENTIALS, station_id, record)
+        sent = asyncio.Event()
+        task = asyncio.create_task(self._follow(station_id, new, request, sent))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        waiting = asyncio.create_task(sent.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not sent.is_set():
+            task.result()
+        return Change(record, task)
+
+    async def settle(self, station_id: str, new: PasswordDigest, took: bool) -> None:
+        """End a change. Raises BusUnavailableError."""
+        registry = self._registry
+        async with registry.changing(CREDENTIALS, station_id):
+            current = registry.credentials.get(station_id)
+            left = settled(current, new, took, registry.stamp())
+            if left is not current:
+                await registry.write(CREDENTIALS, station_id, left)
+        log.info("password_settled", station_id=station_id, took=took)
+
+    async def _follow(
+        self, station_id: str, new: PasswordDigest, request: RequestCommand, sent: asyncio.Event
+    ) -> CommandConcluded | None:
+        longest_s = (request.expires_at - request.recorded_at) / 1e6 + request.call_timeout_ms / 1000
+        async with self._desk.awaiting(request.event_id) as awaited:
+            await self._desk.send(request)
+            sent.set()
+            outcome = await awaited.outcome(longest_s + _MARGIN_S)
+        took = None if outcome is None else _took(outcome)
+        if took is None:
+            log.warning("password_not_settled", station_id=station_id, command_id=request.event_id)
+        else:
+            await self.settle(station_id, new, took)
+        return outcome
+
+
+def _kept(password: bytes) -> PasswordDigest:
+    return kept(password, secrets.token_hex(SALT_BYTES))
+
+
+def _took(outcome: CommandConcluded) -> bool | None:
+    """Whether the station has the new password; None if that is not known, or not yet so."""
+    if outcome.fate is Fate.UNKNOWN:
+        return None
+    if outcome.fate is not Fate.ACCEPTED:
+        return False
+    try:
+        result = orjson.loads(outcome.result or "{}")
+    except orjson.JSONDecodeError:
+        return None
+    items = result.get("setVariableResult") or [result]
+    statuses = {item.get("attributeStatus", item.get("status")) for item in items}
+    return True if statuses == {"Accepted"} else None
