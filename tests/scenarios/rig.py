@@ -187,9 +187,14 @@ class Rig:
         """Wait for the station's first charge record."""
         return (await self.records("billing.cdrs", CdrIssued, cp.station_id))[0]
 
-    async def updated(self, cp: ScriptedCharger, count: int = 1) -> SessionUpdated:
-        """Wait for the `count`-th news of the station's sessions."""
-        return (await self.records("sessions.events", SessionUpdated, cp.station_id, count))[count - 1]
+    async def charged(self, cp: ScriptedCharger, wh: int) -> None:
+        """Wait for the news that a running session has had that much energy."""
+
+        def told() -> bool:
+            news = self.log.of("sessions.events", SessionUpdated, cp.station_id)
+            return any(update.energy_wh == wh for update in news)
+
+        await until(told, DEADLINE_S, f"{wh} Wh at {cp.station_id}")
 
     async def measured(self, cp: ScriptedCharger, count: int = 1) -> list[MeasurementsTaken]:
         """Wait for that many measurements of the station."""

@@ -47,7 +47,7 @@ async def test_tc_j_02_clock_aligned_in_a_transaction(rig: Rig, cs: ScriptedChar
     transaction = Transaction(cs)
     await transaction.started(meter=1000)
     await transaction.updated("MeterValueClock", meterValue=[energy(1600, "Sample.Clock")])
-    assert (await rig.updated(cs)).energy_wh == 600
+    await rig.charged(cs, 600)
     taken = (await rig.measured(cs, 2))[-1]
     assert (taken.transaction_id, taken.samples[0].context) == (transaction.transaction_id, "Sample.Clock")
 
@@ -70,7 +70,7 @@ async def _signed(rig: Rig, cs: ScriptedCharger, context: str) -> None:
     await transaction.started(meter=1000)
     value = energy(2500, context, signedMeterValue=_SIGNED)
     await transaction.updated("MeterValueClock", meterValue=[value])
-    assert (await rig.updated(cs)).energy_wh == 1500
+    await rig.charged(cs, 1500)
     told = (await rig.logged(cs, "TransactionEvent", 2))[-1]
     assert '"signedMeterData":"T0NNRnx7fQ=="' in told.payload
 
@@ -106,10 +106,10 @@ async def test_tc_j_09_sampled(rig: Rig, cs: ScriptedCharger) -> None:
     await transaction.started(meter=1000)
     value = energy(2.5, unitOfMeasure={"unit": "kWh"})
     await transaction.updated("MeterValuePeriodic", meterValue=[value])
-    assert (await rig.updated(cs)).energy_wh == 1500
+    await rig.charged(cs, 1500)
     scaled = energy(0.3, unitOfMeasure={"unit": "Wh", "multiplier": 4})
     await transaction.updated("MeterValuePeriodic", meterValue=[scaled])
-    assert (await rig.updated(cs, 2)).energy_wh == 2000
+    await rig.charged(cs, 2000)
 
 
 async def test_tc_j_10_sampled_at_the_end(rig: Rig, cs: ScriptedCharger) -> None:
