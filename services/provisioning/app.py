@@ -1,4 +1,4 @@
-"""Wiring of provisioning: the capabilities processor on its transactional runtime."""
+"""Wiring of provisioning: each of its processors on a transactional runtime."""
 
 import asyncio
 
@@ -6,12 +6,16 @@ from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.runtime.service import Health
 from services.provisioning.domain.capabilities import CapabilitiesProcessor
+from services.provisioning.domain.onboarding import OnboardingProcessor
 from services.provisioning.settings import ProvisioningSettings
 
 
 async def run(settings: ProvisioningSettings, health: Health, stop: asyncio.Event) -> None:
-    """Learn what stations can do until `stop`; then finish the transactions under way."""
-    async with connect(settings) as bus:
+    """Learn what stations can do, and ask them what is configured, until `stop`. The failure of one ends all."""
+    async with connect(settings) as bus, asyncio.TaskGroup() as tasks:
         capabilities = TransactionalRuntime(bus, CapabilitiesProcessor())
         health.ready("capabilities", lambda: capabilities.ready)
-        await capabilities.run(stop)
+        tasks.create_task(capabilities.run(stop), name="capabilities")
+        onboarding = TransactionalRuntime(bus, OnboardingProcessor(settings.on_boot))
+        health.ready("onboarding", lambda: onboarding.ready)
+        tasks.create_task(onboarding.run(stop), name="onboarding")

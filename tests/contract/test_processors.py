@@ -10,6 +10,7 @@ from services.commands.domain import CommandsProcessor
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
 from services.provisioning.domain.capabilities import CapabilitiesProcessor
+from services.provisioning.domain.onboarding import OnboardingProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health import HealthProcessor
 from services.telemetry.domain.measurements import MeasurementsProcessor
@@ -20,6 +21,7 @@ PROCESSORS: list[Processor[Any]] = [
     MeasurementsProcessor(),
     HealthProcessor(),
     CapabilitiesProcessor(),
+    OnboardingProcessor(),
     LoadObserver(),
     LoadProcessor(),
     CampaignProcessor(),

@@ -43,12 +43,15 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import Assignment, SiteRegistered, StationRegistered
 from libs.events.sessions import SessionStarted
+from libs.events.stations import CapabilitiesLearned
 from libs.events.telemetry import MeasurementsTaken, StationStateChanged
 from libs.runtime.clock import now_us
 from libs.testing.localstack import Endpoints
 from services.commands.domain import CommandsProcessor
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
+from services.provisioning.domain.capabilities import CapabilitiesProcessor
+from services.provisioning.domain.onboarding import OnboardingProcessor, OnBoot
 from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health import HealthProcessor
 from services.telemetry.domain.measurements import MeasurementsProcessor
@@ -163,6 +166,13 @@ def tasks() -> list[Published]:
     return [("firmware.tasks", name, task(name)) for name in (SAME, OTHER)]
 
 
+class AskingProcessor(OnboardingProcessor):
+    """Asks every station that boots."""
+
+    def __init__(self) -> None:
+        super().__init__((OnBoot.CONFIGURATION,))
+
+
 class Case(msgspec.Struct, frozen=True):
     """A processor, one of its inputs, and a record (by key and event id) that has one `effect`.
 
@@ -185,6 +195,8 @@ CASES = [
     Case(LoadProcessor, "load.observations", charging, LoadPlanMade, sites),
     Case(StationFirmwareProcessor, "ocpp.lifecycle", booted, StationUpdateProgressed, tasks),
     Case(CampaignProcessor, "firmware.progress", installed, CampaignProgressed, campaigns),
+    Case(CapabilitiesProcessor, "ocpp.lifecycle", booted, CapabilitiesLearned),
+    Case(AskingProcessor, "ocpp.lifecycle", booted, RequestCommand),
     Case(CommandsProcessor, "commands.requested", command_out_of_time, CommandConcluded),
 ]
 

@@ -105,7 +105,7 @@ class FirmwareStatusReported(msgspec.Struct, frozen=True, tag=True):
 
 
 class Booted(msgspec.Struct, frozen=True, tag=True):
-    """The station started; ``reason`` exists in 2.x only."""
+    """The station started; ``reason`` exists in 2.x only. ``boot_status`` is what our answer said, None if none."""
 
     vendor: str
     model: str
@@ -113,6 +113,7 @@ class Booted(msgspec.Struct, frozen=True, tag=True):
     firmware_version: str | None
     reason: str | None
     at: int
+    boot_status: str | None = None
 
 
 class TokenPresented(msgspec.Struct, frozen=True, tag=True):

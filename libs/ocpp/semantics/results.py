@@ -1,10 +1,17 @@
-"""Did the charger agree? One verdict for the results of all commands of all versions."""
+"""What chargers answer: one verdict for the results of all commands of all versions, and what they tell by the way."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
+from libs.ocpp.errors import ErrorCode, canonical
+from libs.ocpp.semantics import reports as r
+from libs.ocpp.semantics.abilities import argument_of
+from libs.ocpp.semantics.v2_reports import certificate_hash, variables_of
+from libs.ocpp.versions import Version
+
+Payload = Mapping[str, Any]
 Verdict = Literal["accepted", "rejected"]
 
 # Statuses by which a charger says that it does, did or will do what was asked.
@@ -41,3 +48,94 @@ def interpret_result(action: str, payload: Mapping[str, Any]) -> Verdict:
     else:
         agreed = "status" not in payload or payload["status"] in ACCEPTING
     return "accepted" if agreed else "rejected"
+
+
+def read_result(version: Version, action: str, payload: Payload, result: Payload, at: int) -> list[r.Report]:
+    """Return what a CALLRESULT to our ``payload`` tells of the charger; that it knows the action, at least.
+
+    Both must conform to their schemas, or be bent so that they do.
+    """
+    argument = argument_of(action, payload)
+    if result.get("status") in _UNSUPPORTED.get(action, ()):
+        return [r.ActionUnsupported(action, argument, at)]
+    events: list[r.Report] = [r.ActionAnswered(action, argument, at)]
+    reader = _RESULTS.get((version.is_v2, action))
+    return events if reader is None else [*events, *reader(payload, result, at)]
+
+
+def read_error(action: str, payload: Payload, code: str, at: int) -> list[r.Report]:
+    """Return what a CALLERROR to our ``payload`` tells of the charger."""
+    match canonical(code):
+        case ErrorCode.NOT_IMPLEMENTED:
+            return [r.ActionUnsupported(action, None, at)]
+        case ErrorCode.NOT_SUPPORTED:
+            return [r.ActionUnsupported(action, argument_of(action, payload), at)]
+        case _:
+            return []
+
+
+# Statuses that speak of the request's kind and not of this one request.
+_UNSUPPORTED: Final[Mapping[str, tuple[str, ...]]] = {
+    "TriggerMessage": ("NotImplemented",),
+    "ExtendedTriggerMessage": ("NotImplemented",),
+    "SetChargingProfile": ("NotSupported",),
+    "SendLocalList": ("NotSupported",),
+}
+
+
+def _configuration(_payload: Payload, result: Payload, at: int) -> list[r.Report]:
+    variables = [
+        r.VariableSeen(item["key"], item["value"])
+        for item in result.get("configurationKey", ())
+        if "value" in item
+    ]
+    return [r.VariablesReported(tuple(variables), None, True, at)]
+
+
+def _changed_configuration(payload: Payload, result: Payload, at: int) -> list[r.Report]:
+    # What takes a reboot first is not in force yet.
+    if result["status"] != "Accepted":
+        return []
+    return [r.VariablesReported((r.VariableSeen(payload["key"], payload["value"]),), None, True, at)]
+
+
+def _variables(_payload: Payload, result: Payload, at: int) -> list[r.Report]:
+    items = [each for each in result["getVariableResult"] if each["attributeStatus"] == "Accepted"]
+    return [r.VariablesReported(variables_of(items, "attributeValue"), None, True, at)]
+
+
+def _set_variables(payload: Payload, result: Payload, at: int) -> list[r.Report]:
+    accepted = [
+        (each["component"], each["variable"])
+        for each in result["setVariableResult"]
+        if each["attributeStatus"] == "Accepted"
+    ]
+    items = [each for each in payload["setVariableData"] if (each["component"], each["variable"]) in accepted]
+    return [r.VariablesReported(variables_of(items, "attributeValue"), None, True, at)]
+
+
+def _certificates_16(_payload: Payload, result: Payload, at: int) -> list[r.Report]:
+    hashes = [certificate_hash(each) for each in result.get("certificateHashData", ())]
+    return [r.InstalledCertificatesReported(tuple([r.InstalledCertificate("", h) for h in hashes]), at)]
+
+
+def _certificates_2(_payload: Payload, result: Payload, at: int) -> list[r.Report]:
+    installed = [
+        r.InstalledCertificate(
+            each["certificateType"],
+            certificate_hash(each["certificateHashData"]),
+            tuple([certificate_hash(child) for child in each.get("childCertificateHashData", ())]),
+        )
+        for each in result.get("certificateHashDataChain", ())
+    ]
+    return [r.InstalledCertificatesReported(tuple(installed), at)]
+
+
+_RESULTS: Final[Mapping[tuple[bool, str], Callable[[Payload, Payload, int], list[r.Report]]]] = {
+    (False, "GetConfiguration"): _configuration,
+    (False, "ChangeConfiguration"): _changed_configuration,
+    (False, "GetInstalledCertificateIds"): _certificates_16,
+    (True, "GetVariables"): _variables,
+    (True, "SetVariables"): _set_variables,
+    (True, "GetInstalledCertificateIds"): _certificates_2,
+}

@@ -33,7 +33,7 @@ _MOST_ISSUED: Final = 2**31 - 1
 """Transaction ids are the central system's: positive integers of 32 bits."""
 
 
-def _boot(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
+def _boot(payload: Payload, answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
     return [
         Booted(
             vendor=payload["chargePointVendor"],
@@ -42,6 +42,7 @@ def _boot(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -
             firmware_version=payload.get("firmwareVersion"),
             reason=None,
             at=received_at,
+            boot_status=answer.get("status"),
         )
     ]
 

@@ -27,7 +27,7 @@ _KINDS: Final[Mapping[str, StepKind]] = {"Started": "started", "Updated": "updat
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
-def _boot(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
+def _boot(payload: Payload, answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
     station = payload["chargingStation"]
     return [
         Booted(
@@ -37,6 +37,7 @@ def _boot(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -
             firmware_version=station.get("firmwareVersion"),
             reason=payload["reason"],
             at=received_at,
+            boot_status=answer.get("status"),
         )
     ]
 

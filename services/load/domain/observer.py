@@ -119,7 +119,9 @@ def _started(state: Station | None, record: SessionStarted, tables: Tables) -> S
         evse,
         session_id=record.session_id,
         transaction_id=record.transaction_id,
-        site_id=record.site_id or site_at(registered, record.started_at),
+        site_id=None
+        if registered.certification
+        else record.site_id or site_at(registered, record.started_at),
         started_at=record.started_at,
         current_ma=early.current_ma if early is not None and mine else None,
         unclaimed=None if mine else early,

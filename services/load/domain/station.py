@@ -12,7 +12,7 @@ from libs.events.ids import derive_id
 from libs.events.load import StationNews, StationObserved
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
-from libs.events.registry import StationRegistered
+from libs.events.registry import BootStatus, StationRegistered
 from libs.ocpp.semantics.commands import ClearLimit, SetDefaultLimit
 from libs.ocpp.semantics.exchange import read_exchange
 from libs.ocpp.semantics.model import Booted
@@ -88,7 +88,12 @@ def _unregistered(station_id: str) -> StationRegistered:
 
 
 def site_at(registered: StationRegistered, at: int) -> str | None:
-    """The site where the station is at that moment, None for none."""
+    """The site whose limit is the station's at that moment, None for none.
+
+    A station under certification has none: it is sent nothing that nobody asked for.
+    """
+    if registered.certification:
+        return None
     assigned = [site for site in registered.sites if site.valid_from <= at]
     return max(assigned, key=lambda site: site.valid_from).id if assigned else None
 
@@ -100,7 +105,8 @@ def seen(station: Station, station_id: str, registered: StationRegistered, now: 
 
 def booted(state: Station | None, record: OcppCallReceived, tables: Tables) -> Step[Station]:
     """The station started; one that was not accepted is not at its site yet."""
-    if record.answer is None or msgspec.json.decode(record.answer).get("status") != "Accepted":
+    boot = next((fact for fact in read_exchange(record) if isinstance(fact, Booted)), None)
+    if boot is None or boot.boot_status != BootStatus.ACCEPTED:
         return Step(state)
     at, registered = record.recorded_at, registered_station(record.station_id, tables)
     before = seen(state or Station(), record.station_id, registered, at)
@@ -115,7 +121,7 @@ def booted(state: Station | None, record: OcppCallReceived, tables: Tables) -> S
         record.event_id,
         at,
         other_site_id=_came_from(before, station),
-        firmware_version=_firmware_version(record),
+        firmware_version=boot.firmware_version,
     )
     return Step(station, (*_departure(before, station, record.event_id, at), news))
 
@@ -209,11 +215,6 @@ def _moves(station: Station, registered: StationRegistered, now: int) -> Station
     now = max(now, station.placed_at)
     later = [site.valid_from for site in registered.sites if site.valid_from > now]
     return replace(station, moves_at=min(later, default=None))
-
-
-def _firmware_version(record: OcppCallReceived) -> str | None:
-    boots = (fact for fact in read_exchange(record) if isinstance(fact, Booted))
-    return next((boot.firmware_version for boot in boots), None)
 
 
 def _told(

@@ -1,72 +1,178 @@
-"""What a station is and can do, learned from what it says."""
+"""What a station is and can do, learned from what it says and from how it answers.
 
+Whatever it said with other firmware, or in another OCPP version, says nothing of what it can do now.
+"""
+
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.events.ids import derive_id
-from libs.events.ocpp_log import OcppCallReceived
-from libs.events.stations import CapabilitiesLearned
+from libs.events.ocpp_log import CallOutcome, OcppCallReceived, OcppCallSent
+from libs.events.stations import CapabilitiesLearned, KnownVariable
 from libs.ocpp.semantics.exchange import read_exchange
-from libs.ocpp.semantics.model import Booted
+from libs.ocpp.semantics.model import Booted, SemanticEvent
+from libs.ocpp.semantics.outbound import read_sent
+from libs.ocpp.semantics.reports import ActionAnswered, ActionUnsupported, VariableSeen, VariablesReported
+from libs.ocpp.semantics.variables import AVAILABLE, limits
+from libs.ocpp.versions import Version
 
 CAPABILITIES: Final = "stations.capabilities"
-_BOOT: Final = "BootNotification"
+COMMANDS: Final = "ocpp.commands"
+MOST_VARIABLES: Final = 128
+MOST_LACKING: Final = 64
+LONGEST_VALUE: Final = 500
+
+_TOLD: Final = frozenset({"BootNotification", "NotifyReport"})
+_ASKED: Final = frozenset({"GetConfiguration", "ChangeConfiguration", "GetVariables", "SetVariables"})
+_PROFILES: Final = "SupportedFeatureProfiles"
 
 
 class Station(msgspec.Struct, frozen=True):
-    """What is known of one station; fields as in `CapabilitiesLearned`."""
+    """What is known of one station; fields as in `CapabilitiesLearned`, variables by name."""
 
     version: str = ""
     vendor: str = ""
     model: str = ""
     firmware: str = ""
     serial_number: str = ""
+    features: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    variables: dict[str, str] = {}
 
 
 class CapabilitiesProcessor(Processor[Station]):
-    """Boots to what is known of stations, keyed by station."""
+    """Boots, configuration, reports and refusals to what is known of stations, keyed by station."""
 
     name = "capabilities"
-    inputs = ("ocpp.lifecycle",)
+    inputs = ("ocpp.lifecycle", COMMANDS)
     outputs = (CAPABILITIES,)
     state = Station
     linger_s = 0.25
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
-        """Only boots."""
-        return kind == OcppCallReceived.__name__ and subject == _BOOT
+        """Boots, reports, and whatever chargers answered."""
+        if topic == COMMANDS:
+            return kind == OcppCallSent.__name__
+        return kind == OcppCallReceived.__name__ and subject in _TOLD
 
     def key(self, message: Message) -> str | None:
-        """Only boots."""
+        """Boots, reports, and answers."""
         match message.record:
-            case OcppCallReceived(action="BootNotification"):
+            case OcppCallReceived(action=action) if action in _TOLD:
+                return message.key
+            case OcppCallSent(outcome=CallOutcome.RESULT | CallOutcome.ERROR):
                 return message.key
             case _:
                 return None
 
     def step(self, state: Station | None, event: Message | Tick, tables: Tables) -> Step[Station]:
-        """Fold one boot."""
-        if not isinstance(event, Message) or not isinstance(record := event.record, OcppCallReceived):
-            return Step(state)
-        before = state or Station()
+        """Fold what a station told or answered."""
+        match event:
+            case Message(record=OcppCallReceived() as record):
+                facts: Iterable[SemanticEvent] = read_exchange(record)
+            case Message(record=OcppCallSent() as record):
+                # Nearly all of them: an answer to what it was known to take.
+                if record.outcome is CallOutcome.RESULT and not (
+                    record.action in _ASKED or _may_lack(state, record.action)
+                ):
+                    return Step(state)
+                facts = read_sent(record)
+            case _:
+                return Step(state)
+        before = state or Station(version=record.version)
         after = before
-        for fact in read_exchange(record):
-            if isinstance(fact, Booted):
-                after = Station(
-                    record.version, fact.vendor, fact.model, fact.firmware_version or "", fact.serial or ""
-                )
+        for fact in facts:
+            after = _learn(after, fact, record.version)
         if after == before:
             return Step(state)
-        return Step(after, (Emit(CAPABILITIES, event.key, _learned(event.key, record, after)),))
+        return Step(after, (Emit(CAPABILITIES, record.station_id, _learned(record, after)),))
 
 
-def _learned(station_id: str, cause: OcppCallReceived, known: Station) -> CapabilitiesLearned:
+# Actions whose results may say that they are not supported after all.
+_MAY_BE_REFUSED: Final = frozenset(
+    {"TriggerMessage", "ExtendedTriggerMessage", "SetChargingProfile", "SendLocalList"}
+)
+
+
+def _may_lack(state: Station | None, action: str) -> bool:
+    if action in _MAY_BE_REFUSED:
+        return True
+    return state is not None and action in state.lacking
+
+
+def _learn(known: Station, fact: SemanticEvent, version: str) -> Station:
+    match fact:
+        case Booted():
+            return _booted(known, fact, version)
+        case _ if version != known.version:
+            # It has changed over without a boot: the next one tells what it is now.
+            return known
+        case ActionUnsupported(action=action, argument=argument):
+            lacking = {*known.lacking, _named(action, argument)}
+        case ActionAnswered(action=action, argument=argument):
+            lacking = {*known.lacking} - {action, _named(action, argument)}
+        case VariablesReported(variables=variables):
+            return _told(known, variables)
+        case _:
+            return known
+    return replace(known, lacking=tuple(sorted(lacking))[:MOST_LACKING])
+
+
+def _booted(known: Station, boot: Booted, version: str) -> Station:
+    fresh = Station(version, boot.vendor, boot.model, boot.firmware_version or "", boot.serial or "")
+    same = (known.version, known.vendor, known.model, known.firmware) == (
+        fresh.version,
+        fresh.vendor,
+        fresh.model,
+        fresh.firmware,
+    )
+    # Without a boot before, what it answered was answered by this firmware, as far as anyone knows.
+    never_booted = (known.version, known.vendor, known.model) == (version, "", "")
+    if not (same or never_booted):
+        return fresh
+    return replace(fresh, features=known.features, lacking=known.lacking, variables=known.variables)
+
+
+def _told(known: Station, variables: Iterable[VariableSeen]) -> Station:
+    version = Version(known.version)
+    values = dict(known.variables)
+    for seen in variables:
+        # An EVSE's own variables do not limit what the station can be asked.
+        if seen.evse_id is None and limits(version, seen.name) and len(seen.value) <= LONGEST_VALUE:
+            values[seen.name] = seen.value
+    if values == known.variables:
+        return known
+    values = dict(sorted(values.items())[:MOST_VARIABLES])
+    return replace(known, variables=values, features=_features(version, values))
+
+
+def _features(version: Version, values: dict[str, str]) -> tuple[str, ...]:
+    """1.6: the feature profiles. 2.x: the components that are available."""
+    if not version.is_v2:
+        profiles = next(
+            (value for name, value in values.items() if name.casefold() == _PROFILES.casefold()), ""
+        )
+        return tuple(dict.fromkeys(name for each in profiles.split(",") if (name := each.strip())))
+    return tuple(
+        name[: -len(AVAILABLE)]
+        for name, value in values.items()
+        if name.endswith(AVAILABLE) and value.strip().casefold() == "true"
+    )
+
+
+def _named(action: str, argument: str | None) -> str:
+    return action if argument is None else f"{action}:{argument}"
+
+
+def _learned(cause: OcppCallReceived | OcppCallSent, known: Station) -> CapabilitiesLearned:
     return CapabilitiesLearned(
         event_id=derive_id(cause.event_id, "capabilities"),
-        station_id=station_id,
+        station_id=cause.station_id,
         occurred_at=cause.recorded_at,
         recorded_at=cause.recorded_at,
         cause_id=cause.event_id,
@@ -75,4 +181,7 @@ def _learned(station_id: str, cause: OcppCallReceived, known: Station) -> Capabi
         model=known.model,
         firmware=known.firmware,
         serial_number=known.serial_number,
+        features=known.features,
+        lacking=known.lacking,
+        variables=tuple(KnownVariable(name=name, value=value) for name, value in known.variables.items()),
     )

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from libs.bus.message import Emit, Message
 from libs.bus.runtime_memory import MemoryRuntime
@@ -122,6 +123,19 @@ def test_a_start_is_told_to_the_site_with_the_firmware(version: str) -> None:
 @pytest.mark.parametrize("status", ["Pending", "Rejected"])
 def test_one_that_is_not_let_in_is_not_told_of(status: str) -> None:
     assert Told(("depot", 0)).feed(boot(10, status=status)) == []
+
+
+def test_under_certification_a_station_has_no_site_to_tell() -> None:
+    """No site hears of it, so none sends it the limits that nobody asked for; not while it charges, either."""
+    station = Told()
+    certified = replace(registered(0, ("depot", 0)), certification=True)
+    station.runtime.tables["registry.stations"][STATION] = certified
+    assert station.feed(certified) == []
+    assert station.feed(boot(10)) == []
+    out = station.runtime.feed("sessions.events", STATION, replace(started(20), site_id="depot"))
+    assert out == []
+    # Afterwards it is a station like any other.
+    assert station.register(60, ("depot", 0)) == [("depot", JOINED, None)]
 
 
 def test_without_a_site_nobody_is_told_until_it_gets_one() -> None:

@@ -1,0 +1,235 @@
+"""Answers to chargers' questions about certificates, found by asking OCSP responders.
+
+The edge leaves these calls to us where its VOLTBUS_DEFERRED names them; what we do not answer in time it answers
+alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from prometheus_client import Counter
+
+from libs.bus.bus import Bus
+from libs.bus.errors import BusUnavailableError
+from libs.bus.message import Message
+from libs.bus.producer import Producer
+from libs.events.commands import AnswerCall
+from libs.events.ids import derive_id
+from libs.events.ocpp_log import OcppCallReceived, StationLocated
+from libs.events.record import Record
+from libs.events.registry import TokenRegistered, TokenStatus
+from libs.ocpp import schemas
+from libs.ocpp.inbound import CheckedCall, check_call
+from libs.ocpp.times import format_timestamp
+from libs.ocpp.versions import Version
+from libs.runtime.clock import SECOND, now_us
+from libs.runtime.logging import get_logger
+from libs.runtime.urls import UrlRefusedError
+from services.provisioning.ocsp import Finding, OcspUnusableError, certificate_id
+from services.provisioning.ocsp_client import OcspClient, OcspUnavailableError
+
+log = get_logger(__name__)
+
+NAME: Final = "certificates"
+TOPICS: Final = ("ocpp.lifecycle", "ocpp.transactions")
+LOCATIONS: Final = "edge.connections"
+TOKENS: Final = "registry.tokens"
+DISPATCH: Final = "commands.dispatch"
+
+ACTIONS: Final = frozenset({"GetCertificateStatus", "GetCertificateChainStatus", "Authorize"})
+_HASHES: Final = "iso15118CertificateHashData"
+_TOO_OLD: Final = 60 * SECOND
+_LOCATED_S: Final = 2.0
+_GROUP_LENGTH: Final = 36
+
+ASKED = Counter("voltbus_ocsp_questions", "Certificates asked about, by what came of it.", ["outcome"])
+ANSWERS = Counter("voltbus_certificate_answers", "Answers to chargers about certificates.", ["action"])
+
+Payload = dict[str, Any]
+
+
+class CertificateDesk:
+    """Answers pending calls about certificates. `tokens` and `locations`: the topics' tables.
+
+    A contract certificate authorises only if a trusted authority vouches for each of its certificates, and the
+    registry for its token; `unknown_tokens` tells whether a token that it does not know may charge.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        client: OcspClient,
+        producer: Producer,
+        tokens: Mapping[str, Record],
+        locations: Mapping[str, Record],
+        *,
+        unknown_tokens: bool,
+    ) -> None:
+        self._bus = bus
+        self._client = client
+        self._producer = producer
+        self._tokens = tokens
+        self._locations = locations
+        self._unknown_tokens = unknown_tokens
+        self._restarting = asyncio.Lock()
+
+    @staticmethod
+    def wants(_topic: str, kind: str, subject: str | None) -> bool:
+        """Only calls that may be about certificates."""
+        return kind == OcppCallReceived.__name__ and subject in ACTIONS
+
+    async def handle(self, message: Message) -> None:
+        """Answer a pending call; pass over anything else, and calls whose time is long over."""
+        call = message.record
+        if not isinstance(call, OcppCallReceived) or not call.pending or call.action not in ACTIONS:
+            return
+        if now_us() - call.recorded_at > _TOO_OLD:
+            return
+        version = Version(call.version)
+        payload = orjson.loads(call.payload)
+        if call.quirks:
+            checked = check_call(version, call.action, payload)
+            if not isinstance(checked, CheckedCall):
+                return
+            payload = checked.payload
+        answer = await self._answer(version, call.action, payload)
+        if answer is not None:
+            await self._send(call, answer)
+
+    async def _answer(self, version: Version, action: str, payload: Payload) -> Payload | None:
+        match action:
+            case "GetCertificateStatus":
+                return await self._status(version, payload["ocspRequestData"])
+            case "GetCertificateChainStatus":
+                wanted = payload["certificateStatusRequests"]
+                found = await asyncio.gather(*(self._chain_status(each) for each in wanted))
+                return {"certificateStatus": list(found)}
+            case "Authorize" if _HASHES in payload:
+                return await self._authorize(payload)
+            case _:
+                return None
+
+    async def _status(self, version: Version, data: Payload) -> Payload:
+        """M06: the responder's own words, for the station to check."""
+        found = await self._ask(data["responderURL"], data)
+        if found is None:
+            return {"status": "Failed"}
+        answer = {"status": "Accepted", "ocspResult": base64.b64encode(found[0]).decode()}
+        if schemas.validate(version, "GetCertificateStatus", "response", answer) is not None:
+            log.warning("ocsp_response_too_long", bytes=len(found[0]))
+            return {"status": "Failed"}
+        return answer
+
+    async def _chain_status(self, wanted: Payload) -> Payload:
+        """2.1 M: our word for each certificate, so only for what is proved. CRLs are not read."""
+        data, status, moment = wanted["certificateHashData"], "Failed", now_us()
+        for url in wanted["urls"] if wanted["source"] == "OCSP" else ():
+            found = await self._ask(url, data)
+            if found is not None and found[1].proof is not None:
+                finding = found[1]
+                status, moment = finding.status.capitalize(), finding.next_update or finding.this_update
+                break
+        return {
+            "certificateHashData": data,
+            "source": wanted["source"],
+            "status": status,
+            "nextUpdate": format_timestamp(moment),
+        }
+
+    async def _authorize(self, payload: Payload) -> Payload:
+        """2.0.1 C07: a contract certificate is good if all of its chain is, and its token is."""
+        findings = await asyncio.gather(*(self._ask(data["responderURL"], data) for data in payload[_HASHES]))
+        status = _contract_status([None if found is None else found[1] for found in findings])
+        if status != "Accepted":
+            return {"idTokenInfo": {"status": TokenStatus.INVALID.value}, "certificateStatus": status}
+        return {"idTokenInfo": self._token_info(payload["idToken"]["idToken"]), "certificateStatus": status}
+
+    def _token_info(self, id_token: str) -> Payload:
+        token = self._tokens.get(id_token.casefold())
+        if not isinstance(token, TokenRegistered):
+            unknown = TokenStatus.ACCEPTED if self._unknown_tokens else TokenStatus.INVALID
+            return {"status": unknown.value}
+        status = token.status
+        if status is TokenStatus.ACCEPTED and token.valid_until is not None and token.valid_until <= now_us():
+            status = TokenStatus.EXPIRED
+        info: Payload = {"status": status.value}
+        if token.valid_until is not None:
+            info["cacheExpiryDateTime"] = format_timestamp(token.valid_until)
+        if token.group_id and len(token.group_id) <= _GROUP_LENGTH:
+            info["groupIdToken"] = {"idToken": token.group_id, "type": "Central"}
+        return info
+
+    async def _ask(self, url: str, data: Mapping[str, Any]) -> tuple[bytes, Finding] | None:
+        """A responder's answer, and what it says; None, counted and logged, if there is none to be used."""
+        try:
+            found = await self._client.ask(url, certificate_id(data))
+        except UrlRefusedError as error:
+            outcome, why = "refused", error
+        except OcspUnavailableError as error:
+            outcome, why = "unavailable", error
+        except OcspUnusableError as error:
+            outcome, why = "unusable", error
+        else:
+            ASKED.labels(found[1].status).inc()
+            return found
+        ASKED.labels(outcome).inc()
+        log.info("ocsp_without_result", outcome=outcome, reason=str(why))
+        return None
+
+    async def _send(self, call: OcppCallReceived, answer: Payload) -> None:
+        slot = await self._slot(call)
+        if slot is None:
+            return
+        now = now_us()
+        record = AnswerCall(
+            event_id=derive_id(call.event_id, "answer"),
+            occurred_at=now,
+            recorded_at=now,
+            cause_id=call.event_id,
+            station_id=call.station_id,
+            slot=slot,
+            connection_epoch=call.connection_epoch,
+            message_id=call.message_id,
+            action=call.action,
+            answer=orjson.dumps(answer).decode(),
+        )
+        try:
+            if self._producer.failed:
+                async with self._restarting:
+                    if self._producer.failed:
+                        await self._producer.restart()
+            await self._producer.send_and_wait(DISPATCH, str(slot), record, partition=slot)
+        except BusUnavailableError as error:
+            # The edge answers alone; nothing is to be made up for when Kafka is back.
+            log.warning("answer_not_written", call_id=call.event_id, error=str(error))
+            return
+        ANSWERS.labels(call.action).inc()
+
+    async def _slot(self, call: OcppCallReceived) -> int | None:
+        """The slot of the connection that asked; None if it is gone. Its record may come after the call's."""
+        ends_at = asyncio.get_running_loop().time() + _LOCATED_S
+        while True:
+            located = self._locations.get(call.station_id)
+            if isinstance(located, StationLocated) and located.connection_epoch >= call.connection_epoch:
+                same = located.connection_epoch == call.connection_epoch and located.connected
+                return located.slot if same else None
+            if asyncio.get_running_loop().time() > ends_at:
+                return None
+            await asyncio.sleep(0.05)
+
+
+def _contract_status(findings: list[Finding | None]) -> str:
+    """One word for a chain (AuthorizeCertificateStatusEnumType): the worst that is known of any of it."""
+    if any(found is not None and found.status == "revoked" for found in findings):
+        return "CertificateRevoked"
+    if any(found is None or found.status == "unknown" for found in findings):
+        return "NoCertificateAvailable"
+    # Good by somebody whom nobody here knows is what a forged chain would say, too.
+    if any(found is not None and found.proof != "authority" for found in findings):
+        return "CertChainError"
+    return "Accepted"
