@@ -12,9 +12,11 @@ Change = Callable[[str], str]
 
 
 def with_secrets_changed(action: str, payload: Mapping[str, Any], change: Change) -> dict[str, Any]:
-    """A command's payload with `change` made to each password that it sets."""
+    """A command's payload with `change` made to each password that it sets; OCPP's and version-free commands."""
     if action == "ChangeConfiguration" and _is(payload.get("key"), PASSWORD_KEY):
         return {**payload, "value": change(str(payload["value"]))}
+    if action == "SetVariables" and "values" in payload:
+        return {**payload, "values": [_version_free(item, change) for item in payload["values"]]}
     if action == "SetVariables":
         return {
             **payload,
@@ -25,9 +27,11 @@ def with_secrets_changed(action: str, payload: Mapping[str, Any], change: Change
 
 def without_secrets(action: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """A station's result with passwords masked that it should never have told (1.6 §9.2: write-only)."""
-    keys = result.get("configurationKey")
+    keys, variables = result.get("configurationKey"), result.get("getVariableResult")
     if action == "GetConfiguration" and isinstance(keys, list):
         return {**result, "configurationKey": [_masked(item) for item in keys]}
+    if action == "GetVariables" and isinstance(variables, list):
+        return {**result, "getVariableResult": [_masked_variable(item) for item in variables]}
     return dict(result)
 
 
@@ -35,6 +39,20 @@ def _variable(item: Mapping[str, Any], change: Change) -> Mapping[str, Any]:
     component, variable = PASSWORD_VARIABLE
     if _is(item["component"].get("name"), component) and _is(item["variable"].get("name"), variable):
         return {**item, "attributeValue": change(item["attributeValue"])}
+    return item
+
+
+def _masked_variable(item: Any) -> Any:
+    try:
+        return _variable(item, lambda _: MASK) if item.get("attributeValue") else item
+    # Results are taken as they come.
+    except (AttributeError, KeyError, TypeError):
+        return item
+
+
+def _version_free(item: Mapping[str, Any], change: Change) -> Mapping[str, Any]:
+    if _is(item["name"], PASSWORD_KEY) or _is(item["name"], ".".join(PASSWORD_VARIABLE)):
+        return {**item, "value": change(item["value"])}
     return item
 
 

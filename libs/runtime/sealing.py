@@ -1,7 +1,7 @@
 """Secrets that travel through logs which many may read."""
 
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from hashlib import sha256
 from typing import Final
 
@@ -32,7 +32,7 @@ class Sealer:
 
     def open(self, sealed: str, purpose: str) -> str:
         """The text. Raises ValueError if it was sealed with another key or for another purpose, or was changed."""
-        raw = urlsafe_b64decode(sealed.removeprefix(_PREFIX))
+        raw = b64decode(sealed.removeprefix(_PREFIX), altchars=b"-_", validate=True)
         try:
             return self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], purpose.encode()).decode()
         except InvalidTag:

@@ -88,7 +88,7 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
 
 def _context(settings: ApiSettings, bus: Bus, writer: Writer, tables: TableSet, reader: Reader) -> Context:
     registry = Registry(tables, writer, settings.settle_s, settings.read_back_s)
-    desk = CommandDesk(writer)
+    desk = CommandDesk(writer, _sealer(settings))
     return Context(
         settings=settings,
         contract=bus.contract,
@@ -105,7 +105,6 @@ def _context(settings: ApiSettings, bus: Bus, writer: Writer, tables: TableSet, 
         ),
         desk=desk,
         passwords=Passwords(registry, desk),
-        sealer=_sealer(settings),
     )
 
 

@@ -7,7 +7,6 @@ from fastapi import Depends, Request
 
 from libs.clickhouse.reader import Reader
 from libs.events.contract import Contract
-from libs.runtime.sealing import Sealer
 from services.api.desk import CommandDesk
 from services.api.history import History
 from services.api.live import Live
@@ -31,7 +30,6 @@ class Context(msgspec.Struct, frozen=True):
     hub: Hub
     desk: CommandDesk
     passwords: Passwords
-    sealer: Sealer | None = None
 
 
 async def context_of(request: Request) -> Context:

@@ -8,8 +8,9 @@ from typing import Final, TypeVar
 
 from libs.bus.message import Message
 from libs.events.commands import CommandConcluded, RequestCommand
+from libs.runtime.sealing import Sealer
 from services.api import metrics
-from services.api.domain.commands import same_wish
+from services.api.domain.commands import same_wish, sealed_request
 from services.api.domain.errors import Invalid
 from services.api.writer import Writer
 
@@ -24,8 +25,9 @@ T = TypeVar("T")
 class CommandDesk:
     """Commands of this process and outcomes of all, the recent ones in memory."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, sealer: Sealer | None = None) -> None:
         self._writer = writer
+        self._sealer = sealer
         self._requests: OrderedDict[str, RequestCommand] = OrderedDict()
         self._outcomes: OrderedDict[str, CommandConcluded] = OrderedDict()
         self._waiting: dict[str, set[asyncio.Future[CommandConcluded | None]]] = {}
@@ -34,8 +36,10 @@ class CommandDesk:
     async def send(self, request: RequestCommand, traceparent: str | None = None) -> bool:
         """Write the command, unless it was written before; False then.
 
-        Raises Invalid if its id was used for another wish, BusUnavailableError if Kafka did not acknowledge it.
+        Raises Invalid if its id was used for another wish, Conflict as `sealed` does, BusUnavailableError if Kafka
+        did not acknowledge it.
         """
+        request = self.sealed(request)
         known = self._requests.get(request.event_id)
         if known is not None:
             if not same_wish(known, request):
@@ -45,6 +49,10 @@ class CommandDesk:
         metrics.COMMANDS.labels(request.dialect.value).inc()
         _remember(self._requests, request.event_id, request)
         return True
+
+    def sealed(self, request: RequestCommand) -> RequestCommand:
+        """The command as it is written. Raises Conflict if it holds a password and there is no key to seal it."""
+        return sealed_request(request, self._sealer)
 
     def take(self, message: Message) -> None:
         """Take note of an outcome."""

@@ -6,6 +6,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 import orjson
+from msgspec.structs import replace
 
 from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.ids import derive_id
@@ -17,8 +18,8 @@ from libs.ocpp.semantics.commands import Command
 from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request, to_request
 from libs.ocpp.versions import Version
-from libs.runtime.sealing import Sealer
-from services.api.domain.errors import Invalid
+from libs.runtime.sealing import Sealer, is_sealed
+from services.api.domain.errors import Conflict, Invalid
 
 _VERSION_FREE: Final = tuple(kind.__name__ for kind in get_args(Command))
 _MSGSPEC_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
@@ -41,13 +42,6 @@ def ocpp_wish(version: Version, action: str, payload: dict[str, Any]) -> Wish:
     if violation is not None:
         raise Invalid(f"{action} of {version}: {violation.message}", f"/payload{violation.path}")
     return Wish(action, orjson.dumps(payload).decode(), CommandDialect.OCPP)
-
-
-def sealed_wish(wish: Wish, sealer: Sealer, station_id: str) -> Wish:
-    """The wish with the station's passwords sealed: nobody who reads the log shall know them."""
-    payload = orjson.loads(wish.payload)
-    sealed = with_secrets_changed(wish.action, payload, lambda secret: sealer.seal(secret, station_id))
-    return wish if sealed == payload else msgspec.structs.replace(wish, payload=orjson.dumps(sealed).decode())
 
 
 def version_free_wish(version: Version | None, command: str, payload: dict[str, Any]) -> Wish:
@@ -99,6 +93,26 @@ def request_command(
         expires_at=now + ttl_us,
         call_timeout_ms=call_timeout_ms,
     )
+
+
+def sealed_request(request: RequestCommand, sealer: Sealer | None) -> RequestCommand:
+    """The request with the station's passwords sealed: nobody who reads the log shall know them.
+
+    Raises Conflict if there are any and nothing to seal them with.
+    """
+
+    def sealed(secret: str) -> str:
+        if is_sealed(secret):
+            return secret
+        if sealer is None:
+            raise Conflict(
+                "passwords go to chargers only sealed: set VOLTBUS_SECRETS_KEY here and at the edges"
+            )
+        return sealer.seal(secret, request.station_id)
+
+    payload = orjson.loads(request.payload)
+    changed = with_secrets_changed(request.action, payload, sealed)
+    return request if changed == payload else replace(request, payload=orjson.dumps(changed).decode())
 
 
 def repeatable_id(scope: str, key: str) -> str:

@@ -22,7 +22,6 @@ from services.api.domain.commands import (
     ocpp_wish,
     repeatable_id,
     request_command,
-    sealed_wish,
     version_free_wish,
     version_named,
 )
@@ -83,6 +82,7 @@ async def send_command(
         ttl_us=int(body.ttl_s * SECOND),
         call_timeout_ms=int(body.call_timeout_s * 1000),
     )
+    wanted = api.desk.sealed(wanted)
     async with api.desk.awaiting(command_id) as awaited:
         await api.desk.send(wanted, headers.trace)
         response.headers["Location"] = location("commands", command_id)
@@ -135,8 +135,7 @@ def _wish(api: Context, station_id: str, body: CommandWish) -> Wish:
         raise Conflict(
             "the charger never connected, so its OCPP version is not known: give `version`", "/version"
         )
-    wish = ocpp_wish(version, body.action, body.payload)
-    return wish if api.sealer is None else sealed_wish(wish, api.sealer, station_id)
+    return ocpp_wish(version, body.action, body.payload)
 
 
 async def _settled_before(api: Context, command_id: str) -> Command | None:

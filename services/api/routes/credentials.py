@@ -14,7 +14,7 @@ from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from services.api.bodies import MAX_TTL_S, MAX_WAIT_S
 from services.api.context import Api, Context
-from services.api.domain.commands import ocpp_wish, request_command, sealed_wish
+from services.api.domain.commands import ocpp_wish, request_command
 from services.api.domain.credentials import password_of
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.fields import Folded, Input, Output, Text, Time
@@ -114,8 +114,6 @@ async def rotate_password(api: Api, response: Response, station_id: Folded, body
     If it did not take it, the new one is dropped. If nobody knows, both stay until `settle`.
     """
     _registered(api, station_id)
-    if api.sealer is None:
-        raise Conflict("passwords go to stations only sealed: set VOLTBUS_SECRETS_KEY here and at the edges")
     password = body.value
     if password is None:
         password = generated().encode()
@@ -124,7 +122,7 @@ async def rotate_password(api: Api, response: Response, station_id: Folded, body
         action, payload = password_command(version, password)
     except ValueError as error:
         raise Invalid(str(error), "/password") from error
-    wish = sealed_wish(ocpp_wish(version, action, payload), api.sealer, station_id)
+    wish = ocpp_wish(version, action, payload)
     request = request_command(
         station_id,
         wish,
@@ -134,7 +132,7 @@ async def rotate_password(api: Api, response: Response, station_id: Folded, body
         ttl_us=int(body.ttl_s * SECOND),
         call_timeout_ms=30_000,
     )
-    change = await api.passwords.rotate(station_id, password, request)
+    change = await api.passwords.rotate(station_id, password, api.desk.sealed(request))
     outcome: CommandConcluded | None = None
     done, _ = await asyncio.wait({change.task}, timeout=body.wait_s)
     if done:
