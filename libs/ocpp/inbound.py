@@ -111,6 +111,7 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
         # Listing the faults of a hostile quarter of a megabyte would take a second.
         return schemas.validate(version, action, kind, payload) or CheckedCall(payload)
     seen: dict[str, None] = {}
+    received: dict[tuple[str | int, ...], SchemaError] = {}
     bent = payload
     for _ in range(_ROUNDS):
         drops: list[_Drop] = []
@@ -121,12 +122,14 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
         for error in errors:
             bend = _rule(action, error)
             if bend is None:
-                return error.violation()
+                # The peer is told what it sent, not what became of that: 7 for a name is a wrong type.
+                return received.get(error.path, error).violation()
             seen[bend.quirk] = None
             if isinstance(bend, _Drop):
                 drops.append(bend)
             elif isinstance(bend, _Put):
                 puts.append(bend)
+                received.setdefault(bend.path, error)
         if not drops and not puts:
             return CheckedCall(bent, tuple(seen))
         if bent is payload:

@@ -31,7 +31,10 @@ _CODES: Final[Mapping[str, ErrorCode]] = {
     "required": ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION,
     "minItems": ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION,
     "maxItems": ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION,
+    # Not "conform the PDU structure" (1.6 §4.2.3).
     "additionalProperties": ErrorCode.FORMAT_VIOLATION,
+    # What the validator calls it where no property at all is listed.
+    "falseSchema": ErrorCode.FORMAT_VIOLATION,
 }
 _DEFAULT_CODE = ErrorCode.PROPERTY_CONSTRAINT_VIOLATION
 
