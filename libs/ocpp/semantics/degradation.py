@@ -39,6 +39,11 @@ class Planned(msgspec.Struct, frozen=True):
     items: int = 0
     total: int = 0
 
+    @property
+    def text(self) -> str:
+        """The payload as JSON text."""
+        return msgspec.json.encode(self.payload).decode()
+
 
 Bend = Callable[[Version, Any, Encoded, Abilities], Encoded | None]
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import orjson
 
 from libs.events.ocpp_log import CallOutcome, OcppCallSent
 from libs.ocpp.inbound import CheckedCall, check_result
+from libs.ocpp.semantics.degradation import ITEMISED, items_in
 from libs.ocpp.semantics.reports import Report
-from libs.ocpp.semantics.results import read_error, read_result
+from libs.ocpp.semantics.results import Verdict, interpret_result, read_error, read_result
 from libs.ocpp.versions import Version
 
 
@@ -26,3 +30,48 @@ def read_sent(record: OcppCallSent) -> list[Report]:
             return read_error(record.action, payload, record.error.code, record.recorded_at)
         case _:
             return []
+
+
+def read_verdict(record: OcppCallSent) -> tuple[Verdict, str]:
+    """Return whether the charger agreed, and its own word for it, where it has one.
+
+    Raises ValueError for a result that cannot be read.
+    """
+    try:
+        result = _object(record.result or "")
+        verdict = interpret_result(record.action, result)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(str(error)) from error
+    status = result.get("status")
+    if isinstance(status, str):
+        return verdict, status
+    return verdict, "accepted" if verdict == "accepted" else "refused"
+
+
+def read_items(record: OcppCallSent) -> int:
+    """Return how many variables our call was about; 0 for one that is about something else."""
+    if record.action not in ITEMISED:
+        return 0
+    try:
+        return items_in(record.action, _object(record.payload))
+    except ValueError:
+        return 0
+
+
+def merge_results(first: str, second: str) -> str:
+    """Return the results (JSON text) of two parts of a command as one.
+
+    Lists are joined; of two statuses the first that is not Accepted counts.
+    """
+    one, other = _object(first), _object(second)
+    for name, value in other.items():
+        known = one.get(name)
+        if isinstance(known, list) and isinstance(value, list):
+            one[name] = [*known, *value]
+        elif known in (None, "Accepted"):
+            one[name] = value
+    return msgspec.json.encode(one).decode()
+
+
+def _object(text: str) -> dict[str, Any]:
+    return msgspec.json.decode(text, type=dict[str, Any])

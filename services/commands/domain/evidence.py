@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any
 
 import msgspec
 
 from libs.events.commands import Fate
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent
-from libs.ocpp.semantics.degradation import ITEMISED, items_in
-from libs.ocpp.semantics.results import interpret_result
+from libs.ocpp.semantics.outbound import read_items, read_verdict
 
 _MOST_ATTEMPTS = 64
 
@@ -42,7 +40,7 @@ def evidence_of_call(call: OcppCallSent) -> Evidence:
         reason=reason,
         result=call.result,
         error=call.error,
-        items=_items(call),
+        items=read_items(call),
     )
 
 
@@ -56,27 +54,6 @@ def evidence_of_refusal(refused: DispatchRefused) -> Evidence:
         fate=Fate.FAILED,
         reason=f"the payload breaks the charger's OCPP version: {refused.detail}",
     )
-
-
-def merged(first: str, second: str) -> str:
-    """The results of two parts of a command as one: lists joined, and the first status that is not Accepted."""
-    one, other = (msgspec.json.decode(text, type=dict[str, Any]) for text in (first, second))
-    for name, value in other.items():
-        known = one.get(name)
-        if isinstance(known, list) and isinstance(value, list):
-            one[name] = [*known, *value]
-        elif known in (None, "Accepted"):
-            one[name] = value
-    return msgspec.json.encode(one).decode()
-
-
-def _items(call: OcppCallSent) -> int:
-    if call.action not in ITEMISED:
-        return 0
-    try:
-        return items_in(call.action, msgspec.json.decode(call.payload, type=dict[str, Any]))
-    except ValueError:
-        return 0
 
 
 def _verdict(call: OcppCallSent) -> tuple[Fate, str]:
@@ -94,13 +71,10 @@ def _verdict(call: OcppCallSent) -> tuple[Fate, str]:
 
 def _verdict_of_result(call: OcppCallSent) -> tuple[Fate, str]:
     try:
-        result = msgspec.json.decode(call.result or "", type=dict[str, Any])
-        accepted = interpret_result(call.action, result) == "accepted"
-    except (ValueError, TypeError, AttributeError) as error:
+        verdict, word = read_verdict(call)
+    except ValueError as error:
         return Fate.FAILED, f"the charger's answer cannot be read: {error}"
-    status = result.get("status")
-    word = status if isinstance(status, str) else "accepted" if accepted else "refused"
-    return (Fate.ACCEPTED if accepted else Fate.REJECTED), f"the charger's word: {word}"
+    return (Fate.ACCEPTED if verdict == "accepted" else Fate.REJECTED), f"the charger's word: {word}"
 
 
 def attempt_number(command_id: str, dispatch_id: str, newest: int) -> int | None:

@@ -13,8 +13,9 @@ from libs.ocpp.semantics.abilities import Abilities
 from libs.ocpp.semantics.degradation import items_asked, plan_command
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.semantics.encoding import Unsupported
+from libs.ocpp.semantics.outbound import merge_results
 from libs.ocpp.versions import Version
-from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal, merged
+from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal
 from services.commands.domain.ledger import (
     REMEMBERED_EVIDENCE,
     REMEMBERED_FATES,
@@ -124,7 +125,7 @@ class Turn:
                 done=before.done + part.done,
                 fate=worse.fate,
                 reason=worse.reason,
-                result=merged(before.result, part.result),
+                result=merge_results(before.result, part.result),
             )
         waiting = replace(waiting, attempts=max(attempt, waiting.attempts), part=part)
         if part.done >= waiting.total:
@@ -280,8 +281,7 @@ def _plan(waiting: Waiting, version: str, abilities: Abilities) -> _Message:
     command = from_request(waiting.action, waiting.payload)
     done = 0 if waiting.part is None else waiting.part.done
     planned = plan_command(Version(version), command, abilities, done)
-    text = msgspec.json.encode(planned.payload).decode()
-    return _Message(planned.action, text, planned.degraded, planned.total)
+    return _Message(planned.action, planned.text, planned.degraded, planned.total)
 
 
 def _items_asked(request: RequestCommand) -> int:

@@ -9,10 +9,8 @@ import msgspec
 from libs.bus.message import Message
 from libs.events.commands import CommandConcluded, Fate
 from libs.events.ocpp_log import OcppCallReceived
-from libs.ocpp.inbound import CheckedCall, check_call
-from libs.ocpp.semantics import read_call
+from libs.ocpp.semantics.exchange import read_exchange
 from libs.ocpp.semantics.model import Booted, FirmwareStatusReported
-from libs.ocpp.versions import Version
 
 ACTIONS = frozenset({"BootNotification", "FirmwareStatusNotification", "SignedFirmwareStatusNotification"})
 """Of everything that chargers report, what matters here."""
@@ -61,14 +59,16 @@ def fact_of(record: OcppCallReceived | CommandConcluded) -> Fact | None:
             command_id=record.command_id,
             fate=record.fate,
         )
-    version = Version(record.version)
-    checked = check_call(version, record.action, msgspec.json.decode(record.payload))
-    if not isinstance(checked, CheckedCall):
+    try:
+        events = read_exchange(record)
+    except ValueError:  # bent by the edge, by a rule that there is no more
         return None
-    for event in read_call(version, record.action, checked.payload, None, record.recorded_at):
+    for event in events:
         match event:
             case Booted(firmware_version=str() as firmware):
                 return Fact(FactKind.BOOTED, record.event_id, record.recorded_at, firmware)
             case FirmwareStatusReported(status=status):
                 return Fact(FactKind.STATUS, record.event_id, record.recorded_at, status)
+            case _:
+                pass
     return None

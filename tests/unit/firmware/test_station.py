@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from libs.bus.message import Emit
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.commands import CommandConcluded, CommandDialect, Fate, RequestCommand
 from libs.events.firmware import StationUpdateProgressed, StationUpdateStatus, UpdateStationFirmware
 from libs.events.ids import derive_id
-from libs.events.ocpp_log import OcppCallReceived
+from libs.events.ocpp_log import CallError, OcppCallReceived
 from libs.events.record import Record
 from services.firmware.domain import StationFirmware, StationFirmwareProcessor
 
@@ -250,7 +251,10 @@ def test_other_reports_and_commands_are_passed_over() -> None:
 
 
 def test_an_unreadable_report_is_passed_over() -> None:
-    assert Station(task()).feed(call("BootNotification", {"chargePointVendor": []}, 1, "ocpp1.6")) == []
+    bent = call("BootNotification", {"chargePointVendor": []}, 1, "ocpp1.6")
+    assert Station(task()).feed(replace(bent, quirks=("number_for_string",))) == []
+    refused = CallError(code="FormationViolation", details="{}")
+    assert Station(task()).feed(replace(bent, answer=None, error=refused)) == []
 
 
 @settings(deadline=None)
