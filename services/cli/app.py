@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from services.cli import bus, control, history, live, sites, stations, tariffs, tokens
+from services.cli import bus, control, history, live, quirks, sites, stations, tariffs, tokens
 from services.cli.client import DEFAULT_URL, Client, CliError
 from services.cli.output import console, printable
 
@@ -36,6 +36,7 @@ app.add_typer(control.command, name="command")
 app.add_typer(control.campaigns, name="campaigns")
 app.add_typer(bus.contract, name="contract")
 app.add_typer(bus.dlq, name="dlq")
+app.add_typer(quirks.app, name="quirks")
 
 
 @app.callback()

@@ -106,12 +106,14 @@ def _read(
 
 def zone_of(station: Record | None) -> tzinfo:
     """The time zone that operators configured for a station; UTC if they gave none, or one that is not known."""
-    name = station.timezone if isinstance(station, StationRegistered) else None
-    return UTC if name is None else _zone(name)
+    return zone_named(station.timezone if isinstance(station, StationRegistered) else None)
 
 
 @lru_cache(maxsize=1024)
-def _zone(name: str) -> tzinfo:
+def zone_named(name: str | None) -> tzinfo:
+    """The time zone of that IANA name; UTC without one, or for one that is not known."""
+    if name is None:
+        return UTC
     try:
         return ZoneInfo(name)
     # ZoneInfo raises OSError for a name that is a folder, ValueError for one that leaves its root.
