@@ -86,9 +86,11 @@ def check_address(address: Address, allowed: Iterable[Network] = ()) -> None:
             raise UrlRefusedError("the URL leads to an address that is not public")
 
 
-def networks(text: str) -> tuple[Network, ...]:
-    """Networks written as `10.0.0.0/8,127.0.0.1`. Raises ValueError for what is none."""
-    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+def networks(text: object) -> tuple[Network, ...]:
+    """Networks written as `10.0.0.0/8,127.0.0.1`, or given as such. Raises ValueError for what is none."""
+    if isinstance(text, tuple):
+        return text
+    return tuple(ip_network(part.strip()) for part in str(text).split(",") if part.strip())
 
 
 def _address_of(host: str) -> Address | None:

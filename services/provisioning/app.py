@@ -5,6 +5,7 @@ import asyncio
 from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.runtime.service import Health
+from services.provisioning.certificates import answer_about_certificates
 from services.provisioning.domain.capabilities import CapabilitiesProcessor
 from services.provisioning.domain.onboarding import OnboardingProcessor
 from services.provisioning.settings import ProvisioningSettings
@@ -19,3 +20,6 @@ async def run(settings: ProvisioningSettings, health: Health, stop: asyncio.Even
         onboarding = TransactionalRuntime(bus, OnboardingProcessor(settings.on_boot))
         health.ready("onboarding", lambda: onboarding.ready)
         tasks.create_task(onboarding.run(stop), name="onboarding")
+        if settings.certificate_checks:
+            answering = answer_about_certificates(bus, settings, health, stop)
+            tasks.create_task(answering, name="certificates")

@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from cryptography import x509
 from prometheus_client import Counter
 
 from libs.bus.bus import Bus
 from libs.bus.errors import BusUnavailableError
+from libs.bus.group import GroupReader
 from libs.bus.message import Message
 from libs.bus.producer import Producer
+from libs.bus.tables import TableSet
 from libs.events.commands import AnswerCall
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived, StationLocated
@@ -29,9 +33,11 @@ from libs.ocpp.times import format_timestamp
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
+from libs.runtime.service import Health
 from libs.runtime.urls import UrlRefusedError
 from services.provisioning.ocsp import Finding, OcspUnusableError, certificate_id
 from services.provisioning.ocsp_client import OcspClient, OcspUnavailableError
+from services.provisioning.settings import ProvisioningSettings
 
 log = get_logger(__name__)
 
@@ -52,6 +58,12 @@ ANSWERS = Counter("voltbus_certificate_answers", "Answers to chargers about cert
 
 Payload = dict[str, Any]
 
+_OUTCOMES: Final[Mapping[type[Exception], str]] = {
+    UrlRefusedError: "refused",
+    OcspUnavailableError: "unavailable",
+    OcspUnusableError: "unusable",
+}
+
 
 class CertificateDesk:
     """Answers pending calls about certificates. `tokens` and `locations`: the topics' tables.
@@ -62,7 +74,6 @@ class CertificateDesk:
 
     def __init__(
         self,
-        bus: Bus,
         client: OcspClient,
         producer: Producer,
         tokens: Mapping[str, Record],
@@ -70,7 +81,6 @@ class CertificateDesk:
         *,
         unknown_tokens: bool,
     ) -> None:
-        self._bus = bus
         self._client = client
         self._producer = producer
         self._tokens = tokens
@@ -144,7 +154,7 @@ class CertificateDesk:
     async def _authorize(self, payload: Payload) -> Payload:
         """2.0.1 C07: a contract certificate is good if all of its chain is, and its token is."""
         findings = await asyncio.gather(*(self._ask(data["responderURL"], data) for data in payload[_HASHES]))
-        status = _contract_status([None if found is None else found[1] for found in findings])
+        status = contract_status([None if found is None else found[1] for found in findings])
         if status != "Accepted":
             return {"idTokenInfo": {"status": TokenStatus.INVALID.value}, "certificateStatus": status}
         return {"idTokenInfo": self._token_info(payload["idToken"]["idToken"]), "certificateStatus": status}
@@ -168,18 +178,13 @@ class CertificateDesk:
         """A responder's answer, and what it says; None, counted and logged, if there is none to be used."""
         try:
             found = await self._client.ask(url, certificate_id(data))
-        except UrlRefusedError as error:
-            outcome, why = "refused", error
-        except OcspUnavailableError as error:
-            outcome, why = "unavailable", error
-        except OcspUnusableError as error:
-            outcome, why = "unusable", error
-        else:
-            ASKED.labels(found[1].status).inc()
-            return found
-        ASKED.labels(outcome).inc()
-        log.info("ocsp_without_result", outcome=outcome, reason=str(why))
-        return None
+        except (UrlRefusedError, OcspUnavailableError, OcspUnusableError) as error:
+            outcome = _OUTCOMES[type(error)]
+            ASKED.labels(outcome).inc()
+            log.info("ocsp_without_result", outcome=outcome, reason=str(error))
+            return None
+        ASKED.labels(found[1].status).inc()
+        return found
 
     async def _send(self, call: OcppCallReceived, answer: Payload) -> None:
         slot = await self._slot(call)
@@ -223,7 +228,7 @@ class CertificateDesk:
             await asyncio.sleep(0.05)
 
 
-def _contract_status(findings: list[Finding | None]) -> str:
+def contract_status(findings: list[Finding | None]) -> str:
     """One word for a chain (AuthorizeCertificateStatusEnumType): the worst that is known of any of it."""
     if any(found is not None and found.status == "revoked" for found in findings):
         return "CertificateRevoked"
@@ -233,3 +238,38 @@ def _contract_status(findings: list[Finding | None]) -> str:
     if any(found is not None and found.proof != "authority" for found in findings):
         return "CertChainError"
     return "Accepted"
+
+
+async def answer_about_certificates(
+    bus: Bus, settings: ProvisioningSettings, health: Health, stop: asyncio.Event
+) -> None:
+    """Answer what chargers ask about certificates until `stop`."""
+    tables = TableSet(bus, (TOKENS, LOCATIONS))
+    producer = Producer(bus, NAME)
+    client = OcspClient(
+        authorities=read_authorities(settings.certificate_authorities),
+        allowed=settings.url_networks,
+        timeout_s=settings.ocsp_timeout_s,
+    )
+    reader = GroupReader(bus, TOPICS, NAME, CertificateDesk.wants)
+    health.ready(NAME, lambda: tables.healthy and reader.healthy)
+    await producer.start()
+    try:
+        await tables.start()
+        desk = CertificateDesk(
+            client,
+            producer,
+            tables[TOKENS],
+            tables[LOCATIONS],
+            unknown_tokens=settings.unknown_tokens == "accept",
+        )
+        await reader.run(desk.handle, stop)
+    finally:
+        await client.close()
+        await tables.stop()
+        await producer.stop()
+
+
+def read_authorities(path: Path | None) -> list[x509.Certificate]:
+    """The certificates in a PEM file. Raises OSError or ValueError if there are none."""
+    return [] if path is None else x509.load_pem_x509_certificates(path.read_bytes())

@@ -1,12 +1,15 @@
 """Settings of provisioning."""
 
-from typing import Annotated
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
 
 from libs.bus.settings import BusSettings
 from libs.runtime.settings import ServiceSettings
+from libs.runtime.urls import networks
 from services.provisioning.domain.onboarding import OnBoot
 
 
@@ -17,6 +20,22 @@ class ProvisioningSettings(ServiceSettings, BusSettings):
         default=(),
         description="What a station is asked when it has booted, separated by commas: configuration, limits, status.",
     )
+
+    certificate_checks: bool = Field(
+        default=False,
+        description="Answer GetCertificateStatus, GetCertificateChainStatus and Authorize with certificate hashes by"
+        " OCSP; the edge must leave them to it (VOLTBUS_DEFERRED).",
+    )
+    certificate_authorities: Path | None = Field(
+        default=None, description="PEM: issuers of contract certificates that may authorise."
+    )
+    ocsp_timeout_s: float = Field(default=4, gt=0, le=60, description="For one question to a responder.")
+    url_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(networks)] = (
+        Field(
+            default=(), description="Where responders may be besides the public internet, such as 10.0.0.0/8."
+        )
+    )
+    unknown_tokens: Literal["accept", "reject"] = Field(default="reject", description="As at the edge.")
 
     @field_validator("on_boot", mode="before")
     @classmethod

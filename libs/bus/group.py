@@ -1,0 +1,168 @@
+"""Messages shared out among the members of a consumer group, for work that waits on something outside."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from libs.bus import metrics
+from libs.bus.bus import Bus
+from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Message, header
+from libs.bus.tail import read_message
+from libs.events.codec import CodecError
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
+
+_COMMIT_S: Final = 1.0
+_RETRY_S: Final = 0.5
+_PREFIX: Final = TYPE_PREFIX.decode()
+
+Wants = Callable[[str, str, str | None], bool]
+"""Topic, kind and subject of a record, by its headers: whether it can matter."""
+
+Handle = Callable[[Message], Awaitable[None]]
+
+
+class Progress:
+    """Which records of a partition are done with, however they overtake each other."""
+
+    def __init__(self) -> None:
+        self._under_way: set[int] = set()
+        self._next = 0
+
+    def begin(self, offset: int) -> None:
+        """A record, in the order of the partition."""
+        self._under_way.add(offset)
+        self._next = offset + 1
+
+    def done(self, offset: int) -> None:
+        """It is done with."""
+        self._under_way.discard(offset)
+
+    @property
+    def next(self) -> int:
+        """The offset before which everything is done with."""
+        return min(self._under_way, default=self._next)
+
+
+class GroupReader:
+    """Reads `topics` as a member of `group`, from where the group was; a new group begins at the end.
+
+    Up to `most` messages are handled at a time, in any order: one that takes long delays no other. Offsets are
+    committed when all before them are handled, so that after a crash some are handled again. What cannot be read, or
+    fails in `handle`, is logged and counted.
+    """
+
+    def __init__(
+        self, bus: Bus, topics: Collection[str], group: str, wants: Wants, *, most: int = 256
+    ) -> None:
+        self._bus = bus
+        self._group = group
+        self._wants = wants
+        self._most = asyncio.Semaphore(most)
+        self._progress: dict[TopicPartition, Progress] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bus.settings.kafka,
+            group_id=bus.settings.group(group),
+            client_id=f"voltbus-{group}",
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=100,
+            session_timeout_ms=6_000,
+            heartbeat_interval_ms=1_500,
+        )
+        self._topics = [bus.settings.topic(topic) for topic in topics]
+        self.healthy = False
+
+    async def run(self, handle: Handle, stop: asyncio.Event) -> None:
+        """Hand messages to `handle` until `stop`; then finish what is under way.
+
+        Raises KafkaConnectionError if no broker answers at the start.
+        """
+        self._consumer.subscribe(self._topics, listener=_Listener(self._progress, self))
+        await self._consumer.start()
+        committing = asyncio.create_task(self._commit_again_and_again())
+        try:
+            while not stop.is_set():
+                await self._read(handle)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            self.healthy = False
+            committing.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(committing, *self._tasks, return_exceptions=True)
+            await self._commit()
+            await self._consumer.stop()
+
+    async def _read(self, handle: Handle) -> None:
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=200)
+        except KafkaError as error:
+            self.healthy = False
+            log.warning("group_unreadable", group=self._group, error=repr(error))
+            await asyncio.sleep(_RETRY_S)
+            return
+        for partition, records in fetched.items():
+            topic = self._bus.settings.logical(partition.topic)
+            for record in records:
+                progress = self._progress.setdefault(partition, Progress())
+                progress.begin(record.offset)
+                if self._may_matter(topic, record):
+                    await self._most.acquire()
+                    task = asyncio.create_task(self._handle(handle, topic, record, progress))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+                else:
+                    progress.done(record.offset)
+
+    def _may_matter(self, topic: str, record: ConsumerRecord) -> bool:
+        kind = header(record.headers, TYPE_HEADER)
+        if kind is None:
+            return True
+        return self._wants(topic, kind.removeprefix(_PREFIX), header(record.headers, SUBJECT_HEADER))
+
+    async def _handle(self, handle: Handle, topic: str, record: ConsumerRecord, progress: Progress) -> None:
+        try:
+            await handle(await read_message(self._bus, topic, record))
+        except CodecError as error:
+            metrics.DEAD_LETTERS.labels(self._group, topic, "undecodable").inc()
+            log.error("group_record_unreadable", topic=topic, offset=record.offset, error=str(error))
+        except Exception:
+            metrics.DEAD_LETTERS.labels(self._group, topic, "failed").inc()
+            log.exception("group_record_failed", group=self._group, topic=topic, offset=record.offset)
+        finally:
+            self._most.release()
+            progress.done(record.offset)
+
+    async def _commit_again_and_again(self) -> None:
+        while True:
+            await asyncio.sleep(_COMMIT_S)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        offsets = {partition: progress.next for partition, progress in self._progress.items()}
+        if not offsets:
+            return
+        try:
+            await self._consumer.commit(offsets)
+        except (KafkaError, IllegalStateError) as error:
+            log.warning("group_not_committed", group=self._group, error=repr(error))
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, progress: dict[TopicPartition, Progress], owner: GroupReader) -> None:
+        self._progress = progress
+        self._owner = owner
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        await self._owner._commit()
+        self._progress.clear()
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self._owner.healthy = True
