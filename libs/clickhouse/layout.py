@@ -1,7 +1,8 @@
 """How the records of a topic lie in its table, derived from their Avro schemas.
 
 The columns themselves are declared in `migrations/`; a test compares them with this. A record becomes one row:
-its fields are columns, a record inside it is flattened to `field_subfield`, a list of records to a Nested.
+its fields are columns, a record inside it is flattened to `field_subfield`, a list of records to a Nested. A record
+inside a record of a list is JSON text, empty for null.
 """
 
 from collections.abc import Mapping
@@ -64,6 +65,7 @@ class Column(msgspec.Struct, frozen=True):
 
     `field`: of the record. `part`: field of the record inside it, or of each record in its list.
     `type`: ClickHouse's, without Nullable, Array and LowCardinality. `default`: for a row that lacks the field.
+    `as_json`: the value is to be written as JSON text.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Column(msgspec.Struct, frozen=True):
     nullable: bool
     many: bool
     default: Any
+    as_json: bool = False
 
 
 class TableLayout(msgspec.Struct, frozen=True):
@@ -166,6 +169,8 @@ def _columns(name: str, avro: Any) -> list[Column]:
 def _part(name: str, field: Any, count: Literal["one", "many"], nullable: bool) -> Column:
     avro, own_null = _strip_null(field["type"])
     many = count == "many"
+    if many and isinstance(avro, dict) and avro["type"] == "record":
+        return Column(f"{name}.{field['name']}", name, field["name"], "String", False, True, (), as_json=True)
     if isinstance(avro, dict) and avro["type"] == "array":
         if not many:
             raise ValueError(f"{name}.{field['name']}: a list inside a record has no column")

@@ -6,6 +6,7 @@ One class per Avro schema of the same name; the schemas carry each field's meani
 from enum import StrEnum
 
 from libs.events.record import Part, Record
+from libs.tariffs.model import TariffTerms
 
 
 class Assignment(Part, frozen=True, kw_only=True):
@@ -88,12 +89,13 @@ class TokenRegistered(Record, frozen=True, kw_only=True):
 
 
 class TariffVersion(Part, frozen=True, kw_only=True):
-    """One version of a tariff."""
+    """One version of a tariff. `terms`: None means every kWh at `price_per_kwh_milli` and nothing else."""
 
     version: int
     valid_from: int
     currency: str
     price_per_kwh_milli: int
+    terms: TariffTerms | None = None
 
 
 class TariffRegistered(Record, frozen=True, kw_only=True):

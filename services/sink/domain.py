@@ -114,9 +114,15 @@ def _values(column: Column, rows: list[Fields]) -> list[Any]:
     field, part, default = column.field, column.part, column.default
     if part is None:
         return [row.get(field, default) for row in rows]
+    if column.as_json:
+        return [[_json(item[part]) for item in row.get(field, ())] for row in rows]
     if column.many:
         return [[item[part] for item in row.get(field, ())] for row in rows]
     return [default if (inner := row.get(field)) is None else inner[part] for row in rows]
+
+
+def _json(value: Fields | None) -> str:
+    return "" if value is None else msgspec.json.encode(value).decode()
 
 
 def _text(key: bytes | None) -> str:

@@ -198,7 +198,8 @@ CREATE TABLE IF NOT EXISTS $database.registry_tariffs $on_cluster
         version Int32,
         valid_from DateTime64(6, 'UTC'),
         currency LowCardinality(String),
-        price_per_kwh_milli Int64
+        price_per_kwh_milli Int64,
+        terms String
     )
 )
 ENGINE = ${replicated}ReplacingMergeTree

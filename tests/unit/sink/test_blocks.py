@@ -2,6 +2,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from libs.bus.batches import Partition
 from libs.clickhouse.layout import TableLayout, layouts
@@ -10,8 +11,9 @@ from libs.events.contract import load_contract
 from libs.events.dead import Header, RecordDeadLettered
 from libs.events.ocpp_log import CallError, OcppCallReceived
 from libs.events.record import Record
-from libs.events.registry import Assignment, StationRegistered
+from libs.events.registry import Assignment, StationRegistered, TariffRegistered, TariffVersion
 from libs.events.sessions import SessionCorrected, SessionStarted
+from libs.tariffs.model import TariffTerms, flat_terms
 from services.sink.domain import Block, Pending, build_block
 
 CONTRACT = load_contract()
@@ -85,6 +87,16 @@ def test_a_list_of_records_is_nested_and_a_tombstone_keeps_its_place() -> None:
     assert (gone["_deleted"], gone["_type"], gone["station_id"]) == (True, "", "cp1")
     assert gone["recorded_at"] == 1700000000000_000
     assert gone["sites.id"] == []
+
+
+def test_a_record_inside_a_list_of_records_is_json_text() -> None:
+    flat = TariffVersion(version=1, valid_from=1, currency="EUR", price_per_kwh_milli=45_000)
+    priced = replace(flat, version=2, terms=flat_terms(49_000))
+    tariff = TariffRegistered(**EVENT, tariff_id="t", versions=(flat, priced))
+    block = build("registry.tariffs", raw("registry.tariffs", tariff))
+    nothing, terms = row("registry.tariffs", block)["versions.terms"]
+    assert nothing == ""
+    assert msgspec.json.decode(terms, type=TariffTerms) == flat_terms(49_000)
 
 
 def test_fields_that_share_a_name_have_columns_of_their_own() -> None:
