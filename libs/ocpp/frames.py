@@ -143,7 +143,7 @@ Received = (
 
 
 def payload_text(frame: Frame, kind: int, message_id: str, action: str) -> str:
-    """Return the verbatim JSON text of the payload of a CALL or SEND; the whole frame if it has none.
+    """Return the verbatim JSON text of the payload of a CALL or SEND, ``{}`` for null; the whole frame if it has none.
 
     ``kind``, ``message_id`` and ``action`` are what the frame has been read as.
     """
@@ -155,8 +155,9 @@ def payload_text(frame: Frame, kind: int, message_id: str, action: str) -> str:
     head = _CALL_HEAD.match(text)
     if head is None:
         return text
-    body = text[head.end() :].rstrip()
-    return body[:-1].rstrip()
+    body = text[head.end() :].rstrip()[:-1].rstrip()
+    # 1.6 §4.2.1 allows null for no payload; its readers need not know.
+    return "{}" if body == "null" else body
 
 
 def salvage(frame: Frame) -> tuple[int | None, str | None, str | None]:

@@ -388,6 +388,9 @@ def _read_error(parsed: list[Any]) -> tuple[str, str, Payload]:
     code = parsed[2] if len(parsed) > 2 and type(parsed[2]) is str else ErrorCode.GENERIC_ERROR
     description = parsed[3] if len(parsed) > 3 and type(parsed[3]) is str else ""
     details = parsed[4] if len(parsed) > 4 and type(parsed[4]) is dict else {}
+    if frames.too_deep(details):
+        # What is read can be deeper than what can be written again.
+        details = {}
     return canonical(code[: frames.MAX_DESCRIPTION]), description[: frames.MAX_DESCRIPTION], details
 
 

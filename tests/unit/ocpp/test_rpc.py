@@ -224,7 +224,7 @@ def test_null_stands_for_no_payload() -> None:
     """OCPP-J 1.6 §4.2.1."""
     received = csms().receive('[2,"x","Heartbeat",null]')
     assert isinstance(received, CallReceived)
-    assert received.payload == {}
+    assert (received.payload, received.payload_json) == ({}, "{}")
 
 
 def test_duplicate_keys_and_huge_numbers_are_no_rpc_matter() -> None:
@@ -337,6 +337,17 @@ def test_errors_are_read_leniently(frame: str, code: str, description: str, deta
     assert isinstance(received, ErrorReceived)
     assert (received.code, received.description, received.details) == (code, description, details)
     assert machine.outstanding is None
+
+
+def test_bottomless_error_details_are_left_out() -> None:
+    for depth, kept in ((frames.MAX_DEPTH, True), (frames.MAX_DEPTH + 1, False), (900, False)):
+        machine = csms(V21)
+        machine.call("ClearCache", {}, "c")
+        details = '{"a":' * (depth - 1) + "{}" + "}" * (depth - 1)
+        received = machine.receive(f'[4,"c","GenericError","",{details}]')
+        assert isinstance(received, ErrorReceived)
+        assert bool(received.details) is kept
+        assert orjson.dumps(received.details)
 
 
 @pytest.mark.parametrize(
