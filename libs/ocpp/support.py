@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from libs.ocpp import quirks
+from libs.ocpp.quirks.document import rules_document
 from libs.ocpp.routing import ROUTES, Direction, Policy, Route
 from libs.ocpp.rpc_states import INCOMING, OUTGOING
 from libs.ocpp.versions import Version
@@ -24,6 +25,7 @@ def documents() -> dict[Path, str]:
     """Return the generated documents by path."""
     return {
         _DOCS / "ocpp-support.md": support_document(),
+        _DOCS / "quirk-rules.md": rules_document(_HEADER),
         _DOCS / "ocpp-rpc-states.md": states_document(),
     }
 

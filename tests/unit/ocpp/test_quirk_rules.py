@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from libs.ocpp.errors import ErrorCode
 from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.quirks import MEANINGS
 from libs.ocpp.quirks.book import RuleBook, in_force
+from libs.ocpp.quirks.effects import AnyEffect, Effect
 from libs.ocpp.quirks.examples import call_of, micros, problems
 from libs.ocpp.quirks.rules import Example, Match, Rule, RuleError, load_file, load_rules
 from libs.ocpp.routing import ROUTES
@@ -72,9 +74,7 @@ def _flags(node: Any) -> set[str]:
 
 
 def test_every_flag_has_a_meaning_and_every_rules_flag_a_rule() -> None:
-    from libs.ocpp.quirks.effects import AnyEffect
-
-    assert {effect.flag for effect in AnyEffect.__args__} <= set(MEANINGS)
+    assert {effect.flag for effect in get_args(AnyEffect)} <= set(MEANINGS)
     assert {flag for rule in BOOK.rules for flag in rule.all_flags} <= set(MEANINGS)
 
 
@@ -238,3 +238,25 @@ def test_codes_in_refusals_are_those_of_the_version() -> None:
     assert "FormationViolation" not in {str(code) for code in ErrorCode}
     refusing = [e for _, e in EXAMPLES if e.refused]
     assert {e.refused for e in refusing} == {"FormationViolation", "FormatViolation"}
+
+
+MANUAL = (Path(__file__).parents[3] / "docs" / "quirks.md").read_text()
+
+
+def test_the_rule_of_the_manual_holds(tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", MANUAL, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "manual.yaml"
+    path.write_text(text)
+    (rule,) = load_file(path)
+    assert problems(rule, BOOK.overlaid([rule])) == []
+
+
+@pytest.mark.parametrize("effect", get_args(AnyEffect), ids=lambda effect: effect.__name__)
+def test_the_manual_tells_of_every_effect(effect: type[Effect]) -> None:
+    (row,) = [
+        line for line in MANUAL.splitlines() if line.startswith(f"| `{effect.__struct_config__.tag}` |")
+    ]
+    assert row.endswith(f"| `{effect.flag}` |")
+    assert {field.name for field in msgspec.structs.fields(effect)} == set(
+        re.findall(r"`(\w+)`", row.split("|")[2])
+    )
