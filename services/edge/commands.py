@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -14,9 +15,11 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent, RefusalReason
 from libs.ocpp import schemas
 from libs.ocpp.frames import MAX_MESSAGE_ID, ErrorReceived, Refused, ResultReceived
+from libs.ocpp.inbound import check_result
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.rpc import RpcMachine
 from libs.ocpp.secrets import with_secrets_changed, without_secrets
+from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from libs.runtime.sealing import is_sealed
@@ -35,9 +38,12 @@ Answer = ResultReceived | ErrorReceived | Refused
 
 
 class _End(msgspec.Struct, frozen=True):
+    """`reply`: a frame by which the station is told that its answer was no use."""
+
     outcome: CallOutcome
     result: str | None = None
     error: CallError | None = None
+    reply: str | None = None
 
 
 _TIMEOUT: Final = _End(CallOutcome.TIMEOUT)
@@ -114,7 +120,8 @@ class CommandLane:
     def settle(self, answer: Answer) -> None:
         """Take the station's answer to the command that is under way."""
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(_end(self._action, answer))
+            complaint = self._complaint(answer)
+            self._answer.set_result(complaint or _end(self._action, answer))
 
     def close(self) -> None:
         """The socket is gone: the command under way has an unknown fate, those behind it are refused."""
@@ -155,6 +162,9 @@ class CommandLane:
         end = await self._exchange(text, message_id, dispatch.call_timeout_ms / 1000)
         self.timeouts = self.timeouts + 1 if end is _TIMEOUT else 0
         self._record(dispatch, message_id, sent_at, end)
+        if end.reply is not None:
+            with suppress(ConnectionClosed):
+                await self._socket.send(end.reply)
 
     def _check(self, dispatch: DispatchCommand) -> dict[str, Any]:
         """The command's payload. Raises _Refusal if it must not be sent (any more)."""
@@ -198,6 +208,21 @@ class CommandLane:
                 raise _Refusal(RefusalReason.INVALID, f"a value cannot be opened: {error}") from error
 
         return with_secrets_changed(dispatch.action, payload, opened)
+
+    def _complaint(self, answer: Answer) -> _End | None:
+        """What comes of a result that breaks the schema, where the version has a word for it: CALLRESULTERROR.
+
+        Stations of the versions before are not told, and what they say is taken for what it is.
+        """
+        if self._machine.version is not Version.V21 or not isinstance(answer, ResultReceived):
+            return None
+        checked = check_result(self._machine.version, self._action, answer.payload)
+        if not isinstance(checked, schemas.Violation):
+            return None
+        reason = f"the result is unusable: {checked.path or '/'}: {checked.message}"
+        error = CallError(code=str(checked.code), description=reason, details="{}")
+        reply = self._machine.refuse_result(answer.message_id, checked.code, reason)
+        return _End(CallOutcome.ERROR, error=error, reply=reply)
 
     async def _exchange(self, text: str, message_id: str, timeout_s: float) -> _End:
         answer: asyncio.Future[_End] = self._context.loop.create_future()
