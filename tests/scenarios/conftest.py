@@ -12,7 +12,9 @@ from tests.scenarios.rig import Rig, running_platform
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "station(**fields): how the scenario's station is registered")
+    config.addinivalue_line(
+        "markers", "station(**fields): how the scenario's station is registered, and its password"
+    )
 
 
 def station_of(item: pytest.Item) -> Json:
@@ -25,10 +27,12 @@ def station_of(item: pytest.Item) -> Json:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def rig(stack: Endpoints, request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+async def rig(
+    stack: Endpoints, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Rig]:
     """The platform, which knows the stations of all scenarios from the start."""
     stations = [station_of(item) for item in request.session.items if "scenarios" in item.path.parts]
-    async with running_platform(stack, stations) as platform:
+    async with running_platform(stack, stations, tmp_path_factory.mktemp("tls")) as platform:
         yield platform
 
 

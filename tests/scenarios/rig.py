@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from libs.bus.admin import apply_contract, delete_topics
@@ -17,17 +22,19 @@ from libs.bus.settings import BusSettings
 from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.events.contract import dead_letter_topic, load_contract
-from libs.events.ocpp_log import OcppCallReceived
+from libs.events.ocpp_log import ConnectionOpened, OcppCallReceived
 from libs.events.record import Record
 from libs.events.sessions import CdrIssued, SessionEnded, SessionStarted, SessionUpdated
 from libs.events.telemetry import MeasurementsTaken
 from libs.testing.localstack import Endpoints
 from libs.testing.localstack.endpoints import free_ports
-from tests.integration.edge_process import EdgeProcess, Log, calls, charger, open_log, until
+from tests.integration.certificates import OPERATOR, Authority, Issued, client_context
+from tests.integration.edge_process import Charger, EdgeProcess, Log, calls, open_log, until
 from tests.integration.service_process import ServiceProcess
 from tests.scenarios.charger import DEADLINE_S, Json, Refusal, ScriptedCharger
 
 KEY = "an-operators-key-0123456789"
+SECRETS = "shared by the API and the edge"
 SITE, TARIFF = "yard", "day"
 LONG_AGO = "2020-01-01T00:00:00Z"
 TOKENS: dict[str, Json] = {
@@ -51,9 +58,12 @@ R = TypeVar("R", bound=Record)
 class Rig:
     """Drives the platform from its ends. Everything waits for facts, with a deadline."""
 
-    def __init__(self, settings: BusSettings, edge: EdgeProcess, log: Log, http: httpx.AsyncClient) -> None:
-        self.settings = settings
+    def __init__(
+        self, edge: EdgeProcess, tls_port: int, authority: Authority, log: Log, http: httpx.AsyncClient
+    ) -> None:
         self.edge = edge
+        self.tls_port = tls_port
+        self.authority = authority
         self.log = log
         self.http = http
 
@@ -69,6 +79,9 @@ class Rig:
     async def put(self, path: str, body: Json, status: int = 200) -> Json:
         """Write a whole registry entry; 201 if it is new."""
         return _ok(await self.http.put(path, json=body), status)
+
+    async def post(self, path: str, body: Json) -> Json:
+        return _ok(await self.http.post(path, json=body))
 
     async def command(
         self, cp: ScriptedCharger, action: str, payload: Json, answer: Json | Refusal, **wish: Any
@@ -217,29 +230,62 @@ class Rig:
 
     # --- the charger
 
-    def socket(self, station_id: str, subprotocols: Sequence[str], **options: Any) -> connect:
-        """A bare websocket, for what happens before the first frame."""
+    def socket(
+        self,
+        station_id: str,
+        subprotocols: Sequence[str],
+        *,
+        password: str | bytes | None = None,
+        user: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> connect:
+        """A bare websocket, over TLS with a context. `user`: that of the password, if not the station."""
+        headers = None
+        if password is not None:
+            secret = password.encode() if isinstance(password, str) else password
+            text = b64encode((user or station_id).encode() + b":" + secret).decode()
+            headers = {"Authorization": f"Basic {text}"}
+        root = f"ws://127.0.0.1:{self.edge.port}" if tls is None else f"wss://127.0.0.1:{self.tls_port}"
         return connect(
-            f"ws://127.0.0.1:{self.edge.port}/ocpp/{station_id}",
+            f"{root}/ocpp/{station_id}",
             subprotocols=[Subprotocol(name) for name in subprotocols] or None,
+            additional_headers=headers,
+            ssl=tls,
+            ping_interval=None,
+            close_timeout=1,
             proxy=None,
-            **options,
         )
+
+    def tls(self, certificate: Issued | None = None) -> ssl.SSLContext:
+        """What a charger needs to connect over TLS: it trusts our authority; with a certificate of its own, or not."""
+        return client_context(self.authority.ca, certificate)
 
     @asynccontextmanager
     async def charger(
-        self, station_id: str, version: str = "ocpp1.6", **options: Any
+        self, station_id: str, version: str = "ocpp1.6", **how: Any
     ) -> AsyncIterator[ScriptedCharger]:
         """A station on a socket. In the end nothing must be left that it was asked and the script did not take."""
-        async with charger(self.edge, station_id, version, **options) as wire:
-            cp = ScriptedCharger(wire, station_id, version)
+        async with self.socket(station_id, [version], **how) as socket:
+            cp = ScriptedCharger(Charger(socket), station_id, version)
             yield cp
             assert cp.unexpected() == []
 
+    async def refused(self, station_id: str, version: str = "ocpp1.6", **how: Any) -> int:
+        """The HTTP status with which the handshake is refused."""
+        with pytest.raises(InvalidStatus) as refusal:
+            async with self.socket(station_id, [version], **how):
+                pass
+        return refusal.value.response.status_code
+
+    async def profile(self, station_id: str) -> int:
+        """The security profile of the station's newest connection."""
+        opened = await self.records("ocpp.lifecycle", ConnectionOpened, station_id)
+        return max(opened, key=lambda record: record.connection_epoch).security_profile
+
 
 @asynccontextmanager
-async def running_platform(stack: Endpoints, stations: Sequence[Json]) -> AsyncIterator[Rig]:
-    """Everything between a charger and an operator, with these stations registered."""
+async def running_platform(stack: Endpoints, stations: Sequence[Json], folder: Path) -> AsyncIterator[Rig]:
+    """Everything between a charger and an operator, with these stations registered. `folder`: for certificates."""
     name = f"scn{secrets.token_hex(3)}"
     settings = BusSettings(
         kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=name, partitions=2, slots=2
@@ -251,16 +297,30 @@ async def running_platform(stack: Endpoints, stations: Sequence[Json]) -> AsyncI
     )
     database = where.model_dump(include={"clickhouse_host", "clickhouse_port", "clickhouse_database"})
     await apply_contract(settings)
-    (port,) = free_ports(1)
+    port, tls_port = free_ports(2)
+    authority = Authority(folder)
+    server = authority.issue("127.0.0.1", server=True)
     services = [
-        ServiceProcess("api", settings, **database, api_key=KEY, api_port=port, settle_s=0),
+        ServiceProcess(
+            "api", settings, **database, api_key=KEY, api_port=port, settle_s=0, secrets_key=SECRETS
+        ),
         ServiceProcess("sink", settings, **database, sink_interval_ms=100),
         ServiceProcess("telemetry", settings),
         ServiceProcess("sessions", settings),
         ServiceProcess("commands", settings),
         ServiceProcess("provisioning", settings),
     ]
-    edge = EdgeProcess(settings, unknown_stations="reject", unknown_tokens="reject")
+    edge = EdgeProcess(
+        settings,
+        unknown_stations="reject",
+        unknown_tokens="reject",
+        secrets_key=SECRETS,
+        edge_tls_port=tls_port,
+        tls_certificate=server.certificate,
+        tls_key=server.key,
+        tls_client_ca=authority.ca,
+        tls_operator=OPERATOR,
+    )
     contract = load_contract()
     async with AsyncExitStack() as stop:
         stop.push_async_callback(
@@ -291,7 +351,7 @@ async def running_platform(stack: Endpoints, stations: Sequence[Json]) -> AsyncI
         followers = [asyncio.create_task(log.follow(topic)) for topic in _FOLLOWED]
         stop.push_async_callback(_cancel, followers)
         await until(edge.is_ready, 60, "the edge is ready")
-        yield Rig(settings, edge, log, http)
+        yield Rig(edge, tls_port, authority, log, http)
 
 
 async def _register(http: httpx.AsyncClient, stations: Iterable[Json]) -> None:
@@ -301,18 +361,22 @@ async def _register(http: httpx.AsyncClient, stations: Iterable[Json]) -> None:
     _ok(await http.put(f"/sites/{SITE}", json=site), 201)
     at_site = {"site_id": SITE, "site_valid_from": LONG_AGO}
     entries = [(f"/tokens/{token}", body) for token, body in TOKENS.items()]
-    entries += [
-        (f"/stations/{station['station_id']}", {**at_site, **station, "station_id": None})
-        for station in stations
-    ]
+    for station in stations:
+        settings = {name: value for name, value in station.items() if name not in ("station_id", "password")}
+        entries.append((f"/stations/{station['station_id']}", at_site | settings))
     at_once = asyncio.Semaphore(8)
 
-    async def put(path: str, body: Json) -> None:
+    async def put(path: str, body: Json, status: int) -> None:
         async with at_once:
-            fields = {name: value for name, value in body.items() if value is not None}
-            _ok(await http.put(path, json=fields), 201)
+            _ok(await http.put(path, json=body), status)
 
-    await asyncio.gather(*(put(path, body) for path, body in entries))
+    await asyncio.gather(*(put(path, body, 201) for path, body in entries))
+    passwords = [
+        (f"/stations/{station['station_id']}/password", {"password": station["password"]})
+        for station in stations
+        if "password" in station
+    ]
+    await asyncio.gather(*(put(path, body, 200) for path, body in passwords))
 
 
 def _ok(response: httpx.Response, status: int = 200) -> Json:

@@ -1,5 +1,7 @@
 """B: boot, variables, reports, resets, network profiles."""
 
+import asyncio
+
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -292,3 +294,37 @@ async def test_tc_b_58_subprotocol(rig: Rig, station_id: str) -> None:
             async with rig.socket(station_id, offered):
                 pass
         assert refused.value.response.status_code == httpx.codes.BAD_REQUEST
+
+
+async def test_tc_b_08_variables_beyond_the_limit(rig: Rig, cs: ScriptedCharger) -> None:
+    """Five variables, asked of a station that takes four at a time, go as four and one; the operator gets all five
+    in the order of the question. The limit is learned from the station."""
+    limit = {
+        "component": {"name": "DeviceDataCtrlr"},
+        "variable": {"name": "ItemsPerMessage", "instance": "GetVariables"},
+    }
+    answer = {"getVariableResult": [_value(limit, "4")]}
+    await rig.agreed(cs, "GetVariables", {"getVariableData": [limit]}, answer)
+    names = [f"OCPPCommCtrlr.V{number}" for number in range(5)]
+    path = f"/stations/{cs.station_id}/variables/get"
+    asked: list[int] = []
+
+    def told(payload: Json) -> Json:
+        wanted = payload["getVariableData"]
+        asked.append(len(wanted))
+        return {"getVariableResult": [_value(each, each["variable"]["name"]) for each in wanted]}
+
+    async def split() -> Json | None:
+        asked.clear()
+        asking = asyncio.create_task(rig.post(path, {"variables": [{"name": name} for name in names]}))
+        while sum(asked) < len(names):
+            await cs.expect("GetVariables", told)
+        found = await asking
+        # Until the ledger has learned the limit all of it goes at once.
+        return found if len(asked) > 1 else None
+
+    found: Json = await rig.fact(split)
+    assert asked == [4, 1]
+    assert [(each["name"], each["value"]) for each in found["items"]] == [
+        (name, name.removeprefix("OCPPCommCtrlr.")) for name in names
+    ]

@@ -1,5 +1,7 @@
 """What 2.1 adds: SEND and CALLRESULTERROR, event streams, DER, battery swap, tariffs, payment, dynamic schedules."""
 
+import asyncio
+
 import pytest
 
 from libs.events.ocpp_log import FrameRejected
@@ -33,15 +35,26 @@ async def test_v21_send(rig: Rig, cs21: ScriptedCharger) -> None:
 
 
 async def test_v21_call_result_error(rig: Rig, cs21: ScriptedCharger) -> None:
-    """A station that cannot use our answer says so with a CALLRESULTERROR: it is on record, and nothing else
-    happens; an answer of the station that we cannot use is met the same way, and its command FAILED."""
+    """A station that cannot use our answer says so with a CALLRESULTERROR: it is on record, nothing else happens."""
     await cs21.call("Heartbeat")
-    message_id = cs21.wire.next_id()
+    message_id = cs21.last_id
     await cs21.wire.send([5, message_id, "PropertyConstraintViolation", "no good", {}])
     assert set(await cs21.call("Heartbeat")) == {"currentTime"}
     (kept,) = await rig.records("ocpp.rejected", FrameRejected, cs21.station_id)
     assert (kept.message_id, kept.code) == (message_id, "PropertyConstraintViolation")
     assert "no good" in kept.reason
+
+
+async def test_v21_unusable_result(rig: Rig, cs21: ScriptedCharger) -> None:
+    """An answer of the station that we cannot use: its command FAILED, and the station is told with a
+    CALLRESULTERROR."""
+    wish = {"action": "GetLocalListVersion"}
+    failed, _ = await asyncio.gather(
+        rig.order(cs21, wish), cs21.expect("GetLocalListVersion", {"versionNumber": "four"}, strict=False)
+    )
+    assert failed["status"] == "FAILED"
+    (told,) = await cs21.complaints(1)
+    assert told[2] == "TypeConstraintViolation"
 
 
 def _stream(number: int) -> Json:
