@@ -1,141 +1,228 @@
-"""Calls answered by one edge process, beside the `ocpp` library's ChargePoint in the same run.
+"""What the edge can take, beside the `ocpp` library's ChargePoint or a named other in the same run.
 
-`python -m benchmarks.edge [--chargers N] [--seconds S] [--stack endpoints.json]`. The server runs on one core; Kafka
-and the load share the other, so that the server is the bottleneck only as far as they keep up: CPU per call is the
-figure that does not depend on them.
+`python -m benchmarks.edge [PART ...] [--chargers N] [--seconds S] [--rounds R] [--crowd N] [--stack endpoints.json]`.
+Parts: `mix` (calls per second on one core), `rate` (times at half of the maximum rate), `versions` (2.x beside 1.6),
+`processes` (two beside one), `idle` (memory of those that do nothing), `storm` (all come back at once). Default: all.
+
+The server runs on one core, the load on the other, Kafka where there is room: the server is the bottleneck only as far
+as they keep up. CPU per call is the figure that does not depend on them. With `--rounds` the contenders take turns, and
+a row is the round whose CPU per call is in the middle.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import logging
-import os
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
-
-from libs.bus.admin import apply_contract
-from libs.bus.settings import BusSettings
-from libs.events.ids import new_id
+from benchmarks import edge_crowds
+from benchmarks.edge_rig import (
+    BASELINE,
+    EDGE,
+    LOAD_CORE,
+    SERVER_CORE,
+    Figures,
+    baseline,
+    edge,
+    measure,
+    median,
+    table,
+)
 from libs.testing.localstack import Endpoints, open_stack
-from libs.testing.localstack.endpoints import free_ports
 
-SERVER_CORE, LOAD_CORE = {0}, {1}
-TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
+BOTH_CORES = SERVER_CORE | LOAD_CORE
+TIMES = ["p50", "p95", "p99"]
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def times(found: Figures) -> list[str]:
+    return [f"{found[f'{name}_ms']:.1f} ms" for name in TIMES]
 
 
-def resident_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+def take_turns(rounds: int, contenders: dict[str, Callable[[], Figures]]) -> dict[str, Figures]:
+    found: dict[str, list[Figures]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            found[name].append(run())
+    return {name: median(rounds_of) for name, rounds_of in found.items()}
 
 
-@contextmanager
-def child(arguments: list[str], core: set[int], **environment: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", *arguments], env=os.environ | environment, stdout=subprocess.PIPE, text=True
-    )
-    os.sched_setaffinity(process.pid, core)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
+class Bench:
+    def __init__(self, endpoints: Endpoints, given: argparse.Namespace) -> None:
+        self.endpoints = endpoints
+        self.chargers: int = given.chargers
+        self.seconds: float = given.seconds
+        self.rounds: int = given.rounds
+        self.crowd: int = given.crowd
+
+    def _edge(self, version: str = "ocpp1.6", rate: float | None = None) -> Figures:
+        with edge(self.endpoints, [SERVER_CORE]) as server:
+            return measure(server, self.chargers, self.seconds, version, rate)
+
+    def _baseline(self, rate: float | None = None) -> Figures:
+        with baseline() as server:
+            return measure(server, self.chargers, self.seconds, rate=rate)
+
+    def mix(self) -> str:
+        found = take_turns(self.rounds, {EDGE: self._edge, BASELINE: self._baseline})
+        titles = [
+            "central system",
+            "calls/s",
+            "CPU per call",
+            "core used",
+            *TIMES,
+            "memory per connection",
+            "errors",
+        ]
+        rows = [
+            [
+                name,
+                f"{r['calls_per_s']:,.0f}",
+                f"{r['cpu_us']:.0f} µs",
+                f"{r['core_used']:.0%}",
+                *times(r),
+                f"{r['kib_per_connection']:.0f} KiB",
+                f"{r['errors']:.0f}",
+            ]
+            for name, r in found.items()
+        ]
+        ours, theirs = found[EDGE], found[BASELINE]
+        return (
+            f"{self.chargers} chargers in a closed loop, {self.seconds:.0f} s, one core\n\n"
+            f"{table(titles, rows)}\n\n"
+            f"{ours['calls_per_s'] / theirs['calls_per_s']:.1f} times the calls, "
+            f"{theirs['cpu_us'] / ours['cpu_us']:.1f} times less CPU per call; "
+            f"the load took {ours['load_cpu_us']:.0f} µs of its core per call of the edge."
+        )
+
+    def rate(self) -> str:
+        """Half of the rate that each of them reached in a closed loop just before."""
+        rows = []
+        for name, run in ((EDGE, self._edge), (BASELINE, self._baseline)):
+            most = run()["calls_per_s"]
+            found = run(rate=most / 2)
+            rows.append(
+                [
+                    name,
+                    f"{most:,.0f}/s",
+                    f"{most / 2:,.0f}/s",
+                    f"{found['calls_per_s']:,.0f}/s",
+                    *times(found),
+                    f"{found['late_p99_ms']:.1f} ms",
+                    f"{found['errors'] + found['unanswered']:.0f}",
+                ]
+            )
+        titles = [
+            "central system",
+            "maximum",
+            "due",
+            "answered",
+            *TIMES,
+            "load's own lateness (p99)",
+            "errors",
+        ]
+        return (
+            f"{self.chargers} chargers in an open loop: calls fall due at random moments, at half of the maximum rate; "
+            f"times from when a call was due, {self.seconds:.0f} s, one core\n\n{table(titles, rows)}"
+        )
+
+    def versions(self) -> str:
+        versions = ["ocpp1.6", "ocpp2.0.1", "ocpp2.1"]
+        found = take_turns(
+            self.rounds,
+            {version: lambda version=version: self._edge(version) for version in versions},  # type: ignore[misc]
+        )
+        base = found["ocpp1.6"]["cpu_us"]
+        rows = [
+            [
+                version,
+                f"{r['calls_per_s']:,.0f}",
+                f"{r['cpu_us']:.0f} µs",
+                f"{r['cpu_us'] / base:.2f}",
+                f"{r['errors']:.0f}",
+            ]
+            for version, r in found.items()
+        ]
+        return (
+            f"the same session mix in each version, {self.chargers} chargers in a closed loop, {self.seconds:.0f} s, "
+            f"one core\n\n{table(['version', 'calls/s', 'CPU per call', 'beside 1.6', 'errors'], rows)}"
+        )
+
+    def processes(self) -> str:
+        """Load and Kafka share the cores with the second process, so that CPU per call has to tell what it adds."""
+
+        def processes(cores: list[set[int]]) -> Figures:
+            with edge(self.endpoints, cores) as server:
+                return measure(server, self.chargers, self.seconds, load_core=BOTH_CORES)
+
+        found = take_turns(
+            self.rounds,
+            {
+                "one": lambda: processes([SERVER_CORE]),
+                "two": lambda: processes([SERVER_CORE, LOAD_CORE]),
+            },
+        )
+        one, two = found["one"], found["two"]
+        rows = [
+            [
+                name,
+                f"{r['calls_per_s']:,.0f}",
+                f"{r['cpu_us']:.0f} µs",
+                " + ".join(f"{r[f'core_used_{n}']:.0%}" for n in range(count)),
+                f"{r['load_cpu_us']:.0f} µs",
+                f"{count * 1e6 / r['cpu_us']:,.0f}",
+            ]
+            for count, (name, r) in enumerate(found.items(), 1)
+        ]
+        titles = [
+            "processes",
+            "calls/s",
+            "CPU per call",
+            "cores used",
+            "load's CPU per call",
+            "calls/s if alone",
+        ]
+        left = 2 - two["core_used"]
+        return (
+            f"{self.chargers} chargers in a closed loop, {self.seconds:.0f} s, two cores for everything\n\n"
+            f"{table(titles, rows)}\n\n"
+            f"Measured {two['calls_per_s'] / one['calls_per_s']:.2f} times the calls; by CPU per call, with the cores "
+            f"to themselves, {2 * one['cpu_us'] / two['cpu_us']:.2f} times. With two, load, Kafka and all else "
+            f"had {left:.2f} of the two cores: "
+            + ("they are the limit here." if two["core_used"] < 1.9 else "the edge is the limit here.")
+        )
+
+    def idle(self) -> str:
+        return edge_crowds.idle(self.endpoints, self.crowd)
+
+    def storm(self) -> str:
+        return edge_crowds.storm(self.endpoints, self.crowd)
 
 
-def wait_for(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            if httpx.get(url, timeout=1).status_code < 500:
-                return
-        except httpx.TransportError:
-            pass
-        if time.monotonic() > deadline:
-            raise TimeoutError(url)
-        time.sleep(0.1)
-
-
-def measure(server: subprocess.Popen[str], port: int, chargers: int, seconds: float) -> dict[str, float]:
-    empty = resident_bytes(server.pid)
-    arguments = ["benchmarks.edge_load", str(port), str(chargers), str(seconds)]
-    with child(arguments, LOAD_CORE) as load:
-        assert load.stdout is not None
-        assert load.stdout.readline() == "booted\n"
-        full = resident_bytes(server.pid)
-        load.stdout.readline()
-        before = cpu_seconds(server.pid)
-        load.stdout.readline()
-        spent = cpu_seconds(server.pid) - before
-        found: dict[str, float] = json.loads(load.stdout.readline())
-    found["cpu_us"] = spent / found["calls"] * 1e6
-    found["core_used"] = spent / seconds
-    found["kib_per_connection"] = (full - empty) / chargers / 1024
-    return found
-
-
-def edge(endpoints: Endpoints, chargers: int, seconds: float) -> dict[str, float]:
-    settings = BusSettings(
-        kafka=endpoints.bootstrap, registry_url=endpoints.registry_url, namespace=f"bench{new_id()[:6]}"
-    )
-    asyncio.run(apply_contract(settings))
-    http_port, port = free_ports(2)
-    environment = {
-        "VOLTBUS_KAFKA": settings.kafka,
-        "VOLTBUS_REGISTRY_URL": settings.registry_url,
-        "VOLTBUS_NAMESPACE": settings.namespace,
-        "VOLTBUS_HTTP_PORT": str(http_port),
-        "VOLTBUS_EDGE_PORT": str(port),
-        "VOLTBUS_TRANSACTION_KEY": "only for this benchmark",
-        "VOLTBUS_UNKNOWN_STATIONS": "accept",
-        "VOLTBUS_UNKNOWN_TOKENS": "accept",
-        "VOLTBUS_LOG_LEVEL": "WARNING",
-    }
-    with child(["services.edge"], SERVER_CORE, **environment) as server:
-        wait_for(f"http://127.0.0.1:{http_port}/health/ready")
-        return measure(server, port, chargers, seconds)
-
-
-def baseline(chargers: int, seconds: float) -> dict[str, float]:
-    (port,) = free_ports(1)
-    with child(["benchmarks.edge_baseline", str(port)], SERVER_CORE) as server:
-        wait_for(f"http://127.0.0.1:{port}/")
-        return measure(server, port, chargers, seconds)
-
-
-def table(rows: dict[str, dict[str, float]]) -> str:
-    lines = [
-        "| central system | calls/s | CPU per call | core used | p50 | p95 | p99 | memory per connection | errors |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    lines += [
-        f"| {name} | {r['calls_per_s']:,.0f} | {r['cpu_us']:.0f} µs | {r['core_used']:.0%} | {r['p50_ms']:.1f} ms "
-        f"| {r['p95_ms']:.1f} ms | {r['p99_ms']:.1f} ms | {r['kib_per_connection']:.0f} KiB | {r['errors']:.0f} |"
-        for name, r in rows.items()
-    ]
-    return "\n".join(lines)
+PARTS = {
+    "mix": Bench.mix,
+    "rate": Bench.rate,
+    "versions": Bench.versions,
+    "processes": Bench.processes,
+    "idle": Bench.idle,
+    "storm": Bench.storm,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--chargers", type=int, default=400)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--crowd", type=int, default=10_000)
     parser.add_argument("--stack", type=Path, help="endpoints.json of a running stack")
-    parser.add_argument("--only", choices=["edge", "baseline"])
     given = parser.parse_args()
-    rows: dict[str, dict[str, float]] = {}
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
     with ExitStack() as stack:
         if given.stack is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -144,14 +231,9 @@ def main() -> None:
             endpoints = servers.start(lambda line: print(line, file=sys.stderr))
         else:
             endpoints = Endpoints.load(given.stack)
-        if given.only != "baseline":
-            rows["Voltbus edge, each call in Kafka before its answer"] = edge(
-                endpoints, given.chargers, given.seconds
-            )
-        if given.only != "edge":
-            rows["`ocpp` ChargePoint, in memory"] = baseline(given.chargers, given.seconds)
-    print(f"{given.chargers} chargers in a closed loop, {given.seconds:.0f} s, one core\n")
-    print(table(rows))
+        bench = Bench(endpoints, given)
+        for part in given.parts or PARTS:
+            print(f"## {part}: {PARTS[part](bench)}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,170 +1,249 @@
-"""Chargers in a closed loop: raw OCPP 1.6J over sockets, as cheap as Python allows. Prints JSON.
+"""Chargers that repeat a session mix over sockets. Prints JSON.
 
-`python -m benchmarks.edge_load PORT CHARGERS SECONDS`: each charger boots, then repeats a session mix (heartbeat,
-status, start, four meter values, stop), sending its next call when the last is answered.
+`python -m benchmarks.edge_load PORT CHARGERS SECONDS [--version V] [--rate CALLS_PER_S]`: each charger boots, then
+repeats heartbeat, status, start, four meter values, stop. Without a rate the loop is closed: a charger sends its next
+call when the last is answered. With one it is open: calls fall due at random moments, at random chargers, and one that
+falls due while its charger still waits for an answer waits too; times count from when it was due.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
-import sys
 import time
+from collections import deque
 from collections.abc import Iterator
-from typing import cast
+from random import Random
 
 import orjson
 import uvloop
 
-HANDSHAKE = (
-    "GET /ocpp/{name} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
+from benchmarks.edge_wire import BOOT_2, BOOT_16, Wire, stamp
+
+POWER_16 = (
+    '{"value":"11040","measurand":"Power.Active.Import","unit":"W"},'
+    '{"value":"16.0","measurand":"Current.Import","unit":"A","phase":"L1"}'
 )
-SAMPLES = [
-    {
-        "value": "{wh}",
-        "measurand": "Energy.Active.Import.Register",
-        "unit": "Wh",
-        "context": "Sample.Periodic",
-    },
-    {"value": "11040", "measurand": "Power.Active.Import", "unit": "W"},
-    {"value": "16.0", "measurand": "Current.Import", "unit": "A", "phase": "L1"},
-]
-
-
-def frame(text: bytes) -> bytes:
-    """A masked text frame; the mask is zero, which is legal and costs no XOR here."""
-    size = len(text)
-    head = bytes([0x81, 0x80 | size]) if size < 126 else bytes([0x81, 0x80 | 126]) + size.to_bytes(2, "big")
-    return head + b"\0\0\0\0" + text
+POWER_2 = (
+    '{"value":11040,"measurand":"Power.Active.Import","unitOfMeasure":{"unit":"W"}},'
+    '{"value":16.0,"measurand":"Current.Import","unitOfMeasure":{"unit":"A"},"phase":"L1"}'
+)
+ENERGY = '"measurand":"Energy.Active.Import.Register"'
+TICK_S = 0.001
+BOOT_TIMEOUT_S = 120
+DRAIN_S = 1.0
 
 
 class Load:
     def __init__(self) -> None:
         self.latencies: list[float] = []
+        self.lateness: list[float] = []
         self.errors = 0
-        self.counting = False
-        self.stopped = False
         self.booted = 0
+        self.waiting = 0
+        self.closed_loop = True
+        self.stopped = False
+        self.counted_from = self.counted_until = float("inf")
 
 
-class Charger(asyncio.Protocol):
-    def __init__(self, load: Load, name: str) -> None:
+class Charger(Wire):
+    def __init__(self, load: Load, name: str, version: str) -> None:
+        super().__init__(name, version)
         self._load = load
-        self._name = name
-        self._buffer = b""
-        self._upgraded = False
         self._sent_at = 0.0
-        self._calls = self._script()
-        self._answer: list[object] = []
+        self._busy = True
+        self._due: deque[float] = deque()
+        self._calls = self._script_16() if version == "ocpp1.6" else self._script_2()
+        self._answer = b""
         self._number = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(HANDSHAKE.format(name=self._name).encode())
+    def on_open(self) -> None:
+        self._send_next(time.perf_counter())
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if not self._upgraded:
-            if b"\r\n\r\n" not in self._buffer:
-                return
-            head, self._buffer = self._buffer.split(b"\r\n\r\n", 1)
-            if not head.startswith(b"HTTP/1.1 101"):
-                self._load.errors += 1
-                return
-            self._upgraded = True
-            self._next()
-        while len(self._buffer) > 2:
-            size, start = self._buffer[1], 2
-            if size == 126:
-                size, start = int.from_bytes(self._buffer[2:4], "big"), 4
-            if len(self._buffer) < start + size:
-                return
-            opcode, body = self._buffer[0] & 15, self._buffer[start : start + size]
-            self._buffer = self._buffer[start + size :]
-            if opcode == 1:
-                self._on_answer(body)
-            elif opcode == 8:
-                self._load.errors += not self._load.stopped
-                return
+    def on_refused(self, status: int, retry_after_s: float) -> None:
+        self._load.errors += 1
 
-    def _on_answer(self, body: bytes) -> None:
-        load = self._load
-        if load.counting:
-            load.latencies.append(time.perf_counter() - self._sent_at)
+    def on_lost(self) -> None:
+        self._load.errors += not self._load.stopped
+
+    def on_text(self, body: bytes) -> None:
+        load, now = self._load, time.perf_counter()
+        moment = now if load.closed_loop else self._sent_at
+        if load.counted_from <= moment < load.counted_until:
+            load.latencies.append(now - self._sent_at)
         if body[1:2] != b"3":
             load.errors += 1
-        self._answer = [body]
-        if not load.stopped:
-            self._next()
+        if self._number == 1:
+            load.booted += 1
+        self._answer = body
+        if load.closed_loop:
+            if not load.stopped:
+                self._send_next(now)
+        elif self._due:
+            load.waiting -= 1
+            self._send_next(self._due.popleft())
+        else:
+            self._busy = False
 
-    def _next(self) -> None:
-        text = next(self._calls)
-        self._sent_at = time.perf_counter()
-        self._transport.write(frame(text))
+    def fall_due(self, at: float) -> None:
+        """Send a call now, or when those before it are answered."""
+        if self._busy:
+            self._load.waiting += 1
+            self._due.append(at)
+        else:
+            self._busy = True
+            self._send_next(at)
+
+    def _send_next(self, at: float) -> None:
+        self._sent_at = at
+        self.send(next(self._calls))
 
     def _call(self, action: str, payload: str) -> bytes:
         self._number += 1
-        return f'[2,"{self._name}-{self._number}","{action}",{payload}]'.encode()
+        return f'[2,"{self.name}-{self._number}","{action}",{payload}]'.encode()
 
-    def _script(self) -> Iterator[bytes]:
-        yield self._call("BootNotification", '{"chargePointVendor":"Bench","chargePointModel":"Raw"}')
-        self._load.booted += 1
-        status = '{"connectorId":1,"errorCode":"NoError","status":"%s"}'
+    def _script_16(self) -> Iterator[bytes]:
+        yield self._call("BootNotification", BOOT_16)
         wh = 0
         while True:
             yield self._call("Heartbeat", "{}")
-            yield self._call("StatusNotification", status % "Preparing")
-            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            start = f'{{"connectorId":1,"idTag":"TAG","timestamp":"{at}","meterStart":{wh}}}'
-            yield self._call("StartTransaction", start)
-            answer = orjson.loads(self._answer[0])  # type: ignore[arg-type]
-            transaction = answer[2]["transactionId"]
+            yield self._call(
+                "StatusNotification", '{"connectorId":1,"errorCode":"NoError","status":"Preparing"}'
+            )
+            at = stamp()
+            yield self._call(
+                "StartTransaction",
+                f'{{"connectorId":1,"idTag":"TAG","timestamp":"{at}","meterStart":{wh}}}',
+            )
+            transaction = orjson.loads(self._answer)[2]["transactionId"]
             for _ in range(4):
                 wh += 500
-                values = orjson.dumps([{"timestamp": at, "sampledValue": SAMPLES}]).decode()
-                values = values.replace("{wh}", str(wh))
                 yield self._call(
-                    "MeterValues", f'{{"connectorId":1,"transactionId":{transaction},"meterValue":{values}}}'
+                    "MeterValues",
+                    f'{{"connectorId":1,"transactionId":{transaction},"meterValue":[{{"timestamp":"{at}",'
+                    f'"sampledValue":[{{"value":"{wh}",{ENERGY},"unit":"Wh","context":"Sample.Periodic"}},'
+                    f"{POWER_16}]}}]}}",
                 )
-            stop = f'{{"transactionId":{transaction},"timestamp":"{at}","meterStop":{wh},"idTag":"TAG"}}'
-            yield self._call("StopTransaction", stop)
+            yield self._call(
+                "StopTransaction",
+                f'{{"transactionId":{transaction},"timestamp":"{at}","meterStop":{wh},"idTag":"TAG"}}',
+            )
+
+    def _script_2(self) -> Iterator[bytes]:
+        yield self._call("BootNotification", BOOT_2)
+        wh = session = 0
+        while True:
+            session += 1
+            yield self._call("Heartbeat", "{}")
+            at = stamp()
+            yield self._call(
+                "StatusNotification",
+                f'{{"timestamp":"{at}","connectorStatus":"Occupied","evseId":1,"connectorId":1}}',
+            )
+            info = f'"timestamp":"{at}","transactionInfo":{{"transactionId":"{self.name}-{session}"'
+            evse = '"evse":{"id":1,"connectorId":1}'
+            token = '"idToken":{"idToken":"TAG","type":"ISO14443"}'
+            energy = f'{ENERGY},"unitOfMeasure":{{"unit":"Wh"}}'
+            yield self._call(
+                "TransactionEvent",
+                f'{{"eventType":"Started","triggerReason":"Authorized","seqNo":0,{info}}},{evse},{token},'
+                f'"meterValue":[{{"timestamp":"{at}","sampledValue":[{{"value":{wh},{energy},'
+                f'"context":"Transaction.Begin"}}]}}]}}',
+            )
+            for seq_no in range(1, 5):
+                wh += 500
+                yield self._call(
+                    "TransactionEvent",
+                    f'{{"eventType":"Updated","triggerReason":"MeterValuePeriodic","seqNo":{seq_no},{info},'
+                    f'"chargingState":"Charging"}},{evse},"meterValue":[{{"timestamp":"{at}",'
+                    f'"sampledValue":[{{"value":{wh},{energy},"context":"Sample.Periodic"}},{POWER_2}]}}]}}',
+                )
+            yield self._call(
+                "TransactionEvent",
+                f'{{"eventType":"Ended","triggerReason":"StopAuthorized","seqNo":5,{info},'
+                f'"stoppedReason":"Local"}},{evse},{token},"meterValue":[{{"timestamp":"{at}",'
+                f'"sampledValue":[{{"value":{wh},{energy},"context":"Transaction.End"}}]}}]}}',
+            )
 
 
-async def run(port: int, chargers: int, seconds: float) -> dict[str, float]:
+class Pace:
+    """Lets calls fall due at random moments, `rate` of them per second."""
+
+    def __init__(self, load: Load, chargers: list[Charger], rate: float) -> None:
+        self._load = load
+        self._chargers = chargers
+        self._rate = rate
+        self._random = Random(1)
+        self._due = time.perf_counter()
+
+    def tick(self) -> None:
+        if self._load.stopped:
+            return
+        now, random = time.perf_counter(), self._random
+        while self._due <= now:
+            if self._load.counted_from <= self._due:
+                self._load.lateness.append(now - self._due)
+            random.choice(self._chargers).fall_due(self._due)
+            self._due += random.expovariate(self._rate)
+        asyncio.get_running_loop().call_later(TICK_S, self.tick)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Of sorted seconds, in milliseconds."""
+    return values[int(len(values) * share)] * 1000 if values else 0.0
+
+
+async def run(port: int, count: int, seconds: float, version: str, rate: float | None) -> dict[str, float]:
     loop, load = asyncio.get_running_loop(), Load()
-    transports = []
-    for number in range(chargers):
-        name = f"bench-{port}-{number}"
-        transport, _ = await loop.create_connection(lambda name=name: Charger(load, name), "127.0.0.1", port)  # type: ignore[misc]
-        transports.append(transport)
-    async with asyncio.timeout(60):
-        while load.booted < chargers:  # noqa: ASYNC110
+    # In the open loop chargers wait after their boot for what falls due.
+    load.closed_loop = rate is None
+    chargers = [Charger(load, f"bench-{version}-{port}-{number}", version) for number in range(count)]
+    for charger in chargers:
+        await loop.create_connection(lambda charger=charger: charger, "127.0.0.1", port)  # type: ignore[misc]
+    async with asyncio.timeout(BOOT_TIMEOUT_S):
+        while load.booted < count:
+            assert not load.errors, f"{load.errors} chargers were refused or lost"
             await asyncio.sleep(0.05)
     print("booted", flush=True)
+    if rate is not None:
+        Pace(load, chargers, rate).tick()
     await asyncio.sleep(1)
-    load.counting = True
     print("begin", flush=True)
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
+    load.counted_from, load.counted_until = begun, begun + seconds
     await asyncio.sleep(seconds)
-    load.counting = False
-    took = time.perf_counter() - begun
+    took, used = time.perf_counter() - begun, time.process_time() - used
     print("end", flush=True)
     load.stopped = True
-    await asyncio.sleep(0.5)
-    for transport in transports:
-        transport.close()
-    spent = sorted(load.latencies)
+    await asyncio.sleep(DRAIN_S)
+    for charger in chargers:
+        charger.cut()
+    spent, late = sorted(load.latencies), sorted(load.lateness)
     return {
         "calls": len(spent),
         "errors": load.errors,
+        "unanswered": load.waiting,
         "calls_per_s": len(spent) / took,
-        "p50_ms": spent[len(spent) // 2] * 1000,
-        "p95_ms": spent[len(spent) * 95 // 100] * 1000,
-        "p99_ms": spent[len(spent) * 99 // 100] * 1000,
+        "load_cpu_us": used / max(len(spent), 1) * 1e6,
+        "p50_ms": percentile(spent, 0.5),
+        "p95_ms": percentile(spent, 0.95),
+        "p99_ms": percentile(spent, 0.99),
+        "late_p99_ms": percentile(late, 0.99),
     }
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("chargers", type=int)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("--version", default="ocpp1.6")
+    parser.add_argument("--rate", type=float)
+    given = parser.parse_args()
+    found = uvloop.run(run(given.port, given.chargers, given.seconds, given.version, given.rate))
+    print(json.dumps(found))
+
+
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(run(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))))
+    main()

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.edge import cpu_seconds
+from benchmarks.edge_rig import cpu_seconds
 from deploy.local.platform import Platform
 from deploy.local.settings import on_free_ports
 from libs.clickhouse.client import ClickHouseClient
