@@ -92,6 +92,9 @@ class StationSettings(Input):
     certificate_name: Annotated[Text, Field(min_length=1, max_length=64)] | None = Field(
         None, description="Common name of its client certificate; null: its station id."
     )
+    certification: Flag = Field(
+        False, description="Send it nothing that no operator asked for: no questions on boot, no load limits."
+    )
 
     @model_validator(mode="after")
     def _one_way_to_assign(self) -> Self:
@@ -124,6 +127,7 @@ class Station(Output):
     allow_no_subprotocol: bool
     security_profile: int
     certificate_name: str | None
+    certification: bool
     updated_at: Time = Field(validation_alias="recorded_at")
 
 
