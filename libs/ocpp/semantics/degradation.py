@@ -1,12 +1,12 @@
 """What is sent to a charger that lacks what a command takes: something lesser, by name, or nothing.
 
-`RULES` is the whole of it; `docs/semantics.md` lists it. A command about more variables than fit into one message
-is planned piece by piece.
+`RULES` is the whole of it; `docs/semantics.md` lists it. A command about more items than fit into one message is
+planned piece by piece (`libs.ocpp.semantics.pieces`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -17,20 +17,18 @@ from libs.ocpp.semantics import encode_v16
 from libs.ocpp.semantics.abilities import Abilities
 from libs.ocpp.semantics.encode_v16 import Encoded
 from libs.ocpp.semantics.encoding import Unsupported, encode_command
+from libs.ocpp.semantics.pieces import items_asked, next_piece
 from libs.ocpp.semantics.variables import LIMITING_VARIABLES
 from libs.ocpp.versions import Version
 
 NOMINAL_VOLTS: Final = 230
 """Line to neutral, to put a limit of current in watts."""
 
-_ENVELOPE_BYTES: Final = 64
-"""Of a CALL around its payload, without the action's name: type, message id, brackets, quotes."""
-
 
 class Planned(msgspec.Struct, frozen=True):
     """One CALL: ``degraded`` names what is lesser in it (None: nothing); ``items`` of ``total`` are in it.
 
-    Both are 0 for what is not about a number of variables.
+    Both are 0 for what is not about a number of items.
     """
 
     action: str
@@ -59,7 +57,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 def plan_command(version: Version, command: c.Command, abilities: Abilities, done: int = 0) -> Planned:
-    """The next CALL of a command, of whose variables ``done`` have been asked before.
+    """The next CALL of a command, of whose items ``done`` have been sent before.
 
     Raises `Unsupported` where the charger lacks a feature and nothing lesser exists, ``ValueError`` for what the
     version cannot express.
@@ -67,7 +65,7 @@ def plan_command(version: Version, command: c.Command, abilities: Abilities, don
     command, names = _other_command(version, command, abilities)
     total = items_asked(command)
     if total:
-        command = _piece(version, command, abilities, done)
+        command = next_piece(version, command, abilities, done)
     encoded = encode_command(version, command)
     for rule in RULES:
         if isinstance(command, rule.commands) and (bent := rule.bend(version, command, encoded, abilities)):
@@ -76,23 +74,6 @@ def plan_command(version: Version, command: c.Command, abilities: Abilities, don
     if missing is not None:
         raise Unsupported(missing)
     return Planned(*encoded, degraded=",".join(names) or None, items=items_asked(command), total=total)
-
-
-_LISTS: Final = {
-    "GetVariables": "getVariableData",
-    "SetVariables": "setVariableData",
-    "GetConfiguration": "key",
-}
-ITEMISED: Final = frozenset({*_LISTS, "ChangeConfiguration"})
-"""Actions about a number of variables."""
-
-
-def items_in(action: str, payload: Mapping[str, Any]) -> int:
-    """How many variables a CALL of `plan_command` is about."""
-    if action == "ChangeConfiguration":
-        return 1
-    items = payload.get(_LISTS[action], ()) if action in _LISTS else ()
-    return len(items) if isinstance(items, list) else 0
 
 
 # Other commands --------------------------------------------------------------------------------------------------
@@ -107,46 +88,6 @@ def _other_command(
     if isinstance(command, c.GetBaseReport) and abilities.missing(version, "GetBaseReport", {}):
         return c.GetVariables(tuple(c.Variable(name) for name in LIMITING_VARIABLES)), (NAMED_VARIABLES,)
     return command, ()
-
-
-# Pieces ----------------------------------------------------------------------------------------------------------
-
-
-def items_asked(command: c.Command) -> int:
-    """How many variables a command is about; 0 for one that is about something else."""
-    match command:
-        case c.GetVariables(variables=variables):
-            return len(variables)
-        case c.SetVariables(values=values):
-            return len(values)
-        case _:
-            return 0
-
-
-def _piece(version: Version, command: c.Command, abilities: Abilities, done: int) -> c.Command:
-    """The part that comes after ``done`` and fits into one message (2.x B_08; 1.6 GetConfigurationMaxKeys)."""
-    match command:
-        case c.GetVariables(variables=variables):
-            name = "GetVariables"
-            rest: tuple[Any, ...] = variables[done:]
-            make: Callable[[Any], c.Command] = c.GetVariables
-        case c.SetVariables(values=values):
-            name, rest, make = "SetVariables", values[done:], c.SetVariables
-        case _:
-            return command
-    if not version.is_v2:
-        most = 1 if name == "SetVariables" else abilities.number(version, "GetConfigurationMaxKeys")
-        return make(rest[: most or len(rest)])
-    items = abilities.number(version, f"DeviceDataCtrlr.ItemsPerMessage[{name}]")
-    size = abilities.number(version, f"DeviceDataCtrlr.BytesPerMessage[{name}]")
-    rest = rest[: items or len(rest)]
-    while size is not None and len(rest) > 1 and _bytes(*encode_command(version, make(rest))) > size:
-        rest = rest[:-1]
-    return make(rest)
-
-
-def _bytes(action: str, payload: dict[str, Any]) -> int:
-    return len(msgspec.json.encode(payload)) + len(action) + _ENVELOPE_BYTES
 
 
 # Messages --------------------------------------------------------------------------------------------------------

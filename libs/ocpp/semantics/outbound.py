@@ -9,7 +9,8 @@ import orjson
 
 from libs.events.ocpp_log import CallOutcome, OcppCallSent
 from libs.ocpp.inbound import CheckedCall, check_result
-from libs.ocpp.semantics.degradation import ITEMISED, items_in
+from libs.ocpp.quirks.effects import flagged
+from libs.ocpp.semantics.pieces import ITEMISED, items_in
 from libs.ocpp.semantics.reports import Report
 from libs.ocpp.semantics.results import Verdict, interpret_result, read_error, read_result
 from libs.ocpp.versions import Version
@@ -24,7 +25,8 @@ def read_sent(record: OcppCallSent) -> list[Report]:
             if not isinstance(checked, CheckedCall):
                 return []
             payload = orjson.loads(record.payload)
-            return read_result(version, record.action, payload, checked.payload, record.recorded_at)
+            events = read_result(version, record.action, payload, checked.payload, record.recorded_at)
+            return [flagged(event, checked.quirks) for event in events] if checked.quirks else events
         case CallOutcome.ERROR if record.error is not None:
             payload = orjson.loads(record.payload)
             return read_error(record.action, payload, record.error.code, record.recorded_at)
@@ -49,7 +51,7 @@ def read_verdict(record: OcppCallSent) -> tuple[Verdict, str]:
 
 
 def read_items(record: OcppCallSent) -> int:
-    """Return how many variables our call was about; 0 for one that is about something else."""
+    """Return how many items our call was about; 0 for one that is about something else."""
     if record.action not in ITEMISED:
         return 0
     try:

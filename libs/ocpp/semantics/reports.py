@@ -46,6 +46,7 @@ class VariablesReported(msgspec.Struct, frozen=True, tag=True):
     request_id: int | None
     last: bool
     at: int
+    quirks: tuple[str, ...] = ()
 
 
 class VariableObserved(msgspec.Struct, frozen=True, tag=True):

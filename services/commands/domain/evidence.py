@@ -11,11 +11,11 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent
 from libs.ocpp.semantics.outbound import read_items, read_verdict
 
-_MOST_ATTEMPTS = 64
+_MOST_ATTEMPTS = 512
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What an edge's record says a command's fate is. `items`: how many variables the message was about."""
+    """What an edge's record says a command's fate is. `items`: how many items the message was about."""
 
     event_id: str
     dispatch_id: str
@@ -80,7 +80,7 @@ def _verdict_of_result(call: OcppCallSent) -> tuple[Fate, str]:
 def attempt_number(command_id: str, dispatch_id: str, newest: int) -> int | None:
     """Which dispatch of the command `dispatch_id` is (its id is derived from the number); `newest`: the likely one.
 
-    None if it is none of these and the first 64.
+    None if it is none of these and the first 512.
     """
     for attempt in chain((newest,), range(1, _MOST_ATTEMPTS + 1)):
         if derive_id(command_id, f"dispatch:{attempt}") == dispatch_id:

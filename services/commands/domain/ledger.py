@@ -40,7 +40,7 @@ class Policy(msgspec.Struct, frozen=True):
 class Part(msgspec.Struct, frozen=True):
     """What has come of a command that goes in several messages, up to its dispatch `attempt`.
 
-    `done`: variables asked; `fate`: REJECTED once any was; `result`: the results together.
+    `done`: items sent; `fate`: REJECTED once any was; `result`: the results together.
     """
 
     attempt: int
@@ -53,8 +53,8 @@ class Part(msgspec.Struct, frozen=True):
 class Waiting(msgspec.Struct, frozen=True):
     """A command without a fate. `attempts`: dispatches made; `misses`: those that found no socket.
 
-    `total`: how many variables it is about, 0 if it is about something else. `degraded`: what is lesser in its last
-    dispatch.
+    `total`: how many items (variables, tokens) it is about, 0 if it is about something else. `degraded`: what is
+    lesser in its last dispatch.
     """
 
     command_id: str

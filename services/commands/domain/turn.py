@@ -10,10 +10,11 @@ from libs.events.commands import CommandConcluded, CommandDialect, DispatchComma
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import DispatchRefused, RefusalReason, StationLocated
 from libs.ocpp.semantics.abilities import Abilities
-from libs.ocpp.semantics.degradation import items_asked, plan_command
+from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.semantics.encoding import Unsupported
 from libs.ocpp.semantics.outbound import merge_results
+from libs.ocpp.semantics.pieces import ENDS_AT_REFUSAL, items_asked
 from libs.ocpp.versions import Version
 from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal
 from services.commands.domain.ledger import (
@@ -128,7 +129,8 @@ class Turn:
                 result=merge_results(before.result, part.result),
             )
         waiting = replace(waiting, attempts=max(attempt, waiting.attempts), part=part)
-        if part.done >= waiting.total:
+        over = waiting.action in ENDS_AT_REFUSAL and part.fate is Fate.REJECTED
+        if over or part.done >= waiting.total:
             whole = replace(evidence, fate=part.fate, reason=part.reason, result=part.result)
             self._conclude(replace(waiting, part=None), whole)
             return
@@ -220,7 +222,7 @@ class Turn:
         if (part := waiting.part) is not None:
             # Some of it was sent: it did not expire.
             fate = Fate.FAILED if evidence.fate is Fate.EXPIRED else evidence.fate
-            reason = f"{evidence.reason}, after {part.done} of {waiting.total} variables"
+            reason = f"{evidence.reason}, after {part.done} of {waiting.total} items"
             evidence = replace(evidence, fate=fate, reason=reason, result=evidence.result or part.result)
         concluded = CommandConcluded(
             event_id=derive_id(waiting.command_id, "concluded"),

@@ -186,7 +186,7 @@ def test_half_a_command_does_not_expire_it_fails() -> None:
     assert known.feed(located(1, 5, connected=False)) == []
     concluded = one_fate(known.runtime.tick(at(30)))
     assert concluded.fate is Fate.FAILED
-    assert concluded.reason.endswith("after 4 of 5 variables")
+    assert concluded.reason.endswith("after 4 of 5 items")
     assert names_in(concluded.result) == ["V0", "V1", "V2", "V3"]
 
 
@@ -196,7 +196,7 @@ def test_silence_in_the_second_part_is_unknown() -> None:
     known.feed(answered(first, 3, values(["V0", "V1", "V2", "V3"])))
     concluded = one_fate(known.feed(sent("c1", 9, attempt=2, outcome=CallOutcome.TIMEOUT)))
     assert concluded.fate is Fate.UNKNOWN
-    assert concluded.reason.endswith("after 4 of 5 variables")
+    assert concluded.reason.endswith("after 4 of 5 items")
 
 
 def test_a_replay_that_knows_nothing_puts_the_parts_together() -> None:
@@ -218,6 +218,34 @@ def test_a_replay_that_knows_nothing_puts_the_parts_together() -> None:
             )
         (after,) = (e.record for e in runtime.emitted if isinstance(e.record, CommandConcluded))
         assert after == before
+
+
+def test_a_local_list_goes_in_parts_that_build_on_each_other() -> None:
+    entries = tuple(c.LocalListEntry(f"T{number}") for number in range(5))
+    wanted = c.SendLocalList(list_version=9, full=True, entries=entries)
+    known = Known()
+    known.learn(1, SendLocalListMaxLength="2")
+    sent_parts = [known.ask("c1", 2, wanted)]
+    for second in (3, 4):
+        sent_parts.append(known.feed(answered(sent_parts[-1], second, {"status": "Accepted"})))
+    payloads = [json.loads(d.payload) for out in sent_parts for d in dispatches(out)]
+    assert [(p["updateType"], p["listVersion"], len(p["localAuthorizationList"])) for p in payloads] == [
+        ("Full", 7, 2),
+        ("Differential", 8, 2),
+        ("Differential", 9, 1),
+    ]
+    assert one_fate(known.feed(answered(sent_parts[-1], 5, {"status": "Accepted"}))).fate is Fate.ACCEPTED
+
+    again = known.ask("c2", 6, wanted)
+    concluded = one_fate(known.feed(answered(again, 7, {"status": "VersionMismatch"})))
+    assert (concluded.fate, concluded.attempts, concluded.reason) == (
+        Fate.REJECTED,
+        1,
+        "the charger's word: VersionMismatch",
+    )
+    assert fates(known.ask("c3", 8, c.SendLocalList(list_version=2, full=True, entries=entries))) == [
+        ("c3", Fate.FAILED)
+    ]
 
 
 def test_1_6_changes_one_key_after_the_other() -> None:

@@ -12,8 +12,9 @@ from libs.events.stations import CapabilitiesLearned, KnownVariable
 from libs.ocpp import schemas
 from libs.ocpp.semantics import commands as c
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN, Abilities, abilities_of
-from libs.ocpp.semantics.degradation import ITEMISED, RULES, Planned, items_asked, items_in, plan_command
+from libs.ocpp.semantics.degradation import RULES, Planned, plan_command
 from libs.ocpp.semantics.encoding import Unsupported, encode_command
+from libs.ocpp.semantics.pieces import ITEMISED, items_asked, items_in
 from libs.ocpp.versions import Version
 from tests.unit.ocpp.commands import COMMANDS
 
@@ -245,6 +246,8 @@ NAMES = st.sampled_from(
         "DeviceDataCtrlr.ItemsPerMessage[GetVariables]",
         "DeviceDataCtrlr.BytesPerMessage[SetVariables]",
         "LocalAuthListCtrlr.Available",
+        "LocalAuthListCtrlr.ItemsPerMessage",
+        "SendLocalListMaxLength",
     ]
 )
 
