@@ -103,7 +103,7 @@ def _rows_of(path: Path) -> Iterator[Row]:
         ids = [_id(numbered) if numbered else "", *covered]
         test = f"{path.parent.name}/{path.name}::{node.name}"
         for each in ids:
-            yield Row(_group(path, each), each or "-", test, shows)
+            yield Row(_group(path), each or "-", test, shows)
 
 
 def _id(numbered: re.Match[str]) -> str:
@@ -111,10 +111,10 @@ def _id(numbered: re.Match[str]) -> str:
     return f"TC_{number}" if letter is None else f"TC_{letter.upper()}_{number}"
 
 
-def _group(path: Path, number: str) -> str:
+def _group(path: Path) -> str:
     if path.parent.name == "v16":
         return "1.6"
-    return "2.1" if path.stem.startswith("test_v21") else number.split("_")[1]
+    return "2.1" if path.stem.startswith("test_v21") else path.stem.split("_")[1].upper()
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
@@ -31,6 +32,7 @@ from libs.testing.localstack.endpoints import free_ports
 from tests.integration.certificates import OPERATOR, Authority, Issued, client_context
 from tests.integration.edge_process import Charger, EdgeProcess, Log, calls, open_log, until
 from tests.integration.service_process import ServiceProcess
+from tests.integration.test_ocsp import CA, Responder, responding
 from tests.scenarios.charger import DEADLINE_S, Json, Refusal, ScriptedCharger
 
 KEY = "an-operators-key-0123456789"
@@ -50,20 +52,31 @@ TOKENS: dict[str, Json] = {
     "DE-ABC-C0000002-2": {"type": "eMAID", "status": "Blocked"},
 }
 """What operators have registered before any charger comes. Others are unknown, and unknown tokens are refused."""
+_DEFERRED = "GetCertificateStatus:8,GetCertificateChainStatus:8,Authorize.iso15118CertificateHashData:8"
 _FOLLOWED = ("sessions.events", "billing.cdrs", "commands.outcomes", "telemetry.measurements")
 
 R = TypeVar("R", bound=Record)
 
 
 class Rig:
-    """Drives the platform from its ends. Everything waits for facts, with a deadline."""
+    """Drives the platform from its ends. Everything waits for facts, with a deadline.
+
+    `authority` issues the certificates of TLS, `responder` answers for those of contracts.
+    """
 
     def __init__(
-        self, edge: EdgeProcess, tls_port: int, authority: Authority, log: Log, http: httpx.AsyncClient
+        self,
+        edge: EdgeProcess,
+        tls_port: int,
+        authority: Authority,
+        responder: Responder,
+        log: Log,
+        http: httpx.AsyncClient,
     ) -> None:
         self.edge = edge
         self.tls_port = tls_port
         self.authority = authority
+        self.responder = responder
         self.log = log
         self.http = http
 
@@ -277,10 +290,15 @@ class Rig:
                 pass
         return refusal.value.response.status_code
 
-    async def profile(self, station_id: str) -> int:
-        """The security profile of the station's newest connection."""
-        opened = await self.records("ocpp.lifecycle", ConnectionOpened, station_id)
-        return max(opened, key=lambda record: record.connection_epoch).security_profile
+    async def proved(self, station_id: str, profile: int) -> None:
+        """Wait until the station's newest connection is one with that security profile."""
+
+        def so() -> bool:
+            opened = self.log.of("ocpp.lifecycle", ConnectionOpened, station_id)
+            newest = max(opened, key=lambda record: record.connection_epoch, default=None)
+            return newest is not None and newest.security_profile == profile
+
+        await until(so, DEADLINE_S, f"{station_id} connected with profile {profile}")
 
 
 @asynccontextmanager
@@ -300,6 +318,8 @@ async def running_platform(stack: Endpoints, stations: Sequence[Json], folder: P
     port, tls_port = free_ports(2)
     authority = Authority(folder)
     server = authority.issue("127.0.0.1", server=True)
+    roaming = folder / "roaming.pem"
+    roaming.write_bytes(CA.certificate.public_bytes(Encoding.PEM))
     services = [
         ServiceProcess(
             "api", settings, **database, api_key=KEY, api_port=port, settle_s=0, secrets_key=SECRETS
@@ -308,7 +328,15 @@ async def running_platform(stack: Endpoints, stations: Sequence[Json], folder: P
         ServiceProcess("telemetry", settings),
         ServiceProcess("sessions", settings),
         ServiceProcess("commands", settings),
-        ServiceProcess("provisioning", settings),
+        ServiceProcess(
+            "provisioning",
+            settings,
+            on_boot="limits,status",
+            certificate_checks=True,
+            certificate_authorities=roaming,
+            url_networks="127.0.0.0/8",
+            ocsp_timeout_s=2,
+        ),
     ]
     edge = EdgeProcess(
         settings,
@@ -320,9 +348,11 @@ async def running_platform(stack: Endpoints, stations: Sequence[Json], folder: P
         tls_key=server.key,
         tls_client_ca=authority.ca,
         tls_operator=OPERATOR,
+        deferred=_DEFERRED,
     )
     contract = load_contract()
     async with AsyncExitStack() as stop:
+        responder = await stop.enter_async_context(responding())
         stop.push_async_callback(
             delete_topics,
             settings,
@@ -351,7 +381,7 @@ async def running_platform(stack: Endpoints, stations: Sequence[Json], folder: P
         followers = [asyncio.create_task(log.follow(topic)) for topic in _FOLLOWED]
         stop.push_async_callback(_cancel, followers)
         await until(edge.is_ready, 60, "the edge is ready")
-        yield Rig(edge, tls_port, authority, log, http)
+        yield Rig(edge, tls_port, authority, responder, log, http)
 
 
 async def _register(http: httpx.AsyncClient, stations: Iterable[Json]) -> None:
@@ -359,7 +389,7 @@ async def _register(http: httpx.AsyncClient, stations: Iterable[Json]) -> None:
     _ok(await http.put(f"/tariffs/{TARIFF}", json=price), 201)
     site = {"tariff_id": TARIFF, "tariff_valid_from": LONG_AGO, "timezone": "Europe/Berlin"}
     _ok(await http.put(f"/sites/{SITE}", json=site), 201)
-    at_site = {"site_id": SITE, "site_valid_from": LONG_AGO}
+    at_site: Json = {"site_id": SITE, "site_valid_from": LONG_AGO, "certification": True}
     entries = [(f"/tokens/{token}", body) for token, body in TOKENS.items()]
     for station in stations:
         settings = {name: value for name, value in station.items() if name not in ("station_id", "password")}

@@ -51,7 +51,7 @@ async def test_tc_083_security_profile_raised(rig: Rig, station_id: str) -> None
     assert await rig.refused(station_id, password=OLD) == UNAUTHORIZED
     async with rig.charger(station_id, password=OLD, tls=rig.tls()) as cp:
         assert (await cp.boot())["status"] == "Accepted"
-        assert await rig.profile(station_id) == 2
+        await rig.proved(station_id, 2)
     response = await rig.http.patch(f"/stations/{station_id}", json={"security_profile": 1})
     assert response.status_code == httpx.codes.UNPROCESSABLE_ENTITY
 
@@ -63,7 +63,7 @@ async def test_tc_085_basic_authentication(rig: Rig, station_id: str) -> None:
     for password in (OLD, OLD.encode().hex()):
         async with rig.charger(station_id, password=password) as cp:
             assert (await cp.boot())["status"] == "Accepted"
-    assert await rig.profile(station_id) == 1
+    await rig.proved(station_id, 1)
     assert await rig.refused(station_id, password=NEW) == UNAUTHORIZED
     assert await rig.refused(station_id, password=OLD, user="somebody") == UNAUTHORIZED
     assert await rig.refused(station_id) == UNAUTHORIZED
@@ -74,7 +74,7 @@ async def test_tc_086_tls(rig: Rig, station_id: str) -> None:
     """TLS with the server's certificate, and the password: security profile 2."""
     async with rig.charger(station_id, password=OLD, tls=rig.tls()) as cp:
         assert (await cp.boot())["status"] == "Accepted"
-        assert await rig.profile(station_id) == 2
+        await rig.proved(station_id, 2)
     assert await rig.refused(station_id, password=NEW, tls=rig.tls()) == UNAUTHORIZED
     assert await rig.refused(station_id, password=OLD) == UNAUTHORIZED
 
@@ -85,7 +85,7 @@ async def test_tc_087_client_certificate(rig: Rig, station_id: str) -> None:
     own = rig.tls(rig.authority.issue(station_id))
     async with rig.charger(station_id, tls=own) as cp:
         assert (await cp.boot())["status"] == "Accepted"
-        assert await rig.profile(station_id) == 3
+        await rig.proved(station_id, 3)
     other = rig.tls(rig.authority.issue("another"))
     assert await rig.refused(station_id, tls=other) == UNAUTHORIZED
     assert await rig.refused(station_id, tls=rig.tls()) == UNAUTHORIZED

@@ -24,7 +24,7 @@ async def test_tc_a_01_basic_authentication(rig: Rig, station_id: str) -> None:
     """User name and password are right: let in with security profile 1."""
     async with rig.charger(station_id, V201, password=OLD) as cs:
         assert (await cs.boot())["status"] == "Accepted"
-        assert await rig.profile(station_id) == 1
+        await rig.proved(station_id, 1)
 
 
 @pytest.mark.station(security_profile=1, password=OLD)
@@ -50,7 +50,7 @@ async def test_tc_a_04_tls(rig: Rig, station_id: str) -> None:
     """TLS with a valid certificate of ours: security profile 2."""
     async with rig.charger(station_id, V201, password=OLD, tls=rig.tls()) as cs:
         assert (await cs.boot())["status"] == "Accepted"
-        assert await rig.profile(station_id) == 2
+        await rig.proved(station_id, 2)
     assert await rig.refused(station_id, V201, password=OLD) == UNAUTHORIZED
 
 
@@ -75,7 +75,7 @@ async def test_tc_a_07_client_certificate(rig: Rig, station_id: str) -> None:
     """TLS with the station's own certificate: security profile 3; no password is needed."""
     async with rig.charger(station_id, V201, tls=rig.tls(rig.authority.issue(station_id))) as cs:
         assert (await cs.boot())["status"] == "Accepted"
-        assert await rig.profile(station_id) == 3
+        await rig.proved(station_id, 3)
 
 
 @pytest.mark.station(security_profile=3)
@@ -150,7 +150,7 @@ async def test_tc_a_19_security_profile_raised(rig: Rig, station_id: str) -> Non
         await rig.agreed(cs, "Reset", {"type": "OnIdle"}, ACCEPTED)
     async with rig.charger(station_id, V201, password=OLD, tls=rig.tls()) as cs:
         assert (await cs.boot(reason="RemoteReset"))["status"] == "Accepted"
-        assert await rig.profile(station_id) == 2
+        await rig.proved(station_id, 2)
         await rig.change(f"/stations/{station_id}", security_profile=2)
 
         async def refused() -> bool:

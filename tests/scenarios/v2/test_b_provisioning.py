@@ -328,3 +328,25 @@ async def test_tc_b_08_variables_beyond_the_limit(rig: Rig, cs: ScriptedCharger)
     assert [(each["name"], each["value"]) for each in found["items"]] == [
         (name, name.removeprefix("OCPPCommCtrlr.")) for name in names
     ]
+
+
+@pytest.mark.station(certification=False, evses=2)
+async def test_questions_on_boot(rig: Rig, cs: ScriptedCharger) -> None:
+    """What a station is asked when it boots is a setting: here its limits, and the status of each connector. Stations
+    under certification, as those of all other scenarios are, get nothing that no operator asked for."""
+    asked = await cs.expect(
+        "GetVariables",
+        lambda payload: {
+            "getVariableResult": [
+                {"component": d["component"], "variable": d["variable"], "attributeStatus": "UnknownVariable"}
+                for d in payload["getVariableData"]
+            ]
+        },
+    )
+    names = {entry["variable"]["name"] for entry in asked["getVariableData"]}
+    assert {"ItemsPerMessage", "BytesPerMessage"} <= names
+    for evse in (1, 2):
+        wish = await cs.expect("TriggerMessage", ACCEPTED)
+        assert wish == {"requestedMessage": "StatusNotification", "evse": {"id": evse, "connectorId": 1}}
+        await report(cs, evse, "Available")
+        await rig.status(cs.station_id, evse, "Available", connector_id=1)

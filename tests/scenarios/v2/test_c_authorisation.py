@@ -1,10 +1,13 @@
 """C: who may charge."""
 
 import pytest
+from cryptography import x509
 
-from tests.scenarios.charger import ScriptedCharger
+from tests.integration.test_ocsp import CA
+from tests.scenarios.charger import Json, ScriptedCharger
 from tests.scenarios.rig import LONG_AGO, Rig
 from tests.scenarios.v2.flows import ACCEPTED, REJECTED, Transaction, authorize, report, token
+from tests.scenarios.v16.test_security import CERTIFICATE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -120,3 +123,45 @@ async def test_tc_c_49_master_pass_without_screen(rig: Rig, cs: ScriptedCharger)
     await _by_master_pass(rig, cs, 2)
     await report(cs, 1, "Available")
     await report(cs, 2, "Available")
+
+
+_CONTRACT, _ENDED = "DE-ABC-C0000001-1", "DE-ABC-C0000002-2"
+
+
+async def _by_contract(rig: Rig, cs: ScriptedCharger, emaid: str, *chain: x509.Certificate) -> Json:
+    """The answer to an Authorize with the hashes of a contract's certificates, which the station has validated."""
+    hashes = [CA.hash_data(each) | {"responderURL": rig.responder.url} for each in chain]
+    wish = {"idToken": token(emaid, "eMAID"), "iso15118CertificateHashData": hashes}
+    return await cs.call("Authorize", wish)
+
+
+async def test_tc_c_50_contract_certificate(rig: Rig, cs: ScriptedCharger) -> None:
+    """A contract is good if OCSP says so of each of its certificates, and the registry of its token; a session of it
+    is one of that contract."""
+    contract, issuer = CA.issue("contract"), CA.issue("issuer")
+    for certificate in (contract, issuer):
+        rig.responder.knows(certificate)
+    accepted = {"idTokenInfo": {"status": "Accepted"}, "certificateStatus": "Accepted"}
+    assert await _by_contract(rig, cs, _CONTRACT, contract, issuer) == accepted
+    blocked = {"idTokenInfo": {"status": "Blocked"}, "certificateStatus": "Accepted"}
+    assert await _by_contract(rig, cs, _ENDED, contract) == blocked
+    await Transaction(cs).started(idToken=token(_CONTRACT, "eMAID"))
+    assert (await rig.started(cs)).id_token == _CONTRACT
+
+
+async def test_tc_c_51_contract_certificate_revoked(rig: Rig, cs: ScriptedCharger) -> None:
+    """A revoked certificate in the chain, or one that nobody answers for, authorises nothing."""
+    contract, revoked, unknown = (CA.issue(name) for name in ("contract", "revoked", "unknown"))
+    rig.responder.knows(contract)
+    rig.responder.knows(revoked, revoked=True)
+    for chain, word in (((contract, revoked), "CertificateRevoked"), ((unknown,), "NoCertificateAvailable")):
+        answer = await _by_contract(rig, cs, _CONTRACT, *chain)
+        assert answer == {"idTokenInfo": {"status": "Invalid"}, "certificateStatus": word}
+
+
+async def test_tc_c_52_contract_certificate_for_central_validation(cs: ScriptedCharger) -> None:
+    """A certificate that the station could not validate itself, sent whole: the platform does not validate it either,
+    and it authorises nothing."""
+    wish = {"idToken": token(_CONTRACT, "eMAID"), "certificate": CERTIFICATE}
+    answer = await cs.call("Authorize", wish)
+    assert answer == {"idTokenInfo": {"status": "Invalid"}, "certificateStatus": "NoCertificateAvailable"}

@@ -1,7 +1,11 @@
 """M: certificates at stations, and what stations ask on behalf of vehicles."""
 
-import pytest
+import base64
 
+import pytest
+from cryptography.x509 import ocsp
+
+from tests.integration.test_ocsp import CA
 from tests.scenarios.charger import Json, ScriptedCharger
 from tests.scenarios.rig import Rig
 from tests.scenarios.v2.flows import ACCEPTED, REJECTED
@@ -107,3 +111,40 @@ async def test_tc_m_21_delete_failed(rig: Rig, cs: ScriptedCharger) -> None:
     """A certificate is not there, or cannot be deleted."""
     for status in ("Failed", "NotFound"):
         await rig.denied(cs, "DeleteCertificate", {"certificateHashData": HASH}, {"status": status})
+
+
+async def test_tc_m_24_certificate_status(rig: Rig, cs: ScriptedCharger) -> None:
+    """The status of a certificate is asked of the responder that the station names, and handed on as it was said;
+    inside the house, or where nobody answers, nothing is asked: Failed."""
+    good = CA.issue("good")
+    rig.responder.knows(good)
+    wish = {"ocspRequestData": CA.hash_data(good) | {"responderURL": rig.responder.url}}
+    answer = await cs.call("GetCertificateStatus", wish)
+    assert answer["status"] == "Accepted"
+    said = ocsp.load_der_ocsp_response(base64.b64decode(answer["ocspResult"]))
+    assert said.certificate_status is ocsp.OCSPCertStatus.GOOD
+    for url in ("http://169.254.169.254/latest/meta-data", "http://10.0.0.1/", "file:///etc/passwd"):
+        wish = {"ocspRequestData": CA.hash_data(good) | {"responderURL": url}}
+        assert await cs.call("GetCertificateStatus", wish) == {"status": "Failed"}
+
+
+async def _contract(rig: Rig, cs: ScriptedCharger, action: str) -> None:
+    wish = {
+        "iso15118SchemaVersion": "urn:iso:15118:2:2013:MsgDef",
+        "action": action,
+        "exiRequest": "gJgBqBwAAA==",
+    }
+    assert await cs.call("Get15118EVCertificate", wish) == {"status": "Failed", "exiResponse": ""}
+    (told,) = await rig.logged(cs, "Get15118EVCertificate")
+    assert f'"action":"{action}"' in told.payload
+
+
+async def test_tc_m_26_contract_certificate_wanted(rig: Rig, cs: ScriptedCharger) -> None:
+    """A vehicle wants a contract certificate: the platform has no contract authority behind it and says Failed; the
+    request is on record word for word."""
+    await _contract(rig, cs, "Install")
+
+
+async def test_tc_m_28_contract_certificate_renewal_wanted(rig: Rig, cs: ScriptedCharger) -> None:
+    """A vehicle wants its contract certificate renewed: likewise."""
+    await _contract(rig, cs, "Update")

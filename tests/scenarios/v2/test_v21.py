@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from libs.events.ocpp_log import FrameRejected
+from tests.integration.test_ocsp import CA
 from tests.scenarios.charger import Json, Refusal, ScriptedCharger
 from tests.scenarios.rig import Rig
 from tests.scenarios.v2.flows import ACCEPTED, FAR, REJECTED, Transaction, authorize, report, token
@@ -265,3 +266,16 @@ async def test_tc_h_07_v21_reservation_unused(rig: Rig, cs21: ScriptedCharger) -
     await rig.agreed(cs21, "ReserveNow", wish, ACCEPTED)
     update = {"reservationId": 7, "reservationUpdateStatus": "NoTransaction"}
     assert await cs21.call("ReservationStatusUpdate", update) == {}
+
+
+async def test_v21_certificate_chain_status(rig: Rig, cs21: ScriptedCharger) -> None:
+    """The status of several certificates is asked at once: each gets the platform's own word, by OCSP only."""
+    good, revoked = CA.issue("good"), CA.issue("revoked")
+    rig.responder.knows(good)
+    rig.responder.knows(revoked, revoked=True)
+    requests = [
+        {"certificateHashData": CA.hash_data(each), "source": source, "urls": [rig.responder.url]}
+        for each, source in ((good, "OCSP"), (revoked, "OCSP"), (good, "CRL"))
+    ]
+    answer = await cs21.call("GetCertificateChainStatus", {"certificateStatusRequests": requests})
+    assert [each["status"] for each in answer["certificateStatus"]] == ["Good", "Revoked", "Failed"]
