@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from services.api.fields import Flag, Input, Output, Text, Time
+from services.api.fields import Flag, Folded, Input, Moment, Output, Text, Time
 
 _MOST_VARIABLES = 500
 
@@ -141,3 +141,111 @@ class LocalListSynced(Output):
     sent: int
     left_out: int
     commands: list[CommandSaid]
+
+
+# --- certificates
+
+RequestStatus = Literal["OPEN", "DECLINED", "PENDING", "ACCEPTED", "REJECTED", "FAILED", "EXPIRED", "UNKNOWN"]
+
+
+class CertificateRequestQuery(Input):
+    """Filters of certificate requests."""
+
+    station_id: Folded | None = None
+    status: RequestStatus | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class CertificateRequest(Output):
+    """A CSR (PEM) that a charger sent. `subject`: whom it is for, null if it cannot be read.
+
+    `status`: OPEN until a certificate is sent, DECLINED if the charger was told that nobody signs; then what became
+    of the command that sent one.
+    """
+
+    request_id: str
+    station_id: str
+    version: str
+    certificate_type: str
+    csr: str
+    subject: str | None
+    requested_at: Time
+    status: RequestStatus
+    command_id: str | None
+
+
+class CertificateRequests(Output):
+    """Certificate requests, open ones first, then the latest first."""
+
+    items: list[CertificateRequest]
+
+
+class NewCertificate(Input):
+    """What answers a CSR."""
+
+    certificate_chain: Annotated[str, StringConstraints(min_length=1, max_length=40_000)] = Field(
+        description="PEM, the charger's own certificate first, its issuers after it."
+    )
+    timeout_s: Timeout = 60
+    requested_by: Text = "api"
+
+
+class CertificateSent(Output):
+    """The command that took a certificate to its charger."""
+
+    request_id: str
+    station_id: str
+    command: CommandSaid
+
+
+# --- logs
+
+
+class LogWish(Input):
+    """A log to be uploaded to a URL that operators allow (VOLTBUS_URL_SCHEMES, _HOSTS, _NETWORKS)."""
+
+    location: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(
+        examples=["https://logs.example.com/upload/"]
+    )
+    log: Literal["diagnostics", "security"] = "diagnostics"
+    oldest: Moment | None = None
+    latest: Moment | None = None
+    timeout_s: Timeout = 60
+    requested_by: Text = "api"
+
+
+class LogAsked(Output):
+    """A request for a log, and the charger's word. `filename`: what it will be called, if the charger says so."""
+
+    station_id: str
+    request_id: int
+    filename: str | None
+    command: CommandSaid
+
+
+class LogUpload(Output):
+    """What the charger said of an upload."""
+
+    status: str
+    at: Time
+
+
+class LogRequested(Output):
+    """A request for a log. `uploads`: the status notifications that belong to it, in order."""
+
+    command_id: str
+    request_id: int | None
+    log: str
+    location: str
+    requested_at: Time
+    requested_by: str
+    status: str
+    reason: str
+    filename: str | None
+    uploads: list[LogUpload]
+
+
+class LogsRequested(Output):
+    """The last requests for logs of a charger, the latest first."""
+
+    items: list[LogRequested]

@@ -139,4 +139,5 @@ def _rules(settings: EdgeSettings) -> Rules:
         boot_retry_s=settings.boot_retry_s,
         least_profile=settings.least_security_profile,
         operator=settings.tls_operator,
+        certificate_desk=settings.certificate_desk,
     )

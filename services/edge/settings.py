@@ -91,6 +91,11 @@ class EdgeSettings(ServiceSettings):
         " `GetCertificateStatus:5,Authorize.iso15118CertificateHashData:5`, the latter only with that field.",
     )
 
+    certificate_desk: bool = Field(
+        default=False,
+        description="Somebody answers certificate requests: SignCertificate is answered Accepted, not Rejected.",
+    )
+
     publish_timeout_s: float = Field(
         default=10, gt=0, description="After this long without Kafka's acknowledgement the socket is closed."
     )

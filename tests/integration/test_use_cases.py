@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from libs.events.ids import new_id
 from libs.events.stations import CapabilitiesLearned, KnownVariable
 from tests.integration.api_platform import Json, Platform, api, ok, problem, stamp, until
 from tests.integration.device import device
 from tests.integration.edge_process import edge
 from tests.integration.test_api_round_trip import ledger, online
+from tests.unit.provisioning.authority import Authority, named
 
 __all__ = ["api"]
 
@@ -336,3 +342,134 @@ async def test_a_local_list_follows_the_registry(api: Platform, version: str) ->
             assert (await sync())["outcome"] == "not_supported"
         del charger.answers["GetLocalListVersion"]
         assert (await sync())["outcome"] == "not_supported"
+
+
+async def test_csrs_are_answered_by_whoever_signs(api: Platform) -> None:
+    authority, key = Authority(), ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateSigningRequestBuilder().subject_name(named("csr-2"))
+    csr = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+    issued = authority.issue("csr-2", key.public_key())
+    chain = b"".join(each.public_bytes(Encoding.PEM) for each in (issued, authority.certificate)).decode()
+    says: list[str] = []
+
+    def signed(_: Json) -> Json:
+        return {"status": says.pop(0)}
+
+    async def requests(**query: str) -> list[Json]:
+        found = await ok(await api.http.get("/certificate-requests", params=query))
+        return list(found["items"])
+
+    async def one(station_id: str, status: str) -> Json:
+        async def there() -> Json | None:
+            found = await requests(station_id=station_id)
+            return found[0] if found and found[0]["status"] == status else None
+
+        return dict(await until(there))
+
+    async with (
+        ledger(api),
+        edge(api.settings, certificate_desk="true") as desk,
+        edge(api.settings, slot=1) as alone,
+        device(desk, "csr-2", {"CertificateSigned": signed}) as charger,
+        device(desk, "csr-16", {"CertificateSigned": signed}, "ocpp1.6") as old,
+        device(alone, "csr-no", {}) as declined,
+    ):
+        ask = {"csr": csr, "certificateType": "ChargingStationCertificate"}
+        assert await declined.call("SignCertificate", ask) == {"status": "Rejected"}
+        assert await charger.call("SignCertificate", ask) == {"status": "Accepted"}
+        assert await old.call("SignCertificate", {"csr": csr}) == {"status": "Accepted"}
+        await one("csr-no", "DECLINED")
+        request = await one("csr-2", "OPEN")
+        old_request = await one("csr-16", "OPEN")
+        assert (request["csr"], request["subject"]) == (csr, "CN=csr-2")
+        assert [each["status"] for each in await requests()] == ["OPEN", "OPEN", "DECLINED"]
+        assert await requests(status="OPEN", station_id="csr-no") == []
+        where = f"/certificate-requests/{request['request_id']}"
+        assert (await ok(await api.http.get(where)))["station_id"] == "csr-2"
+        problem(await api.http.get(f"/certificate-requests/{new_id()}"), 404)
+
+        other = authority.issue("csr-2").public_bytes(Encoding.PEM).decode()
+        refused = problem(await api.http.post(where, json={"certificate_chain": other}), 422)
+        assert refused["errors"][0]["path"] == "/certificate_chain"
+        assert charger.of("CertificateSigned") == []
+
+        says[:] = ["Rejected"]
+        sent = await ok(await api.http.post(where, json={"certificate_chain": chain}))
+        assert sent["command"]["status"] == "REJECTED"
+        await one("csr-2", "REJECTED")
+        says[:] = ["Accepted"]
+        sent = await ok(await api.http.post(where, json={"certificate_chain": chain}))
+        assert sent["command"]["status"] == "ACCEPTED"
+        assert charger.of("CertificateSigned")[-1] == {
+            "certificateChain": chain,
+            "certificateType": "ChargingStationCertificate",
+        }
+        installed = await one("csr-2", "ACCEPTED")
+        assert installed["command_id"] == sent["command"]["command_id"]
+        problem(await api.http.post(where, json={"certificate_chain": chain}), 409)
+        assert len(charger.of("CertificateSigned")) == 2
+
+        says[:] = ["Accepted"]
+        where = f"/certificate-requests/{old_request['request_id']}"
+        assert (await ok(await api.http.post(where, json={"certificate_chain": chain})))["command"][
+            "status"
+        ] == "ACCEPTED"
+        assert old.of("CertificateSigned") == [{"certificateChain": chain}]
+
+
+async def test_logs_are_asked_for_and_their_uploads_followed(api: Platform) -> None:
+    where = "https://logs.example.com/up/"
+
+    def get_log(payload: Json) -> Json:
+        return {"status": "Accepted", "filename": f"log-{payload['requestId']}.zip"}
+
+    async def uploads(station_id: str, count: int) -> list[Json]:
+        async def there() -> list[Json] | None:
+            found = (await ok(await api.http.get(f"/stations/{station_id}/logs")))["items"]
+            return found if found and len(found[0]["uploads"]) == count else None
+
+        return list(await until(there))
+
+    async with (
+        ledger(api),
+        edge(api.settings) as process,
+        device(process, "logs-2", {"GetLog": get_log}) as charger,
+        device(process, "logs-16", {"GetDiagnostics": lambda _: {"fileName": "diag.zip"}}, "ocpp1.6") as old,
+    ):
+        await online(api, "logs-2")
+        await online(api, "logs-16")
+        for inside in ("http://169.254.169.254/", "ftp://user:pass@example.com/", "file:///etc/passwd"):
+            refused = problem(await api.http.post("/stations/logs-2/logs", json={"location": inside}), 422)
+            assert refused["errors"][0]["path"] == "/location"
+        assert charger.asked == []
+
+        body = {"location": where, "log": "security", "oldest": "2026-01-01T00:00:00Z"}
+        asked = await ok(await api.http.post("/stations/logs-2/logs", json=body))
+        (sent,) = charger.of("GetLog")
+        assert sent == {
+            "requestId": asked["request_id"],
+            "logType": "SecurityLog",
+            "log": {"remoteLocation": where, "oldestTimestamp": "2026-01-01T00:00:00.000Z"},
+        }
+        assert (asked["filename"], asked["command"]["status"]) == (
+            f"log-{asked['request_id']}.zip",
+            "ACCEPTED",
+        )
+        for status in ("Uploading", "Uploaded"):
+            payload = {"status": status, "requestId": asked["request_id"]}
+            assert await charger.call("LogStatusNotification", payload) == {}
+        await charger.call("LogStatusNotification", {"status": "Uploaded", "requestId": 1})
+        (found,) = await uploads("logs-2", 2)
+        assert [each["status"] for each in found["uploads"]] == ["Uploading", "Uploaded"]
+        assert (found["log"], found["location"], found["status"]) == ("security", where, "ACCEPTED")
+
+        # 1.6 without its security extension.
+        asked = await ok(await api.http.post("/stations/logs-16/logs", json={"location": where}))
+        assert old.of("GetDiagnostics") == [{"location": where}]
+        assert (asked["filename"], asked["command"]["action"]) == ("diag.zip", "GetDiagnostics")
+        await old.call("DiagnosticsStatusNotification", {"status": "Uploaded"})
+        found, *_ = await uploads("logs-16", 1)
+        assert (found["filename"], found["uploads"][0]["status"]) == ("diag.zip", "Uploaded")
+        security = {"location": where, "log": "security"}
+        lacking = await ok(await api.http.post("/stations/logs-16/logs", json=security))
+        assert lacking["command"]["status"] == "FAILED"

@@ -4,10 +4,12 @@ from fastapi import APIRouter
 
 from services.api.routes import (
     campaigns,
+    certificates,
     commands,
     credentials,
     history,
     local_lists,
+    logs,
     sites,
     state,
     stations,
@@ -22,6 +24,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     commands.router,
     variables.router,
     local_lists.router,
+    certificates.router,
+    logs.router,
     stations.router,
     credentials.router,
     sites.router,

@@ -44,6 +44,7 @@ def answer(route: Route, asked: Asked) -> Payload:
 
 
 _EMPTY: Final[Payload] = {}
+_ACCEPTED: Final[Payload] = {"status": "Accepted"}
 
 
 def _boot(asked: Asked) -> Payload:
@@ -128,6 +129,9 @@ def _empty(_: Asked) -> Payload:
 
 
 def _default(asked: Asked) -> Payload:
+    if asked.action == "SignCertificate" and asked.models.rules.certificate_desk:
+        # The certificate follows as a CertificateSigned (1.6 A02, 2.0.1 A02).
+        return _ACCEPTED
     build = _BUILT.get(asked.action)
     return _CONSTANTS.get(asked.action, _EMPTY) if build is None else build(asked.payload)
 

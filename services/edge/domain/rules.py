@@ -35,6 +35,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     `boot_retry_s`: after how many seconds a pending or rejected station shall try to boot again.
     `least_profile`: OCPP security profile that every connection needs, also of stations that are not registered.
     `operator`: organisation that client certificates must name; "" for any.
+    `certificate_desk`: somebody signs what stations ask to have signed.
     """
 
     transaction_key: bytes
@@ -44,6 +45,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     boot_retry_s: int = 60
     least_profile: int = 0
     operator: str = ""
+    certificate_desk: bool = False
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -184,6 +184,18 @@ def test_data_of_an_unknown_vendor_is_answered_not_refused(version: Version) -> 
     assert ask(version, "DataTransfer", {"vendorId": "x"}) == {"status": "UnknownVendorId"}
 
 
+@pytest.mark.parametrize("version", Version)
+def test_a_csr_is_accepted_only_where_somebody_signs(version: Version) -> None:
+    for desk, word in ((True, "Accepted"), (False, "Rejected")):
+        rules = Rules(transaction_key=b"k" * 16, certificate_desk=desk)
+        asked = Asked(
+            version, "cp1", "SignCertificate", {"csr": ""}, ACCEPTED, ReadModels({}, {}, rules), NOW
+        )
+        given = answer(ROUTES[version]["SignCertificate"], asked)
+        assert given == {"status": word}
+        assert schemas.validate(version, "SignCertificate", "response", given) is None
+
+
 def test_before_acceptance_2_x_may_only_boot_and_send_what_it_was_asked_for() -> None:
     heartbeat, boot = ROUTES[Version.V201]["Heartbeat"], ROUTES[Version.V201]["BootNotification"]
     assert may_call(boot, BootStatus.REJECTED, ())

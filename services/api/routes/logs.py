@@ -1,0 +1,80 @@
+"""Logs of chargers: asked for, and how their uploads go."""
+
+from fastapi import APIRouter
+
+from libs.events.ids import new_id
+from libs.ocpp.semantics.commands import GetLog
+from libs.ocpp.semantics.encode_v16 import get_diagnostics
+from services.api.context import Api
+from services.api.conversation import Conversation
+from services.api.domain.logs import joined, number_of
+from services.api.equipment import LogAsked, LogRequested, LogsRequested, LogUpload, LogWish
+from services.api.fields import Folded, micros
+from services.api.routes.shared import ERRORS
+from services.api.routes.variables import said_of
+
+router = APIRouter(tags=["equipment"], responses=ERRORS)
+
+_LAST = 50
+
+
+@router.post("/stations/{station_id}/logs")
+async def ask_for_log(api: Api, station_id: Folded, body: LogWish) -> LogAsked:
+    """Have a charger upload a log: GetLog, or GetDiagnostics where a 1.6 charger has no other."""
+    api.settings.url_policy.check(body.location, "/location")
+    talk = Conversation(api, station_id, requested_by=body.requested_by, timeout_s=body.timeout_s)
+    command_id = new_id()
+    command = GetLog(
+        body.log,
+        body.location,
+        number_of(command_id),
+        None if body.oldest is None else micros(body.oldest),
+        None if body.latest is None else micros(body.latest),
+    )
+    said = await talk.ask(command, path="/location", command_id=command_id)
+    if said.unsupported and said.degraded is None and body.log == "diagnostics" and not talk.version.is_v2:
+        # Only now the charger has said so; the platform has learned it, or will.
+        said = await talk.send(*get_diagnostics(command))
+    filename = said.result.get("filename", said.result.get("fileName"))
+    return LogAsked(
+        station_id=station_id,
+        request_id=command.request_id,
+        filename=None if filename is None else str(filename),
+        command=said_of(said),
+    )
+
+
+@router.get("/stations/{station_id}/logs")
+async def list_logs(api: Api, station_id: Folded) -> LogsRequested:
+    """The last requests for logs, and what the charger said of each upload."""
+    asked = {"id": station_id, "last": _LAST}
+    commands = await api.reader.rows(
+        "SELECT command_id, payload, requested_at, requested_by, fate, reason, result FROM commands"
+        " WHERE station_id = %(id)s AND action IN ('GetLog', 'GetDiagnostics')"
+        " ORDER BY requested_at DESC LIMIT %(last)s",
+        asked,
+    )
+    notifications = await api.reader.rows(
+        "SELECT recorded_at, payload FROM ocpp_lifecycle WHERE station_id = %(id)s AND _type = 'OcppCallReceived'"
+        " AND action IN ('LogStatusNotification', 'DiagnosticsStatusNotification')"
+        " AND recorded_at >= fromUnixTimestamp64Micro(%(since)s, 'UTC')"
+        " ORDER BY recorded_at, _offset LIMIT 1 BY event_id LIMIT 10000",
+        {**asked, "since": min((micros(row["requested_at"]) for row in commands), default=0)},
+    )
+    return LogsRequested(
+        items=[
+            LogRequested(
+                command_id=each.command_id,
+                request_id=each.request_id,
+                log=each.log,
+                location=each.location,
+                requested_at=each.requested_at,
+                requested_by=each.requested_by,
+                status=each.fate or "PENDING",
+                reason=each.reason,
+                filename=each.filename,
+                uploads=[LogUpload(status=upload.status, at=upload.at) for upload in each.uploads],
+            )
+            for each in joined(commands, notifications)
+        ]
+    )
