@@ -173,6 +173,9 @@ class EdgeServer:
         """Answer a handshake that is refused; note on the socket whom it is accepted as."""
         assert isinstance(socket, StationSocket)
         self._room.leave(socket)
+        if socket.gone:
+            # In a storm a station may have lost its patience; it must not count as one that came.
+            return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "")
         offered = [
             name.strip()
             for header in request.headers.get_all("Sec-WebSocket-Protocol")

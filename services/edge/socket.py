@@ -34,6 +34,8 @@ class StationSocket(ServerConnection):
     room: "WaitingRoom[StationSocket] | None" = None
     last_seen = 0.0
     last_ping = 0.0
+    peer = ""
+    """The peer's address, without its port."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -42,7 +44,9 @@ class StationSocket(ServerConnection):
         self._between_frames = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take note that there is a peer."""
+        """Take note that there is a peer, and who: a transport that is lost cannot tell any more."""
+        address = transport.get_extra_info("peername")
+        self.peer = str(address[0]) if address else ""
         super().connection_made(transport)
         if self.room is not None:
             self.room.enter(self)
@@ -133,10 +137,9 @@ class StationSocket(ServerConnection):
         return True
 
     @property
-    def peer(self) -> str:
-        """The peer's address, without its port."""
-        address = self.remote_address
-        return str(address[0]) if address else ""
+    def gone(self) -> bool:
+        """Whether the connection has ended, or is ending."""
+        return self.transport.is_closing()
 
 
 def _throw_away(_: bytes) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from unittest.mock import AsyncMock, Mock
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from services.edge.socket import text_frame, whole_text
+from services.edge.socket import StationSocket, text_frame, whole_text
 
 SIZES = [0, 1, 125, 126, 127, 65_535, 65_536]
 
@@ -64,3 +67,30 @@ def test_what_is_taken_is_what_the_library_would_have_given(data: bytes) -> None
     (frame,) = library.events_received()
     assert isinstance(frame, Frame)
     assert (frame.opcode, frame.fin, bytes(frame.data)) == (Opcode.TEXT, True, message)
+
+
+class LostTransport(asyncio.Transport):
+    """Knows its peer as long as it is connected."""
+
+    lost = False
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        if self.lost:
+            raise AttributeError("getpeername")
+        return ("192.0.2.7", 4_711) if name == "peername" else default
+
+    def is_closing(self) -> bool:
+        return self.lost
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+
+async def test_the_peer_of_a_lost_connection_is_still_known() -> None:
+    transport = LostTransport()
+    socket = StationSocket(ServerProtocol(), Mock(handler=AsyncMock()))
+    socket.connection_made(transport)
+    assert not socket.gone
+    transport.lost = True
+    assert socket.gone
+    assert socket.peer == "192.0.2.7"
