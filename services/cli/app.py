@@ -12,7 +12,19 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from services.cli import bus, control, history, live, quirks, sites, stations, tariffs, tokens
+from services.cli import (
+    bus,
+    certificates,
+    control,
+    equipment,
+    history,
+    live,
+    quirks,
+    sites,
+    stations,
+    tariffs,
+    tokens,
+)
 from services.cli.client import DEFAULT_URL, Client, CliError
 from services.cli.output import console, printable
 
@@ -37,6 +49,13 @@ app.add_typer(control.campaigns, name="campaigns")
 app.add_typer(bus.contract, name="contract")
 app.add_typer(bus.dlq, name="dlq")
 app.add_typer(quirks.app, name="quirks")
+app.add_typer(certificates.app, name="certificates")
+stations.app.command("get-variables")(equipment.get_variables)
+stations.app.command("set-variables")(equipment.set_variables)
+stations.app.command("device-model")(equipment.device_model)
+stations.app.command("sync-list")(equipment.sync_list)
+stations.app.command("ask-log")(equipment.ask_log)
+stations.app.command("logs")(equipment.list_logs)
 
 
 @app.callback()
