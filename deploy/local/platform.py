@@ -80,6 +80,8 @@ class Secrets(msgspec.Struct, frozen=True):
 
     api_key: str
     transaction_key: str
+    # What it seals is soon delivered: a folder without one may have another at each start.
+    secrets_key: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(32))
 
 
 class Platform:
@@ -196,6 +198,7 @@ class Platform:
             "VOLTBUS_EDGE_PORT": str(self.settings.edge_port),
             "VOLTBUS_EDGE_PROCESSES": "1",
             "VOLTBUS_TRANSACTION_KEY": self.secrets.transaction_key,
+            "VOLTBUS_SECRETS_KEY": self.secrets.secrets_key,
             "VOLTBUS_UNKNOWN_STATIONS": self.settings.unknown_stations,
             "VOLTBUS_UNKNOWN_TOKENS": self.settings.unknown_tokens,
         }
@@ -209,7 +212,12 @@ class Platform:
             for slot in range(self.settings.edge_processes)
         ]
         services += [Service(name, f"services.{name}", shared, logs) for name in PROCESSORS]
-        api = {**shared, "VOLTBUS_API_HOST": HOST, "VOLTBUS_API_PORT": str(self.settings.api_port)}
+        api = {
+            **shared,
+            "VOLTBUS_API_HOST": HOST,
+            "VOLTBUS_API_PORT": str(self.settings.api_port),
+            "VOLTBUS_SECRETS_KEY": self.secrets.secrets_key,
+        }
         services.append(Service("api", "services.api", api, logs, self.settings.api_port))
         return {service.name: service for service in services}
 

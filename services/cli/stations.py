@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli import passwords
 from services.cli.client import Json, as_json, segment
 from services.cli.context import api, given
 from services.cli.entries import remove, save
@@ -20,6 +21,7 @@ from services.cli.output import (
 )
 
 app = typer.Typer(help="Stations: what is configured of each charger.", no_args_is_help=True)
+app.add_typer(passwords.app, name="password")
 
 
 class BootStatus(StrEnum):
@@ -46,6 +48,18 @@ Zone = Annotated[str | None, typer.Option(help="IANA time zone of its timestamps
 NoSubprotocol = Annotated[
     bool | None,
     typer.Option("--allow-no-subprotocol/--require-subprotocol", help="Let it connect without one."),
+]
+Profile = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=3, help="Least: 0 nothing, 1 password, 2 TLS and password, 3 client certificate."
+    ),
+]
+Downgrade = Annotated[
+    bool, typer.Option("--allow-security-downgrade", help="Needed to lower the security profile.")
+]
+CertificateName = Annotated[
+    str | None, typer.Option(help="Common name of its client certificate. Default: its id.")
 ]
 
 
@@ -92,6 +106,8 @@ def show_station(context: typer.Context, station: Id, json: AsJson = False) -> N
             ("current", f"{ampere(found['max_current_ma'])} A, {found['phases']} phases"),
             ("time zone", found["timezone"]),
             ("without subprotocol", "allowed" if found["allow_no_subprotocol"] else ""),
+            ("security profile", f"{found['security_profile']} at least"),
+            ("certificate name", found["certificate_name"]),
             ("changed", moment(found["updated_at"])),
         ]
     )
@@ -117,6 +133,9 @@ def save_station(
     phases: Phases = None,
     timezone: Zone = None,
     allow_no_subprotocol: NoSubprotocol = None,
+    security_profile: Profile = None,
+    allow_security_downgrade: Downgrade = False,
+    certificate_name: CertificateName = None,
     json: AsJson = False,
 ) -> None:
     """Write what is given of a station."""
@@ -131,6 +150,9 @@ def save_station(
         phases=phases,
         timezone=timezone,
         allow_no_subprotocol=allow_no_subprotocol,
+        security_profile=security_profile,
+        allow_security_downgrade=allow_security_downgrade or None,
+        certificate_name=certificate_name,
     )
     save(context, "station", "station_id", station, settings, json=json)
 

@@ -297,3 +297,39 @@ def test_values_are_shown_in_people_s_units() -> None:
     assert price_milli("0.4567", "EUR") == 45_670
     assert price_milli("40", "JPY") == 40_000
     assert printable("a\u202eb\x07\n") == "a\\x202eb\\x07\\x0a"
+
+
+def test_passwords_are_asked_for_and_shown_only_when_made() -> None:
+    path = "/api/v1/stations/cp-1/password"
+    stands = {"station_id": "cp-1", "accepted": 1, "updated_at": "2026-05-01T10:00:00Z"}
+    api = Api({f"PUT {path}": stands, f"POST {path}/rotate": stands | {"status": "ACCEPTED", "reason": ""}})
+    words = ["stations", "password", "set", "cp-1"]
+    client = Client("http://api", "key", httpx.MockTransport(api))
+    result = CliRunner().invoke(cli.app, words, obj=client, input="a secret of mine\na secret of mine\n")
+    assert result.exit_code == 0, result.output
+    assert api.body() == {"password": "a secret of mine"}
+    assert "secret" not in result.output
+    api.answers[f"PUT {path}"] = stands | {"password": "made-for-you-1234567"}
+    result = run(api, *words, "--generate")
+    assert api.body() == {}
+    assert "made-for-you-1234567" in result.output
+    assert run(api, "stations", "password", "rotate", "cp-1", "--wait", "5").exit_code == 0
+    assert api.body() == {"wait_s": 5.0}
+    refused = {"status": "REJECTED", "reason": "the charger's word: Rejected"}
+    api.answers[f"POST {path}/rotate"] = stands | refused
+    result = run(api, "stations", "password", "rotate", "cp-1")
+    assert isinstance(result.exception, CliError)
+
+
+def test_a_security_profile_is_set_and_lowered_only_with_the_word_for_it() -> None:
+    path = "PATCH /api/v1/stations/cp-1"
+    api = Api({path: {"station_id": "cp-1"}})
+    assert run(api, "stations", "set", "cp-1", "--security-profile", "2").exit_code == 0
+    assert api.body() == {"security_profile": 2}
+    words = ("--security-profile", "0", "--allow-security-downgrade", "--certificate-name", "SN-1")
+    assert run(api, "stations", "set", "cp-1", *words).exit_code == 0
+    assert api.body() == {
+        "security_profile": 0,
+        "allow_security_downgrade": True,
+        "certificate_name": "SN-1",
+    }

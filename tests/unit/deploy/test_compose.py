@@ -120,6 +120,7 @@ def test_the_settings_accept_what_is_set(name: str, monkeypatch: pytest.MonkeyPa
     secrets = {
         "VOLTBUS_API_KEY": "a key of enough characters",
         "VOLTBUS_TRANSACTION_KEY": "a secret of enough characters",
+        "VOLTBUS_SECRETS_KEY": "a secret of enough characters",
     }
     for variable, value in environment(name).items():
         monkeypatch.setenv(variable, resolved(value, secrets))
@@ -176,7 +177,9 @@ def test_defaults_are_those_of_the_services() -> None:
 
 def test_secrets_are_required_and_only_where_they_are_used() -> None:
     required = {match["name"] for match in _VARIABLE.finditer(COMPOSE_TEXT) if match["kind"] == "?"}
-    assert required == {"VOLTBUS_API_KEY", "VOLTBUS_TRANSACTION_KEY"}
+    assert required == {"VOLTBUS_API_KEY", "VOLTBUS_TRANSACTION_KEY", "VOLTBUS_SECRETS_KEY"}
+    sealing = [name for name in COMPOSE["services"] if "VOLTBUS_SECRETS_KEY" in environment(name)]
+    assert sorted(sealing) == ["api", "edge"]
     assert [name for name in COMPOSE["services"] if "VOLTBUS_API_KEY" in environment(name)] == ["api"]
     assert [name for name in COMPOSE["services"] if "VOLTBUS_TRANSACTION_KEY" in environment(name)] == [
         "edge"
