@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,7 @@ from libs.ocpp import quirks
 from libs.ocpp.quirks.document import rules_document
 from libs.ocpp.routing import ROUTES, Direction, Policy, Route
 from libs.ocpp.rpc_states import INCOMING, OUTGOING
+from libs.ocpp.semantics.document import commands_of, events_of, model_document, names
 from libs.ocpp.versions import Version
 
 _DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
@@ -26,6 +28,7 @@ def documents() -> dict[Path, str]:
     return {
         _DOCS / "ocpp-support.md": support_document(),
         _DOCS / "quirk-rules.md": rules_document(_HEADER),
+        _DOCS / "semantic-model.md": model_document(_HEADER),
         _DOCS / "ocpp-rpc-states.md": states_document(),
     }
 
@@ -40,12 +43,13 @@ def support_document() -> str:
         "directions and recorded. *Answer* names the policy by which a station's call is answered; `default` is",
         "the answer that a central system can give alone. *Deferred*: a processor or partner may supply the",
         "answer, with the policy's own as fallback. *Before acceptance*: versions in which it is answered while",
-        "the station's boot is not accepted. Calls of the central system and their results go to `ocpp.commands`.",
+        "the station's boot is not accepted. *Means*: the [version-free](semantics.md) events that it is read as,",
+        "or the commands that lead to it. Calls of the central system and their results go to `ocpp.commands`.",
         "",
         "Actions: " + ", ".join(f"{len(ROUTES[v])} in {_NAMES[v]}" for v in Version) + ".",
         "",
-        "| action | versions | direction | topic | answer | deferred | before acceptance |",
-        "|---|---|---|---|---|---|---|",
+        "| action | versions | direction | topic | answer | deferred | before acceptance | means |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     actions = sorted({action for table in ROUTES.values() for action in table})
     lines += [_row(action) for action in actions]
@@ -108,8 +112,18 @@ def _row(action: str) -> str:
         _answer(newest),
         "yes" if newest.deferred else "",
         ", ".join(early),
+        names(dict.fromkeys(_meanings(action, routes))),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _meanings(action: str, routes: Mapping[Version, Route]) -> Iterator[str]:
+    """The events that it means or the version-free commands that lead to it, in any version."""
+    for version, route in routes.items():
+        if route.to_csms:
+            yield from events_of(version, action)
+        if route.to_station:
+            yield from commands_of(version, action)
 
 
 def _answer(route: Route) -> str:

@@ -10,7 +10,7 @@ from libs.ocpp.semantics import v2, v2_reports, v16, v21
 from libs.ocpp.semantics.model import SemanticEvent
 from libs.ocpp.versions import Version
 
-_READERS: Final[Mapping[Version, Mapping[str, v16.Reader]]] = {
+READERS: Final[Mapping[Version, Mapping[str, v16.Reader]]] = {
     Version.V16: v16.READERS,
     Version.V201: {**v2.READERS, **v2_reports.READERS},
     Version.V21: {**v2.READERS, **v2_reports.READERS, **v21.READERS},
@@ -33,7 +33,7 @@ def read_call(
     ``None`` if there was none. ``received_at`` is our clock, in microseconds; ``zone`` is where the
     charger's zoneless timestamps are. Pure: the same arguments give the same events.
     """
-    reader = _READERS[version].get(action)
+    reader = READERS[version].get(action)
     if reader is None:
         return []
     return reader(payload, _NO_ANSWER if answer is None else answer, received_at, zone)

@@ -13,9 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from libs.ocpp.semantics import commands as c
-from libs.ocpp.semantics import encode_v16
 from libs.ocpp.semantics.abilities import Abilities
-from libs.ocpp.semantics.encode_v16 import Encoded
+from libs.ocpp.semantics.encode_v16 import PLAIN_TRIGGERS, Encoded, get_diagnostics
 from libs.ocpp.semantics.encoding import Unsupported, encode_command
 from libs.ocpp.semantics.pieces import items_asked, next_piece
 from libs.ocpp.semantics.variables import LIMITING_VARIABLES
@@ -152,7 +151,7 @@ def _diagnostics(
 ) -> Encoded | None:
     if version.is_v2 or command.log != "diagnostics" or not abilities.missing(version, *encoded):
         return None
-    return encode_v16.get_diagnostics(command)
+    return get_diagnostics(command)
 
 
 def _unsigned(
@@ -178,7 +177,7 @@ def _extended_trigger(
     version: Version, command: c.TriggerMessage, encoded: Encoded, abilities: Abilities
 ) -> Encoded | None:
     action, payload = encoded
-    if version.is_v2 or command.message not in encode_v16.PLAIN_TRIGGERS:
+    if version.is_v2 or command.message not in PLAIN_TRIGGERS:
         return None
     if not abilities.missing(version, action, payload):
         return None

@@ -12,6 +12,7 @@ from libs.ocpp.semantics.v2_reports import certificate_hash, variables_of
 from libs.ocpp.versions import Version
 
 Payload = Mapping[str, Any]
+ResultReader = Callable[[Payload, Payload, int], list[r.Report]]
 Verdict = Literal["accepted", "rejected"]
 
 # Statuses by which a charger says that it does, did or will do what was asked.
@@ -59,7 +60,7 @@ def read_result(version: Version, action: str, payload: Payload, result: Payload
     if result.get("status") in _UNSUPPORTED.get(action, ()):
         return [r.ActionUnsupported(action, argument, at)]
     events: list[r.Report] = [r.ActionAnswered(action, argument, at)]
-    reader = _RESULTS.get((version.is_v2, action))
+    reader = result_reader(version, action)
     return events if reader is None else [*events, *reader(payload, result, at)]
 
 
@@ -131,7 +132,12 @@ def _certificates_2(_payload: Payload, result: Payload, at: int) -> list[r.Repor
     return [r.InstalledCertificatesReported(tuple(installed), at)]
 
 
-_RESULTS: Final[Mapping[tuple[bool, str], Callable[[Payload, Payload, int], list[r.Report]]]] = {
+def result_reader(version: Version, action: str) -> ResultReader | None:
+    """Return what reads the results of an action beyond whether the charger agreed; None for most."""
+    return _RESULTS.get((version.is_v2, action))
+
+
+_RESULTS: Final[Mapping[tuple[bool, str], ResultReader]] = {
     (False, "GetConfiguration"): _configuration,
     (False, "ChangeConfiguration"): _changed_configuration,
     (False, "GetInstalledCertificateIds"): _certificates_16,

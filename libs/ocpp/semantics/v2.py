@@ -60,9 +60,10 @@ def _authorize(payload: Payload, answer: Payload, received_at: int, _zone: tzinf
     return [TokenPresented(payload["idToken"]["idToken"], _token_status(answer), received_at)]
 
 
-def _transaction_event(
+def transaction_event(
     payload: Payload, answer: Payload, received_at: int, zone: tzinfo
 ) -> list[SemanticEvent]:
+    """A step of a transaction, and what was measured meanwhile."""
     at, odd = parse_timestamp(payload.get("timestamp"), received_at, zone)
     info = payload["transactionInfo"]
     evse = payload.get("evse", _NOTHING)
@@ -128,7 +129,7 @@ READERS: Final[Mapping[str, Reader]] = {
     "BootNotification": _boot,
     "StatusNotification": _status,
     "Authorize": _authorize,
-    "TransactionEvent": _transaction_event,
+    "TransactionEvent": transaction_event,
     "MeterValues": _meter_values,
     "FirmwareStatusNotification": _firmware,
 }

@@ -7,9 +7,9 @@ from datetime import tzinfo
 from typing import Any, Final
 
 from libs.ocpp.semantics import reports as r
-from libs.ocpp.semantics import v2
 from libs.ocpp.semantics.model import SemanticEvent
 from libs.ocpp.semantics.numbers import thousandths, thousandths_of
+from libs.ocpp.semantics.v2 import transaction_event
 from libs.ocpp.semantics.v2_reports import certificate_hash
 from libs.ocpp.semantics.v16 import Payload, Reader
 from libs.ocpp.times import parse_timestamp
@@ -30,7 +30,7 @@ _CONTROLS: Final = (
 def _transaction_event(
     payload: Payload, answer: Payload, received_at: int, zone: tzinfo
 ) -> list[SemanticEvent]:
-    events = v2.READERS["TransactionEvent"](payload, answer, received_at, zone)
+    events = transaction_event(payload, answer, received_at, zone)
     details = payload.get("costDetails")
     if details is not None:
         # How much energy is left to the meter values: its unit here is not written down.
