@@ -116,10 +116,14 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
     for _ in range(_ROUNDS):
         drops: list[_Drop] = []
         puts: list[_Put] = []
-        errors = schemas.errors(version, action, kind, bent)
+        # Wrong types first: what else is wrong with such a value shows when it is of the right one.
+        errors = sorted(schemas.errors(version, action, kind, bent), key=lambda e: e.keyword != "type")
         if not errors and not schemas.is_valid(version, action, kind, bent):
             return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload is nested too deeply")
+        changed: set[tuple[str | int, ...]] = set()
         for error in errors:
+            if error.path in changed:
+                continue
             bend = _rule(action, error)
             if bend is None:
                 # The peer is told what it sent, not what became of that: 7 for a name is a wrong type.
@@ -127,8 +131,10 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
             seen[bend.quirk] = None
             if isinstance(bend, _Drop):
                 drops.append(bend)
+                changed.add(bend.path)
             elif isinstance(bend, _Put):
                 puts.append(bend)
+                changed.add(bend.path)
                 received.setdefault(bend.path, error)
         if not drops and not puts:
             return CheckedCall(bent, tuple(seen))

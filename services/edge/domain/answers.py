@@ -21,6 +21,14 @@ Payload = dict[str, Any]
 
 _PARENT_TAG_LENGTH: Final = 20  # CiString20Type of 1.6
 _GROUP_TOKEN_LENGTH: Final = 36
+_VAT_NUMBER_LENGTH: Final = 20
+# CertificateHashDataType of 2.1.
+_HASH_DATA: Final = {
+    "hashAlgorithm": 20,
+    "issuerNameHash": 128,
+    "issuerKeyHash": 128,
+    "serialNumber": 40,
+}
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -141,7 +149,7 @@ def _chain_status(payload: Payload) -> Payload:
     return {
         "certificateStatus": [
             {
-                "certificateHashData": wanted["certificateHashData"],
+                "certificateHashData": _hash_data(wanted["certificateHashData"]),
                 "source": wanted["source"],
                 "status": "Failed",
                 "nextUpdate": _NEVER_FRESH,
@@ -151,8 +159,13 @@ def _chain_status(payload: Payload) -> Payload:
     }
 
 
+def _hash_data(asked: Payload) -> Payload:
+    """What names a certificate, cut to what an answer may hold: a question may be longer."""
+    return {name: asked[name][:length] for name, length in _HASH_DATA.items()}
+
+
 def _vat_number(payload: Payload) -> Payload:
-    return {"vatNumber": payload["vatNumber"], "status": "Rejected"}
+    return {"vatNumber": payload["vatNumber"][:_VAT_NUMBER_LENGTH], "status": "Rejected"}
 
 
 _NEVER_FRESH: Final = "1970-01-01T00:00:00.000Z"

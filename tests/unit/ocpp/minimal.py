@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -15,7 +16,7 @@ _TEXTS = {"date-time": "2026-01-01T00:00:00Z", "uri": "https://example.org/"}
 
 
 def minimal(version: Version, action: str, kind: Kind) -> dict[str, Any]:
-    schema = _schema(version, action, kind)
+    schema = schema_of(version, action, kind)
     payload = _value(schema, schema)
     assert isinstance(payload, dict)
     return payload
@@ -23,14 +24,16 @@ def minimal(version: Version, action: str, kind: Kind) -> dict[str, Any]:
 
 def statuses(version: Version, action: str) -> list[str]:
     """Return what the response schema lists for its ``status``, nothing if it has none."""
-    schema = _schema(version, action, "response")
+    schema = schema_of(version, action, "response")
     prop = schema.get("properties", {}).get("status", {})
     if "$ref" in prop:
         prop = schema["definitions"][prop["$ref"].rpartition("/")[2]]
     return list(prop.get("enum", []))
 
 
-def _schema(version: Version, action: str, kind: Kind) -> dict[str, Any]:
+@cache
+def schema_of(version: Version, action: str, kind: Kind) -> dict[str, Any]:
+    """Return the schema of one message, as the file has it. Do not change it."""
     names = ["Response"] if kind == "response" else ["Request", ""]
     folder = resources.files("ocpp").joinpath(_FOLDERS[version], "schemas")
     source = next(f for n in names if (f := folder.joinpath(f"{action}{n}.json")).is_file())
