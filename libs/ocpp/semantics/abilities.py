@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from libs.events.stations import CapabilitiesLearned
 from libs.ocpp.versions import Version
@@ -147,6 +148,18 @@ def abilities_of(learned: CapabilitiesLearned) -> Abilities:
     if not (features or learned.lacking or variables):
         return NOTHING_KNOWN
     return Abilities(learned.version, features, learned.lacking, variables)
+
+
+def lacking_name(action: str, argument: str | None) -> str:
+    """How `Abilities.lacking` names an action, or one argument of it."""
+    return action if argument is None else f"{action}:{argument}"
+
+
+def without(abilities: Abilities, version: Version, lacking: tuple[str, ...]) -> Abilities:
+    """The abilities of a charger that speaks ``version``, as far as they are known, less some more."""
+    if abilities.version != version:
+        return Abilities(version, lacking=lacking)
+    return replace(abilities, lacking=(*abilities.lacking, *lacking))
 
 
 def argument_of(action: str, payload: Mapping[str, Any]) -> str | None:

@@ -10,9 +10,16 @@ import orjson
 from libs.events.ocpp_log import CallOutcome, OcppCallSent
 from libs.ocpp.inbound import CheckedCall, check_result
 from libs.ocpp.quirks.effects import flagged
+from libs.ocpp.semantics.abilities import lacking_name
 from libs.ocpp.semantics.pieces import ITEMISED, items_in
-from libs.ocpp.semantics.reports import Report
-from libs.ocpp.semantics.results import Verdict, interpret_result, read_error, read_result
+from libs.ocpp.semantics.reports import ActionUnsupported, Report
+from libs.ocpp.semantics.results import (
+    MAY_BE_UNSUPPORTED,
+    Verdict,
+    interpret_result,
+    read_error,
+    read_result,
+)
 from libs.ocpp.versions import Version
 
 
@@ -48,6 +55,15 @@ def read_verdict(record: OcppCallSent) -> tuple[Verdict, str]:
     if isinstance(status, str):
         return verdict, status
     return verdict, "accepted" if verdict == "accepted" else "refused"
+
+
+def read_lack(record: OcppCallSent) -> str | None:
+    """Return what the charger says that it cannot do, as `Abilities.lacking` names it; None for most answers."""
+    refused = record.outcome is CallOutcome.ERROR
+    if not refused and (record.outcome is not CallOutcome.RESULT or record.action not in MAY_BE_UNSUPPORTED):
+        return None
+    lacks = (fact for fact in read_sent(record) if isinstance(fact, ActionUnsupported))
+    return next((lacking_name(fact.action, fact.argument) for fact in lacks), None)
 
 
 def read_items(record: OcppCallSent) -> int:

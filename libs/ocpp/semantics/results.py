@@ -57,7 +57,7 @@ def read_result(version: Version, action: str, payload: Payload, result: Payload
     Both must conform to their schemas, or be bent so that they do.
     """
     argument = argument_of(action, payload)
-    if result.get("status") in _UNSUPPORTED.get(action, ()):
+    if result.get("status") in MAY_BE_UNSUPPORTED.get(action, ()):
         return [r.ActionUnsupported(action, argument, at)]
     events: list[r.Report] = [r.ActionAnswered(action, argument, at)]
     reader = result_reader(version, action)
@@ -75,13 +75,13 @@ def read_error(action: str, payload: Payload, code: str, at: int) -> list[r.Repo
             return []
 
 
-# Statuses that speak of the request's kind and not of this one request.
-_UNSUPPORTED: Final[Mapping[str, tuple[str, ...]]] = {
+MAY_BE_UNSUPPORTED: Final[Mapping[str, tuple[str, ...]]] = {
     "TriggerMessage": ("NotImplemented",),
     "ExtendedTriggerMessage": ("NotImplemented",),
     "SetChargingProfile": ("NotSupported",),
     "SendLocalList": ("NotSupported",),
 }
+"""Actions with statuses that speak of the request's kind and not of this one request, and these statuses."""
 
 
 def _configuration(_payload: Payload, result: Payload, at: int) -> list[r.Report]:

@@ -9,13 +9,16 @@ import msgspec
 from libs.events.commands import Fate
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent
-from libs.ocpp.semantics.outbound import read_items, read_verdict
+from libs.ocpp.semantics.outbound import read_items, read_lack, read_verdict
 
 _MOST_ATTEMPTS = 512
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What an edge's record says a command's fate is. `items`: how many items the message was about."""
+    """What an edge's record says a command's fate is. `items`: how many items the message was about.
+
+    `lacks`: what the charger, which spoke `version`, says that it cannot do at all.
+    """
 
     event_id: str
     dispatch_id: str
@@ -26,6 +29,8 @@ class Evidence(msgspec.Struct, frozen=True):
     result: str | None = None
     error: CallError | None = None
     items: int = 0
+    version: str = ""
+    lacks: str | None = None
 
 
 def evidence_of_call(call: OcppCallSent) -> Evidence:
@@ -41,6 +46,8 @@ def evidence_of_call(call: OcppCallSent) -> Evidence:
         result=call.result,
         error=call.error,
         items=read_items(call),
+        version=call.version,
+        lacks=read_lack(call) if fate in (Fate.FAILED, Fate.REJECTED) else None,
     )
 
 

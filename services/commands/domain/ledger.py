@@ -54,7 +54,8 @@ class Waiting(msgspec.Struct, frozen=True):
     """A command without a fate. `attempts`: dispatches made; `misses`: those that found no socket.
 
     `total`: how many items (variables, tokens) it is about, 0 if it is about something else. `degraded`: what is
-    lesser in its last dispatch.
+    lesser in its last dispatch. `lacks`: what the charger answered that it cannot do, the last time to the dispatch
+    `refused_attempt`: something lesser is sent next.
     """
 
     command_id: str
@@ -71,6 +72,8 @@ class Waiting(msgspec.Struct, frozen=True):
     total: int = 0
     part: Part | None = None
     degraded: str | None = None
+    lacks: tuple[str, ...] = ()
+    refused_attempt: int = 0
 
 
 class Flight(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from libs.bus.message import Emit
 from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import DispatchRefused, RefusalReason, StationLocated
-from libs.ocpp.semantics.abilities import Abilities
+from libs.ocpp.semantics.abilities import Abilities, without
 from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.semantics.encoding import Unsupported
@@ -102,6 +102,8 @@ class Turn:
         if waiting is not None:
             known = attempt_number(evidence.command_id, evidence.dispatch_id, waiting.attempts)
             attempts = waiting.attempts if known is None else known
+            if attempts <= waiting.refused_attempt or self._lessen(waiting, evidence, attempts):
+                return
             readable = evidence.fate in (Fate.ACCEPTED, Fate.REJECTED)
             if readable and 0 < evidence.items < waiting.total:
                 self._conclude_part(waiting, evidence, attempts)
@@ -112,6 +114,31 @@ class Turn:
         if not concluded and all(early.dispatch_id != evidence.dispatch_id for early in self.ledger.early):
             early = (*self.ledger.early, evidence)[-REMEMBERED_EVIDENCE:]
             self.ledger = replace(self.ledger, early=early)
+
+    def _lessen(self, waiting: Waiting, evidence: Evidence, attempt: int) -> bool:
+        """Whether something lesser is to be sent after the charger refused what it cannot do: nothing was done."""
+        if evidence.lacks is None or evidence.lacks in waiting.lacks:
+            return False
+        lesser = replace(waiting, lacks=(*waiting.lacks, evidence.lacks))
+        try:
+            planned = _plan(lesser, evidence.version, self.ledger.abilities)
+        except ValueError:
+            return False
+        if planned.degraded is None:
+            return False
+        self._update(
+            replace(
+                lesser,
+                attempts=max(attempt, waiting.attempts),
+                refused_attempt=attempt,
+                degraded=planned.degraded,
+                total=planned.total,
+            )
+        )
+        flight = self.ledger.flight
+        if flight is not None and flight.command_id == waiting.command_id:
+            self.ledger = replace(self.ledger, flight=None)
+        return True
 
     def _conclude_part(self, waiting: Waiting, evidence: Evidence, attempt: int) -> None:
         """Take the result of one of several messages; the last of them concludes the command."""
@@ -224,6 +251,9 @@ class Turn:
             fate = Fate.FAILED if evidence.fate is Fate.EXPIRED else evidence.fate
             reason = f"{evidence.reason}, after {part.done} of {waiting.total} items"
             evidence = replace(evidence, fate=fate, reason=reason, result=evidence.result or part.result)
+        if waiting.lacks and evidence.fate is Fate.EXPIRED:
+            reason = f"the charger lacks {waiting.lacks[-1]}, and then: {evidence.reason}"
+            evidence = replace(evidence, fate=Fate.FAILED, reason=reason)
         concluded = CommandConcluded(
             event_id=derive_id(waiting.command_id, "concluded"),
             occurred_at=evidence.at,
@@ -281,8 +311,11 @@ def _plan(waiting: Waiting, version: str, abilities: Abilities) -> _Message:
     if waiting.dialect is CommandDialect.OCPP:
         return _Message(waiting.action, waiting.payload)
     command = from_request(waiting.action, waiting.payload)
+    spoken = Version(version)
+    if waiting.lacks:
+        abilities = without(abilities, spoken, waiting.lacks)
     done = 0 if waiting.part is None else waiting.part.done
-    planned = plan_command(Version(version), command, abilities, done)
+    planned = plan_command(spoken, command, abilities, done)
     return _Message(planned.action, planned.text, planned.degraded, planned.total)
 
 

@@ -14,10 +14,12 @@ from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallOutcome, OcppCallReceived, OcppCallSent
 from libs.events.stations import CapabilitiesLearned, KnownVariable
+from libs.ocpp.semantics.abilities import lacking_name
 from libs.ocpp.semantics.exchange import read_exchange
 from libs.ocpp.semantics.model import Booted, SemanticEvent
 from libs.ocpp.semantics.outbound import read_sent
 from libs.ocpp.semantics.reports import ActionAnswered, ActionUnsupported, VariableSeen, VariablesReported
+from libs.ocpp.semantics.results import MAY_BE_UNSUPPORTED
 from libs.ocpp.semantics.variables import AVAILABLE, limits
 from libs.ocpp.versions import Version
 
@@ -93,14 +95,8 @@ class CapabilitiesProcessor(Processor[Station]):
         return Step(after, (Emit(CAPABILITIES, record.station_id, _learned(record, after)),))
 
 
-# Actions whose results may say that they are not supported after all.
-_MAY_BE_REFUSED: Final = frozenset(
-    {"TriggerMessage", "ExtendedTriggerMessage", "SetChargingProfile", "SendLocalList"}
-)
-
-
 def _may_lack(state: Station | None, action: str) -> bool:
-    if action in _MAY_BE_REFUSED:
+    if action in MAY_BE_UNSUPPORTED:
         return True
     return state is not None and action in state.lacking
 
@@ -113,9 +109,9 @@ def _learn(known: Station, fact: SemanticEvent, version: str) -> Station:
             # It has changed over without a boot: the next one tells what it is now.
             return known
         case ActionUnsupported(action=action, argument=argument):
-            lacking = {*known.lacking, _named(action, argument)}
+            lacking = {*known.lacking, lacking_name(action, argument)}
         case ActionAnswered(action=action, argument=argument):
-            lacking = {*known.lacking} - {action, _named(action, argument)}
+            lacking = {*known.lacking} - {action, lacking_name(action, argument)}
         case VariablesReported(variables=variables):
             return _told(known, variables)
         case _:
@@ -163,10 +159,6 @@ def _features(version: Version, values: dict[str, str]) -> tuple[str, ...]:
         for name, value in values.items()
         if name.endswith(AVAILABLE) and value.strip().casefold() == "true"
     )
-
-
-def _named(action: str, argument: str | None) -> str:
-    return action if argument is None else f"{action}:{argument}"
 
 
 def _learned(cause: OcppCallReceived | OcppCallSent, known: Station) -> CapabilitiesLearned:

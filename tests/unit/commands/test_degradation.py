@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from libs.bus.message import Emit, Message
 from libs.bus.runtime_memory import MemoryRuntime
-from libs.events.commands import CommandConcluded, CommandDialect, Fate, RequestCommand
-from libs.events.ocpp_log import CallOutcome, OcppCallSent, RefusalReason
+from libs.events.commands import CommandConcluded, CommandDialect, Fate
+from libs.events.ocpp_log import CallError, CallOutcome, OcppCallSent, RefusalReason
 from libs.events.record import Record
 from libs.events.stations import CapabilitiesLearned, KnownVariable
 from libs.ocpp.semantics import commands as c
@@ -17,6 +20,7 @@ from tests.unit.commands.test_commands import (
     POLICY,
     STATION,
     TOPICS,
+    Given,
     at,
     dispatches,
     fates,
@@ -70,8 +74,6 @@ class Known:
 def answered(dispatch_of: list[Emit], seconds: float, result: object) -> OcppCallSent:
     (dispatch,) = dispatches(dispatch_of)
     call = sent(dispatch.command_id, seconds, attempt=dispatch.attempt, result=json.dumps(result))
-    from msgspec.structs import replace
-
     return replace(call, action=dispatch.action, payload=dispatch.payload)
 
 
@@ -119,11 +121,92 @@ def test_what_is_learned_later_counts_later_and_can_be_forgotten() -> None:
     assert len(dispatches(known.ask("c3", 6, LIMIT))) == 1
 
 
+LOG = c.GetLog("diagnostics", "https://logs", 1)
+LACKING = CallError(code="NotImplemented", details="{}")
+
+
+def refusal(out: list[Emit], seconds: float, error: CallError = LACKING) -> OcppCallSent:
+    """The charger does not know what it was just sent."""
+    (dispatch,) = dispatches(out)
+    call = sent(
+        dispatch.command_id, seconds, attempt=dispatch.attempt, outcome=CallOutcome.ERROR, error=error
+    )
+    return replace(call, action=dispatch.action, payload=dispatch.payload)
+
+
+def test_the_first_refusal_is_followed_by_something_lesser() -> None:
+    known = Known()
+    first = known.ask("c1", 1, LOG)
+    said_no = refusal(first, 2)
+    second = known.feed(said_no)
+    assert fates(second) == []
+    assert [d.action for d in dispatches(first) + dispatches(second)] == ["GetLog", "GetDiagnostics"]
+    assert known.feed(said_no) == []  # repeated
+    concluded = one_fate(known.feed(answered(second, 3, {"fileName": "x"})))
+    assert (concluded.fate, concluded.degraded, concluded.attempts) == (Fate.ACCEPTED, "plain_diagnostics", 2)
+
+
+def test_when_the_lesser_is_refused_as_well_that_is_the_fate() -> None:
+    known = Known()
+    second = known.feed(refusal(known.ask("c1", 1, LOG), 2))
+    concluded = one_fate(known.feed(refusal(second, 3)))
+    assert (concluded.fate, concluded.attempts) == (Fate.FAILED, 2)
+    assert concluded.reason == "the charger answered with an error: NotImplemented"
+
+
+def test_other_errors_and_ocpp_commands_are_not_followed() -> None:
+    known = Known()
+    broken = CallError(code="InternalError", details="{}")
+    assert fates(known.feed(refusal(known.ask("c1", 1, LOG), 2, broken))) == [("c1", Fate.FAILED)]
+    raw = known.feed(request("c2", 3, action="GetLog", payload="{}"))
+    assert fates(known.feed(refusal(raw, 4))) == [("c2", Fate.FAILED)]
+    security = known.ask("c3", 5, replace(LOG, log="security"))
+    assert fates(known.feed(refusal(security, 6))) == [("c3", Fate.FAILED)]
+
+
+def test_a_status_may_say_it_too() -> None:
+    known = Known()
+    second = known.feed(answered(known.ask("c1", 1, LIMIT), 2, {"status": "NotSupported"}))
+    profile = json.loads(dispatches(second)[0].payload)["csChargingProfiles"]
+    assert profile["chargingProfilePurpose"] == "TxDefaultProfile"
+    assert fates(known.feed(answered(second, 3, {"status": "NotSupported"}))) == [("c1", Fate.REJECTED)]
+
+
+def test_out_of_time_after_a_refusal_is_a_failure_that_says_so() -> None:
+    known = Known()
+    first = known.ask("c1", 1, LOG, ttl_s=20)
+    known.feed(located(1, 2, connected=False))
+    assert known.feed(refusal(first, 3)) == []
+    concluded = one_fate(known.runtime.tick(at(30)))
+    assert (concluded.fate, concluded.attempts) == (Fate.FAILED, 1)
+    assert concluded.reason == "the charger lacks GetLog, and then: the station was not connected in time"
+
+
+def test_a_replay_that_knows_nothing_takes_both_answers() -> None:
+    live = Known()
+    first = refusal(live.ask("c1", 1, LOG), 2)
+    second = answered(live.feed(first), 3, {"fileName": "x"})
+    before = one_fate(live.feed(second))
+    action, payload = to_request(LOG)
+    asked = request("c1", 1, action=action, payload=payload, dialect=CommandDialect.VOLTBUS)
+    orders: list[list[Given]] = [[asked, first, second], [first, asked, second], [first, second, asked]]
+    for order in orders:
+        assert replayed(order) == [before]
+
+
 def test_ocpp_commands_are_sent_as_they_are() -> None:
     known = Known()
     known.learn(1, "Reset", features=("Core",))
     (dispatch,) = dispatches(known.feed(request("c1", 2)))
     assert (dispatch.action, dispatch.payload) == ("Reset", '{"type":"Soft"}')
+
+
+def replayed(records: Sequence[Given]) -> list[CommandConcluded]:
+    """What a ledger without connections and capabilities makes of the log."""
+    runtime = MemoryRuntime(CommandsProcessor(POLICY))
+    for record in records:
+        runtime.feed(TOPICS[type(record)], STATION, record)
+    return [e.record for e in runtime.emitted if isinstance(e.record, CommandConcluded)]
 
 
 # More than one message ---------------------------------------------------------------------------------------------
@@ -208,16 +291,9 @@ def test_a_replay_that_knows_nothing_puts_the_parts_together() -> None:
 
     action, payload = to_request(FIVE)
     asked = request("c1", 2, action=action, payload=payload, dialect=CommandDialect.VOLTBUS)
-    for order in ([asked, one, other], [one, asked, other], [one, other, asked]):
-        runtime = MemoryRuntime(CommandsProcessor(POLICY))
-        for record in order:
-            runtime.feed(
-                "commands.requested" if isinstance(record, RequestCommand) else "ocpp.commands",
-                STATION,
-                record,
-            )
-        (after,) = (e.record for e in runtime.emitted if isinstance(e.record, CommandConcluded))
-        assert after == before
+    orders: list[list[Given]] = [[asked, one, other], [one, asked, other], [one, other, asked]]
+    for order in orders:
+        assert replayed(order) == [before]
 
 
 def test_a_local_list_goes_in_parts_that_build_on_each_other() -> None:
