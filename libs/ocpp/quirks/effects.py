@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
-from typing import Any, ClassVar, Final, Literal, get_args
+from typing import Any, ClassVar, Final, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -20,6 +20,7 @@ from libs.ocpp.times import format_timestamp, parse_timestamp
 from libs.runtime.clock import SECOND
 
 Payload = dict[str, Any]
+Event = TypeVar("Event", bound=msgspec.Struct)
 
 _METERED: Final = frozenset({"MeterValues", "StopTransaction", "TransactionEvent"})
 _TRANSACTIONS: Final = _METERED | {"StartTransaction"}
@@ -240,12 +241,12 @@ AnyEffect = (
 )
 
 
-def flagged(event: SemanticEvent, flags: tuple[str, ...]) -> SemanticEvent:
+def flagged(event: Event, flags: tuple[str, ...]) -> Event:
     """Return the event with more flags; as it is, if it is of a kind that has none."""
     known = getattr(event, "quirks", None)
-    if known is None or known[-len(flags) :] == flags:
+    if known is None:
         return event
-    changed: SemanticEvent = msgspec.structs.replace(event, quirks=tuple(dict.fromkeys(known + flags)))
+    changed: Event = msgspec.structs.replace(event, quirks=tuple(dict.fromkeys((*known, *flags))))
     return changed
 
 

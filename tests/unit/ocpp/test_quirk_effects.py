@@ -9,7 +9,7 @@ import msgspec
 import orjson
 import pytest
 
-from libs.events.ocpp_log import OcppCallReceived
+from libs.events.ocpp_log import CallOutcome, OcppCallReceived, OcppCallSent
 from libs.ocpp import quirks
 from libs.ocpp.quirks.book import RuleBook, clock_rule
 from libs.ocpp.quirks.rules import Rule
@@ -20,6 +20,8 @@ from libs.ocpp.semantics.model import (
     Reading,
     TransactionStep,
 )
+from libs.ocpp.semantics.outbound import read_sent
+from libs.ocpp.semantics.reports import VariablesReported
 
 NOW = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 SECOND = 1_000_000
@@ -332,3 +334,27 @@ def test_a_register_that_power_contradicts_is_flagged(
     flags = (quirks.ENERGY_CONTRADICTS_POWER,) if doubted else ()
     assert step.quirks == flags
     assert measured(record, RuleBook([])).quirks == flags
+
+
+def test_an_absurd_number_of_connectors_is_learned_bounded_and_flagged() -> None:
+    sent = OcppCallSent(
+        event_id="e",
+        occurred_at=NOW,
+        recorded_at=NOW,
+        cause_id="d",
+        station_id="cp",
+        connection_epoch=1,
+        edge_id="edge",
+        command_id="c",
+        version="ocpp1.6",
+        message_id="m",
+        action="GetConfiguration",
+        payload="{}",
+        outcome=CallOutcome.RESULT,
+        result='{"configurationKey":[{"key":"NumberOfConnectors","readonly":true,"value":"1634030126"}]}',
+        sent_at=NOW,
+        round_trip_us=1,
+    )
+    (event,) = [e for e in read_sent(sent) if isinstance(e, VariablesReported)]
+    assert [(v.name, v.value) for v in event.variables] == [("NumberOfConnectors", "256")]
+    assert event.quirks == (quirks.CONNECTOR_COUNT_ABSURD,)
