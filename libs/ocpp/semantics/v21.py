@@ -7,6 +7,7 @@ from datetime import tzinfo
 from typing import Any, Final
 
 from libs.ocpp.semantics import reports as r
+from libs.ocpp.semantics import reports_v21 as r21
 from libs.ocpp.semantics.model import SemanticEvent
 from libs.ocpp.semantics.numbers import thousandths, thousandths_of
 from libs.ocpp.semantics.v2 import transaction_event
@@ -36,7 +37,7 @@ def _transaction_event(
         # How much energy is left to the meter values: its unit here is not written down.
         cost, usage = details["totalCost"], details["totalUsage"]
         events.append(
-            r.CostReported(
+            r21.CostReported(
                 transaction_id=payload["transactionInfo"]["transactionId"],
                 currency=cost["currency"],
                 with_tax_milli=thousandths_of(cost["total"].get("inclTax")),
@@ -62,7 +63,7 @@ def _chain_status(payload: Payload, _answer: Payload, received_at: int, _zone: t
 def _settlement(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
     at, _ = parse_timestamp(payload["settlementTime"], received_at, zone)
     return [
-        r.SettlementReported(
+        r21.SettlementReported(
             transaction_id=payload.get("transactionId"),
             reference=payload["pspRef"],
             status=payload["status"],
@@ -75,23 +76,23 @@ def _settlement(payload: Payload, _answer: Payload, received_at: int, zone: tzin
 
 
 def _priority(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
-    return [r.PriorityChargingReported(payload["transactionId"], payload["activated"], received_at)]
+    return [r21.PriorityChargingReported(payload["transactionId"], payload["activated"], received_at)]
 
 
 def _schedule_update(
     payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo
 ) -> list[SemanticEvent]:
-    return [r.ScheduleUpdateAsked(payload["chargingProfileId"], received_at)]
+    return [r21.ScheduleUpdateAsked(payload["chargingProfileId"], received_at)]
 
 
 def _vat_number(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
-    return [r.VatNumberAsked(payload["vatNumber"], payload.get("evseId", 0), received_at)]
+    return [r21.VatNumberAsked(payload["vatNumber"], payload.get("evseId", 0), received_at)]
 
 
 def _grid_alarm(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
     at, odd = parse_timestamp(payload["timestamp"], received_at, zone)
     return [
-        r.GridAlarmReported(
+        r21.GridAlarmReported(
             payload["controlType"],
             payload.get("gridEventFault"),
             payload.get("alarmEnded", False),
@@ -107,14 +108,14 @@ def _grid_start_stop(
 ) -> list[SemanticEvent]:
     at, odd = parse_timestamp(payload["timestamp"], received_at, zone)
     superseded = tuple(payload.get("supersededIds", ()))
-    return [r.GridControlChanged(payload["controlId"], payload["started"], superseded, at, odd)]
+    return [r21.GridControlChanged(payload["controlId"], payload["started"], superseded, at, odd)]
 
 
 def _grid_controls(
     payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo
 ) -> list[SemanticEvent]:
     controls = [
-        r.GridControl(
+        r21.GridControl(
             each["id"],
             each.get("curveType", kind),
             each.get("isDefault", False),
@@ -124,16 +125,16 @@ def _grid_controls(
         for each in payload.get(kind, ())
     ]
     last = not payload.get("tbc", False)
-    return [r.GridControlsReported(tuple(controls), payload["requestId"], last, received_at)]
+    return [r21.GridControlsReported(tuple(controls), payload["requestId"], last, received_at)]
 
 
 def _battery_swap(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
     batteries = [
-        r.Battery(each["evseId"], each["serialNumber"], thousandths(each["soC"]), thousandths(each["soH"]))
+        r21.Battery(each["evseId"], each["serialNumber"], thousandths(each["soC"]), thousandths(each["soH"]))
         for each in payload["batteryData"]
     ]
     return [
-        r.BatterySwapReported(
+        r21.BatterySwapReported(
             payload["eventType"],
             payload["requestId"],
             payload["idToken"]["idToken"],
@@ -149,7 +150,7 @@ def _stream_opened(
     stream = payload["constantStreamData"]
     params: Mapping[str, Any] = stream["params"]
     return [
-        r.StreamOpened(
+        r21.StreamOpened(
             stream["id"],
             stream["variableMonitoringId"],
             params.get("interval"),
@@ -162,14 +163,14 @@ def _stream_opened(
 def _stream_closed(
     payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo
 ) -> list[SemanticEvent]:
-    return [r.StreamClosed(payload["id"], received_at)]
+    return [r21.StreamClosed(payload["id"], received_at)]
 
 
 def _stream_values(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
     base, odd = parse_timestamp(payload["basetime"], received_at, zone)
     # Each `t` is in seconds after `basetime` (2.1 part 2, StreamDataElementType).
-    values = [r.StreamValue(base + thousandths(each["t"]) * _SECOND, each["v"]) for each in payload["data"]]
-    return [r.StreamValuesReported(payload["id"], tuple(values), payload["pending"], received_at, odd)]
+    values = [r21.StreamValue(base + thousandths(each["t"]) * _SECOND, each["v"]) for each in payload["data"]]
+    return [r21.StreamValuesReported(payload["id"], tuple(values), payload["pending"], received_at, odd)]
 
 
 READERS: Final[Mapping[str, Reader]] = {

@@ -11,6 +11,7 @@ from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.semantics import read_call
 from libs.ocpp.semantics import reports as r
+from libs.ocpp.semantics import reports_v21 as r21
 from libs.ocpp.semantics.model import SemanticEvent
 from libs.ocpp.versions import Version
 from tests.unit.ocpp.minimal import minimal
@@ -332,27 +333,27 @@ EXAMPLES: list[Example] = [
             "settlementTime": AT,
             "receiptId": "r",
         },
-        [r.SettlementReported(None, "p", "Settled", 12_340, NOW, "r", LATER)],
+        [r21.SettlementReported(None, "p", "Settled", 12_340, NOW, "r", LATER)],
     ),
     (
         "NotifyPriorityCharging",
         (V21,),
         {"transactionId": "t", "activated": True},
-        [r.PriorityChargingReported("t", True, LATER)],
+        [r21.PriorityChargingReported("t", True, LATER)],
     ),
-    ("PullDynamicScheduleUpdate", (V21,), {"chargingProfileId": 9}, [r.ScheduleUpdateAsked(9, LATER)]),
-    ("VatNumberValidation", (V21,), {"vatNumber": "DE1"}, [r.VatNumberAsked("DE1", 0, LATER)]),
+    ("PullDynamicScheduleUpdate", (V21,), {"chargingProfileId": 9}, [r21.ScheduleUpdateAsked(9, LATER)]),
+    ("VatNumberValidation", (V21,), {"vatNumber": "DE1"}, [r21.VatNumberAsked("DE1", 0, LATER)]),
     (
         "NotifyDERAlarm",
         (V21,),
         {"controlType": "FreqDroop", "gridEventFault": "OverFrequency", "timestamp": AT},
-        [r.GridAlarmReported("FreqDroop", "OverFrequency", False, None, NOW)],
+        [r21.GridAlarmReported("FreqDroop", "OverFrequency", False, None, NOW)],
     ),
     (
         "NotifyDERStartStop",
         (V21,),
         {"controlId": "c", "started": True, "timestamp": AT, "supersededIds": ["b"]},
-        [r.GridControlChanged("c", True, ("b",), NOW)],
+        [r21.GridControlChanged("c", True, ("b",), NOW)],
     ),
     (
         "ReportDERControl",
@@ -361,7 +362,7 @@ EXAMPLES: list[Example] = [
             "requestId": 3,
             "gradient": [{"id": "g", "gradient": {"priority": 1, "gradient": 1, "softGradient": 2}}],
         },
-        [r.GridControlsReported((r.GridControl("g", "gradient", False, False),), 3, True, LATER)],
+        [r21.GridControlsReported((r21.GridControl("g", "gradient", False, False),), 3, True, LATER)],
     ),
     (
         "BatterySwap",
@@ -372,20 +373,20 @@ EXAMPLES: list[Example] = [
             "idToken": {"idToken": "T", "type": "ISO14443"},
             "batteryData": [{"evseId": 2, "serialNumber": "s", "soC": 17.5, "soH": 98}],
         },
-        [r.BatterySwapReported("BatteryIn", 3, "T", (r.Battery(2, "s", 17_500, 98_000),), LATER)],
+        [r21.BatterySwapReported("BatteryIn", 3, "T", (r21.Battery(2, "s", 17_500, 98_000),), LATER)],
     ),
     (
         "OpenPeriodicEventStream",
         (V21,),
         {"constantStreamData": {"id": 1, "variableMonitoringId": 7, "params": {"interval": 5}}},
-        [r.StreamOpened(1, 7, 5, None, LATER)],
+        [r21.StreamOpened(1, 7, 5, None, LATER)],
     ),
-    ("ClosePeriodicEventStream", (V21,), {"id": 1}, [r.StreamClosed(1, LATER)]),
+    ("ClosePeriodicEventStream", (V21,), {"id": 1}, [r21.StreamClosed(1, LATER)]),
     (
         "NotifyPeriodicEventStream",
         (V21,),
         {"id": 1, "pending": 0, "basetime": AT, "data": [{"t": 0.5, "v": "61"}]},
-        [r.StreamValuesReported(1, (r.StreamValue(NOW + 500_000, "61"),), 0, LATER)],
+        [r21.StreamValuesReported(1, (r21.StreamValue(NOW + 500_000, "61"),), 0, LATER)],
     ),
 ]
 
@@ -415,7 +416,7 @@ def test_costs_come_with_the_steps_of_a_transaction() -> None:
         },
     }
     step, cost = read_call(V21, "TransactionEvent", payload, None, LATER)
-    assert cost == r.CostReported("t", "EUR", 3_570, None, 60, 5, False, LATER)
+    assert cost == r21.CostReported("t", "EUR", 3_570, None, 60, 5, False, LATER)
     assert read_call(V201, "TransactionEvent", payload, None, LATER) == [step]
 
 
@@ -443,5 +444,5 @@ def test_numbers_beyond_all_measure_are_clamped() -> None:
         "settlementTime": AT,
     }
     (settled,) = read_call(V21, "NotifySettlement", payload, None, LATER)
-    assert isinstance(settled, r.SettlementReported)
+    assert isinstance(settled, r21.SettlementReported)
     assert settled.amount_milli == 10**18
