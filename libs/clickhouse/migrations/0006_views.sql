@@ -95,7 +95,7 @@ FROM $database.commands_latest AS c FINAL;
 CREATE VIEW IF NOT EXISTS $database.raw_messages $on_cluster AS
 SELECT
     station_id, recorded_at, occurred_at, 'from station' AS direction, version, action, message_id, payload,
-    answer, error_code, error_description, quirks, 'ANSWERED' AS outcome,
+    answer, error_code, error_description, quirks, if(ifNull(pending, false), 'PENDING', 'ANSWERED') AS outcome,
     connection_epoch, edge_id, event_id, cause_id, _topic, _partition, _offset
 FROM $database.ocpp_transactions FINAL
 WHERE _type = 'OcppCallReceived'
@@ -103,7 +103,7 @@ UNION ALL
 SELECT
     station_id, recorded_at, occurred_at, 'from station' AS direction, ifNull(version, '') AS version,
     ifNull(action, '') AS action, ifNull(message_id, '') AS message_id, ifNull(payload, '') AS payload,
-    answer, error_code, error_description, quirks, 'ANSWERED' AS outcome,
+    answer, error_code, error_description, quirks, if(ifNull(pending, false), 'PENDING', 'ANSWERED') AS outcome,
     connection_epoch, edge_id, event_id, cause_id, _topic, _partition, _offset
 FROM $database.ocpp_lifecycle FINAL
 WHERE _type = 'OcppCallReceived'
