@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from libs.clickhouse.client import ClickHouseClient
 from libs.events.ids import new_id
 from libs.events.stations import CapabilitiesLearned, KnownVariable
 from tests.integration.api_platform import Json, Platform, api, ok, problem, stamp, until
@@ -161,7 +163,9 @@ async def test_keys_of_1_6_are_read_together_and_changed_one_by_one(api: Platfor
         assert [each["status"] for each in changed["items"]] == ["Rejected", "Accepted"]
 
         everything = await ok(await api.http.post("/stations/vars-16/variables/get", json={}))
-        assert {each["name"]: each["value"] for each in everything["items"]} == keys
+        told_keys = {each["name"]: each["value"] for each in everything["items"]}
+        # What is a secret is not in the log, and so not here.
+        assert told_keys == keys | {"AuthorizationKey": "***"}
 
         async def told() -> dict[str, Any] | None:
             model = await ok(await api.http.get("/stations/vars-16/device-model"))
@@ -473,3 +477,27 @@ async def test_logs_are_asked_for_and_their_uploads_followed(api: Platform) -> N
         security = {"location": where, "log": "security"}
         lacking = await ok(await api.http.post("/stations/logs-16/logs", json=security))
         assert lacking["command"]["status"] == "FAILED"
+
+
+async def test_a_deferred_call_and_its_answer_are_two_rows_of_the_log(api: Platform) -> None:
+    client = ClickHouseClient(api.settings)
+
+    async def rows(sql: str) -> list[Json]:
+        return await asyncio.to_thread(client.rows, sql)
+
+    async with (
+        edge(api.settings, deferred="DataTransfer:1") as process,
+        device(process, "pending", {}) as charger,
+    ):
+        assert await charger.call("DataTransfer", {"vendorId": "x"}) == {"status": "UnknownVendorId"}
+        (answer,) = await until(
+            lambda: rows(
+                "SELECT cause_id, answer, source FROM ocpp_lifecycle WHERE _type = 'OcppCallAnswered'"
+            )
+        )
+        (call,) = await rows(
+            "SELECT event_id, outcome, answer FROM raw_messages WHERE action = 'DataTransfer'"
+        )
+        assert call == {"event_id": answer["cause_id"], "outcome": "PENDING", "answer": None}
+        assert (answer["source"], answer["answer"]) == ("FALLBACK", '{"status":"UnknownVendorId"}')
+    client.close()
