@@ -20,8 +20,7 @@ from services.api.equipment import (
     CertificateSent,
     NewCertificate,
 )
-from services.api.routes.shared import ERRORS
-from services.api.routes.variables import said_of
+from services.api.routes.shared import ERRORS, said_of
 
 router = APIRouter(tags=["certificates"], responses=ERRORS)
 

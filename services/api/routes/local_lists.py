@@ -7,8 +7,7 @@ from services.api.conversation import Conversation
 from services.api.equipment import LocalListSynced, LocalListWish
 from services.api.fields import Folded
 from services.api.local_list import LocalListSync
-from services.api.routes.shared import ERRORS
-from services.api.routes.variables import said_of
+from services.api.routes.shared import ERRORS, said_of
 
 router = APIRouter(tags=["equipment"], responses=ERRORS)
 

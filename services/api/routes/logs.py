@@ -10,8 +10,7 @@ from services.api.conversation import Conversation
 from services.api.domain.logs import joined, number_of
 from services.api.equipment import LogAsked, LogRequested, LogsRequested, LogUpload, LogWish
 from services.api.fields import Folded, micros
-from services.api.routes.shared import ERRORS
-from services.api.routes.variables import said_of
+from services.api.routes.shared import ERRORS, said_of
 
 router = APIRouter(tags=["equipment"], responses=ERRORS)
 

@@ -1,4 +1,4 @@
-"""What the registry's handlers have in common."""
+"""What handlers have in common."""
 
 from collections.abc import Container
 from datetime import datetime
@@ -8,8 +8,10 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from libs.events.registry import Assignment
+from services.api.conversation import Said
 from services.api.domain.errors import Invalid
 from services.api.domain.registry import Stamp, assign, ordered
+from services.api.equipment import CommandSaid
 from services.api.fields import micros
 from services.api.models import NewAssignment
 from services.api.problems import Problem
@@ -67,3 +69,14 @@ def assigned(
 def matches(q: str | None, *texts: str) -> bool:
     """Whether the folded `q` is part of one of the texts."""
     return q is None or any(q in text.casefold() for text in texts)
+
+
+def said_of(said: Said) -> CommandSaid:
+    """A command as the API shows it."""
+    return CommandSaid(
+        command_id=said.command_id,
+        action=said.action,
+        status="PENDING" if said.fate is None else said.fate.value,
+        reason=said.reason,
+        degraded=said.degraded,
+    )

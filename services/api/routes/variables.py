@@ -25,7 +25,6 @@ from services.api.domain.variables import (
     unsaid,
 )
 from services.api.equipment import (
-    CommandSaid,
     DeviceModel,
     DeviceReport,
     DeviceVariable,
@@ -35,7 +34,7 @@ from services.api.equipment import (
     VariableTold,
 )
 from services.api.fields import Folded
-from services.api.routes.shared import ERRORS
+from services.api.routes.shared import ERRORS, said_of
 
 router = APIRouter(tags=["equipment"], responses=ERRORS)
 
@@ -111,17 +110,6 @@ async def get_device_model(
         station_id=station_id,
         reports=[DeviceReport.model_validate(row) for row in reports],
         items=[DeviceVariable.model_validate(row) for row in items],
-    )
-
-
-def said_of(said: Said) -> CommandSaid:
-    """A command as the API shows it."""
-    return CommandSaid(
-        command_id=said.command_id,
-        action=said.action,
-        status="PENDING" if said.fate is None else said.fate.value,
-        reason=said.reason,
-        degraded=said.degraded,
     )
 
 
