@@ -349,6 +349,7 @@ async def running_platform(stack: Endpoints, stations: Sequence[Json], folder: P
         tls_client_ca=authority.ca,
         tls_operator=OPERATOR,
         deferred=_DEFERRED,
+        certificate_desk=True,
     )
     contract = load_contract()
     async with AsyncExitStack() as stop:

@@ -4,6 +4,7 @@ import pytest
 
 from tests.scenarios.charger import Json, ScriptedCharger
 from tests.scenarios.rig import Rig
+from tests.scenarios.signing import StationKey, hand_on, request
 from tests.scenarios.v16.flows import ago
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -15,6 +16,24 @@ HASH = {
     "issuerKeyHash": "b2" * 32,
     "serialNumber": "0a1b",
 }
+
+
+async def test_tc_074_certificate_renewed(rig: Rig, cp: ScriptedCharger) -> None:
+    """The charger is asked for a new key; its request waits for whoever signs; the chain goes to the charger, which
+    installs it. A chain for another key is refused before it is sent."""
+    wish = {"requestedMessage": "SignChargePointCertificate"}
+    await rig.agreed(cp, "ExtendedTriggerMessage", wish, {"status": "Accepted"})
+    key, other = StationKey(cp.station_id), StationKey(cp.station_id)
+    assert await cp.call("SignCertificate", {"csr": key.csr}) == {"status": "Accepted"}
+    wanted = await request(rig, cp)
+    assert wanted["subject"] == f"CN={cp.station_id}"
+    path = f"/certificate-requests/{wanted['request_id']}"
+    refused = await rig.http.post(path, json={"certificate_chain": other.signed()})
+    assert refused.status_code == 422
+    chain = key.signed()
+    done, asked = await hand_on(rig, cp, wanted, chain, "Accepted")
+    assert (done["status"], asked) == ("ACCEPTED", {"certificateChain": chain})
+    await request(rig, cp, "ACCEPTED")
 
 
 async def _install(rig: Rig, cp: ScriptedCharger, kind: str) -> None:

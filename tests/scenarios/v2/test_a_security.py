@@ -8,9 +8,11 @@ import pytest
 from websockets.exceptions import InvalidHandshake
 
 from tests.integration.certificates import Authority
-from tests.scenarios.charger import Json
+from tests.scenarios.charger import Json, ScriptedCharger
 from tests.scenarios.rig import Rig
+from tests.scenarios.signing import StationKey, hand_on, request
 from tests.scenarios.v2.flows import ACCEPTED
+from tests.scenarios.v16.flows import ago
 from tests.scenarios.v16.test_authentication import NEW, OLD, UNAUTHORIZED, rotated
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -122,6 +124,45 @@ async def test_tc_a_10_password_change_rejected(rig: Rig, station_id: str) -> No
     assert await rig.refused(station_id, V201, password=NEW) == UNAUTHORIZED
     async with rig.charger(station_id, V201, password=OLD) as cs:
         assert (await cs.boot())["status"] == "Accepted"
+
+
+async def _renewed(rig: Rig, cs: ScriptedCharger, trigger: str, kind: str) -> None:
+    await rig.agreed(cs, "TriggerMessage", {"requestedMessage": trigger}, ACCEPTED)
+    key = StationKey(cs.station_id)
+    wish = {"csr": key.csr, "certificateType": kind}
+    assert await cs.call("SignCertificate", wish) == {"status": "Accepted"}
+    wanted = await request(rig, cs)
+    assert (wanted["subject"], wanted["certificate_type"]) == (f"CN={cs.station_id}", kind)
+    chain = key.signed()
+    done, asked = await hand_on(rig, cs, wanted, chain, "Accepted")
+    assert (done["status"], asked) == ("ACCEPTED", {"certificateChain": chain, "certificateType": kind})
+    await request(rig, cs, "ACCEPTED")
+
+
+async def test_tc_a_11_station_certificate_renewed(rig: Rig, cs: ScriptedCharger) -> None:
+    """The station is asked for a new key of its own; its request waits for whoever signs, and the chain goes to the
+    station, which installs it."""
+    await _renewed(rig, cs, "SignChargingStationCertificate", "ChargingStationCertificate")
+
+
+async def test_tc_a_12_v2g_certificate_renewed(rig: Rig, cs: ScriptedCharger) -> None:
+    """Likewise for the certificate that it shows to vehicles."""
+    await _renewed(rig, cs, "SignV2GCertificate", "V2GCertificate")
+
+
+async def test_tc_a_14_certificate_refused(rig: Rig, cs: ScriptedCharger) -> None:
+    """The station does not take the certificate, and reports a security event; another may be sent then."""
+    key = StationKey(cs.station_id)
+    wish = {"csr": key.csr, "certificateType": "ChargingStationCertificate"}
+    assert await cs.call("SignCertificate", wish) == {"status": "Accepted"}
+    done, _ = await hand_on(rig, cs, await request(rig, cs), key.signed(), "Rejected")
+    assert done["status"] == "REJECTED"
+    event = {"type": "InvalidChargingStationCertificate", "timestamp": ago(1)}
+    assert await cs.call("SecurityEventNotification", event) == {}
+    (told,) = await rig.logged(cs, "SecurityEventNotification")
+    assert "InvalidChargingStationCertificate" in told.payload
+    again, _ = await hand_on(rig, cs, await request(rig, cs, "REJECTED"), key.signed(), "Accepted")
+    assert again["status"] == "ACCEPTED"
 
 
 @pytest.mark.station(security_profile=1, password=OLD)

@@ -20,11 +20,14 @@ async def test_tc_i_01_running_cost(rig: Rig, cs: ScriptedCharger) -> None:
 
 
 async def test_tc_i_02_final_cost(rig: Rig, cs: ScriptedCharger) -> None:
-    """The bill of a session is made with its end, by the tariff in force at its start."""
+    """The bill of a session is made with its end, by the tariff in force at its start. It is sent to the station by
+    the operator; the answer to the Ended event, which is given at once, does not hold it."""
     transaction = Transaction(cs)
     await transaction.started()
-    await transaction.ended("StopAuthorized", "Local", 5000)
+    assert await transaction.ended("StopAuthorized", "Local", 5000) == {}
     bill = await rig.cdr(cs)
     assert (bill.energy_wh, bill.amount_minor, bill.currency) == (4000, 200, "EUR")
     (line,) = bill.lines
     assert (line.kind, line.quantity, line.amount_minor) == ("energy", 4000, 200)
+    wish = {"totalCost": bill.amount_minor / 100, "transactionId": transaction.transaction_id}
+    await rig.agreed(cs, "CostUpdated", wish, {})
