@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from libs.runtime.clock import SECOND
@@ -19,6 +20,7 @@ log = get_logger(__name__)
 
 # Security whitepaper A00.FR.318, 2.0.1 A00.FR.319 and 320. Level 2: RSA from 2048, EC from 224 bits on.
 _CIPHERS: Final = "ECDHE+AESGCM:@SECLEVEL=2"
+_UNREADABLE: Final = Certificate((), (), b"", 0)
 _PEM_CRL: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 
 Stamps = tuple[tuple[int, int, int] | None, ...]
@@ -71,7 +73,7 @@ class Tls:
         self._stamps = stamps
         try:
             self._material = self._read()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, UnsupportedAlgorithm) as error:
             metrics.TLS_RELOADS.labels("failed").inc()
             log.error("tls_files_unusable", error=str(error))
             return False
@@ -84,13 +86,17 @@ class Tls:
         """The client certificate (DER) of a finished handshake, and what is wrong with it at `now` (microseconds)."""
         if not peer:
             return None, None
-        read = x509.load_der_x509_certificate(peer)
-        certificate = Certificate(
-            _values(read.subject, NameOID.COMMON_NAME),
-            _values(read.subject, NameOID.ORGANIZATION_NAME),
-            read.issuer.public_bytes(),
-            read.serial_number,
-        )
+        try:
+            read = x509.load_der_x509_certificate(peer)
+            certificate = Certificate(
+                _values(read.subject, NameOID.COMMON_NAME),
+                _values(read.subject, NameOID.ORGANIZATION_NAME),
+                read.issuer.public_bytes(),
+                read.serial_number,
+            )
+        except (ValueError, UnsupportedAlgorithm):
+            # Our authority has signed it, and still nobody is named by what cannot be read.
+            return _UNREADABLE, Doubt.WRONG_CERTIFICATE
         if self.is_revoked(certificate):
             return certificate, Doubt.REVOKED_CERTIFICATE
         # The handshake checked it unless it resumed an earlier session.
@@ -108,19 +114,22 @@ class Tls:
 
     def _read(self) -> _Material:
         files = self._files
+        # These errors name the file; those of the TLS library do not.
+        ours = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+        files.key.read_bytes()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(_CIPHERS)
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         context.load_cert_chain(files.certificate, files.key)
         if files.client_ca is not None:
+            files.client_ca.read_bytes()
             context.load_verify_locations(files.client_ca)
             context.verify_mode = ssl.CERT_OPTIONAL
         context.sslobject_class = _watched(self._on_failure)
         revoked = (
             _revoked(files.crl.read_bytes()) if files.crl is not None else frozenset[tuple[bytes, int]]()
         )
-        ours = x509.load_pem_x509_certificate(files.certificate.read_bytes())
         metrics.TLS_EXPIRES.labels("certificate").set(ours.not_valid_after_utc.timestamp())
         return _Material(context, revoked)
 

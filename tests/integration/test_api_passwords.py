@@ -90,13 +90,15 @@ async def accepted(api: Platform, station: str) -> int:
     return int((await ok(await api.http.get(f"/stations/{station}/password")))["accepted"])
 
 
-async def test_073_the_old_password_is_refused_once_the_charger_has_the_new_one(api: Platform) -> None:
+async def test_073_the_old_password_is_refused_once_the_charger_has_the_new_one(
+    api: Platform, capfd: pytest.CaptureFixture[str]
+) -> None:
     await guarded_station(api, "pw-16")
     async with ledger(api), guarded_edge(api) as process:
         async with charger(process, "pw-16", OLD) as wire:
             await wire.call("BootNotification", BOOT_16)
-            asked = asyncio.create_task(rotate(api, "pw-16", password=NEW, wait_s=30))
-            frame = await wire.receive(30)
+            asked = asyncio.create_task(rotate(api, "pw-16", password=NEW, wait_s=60))
+            frame = await wire.receive(60)
             assert frame[2:] == [
                 "ChangeConfiguration",
                 {"key": "AuthorizationKey", "value": NEW.encode().hex().upper()},
@@ -110,6 +112,9 @@ async def test_073_the_old_password_is_refused_once_the_charger_has_the_new_one(
         assert await may_enter(process, "pw-16", NEW)
         assert await may_enter(process, "pw-16", NEW.encode().hex().upper())
         assert await accepted(api, "pw-16") == 1
+    said = "".join(capfd.readouterr())
+    assert "password_settled" in said
+    assert not [form for form in (OLD, NEW, NEW.encode().hex()) if form in said.lower()]
 
 
 async def test_a_2x_charger_gets_text_and_keeps_the_old_password_if_it_refuses(api: Platform) -> None:
@@ -118,8 +123,8 @@ async def test_a_2x_charger_gets_text_and_keeps_the_old_password_if_it_refuses(a
         async with charger(process, "pw-201", OLD, "ocpp2.0.1") as wire:
             await wire.call("BootNotification", BOOT_2)
             for said, status in [("Rejected", "REJECTED"), ("Accepted", "ACCEPTED")]:
-                asked = asyncio.create_task(rotate(api, "pw-201", password=NEW, wait_s=30))
-                frame = await wire.receive(30)
+                asked = asyncio.create_task(rotate(api, "pw-201", password=NEW, wait_s=60))
+                frame = await wire.receive(60)
                 (item,) = frame[3]["setVariableData"]
                 assert frame[2] == "SetVariables"
                 assert item["attributeValue"] == NEW
@@ -141,7 +146,7 @@ async def test_when_nobody_knows_both_stay_until_somebody_decides(api: Platform)
         async with charger(process, "pw-lost", OLD) as wire:
             await wire.call("BootNotification", BOOT_16)
             asked = asyncio.create_task(rotate(api, "pw-lost", password=NEW, wait_s=60))
-            await wire.receive(30)
+            await wire.receive(60)
             wire.socket.transport.abort()
         found = await asked
         assert (found["status"], found["accepted"]) == ("UNKNOWN", 2)
@@ -164,21 +169,25 @@ async def test_a_made_password_is_shown_once_and_no_password_is_in_any_topic(api
     assert "password" not in {
         k for k, v in (await ok(await api.http.get("/stations/pw-made/password"))).items() if v
     }
-    async with ledger(api), guarded_edge(api) as process, charger(process, "pw-made", made["password"]) as wire:
+    async with (
+        ledger(api),
+        guarded_edge(api) as process,
+        charger(process, "pw-made", made["password"]) as wire,
+    ):
         await wire.call("BootNotification", BOOT_16)
         wish = {
             "action": "ChangeConfiguration",
             "payload": {"key": "AuthorizationKey", "value": NEW.encode().hex()},
-            "wait_s": 30,
+            "wait_s": 60,
         }
         asked = asyncio.create_task(api.http.post("/stations/pw-made/commands", json=wish))
-        frame = await wire.receive(30)
+        frame = await wire.receive(60)
         assert frame[3]["value"] == NEW.encode().hex()
         await wire.send([3, frame[1], {"status": "Rejected"}])
         assert NEW.encode().hex() not in (await asked).text
-        wish = {"action": "GetConfiguration", "payload": {}, "wait_s": 30}
+        wish = {"action": "GetConfiguration", "payload": {}, "wait_s": 60}
         asked = asyncio.create_task(api.http.post("/stations/pw-made/commands", json=wish))
-        frame = await wire.receive(30)
+        frame = await wire.receive(60)
         told = {"key": "AuthorizationKey", "readonly": False, "value": NEW}
         await wire.send([3, frame[1], {"configurationKey": [told]}])
         assert NEW not in (await asked).text
@@ -188,6 +197,21 @@ async def test_a_made_password_is_shown_once_and_no_password_is_in_any_topic(api
             async for message in read_all(api.bus, topic.name):
                 text = repr(message.record)
                 assert not [secret for secret in secrets if secret in text], topic.name
+
+
+async def test_what_an_edge_cannot_open_is_not_sent(api: Platform) -> None:
+    """With another key, or none, the charger never sees the sealed form; its old password stays."""
+    await guarded_station(api, "pw-key")
+    for number, settings in enumerate([{}, {"secrets_key": "quite another key"}]):
+        async with (
+            ledger(api),
+            edge(api.settings, slot=number, unknown_stations="reject", **settings) as process,
+            charger(process, "pw-key", OLD) as wire,
+        ):
+            await wire.call("BootNotification", BOOT_16)
+            found = await rotate(api, "pw-key", password=NEW, wait_s=60)
+            assert (found["status"], found["accepted"]) == ("FAILED", 1)
+            assert "currentTime" in await wire.call("Heartbeat", {})
 
 
 async def test_what_cannot_be_a_password_is_refused_without_being_repeated(api: Platform) -> None:
