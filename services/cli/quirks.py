@@ -116,7 +116,7 @@ def try_file(
     until: Until = None,
     station: Annotated[str, typer.Option(help="Only this station's frames.")] = "",
     limit: Annotated[
-        int, typer.Option(min=1, help="How many frames to read at most, newest first.")
+        int, typer.Option(min=1, max=1_000_000, help="How many frames to read at most, newest first.")
     ] = 10_000,
     examples: Annotated[int, typer.Option(min=0, help="How many of the frames that differ to show.")] = 3,
     json: AsJson = False,
@@ -330,9 +330,8 @@ def _print_result(
     if trial.fields:
         table(_fields(trial), changes, "")
     for each in map(_example, trial.examples):
-        out.print(
-            f"{moment(each['recorded_at'])} {printable(each['station_id'])} {each['action']}", style="bold"
-        )
+        head = f"{moment(each['recorded_at'])} {each['station_id']} {each['action']}"
+        out.print(printable(head), style="bold", markup=False)
         out.print(printable(each["payload"]), markup=False)
         for change in each["changes"]:
             text = f"  {change['field']}: {_short(change['before'])} -> {_short(change['after'])}"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from services.sink.settings import SinkSettings
 from tests.integration.sink_process import Database, new_platform, sink_task, until
 
 ROOT = Path(__file__).parents[2]
+MANUAL = (ROOT / "docs" / "quirks.md").read_text()
 NEW_YEAR = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 MINUTE = 60_000_000
 
@@ -156,6 +158,9 @@ async def test_a_rule_file_is_tried_on_stored_frames(settings: SinkSettings, tmp
         await producer.stop()
     async with sink_task(settings):
         await until(arrived, "everything is stored")
+
+    (query,) = re.findall(r"^```sql\n(.*?)^```", MANUAL, re.MULTILINE | re.DOTALL)
+    assert await database.rows(query.replace("INTERVAL 1 WEEK", "INTERVAL 99 YEAR")) == []
 
     words = ("quirks", "test", str(file), "--since", "2025-12-31T00:00:00Z")
     code, out, err = await voltbus(settings, *words, "--json")

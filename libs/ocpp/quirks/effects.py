@@ -126,7 +126,7 @@ class LocalTimeMarkedUtc(Effect, frozen=True, tag="local_time_marked_utc"):
     """
 
     flag: ClassVar = quirks.LOCAL_TIME_MARKED_UTC
-    actions: ClassVar = _TRANSACTIONS | {"StatusNotification", "NotifyEvent"}
+    actions: ClassVar = _TRANSACTIONS | {"StatusNotification", "NotifyEvent", "SecurityEventNotification"}
 
     tolerance_s: int = 300
 
