@@ -23,13 +23,14 @@ from benchmarks import edge_crowds
 from benchmarks.edge_rig import (
     BASELINE,
     EDGE,
+    FLOOR,
     LOAD_CORE,
     SERVER_CORE,
     Figures,
-    baseline,
     edge,
     measure,
     median,
+    other,
     table,
 )
 from libs.testing.localstack import Endpoints, open_stack
@@ -63,11 +64,15 @@ class Bench:
             return measure(server, self.chargers, self.seconds, version, rate)
 
     def _baseline(self, rate: float | None = None) -> Figures:
-        with baseline() as server:
+        with other() as server:
             return measure(server, self.chargers, self.seconds, rate=rate)
 
+    def _floor(self) -> Figures:
+        with other("edge_floor") as server:
+            return measure(server, self.chargers, self.seconds)
+
     def mix(self) -> str:
-        found = take_turns(self.rounds, {EDGE: self._edge, BASELINE: self._baseline})
+        found = take_turns(self.rounds, {EDGE: self._edge, BASELINE: self._baseline, FLOOR: self._floor})
         titles = [
             "central system",
             "calls/s",

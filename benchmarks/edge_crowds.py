@@ -18,10 +18,10 @@ from benchmarks.edge_rig import (
     LOAD_CORE,
     SERVER_CORE,
     Server,
-    baseline,
     child,
     edge,
     line_of,
+    other,
     raise_file_limit,
     table,
 )
@@ -59,10 +59,11 @@ def idle(endpoints: Endpoints, count: int) -> str:
         ("Voltbus edge, 2.0.1 with compression", ["--version", NEW, "--deflate"]),
         (BASELINE, ["--version", OLD]),
     ):
-        with baseline() if name == BASELINE else edge(endpoints, [SERVER_CORE]) as server:
-            empty = server.resident()
+        with other() if name == BASELINE else edge(endpoints, [SERVER_CORE]) as server:
+            empty, begun = server.resident(), sum(server.cpu())
             with crowd(server, count, *options) as process:
                 arrived = json.loads(line_of(process))
+                arriving = sum(server.cpu()) - begun
                 time.sleep(HELD_S / 2)
                 before = sum(server.cpu())
                 time.sleep(HELD_S)
@@ -74,6 +75,7 @@ def idle(endpoints: Endpoints, count: int) -> str:
                 name,
                 f"{held:,}",
                 f"{arrived['all_s']:.1f} s",
+                f"{arriving / count * 1e6:,.0f} µs",
                 f"{empty / 2**20:.0f} MiB",
                 f"{full / 2**20:.0f} MiB",
                 f"{(full - empty) / count / 1024:.1f} KiB",
@@ -108,7 +110,7 @@ def storm(endpoints: Endpoints, count: int) -> str:
     rows = []
     for name in ("Voltbus edge", BASELINE):
         with (
-            baseline() if name == BASELINE else edge(endpoints, [SERVER_CORE]) as server,
+            other() if name == BASELINE else edge(endpoints, [SERVER_CORE]) as server,
             crowd(server, count) as process,
             tempfile.TemporaryDirectory() as folder,
         ):

@@ -18,7 +18,7 @@ import httpx
 
 from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.settings import BusSettings
-from libs.events.contract import load_contract
+from libs.events.contract import dead_letter_topic, load_contract
 from libs.events.ids import new_id
 from libs.testing.localstack import Endpoints
 from libs.testing.localstack.endpoints import free_ports
@@ -29,6 +29,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 READY_S = 60
 EDGE = "Voltbus edge, each call in Kafka before its answer"
 BASELINE = "`ocpp` ChargePoint, in memory"
+FLOOR = "bare `websockets` server, constant answers"
 
 Figures = dict[str, float]
 
@@ -129,14 +130,15 @@ def edge(endpoints: Endpoints, cores: list[set[int]], **settings: object) -> Ite
         for http_port, process in zip(http_ports, processes, strict=True):
             wait_for(f"http://127.0.0.1:{http_port}/health/ready", process)
         yield Server(port, [process.pid for process in processes], bus)
-    asyncio.run(delete_topics(bus, list(load_contract().topics)))
+    topics = [*load_contract().topics]
+    asyncio.run(delete_topics(bus, [*topics, *map(dead_letter_topic, topics)]))
 
 
 @contextmanager
-def baseline() -> Iterator[Server]:
-    """The `ocpp` library's ChargePoint."""
+def other(module: str = "edge_baseline") -> Iterator[Server]:
+    """Another central system: by default the `ocpp` library's ChargePoint."""
     (port,) = free_ports(1)
-    with child(["benchmarks.edge_baseline", str(port)], SERVER_CORE) as server:
+    with child([f"benchmarks.{module}", str(port)], SERVER_CORE) as server:
         wait_for(f"http://127.0.0.1:{port}/", server)
         yield Server(port, [server.pid])
 
