@@ -47,10 +47,10 @@ class Rule(msgspec.Struct, frozen=True, gc=False):
             return False
         if self.last_day is not None and day >= self.last_day:
             return False
-        if self.season_start is None and self.season_end is None:
+        if self.season_start is None or self.season_end is None:
             return True
         local = date.fromordinal(day + _EPOCH)
-        return _within((local.month, local.day), self.season_start or (1, 1), self.season_end or (13, 1))
+        return _within((local.month, local.day), self.season_start, self.season_end)
 
 
 def _within(value: int | tuple[int, int], first: int | tuple[int, int], end: int | tuple[int, int]) -> bool:

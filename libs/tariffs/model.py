@@ -156,3 +156,12 @@ def flat_terms(price_per_kwh_milli: int) -> TariffTerms:
     """Every kWh at one price, no taxes: what a version of a tariff without terms means."""
     component = PriceComponent(type=Dimension.ENERGY, price_milli=price_per_kwh_milli)
     return TariffTerms(elements=(TariffElement(price_components=(component,)),))
+
+
+def base_price_milli(terms: TariffTerms) -> int:
+    """What a kWh costs where nothing restricts, in thousandths of a minor unit; 0 if nothing prices it there."""
+    for element in terms.elements:
+        for component in element.price_components:
+            if component.type is Dimension.ENERGY and element.restrictions is None:
+                return component.price_milli
+    return 0

@@ -40,20 +40,26 @@ class Amount(msgspec.Struct, gc=False):
 def bill_of(amounts: list[Amount], terms: TariffTerms, plan: DriverPlan | None, end: int) -> Bill:
     """The bill over `amounts`; what the plan and the tariff take off or put on is added to them. `end`: of the session.
 
-    1. The plan's discount. 2. The minimum price, if anything is to be paid. 3. The maximum price, the tariff's or the
-    plan's. 4. Taxes and rounding.
+    1. Each line is rounded, if lines are. 2. The plan's discount. 3. The minimum price, if anything is to be paid.
+    4. The maximum price, the tariff's or the plan's. 5. Taxes, and what else is rounded.
     """
+    unit, mode = 1, terms.rounding_mode
+    if terms.rounding_scope is RoundingScope.LINE:
+        unit = SCALE
+        for amount in amounts:
+            amount.exact = divide(amount.exact, SCALE, mode) * SCALE
     if plan is not None and plan.discount_milli:
         for taxes, exact in _by_taxes(amounts).items():
-            _adjust(amounts, LineKind.DISCOUNT, -exact * plan.discount_milli // PERCENT, taxes, end)
+            off = divide(-exact * plan.discount_milli, PERCENT * unit, mode) * unit
+            _adjust(amounts, LineKind.DISCOUNT, off, taxes, end)
     total = sum([amount.exact for amount in amounts])
     if terms.min_price_minor is not None and 0 < total < terms.min_price_minor * SCALE:
-        _limit(amounts, LineKind.MINIMUM, total, terms.min_price_minor * SCALE, end)
+        _limit(amounts, LineKind.MINIMUM, (total, terms.min_price_minor * SCALE), unit, end)
         total = terms.min_price_minor * SCALE
     limits = [terms.max_price_minor, None if plan is None else plan.max_price_minor]
     limit = min((each for each in limits if each is not None), default=None)
     if limit is not None and total > limit * SCALE:
-        _limit(amounts, LineKind.MAXIMUM, total, limit * SCALE, end)
+        _limit(amounts, LineKind.MAXIMUM, (total, limit * SCALE), unit, end)
     return _rounded(amounts, terms, end)
 
 
@@ -69,22 +75,21 @@ def _adjust(amounts: list[Amount], kind: LineKind, exact: int, taxes: Taxes, end
         amounts.append(Amount(kind, None, end, end, 1, "session", 0, exact, taxes))
 
 
-def _limit(amounts: list[Amount], kind: LineKind, total: int, limit: int, end: int) -> None:
-    """Lines that bring `total` to `limit`: as much of what is taxed alike as its part in the total is."""
+def _limit(amounts: list[Amount], kind: LineKind, totals: tuple[int, int], unit: int, end: int) -> None:
+    """Lines that bring the first of `totals` to the second, shared out by what is taxed alike."""
+    total, limit = totals
     groups = _by_taxes(amounts)
-    parts = share([exact * (limit - total) for exact in groups.values()], total, limit - total)
+    parts = share(
+        [exact * (limit - total) for exact in groups.values()], total * unit, (limit - total) // unit
+    )
     for taxes, part in zip(groups, parts, strict=True):
-        _adjust(amounts, kind, part, taxes, end)
+        _adjust(amounts, kind, part * unit, taxes, end)
 
 
 def _rounded(amounts: Sequence[Amount], terms: TariffTerms, end: int) -> Bill:
     mode = terms.rounding_mode
     exact = [amount.exact for amount in amounts]
-    if terms.rounding_scope is RoundingScope.LINE:
-        prices = [divide(each, SCALE, mode) for each in exact]
-        exact = [price * SCALE for price in prices]
-    else:
-        prices = share(exact, SCALE, divide(sum(exact), SCALE, mode))
+    prices = share(exact, SCALE, divide(sum(exact), SCALE, mode))
     taxes = [0] * len(amounts)
     shown: list[TaxAmount] = []
     members: dict[Taxes, list[int]] = {}

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
+import msgspec
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -13,8 +14,10 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
 )
 
+from libs.tariffs.written import WrittenTerms
 from services.api.domain.identity import MAX_TOKEN_LENGTH, station_identity, token_identity
 
 _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
@@ -69,6 +72,19 @@ def _zone(name: str) -> str:
     return name
 
 
+def _in_place(schema: Any, named: Any) -> Any:
+    """A JSON schema with what it refers to put where it is referred to; nothing in it may contain itself."""
+    if isinstance(schema, list):
+        return [_in_place(each, named) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _in_place(named[schema["$ref"].rpartition("/")[2]], named)
+    return {key: _in_place(value, named) for key, value in schema.items() if key != "$defs"}
+
+
+_TERMS: Final = msgspec.json.schema(WrittenTerms)
+
 Time = Annotated[datetime, BeforeValidator(_from_micros)]
 """A moment in an answer."""
 
@@ -113,5 +129,8 @@ Price = Annotated[
         description="Thousandths of a minor currency unit per kWh: 45670 is 45.67 cents.",
     ),
 ]
+Terms = Annotated[dict[str, Any], WithJsonSchema(_in_place(_TERMS, _TERMS["$defs"]))]
+"""Terms of a tariff as people write them; checked once their currency is known."""
+
 Milliampere = Annotated[int, Field(strict=True, ge=0, le=MAX_CURRENT_MA, description="Per phase.")]
 Flag = Annotated[bool, Field(strict=True)]

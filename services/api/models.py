@@ -1,10 +1,12 @@
 """Bodies of stations, sites, tokens and tariffs."""
 
-from typing import Annotated, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from libs.events.registry import BootStatus, TokenStatus
+from libs.tariffs.model import TariffTerms
+from libs.tariffs.written import render
 from services.api.fields import (
     Currency,
     Flag,
@@ -16,6 +18,7 @@ from services.api.fields import (
     Output,
     Price,
     StationId,
+    Terms,
     Text,
     Time,
     TokenId,
@@ -254,26 +257,45 @@ class TokenQuery(Query):
 # --- tariffs
 
 
+_TERMS_TEXT = (
+    "Elements, limits, taxes, rounding and plans, instead of one price per kWh: see the page on tariffs."
+)
+
+
 class TariffChange(Input):
-    """A new name, or a new price: that makes a new version, and the earlier ones stay as they are."""
+    """A new name, or a new price or terms: that makes a new version, and the earlier ones stay as they are."""
 
     name: Text | None = None
     currency: Currency | None = None
     price_per_kwh_milli: Price | None = None
+    terms: Terms | None = Field(None, description=_TERMS_TEXT)
     valid_from: Moment | None = Field(
         None, description="Sessions that start from this moment on. Default: a few seconds from now."
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_price(self) -> Self:
+        if self.terms is not None and self.price_per_kwh_milli is not None:
+            raise ValueError("either price_per_kwh_milli or terms, not both")
+        return self
 
 
 class TariffSettings(Input):
-    """A tariff's name and price."""
+    """A tariff's name and price, or terms."""
 
     name: Text = ""
     currency: Currency
-    price_per_kwh_milli: Price
+    price_per_kwh_milli: Price | None = None
+    terms: Terms | None = Field(None, description=_TERMS_TEXT)
     valid_from: Moment | None = Field(
         None, description="Sessions that start from this moment on. Default: a few seconds from now."
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_price(self) -> Self:
+        if (self.terms is None) == (self.price_per_kwh_milli is None):
+            raise ValueError("either price_per_kwh_milli or terms")
+        return self
 
 
 class NewTariff(TariffSettings):
@@ -283,12 +305,21 @@ class NewTariff(TariffSettings):
 
 
 class TariffVersion(Output):
-    """A price from a moment on, until the next version's; never changed."""
+    """Prices from a moment on, until the next version's; never changed.
+
+    `price_per_kwh_milli`: where there are terms, what a kWh costs where nothing restricts.
+    """
 
     version: int
     valid_from: Time
     currency: str
     price_per_kwh_milli: int
+    terms: Terms | None = None
+
+    @field_validator("terms", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
+        return render(value, info.data["currency"]) if isinstance(value, TariffTerms) else value
 
 
 class Tariff(Output):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from libs.tariffs.currency import minor_digits
 from services.cli.client import Client, Json, as_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the API gives it.")]
@@ -34,13 +35,6 @@ _BAD: Final = frozenset(
         "offline",
     }
 )
-# ISO 4217: currencies whose minor unit is not a hundredth.
-_NO_MINOR_UNIT: Final = frozenset(
-    {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG"}
-    | {"RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"}
-)
-_THOUSANDTHS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
-
 Column = tuple[str, Callable[[Json], Any]]
 
 
@@ -140,26 +134,22 @@ def ampere(milli: int | None) -> str:
     return "" if milli is None else f"{(Decimal(milli) / 1000).normalize():f}"
 
 
-def _minor_digits(currency: str) -> int:
-    return 0 if currency in _NO_MINOR_UNIT else 3 if currency in _THOUSANDTHS else 2
-
-
 def money(minor: int, currency: str | None) -> str:
     """An amount."""
     if currency is None:
         return ""
-    digits = _minor_digits(currency)
+    digits = minor_digits(currency)
     return f"{Decimal(minor).scaleb(-digits):.{digits}f} {currency}"
 
 
 def price(milli: int, currency: str) -> str:
     """A price per kWh from thousandths of the minor unit."""
-    return f"{Decimal(milli).scaleb(-3 - _minor_digits(currency)).normalize():f} {currency}"
+    return f"{Decimal(milli).scaleb(-3 - minor_digits(currency)).normalize():f} {currency}"
 
 
 def price_milli(text: str, currency: str) -> int:
     """Thousandths of the minor unit from a price in the major one. Raises BadParameter if that is no whole number."""
-    return whole(text, 3 + _minor_digits(currency), "--price")
+    return whole(text, 3 + minor_digits(currency), "--price")
 
 
 def milliampere(text: str, option: str) -> int:

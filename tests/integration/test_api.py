@@ -255,6 +255,16 @@ async def test_sites_and_tariffs_are_assigned_by_time(api: Platform) -> None:
     assert [v["version"] for v in dearer["versions"]] == [1, 2]
     assert dearer["versions"][0] == tariff["versions"][0]
     problem(await http.patch("/tariffs/T1", json={"price_per_kwh_milli": 1, "valid_from": past}), 409)
+    kwh = {"type": "ENERGY", "price": "0.45"}
+    terms = {"elements": [{"price_components": [kwh]}], "min_price": "1"}
+    priced = await ok(await http.patch("/tariffs/T1", json={"terms": terms}))
+    assert (priced["versions"][-1]["terms"], priced["versions"][-1]["price_per_kwh_milli"]) == (terms, 45_000)
+    assert (
+        len((await ok(await http.patch("/tariffs/T1", json={"terms": terms, "name": "N"})))["versions"]) == 3
+    )
+    kwh["price"] = "0.000001"
+    body = problem(await http.patch("/tariffs/T1", json={"terms": terms}), 422)
+    assert body["errors"][0]["path"] == "/terms/elements/0/price_components/0/price"
     await ok(await http.patch("/sites/S2", json={"tariff_id": "T1"}))
     problem(await http.delete("/tariffs/T1"), 409)
 

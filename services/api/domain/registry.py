@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from libs.events.record import Record
 from libs.events.registry import Assignment, TariffVersion
+from libs.tariffs.model import TariffTerms
 from services.api.domain.errors import Conflict
 
 STATIONS: Final = "registry.stations"
@@ -88,14 +89,17 @@ def reprice(
     price_per_kwh_milli: int,
     valid_from: int | None,
     stamp: Stamp,
+    *,
+    terms: TariffTerms | None = None,
 ) -> tuple[TariffVersion, ...]:
-    """`old` with one version more; as it is if the price stays and no moment is asked for.
+    """`old` with one version more; as it is if price and terms stay and no moment is asked for.
 
     Versions are immutable, so the new one must begin after the last: raises Conflict otherwise.
     """
     last = old[-1] if old else None
     if last is not None:
-        unchanged = (last.currency, last.price_per_kwh_milli) == (currency, price_per_kwh_milli)
+        before = (last.currency, last.price_per_kwh_milli, last.terms)
+        unchanged = before == (currency, price_per_kwh_milli, terms)
         if unchanged and valid_from in (None, last.valid_from):
             return old
         if stamp.start(valid_from) <= last.valid_from:
@@ -107,5 +111,6 @@ def reprice(
         valid_from=stamp.start(valid_from),
         currency=currency,
         price_per_kwh_milli=price_per_kwh_milli,
+        terms=terms,
     )
     return (*old, version)

@@ -1,12 +1,16 @@
 """Tariffs: prices, by version."""
 
+import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response, status
 
 from libs.events.registry import TariffRegistered
 from libs.runtime.clock import now_us
+from libs.tariffs.model import TariffTerms, base_price_milli
+from libs.tariffs.validation import TariffError
+from libs.tariffs.written import parse
 from services.api.context import Api
 from services.api.domain.dated import version_in_force
 from services.api.domain.errors import Conflict, Invalid
@@ -43,18 +47,24 @@ class Tariffs(Entries[TariffRegistered, TariffChange | TariffSettings, Tariff]):
         *,
         partly: bool,
     ) -> TariffRegistered:
-        """Another price makes a new version; what a TariffChange leaves out stays."""
+        """Another price, or other terms, make a new version; what a TariffChange leaves out stays."""
         last = old.versions[-1] if old.versions else None
         currency = body.currency or (last.currency if last else None)
-        price = body.price_per_kwh_milli
-        if price is None and last is not None:
-            price = last.price_per_kwh_milli
+        price, terms = body.price_per_kwh_milli, None
+        if currency is not None and body.terms is not None:
+            terms = _parsed(body.terms, currency)
+            price = base_price_milli(terms)
+        elif price is None and last is not None:
+            if last.terms is not None and currency != last.currency:
+                raise Invalid("another currency needs terms in it", "/terms")
+            price, terms = last.price_per_kwh_milli, last.terms
         if currency is None or price is None:
             raise Invalid(
-                "a tariff without versions needs currency and price_per_kwh_milli", "/price_per_kwh_milli"
+                "a tariff without versions needs currency, and price_per_kwh_milli or terms",
+                "/price_per_kwh_milli",
             )
         moment = None if body.valid_from is None else micros(body.valid_from)
-        versions = reprice(old.versions, currency, price, moment, stamp)
+        versions = reprice(old.versions, currency, price, moment, stamp, terms=terms)
         name = old.name if body.name is None else body.name
         return renewed(old, {"name": name, "versions": versions}, stamp)
 
@@ -70,6 +80,14 @@ class Tariffs(Entries[TariffRegistered, TariffChange | TariffSettings, Tariff]):
         users = [s.site_id for s in registry.sites.values() if in_use(s.tariffs, key, now)]
         if users:
             raise Conflict(f"{len(users)} sites charge by it, {min(users)} among them")
+
+
+def _parsed(written: dict[str, Any], currency: str) -> TariffTerms:
+    try:
+        return parse(written, currency)
+    except TariffError as error:
+        place = re.sub(r"[.\[\]]+", "/", error.problems[0].path).rstrip("/")
+        raise Invalid(str(error), f"/terms/{place}".rstrip("/")) from None
 
 
 _TARIFFS = Tariffs()
@@ -101,7 +119,7 @@ async def get_tariff(api: Api, response: Response, tariff_id: str) -> Tariff:
 async def put_tariff(
     api: Api, response: Response, tariff_id: Label, body: TariffSettings, if_match: IfMatch = None
 ) -> Tariff:
-    """Create a tariff, or give it this name and price; another price makes a new version."""
+    """Create a tariff, or give it this name and price or terms; other ones make a new version."""
     return await _TARIFFS.put(api, response, tariff_id, body, if_match)
 
 
@@ -109,7 +127,7 @@ async def put_tariff(
 async def change_tariff(
     api: Api, response: Response, tariff_id: str, body: TariffChange, if_match: IfMatch = None
 ) -> Tariff:
-    """Change name or price; another price makes a new version."""
+    """Change name, price or terms; another price or other terms make a new version."""
     return await _TARIFFS.patch(api, response, tariff_id, body, if_match)
 
 

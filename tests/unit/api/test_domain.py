@@ -3,12 +3,14 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from libs.events.commands import CommandDialect
 from libs.events.registry import Assignment, StationRegistered, TariffVersion
 from libs.ocpp.semantics.commands import Reset
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.versions import Version
+from libs.tariffs.model import flat_terms
 from services.api.domain.commands import (
     ocpp_wish,
     repeatable_id,
@@ -108,6 +110,14 @@ def test_a_price_makes_a_version_and_the_same_price_none() -> None:
     for moment in (None, 1, NOW):
         with pytest.raises(Conflict):
             reprice(second, "EUR", 300, moment, STAMP)
+
+
+def test_other_terms_make_a_version_and_the_same_terms_none() -> None:
+    first = reprice((), "EUR", 100, 1, STAMP)
+    second = reprice(first, "EUR", 100, 2, STAMP, terms=flat_terms(100))
+    assert second == (*first, replace(version(2, 2, 100), terms=flat_terms(100)))
+    assert reprice(second, "EUR", 100, None, STAMP, terms=flat_terms(100)) is second
+    assert reprice(second, "EUR", 100, None, STAMP)[-1].terms is None
 
 
 # --- records

@@ -58,6 +58,8 @@ CAMPAIGN = {"name": "n", "target_version": "1", "location": "https://example.org
         (NewTariff, TARIFF | {"currency": "eur"}, "currency"),
         (NewTariff, TARIFF | {"price_per_kwh_milli": 0.5}, "price_per_kwh_milli"),
         (NewTariff, TARIFF | {"price_per_kwh_milli": -1}, "price_per_kwh_milli"),
+        (NewTariff, {"tariff_id": "t", "currency": "EUR"}, None),
+        (NewTariff, TARIFF | {"terms": {"elements": []}}, None),
         (CommandWish, {"action": "Reset; rm"}, "action"),
         (CommandWish, {"action": "A", "command": "B"}, None),
         (CommandWish, {"action": "A", "wait_s": 61}, "wait_s"),

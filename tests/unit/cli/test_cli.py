@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -131,6 +132,25 @@ def test_a_price_is_given_in_the_major_unit() -> None:
     assert run(api, "tariffs", "add", "t", "--price", "0.0000001").exit_code == 2
     assert run(api, "tariffs", "add", "t", "--price", "NaN").exit_code == 2
     assert run(api, "tariffs", "set", "t", "--currency", "JPY").exit_code == 2
+    assert run(api, "tariffs", "add", "t").exit_code == 2
+
+
+def test_terms_of_a_tariff_come_from_a_file_with_amounts_as_written(tmp_path: Path) -> None:
+    api = Api({"POST /api/v1/tariffs": {"tariff_id": "t"}})
+    file = tmp_path / "t.yaml"
+    file.write_text(
+        "idle_grace_s: 60\nelements:\n- price_components: [{type: TIME, price: 0.10, per: minute}]\n"
+    )
+    assert run(api, "tariffs", "add", "t", "--terms", str(file)).exit_code == 0
+    component = {"type": "TIME", "price": "6"}
+    assert api.body()["terms"] == {"elements": [{"price_components": [component]}], "idle_grace_s": 60}
+    assert "price: '6'" in run(api, "tariffs", "check", str(file)).output
+    file.write_text(
+        "elements:\n- price_components: [{type: TIME, price: ten}]\n  restrictions: {end_time: 25}\n"
+    )
+    refused = run(api, "tariffs", "check", str(file))
+    assert isinstance(refused.exception, CliError)
+    assert "elements[0].price_components[0].price" in str(refused.exception)
 
 
 COMMAND = {
