@@ -6,7 +6,7 @@ UV_VERSION := $(shell sed -n 's/^ *"uv==\([^"]*\)",/\1/p' pyproject.toml)
 STAMP := $(VENV)/.synced
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test unit contract integration interop e2e chaos bench lint types schemas docs clean
+.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos bench lint types schemas docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -41,6 +41,9 @@ contract: $(STAMP) ## Tests of schemas, examples and topic files
 integration: setup ## Tests against real Kafka, registry and ClickHouse
 	@$(RUN)/pytest tests/integration
 
+scenarios: setup ## What a central system must do, case by case, from a charger's socket
+	@$(RUN)/pytest tests/scenarios
+
 interop: setup ## Chargers on other people's OCPP libraries (npm, Go, Java, Python)
 	@VOLTBUS_INTEROP=all $(RUN)/pytest tests/interop -v --durations=20
 
@@ -64,6 +67,7 @@ schemas: setup ## Check that the schemas can follow those of the last release
 
 docs: $(STAMP) ## Write the generated parts of the documentation
 	@$(RUN)/python -m deploy.documentation && $(RUN)/python -m libs.ocpp.support
+	@$(RUN)/python -m tests.scenarios.document
 
 clean: ## Remove the virtual environment and the local data, keep the downloads
 	@rm -rf $(VENV) .voltbus

@@ -91,4 +91,4 @@ def test_sends_and_result_errors_of_2_1_are_shown() -> None:
 
 
 def test_page_is_up_to_date() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == document(), "run `python -m tests.scenarios.document`"
+    assert DOCUMENT.read_text(encoding="utf-8") == document(), "run `make docs`"

@@ -8,7 +8,8 @@ import pytest_asyncio
 from libs.ocpp.versions import MAX_IDENTITY_LENGTH
 from libs.testing.localstack import Endpoints
 from tests.scenarios.charger import Json, ScriptedCharger
-from tests.scenarios.rig import Rig, running_platform
+from tests.scenarios.processes import running_platform
+from tests.scenarios.rig import Rig
 
 
 def pytest_configure(config: pytest.Config) -> None:

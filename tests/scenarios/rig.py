@@ -1,42 +1,29 @@
-"""The whole platform for one session of tests: a charger's socket, the operators' API, and the log between them."""
+"""The ends of the platform: a charger's socket, the operators' API, and the log between them."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from libs.bus.admin import apply_contract, delete_topics
-from libs.bus.settings import BusSettings
-from libs.clickhouse.client import ClickHouseClient
-from libs.clickhouse.settings import ClickHouseSettings
-from libs.events.contract import dead_letter_topic, load_contract
 from libs.events.ocpp_log import ConnectionOpened, OcppCallReceived
 from libs.events.record import Record
 from libs.events.sessions import CdrIssued, SessionEnded, SessionStarted, SessionUpdated
 from libs.events.telemetry import MeasurementsTaken
-from libs.testing.localstack import Endpoints
-from libs.testing.localstack.endpoints import free_ports
-from tests.integration.certificates import OPERATOR, Authority, Issued, client_context
-from tests.integration.edge_process import Charger, EdgeProcess, Log, calls, open_log, until
-from tests.integration.service_process import ServiceProcess
-from tests.integration.test_ocsp import CA, Responder, responding
+from tests.integration.certificates import Authority, Issued, client_context
+from tests.integration.edge_process import Charger, EdgeProcess, Log, calls, until
+from tests.integration.test_ocsp import Responder
 from tests.scenarios.charger import DEADLINE_S, Json, Refusal, ScriptedCharger
 
-KEY = "an-operators-key-0123456789"
-SECRETS = "shared by the API and the edge"
 SITE, TARIFF = "yard", "day"
 LONG_AGO = "2020-01-01T00:00:00Z"
 TOKENS: dict[str, Json] = {
@@ -52,8 +39,6 @@ TOKENS: dict[str, Json] = {
     "DE-ABC-C0000002-2": {"type": "eMAID", "status": "Blocked"},
 }
 """What operators have registered before any charger comes. Others are unknown, and unknown tokens are refused."""
-_DEFERRED = "GetCertificateStatus:8,GetCertificateChainStatus:8,Authorize.iso15118CertificateHashData:8"
-_FOLLOWED = ("sessions.events", "billing.cdrs", "commands.outcomes", "telemetry.measurements")
 
 R = TypeVar("R", bound=Record)
 
@@ -83,18 +68,18 @@ class Rig:
     # --- the operator
 
     async def get(self, path: str, **query: Any) -> Json:
-        return _ok(await self.http.get(path, params=query))
+        return ok(await self.http.get(path, params=query))
 
     async def change(self, path: str, **fields: Any) -> Json:
         """Change fields of a registry entry."""
-        return _ok(await self.http.patch(path, json=fields))
+        return ok(await self.http.patch(path, json=fields))
 
     async def put(self, path: str, body: Json, status: int = 200) -> Json:
         """Write a whole registry entry; 201 if it is new."""
-        return _ok(await self.http.put(path, json=body), status)
+        return ok(await self.http.put(path, json=body), status)
 
     async def post(self, path: str, body: Json) -> Json:
-        return _ok(await self.http.post(path, json=body))
+        return ok(await self.http.post(path, json=body))
 
     async def command(
         self, cp: ScriptedCharger, action: str, payload: Json, answer: Json | Refusal, **wish: Any
@@ -134,7 +119,7 @@ class Rig:
         """Ask for a command; what became of it."""
         await self.online(cp.station_id)
         path = f"/stations/{cp.station_id}/commands"
-        command = _ok(await self.http.post(path, json={"wait_s": DEADLINE_S, **wish}))
+        command = ok(await self.http.post(path, json={"wait_s": DEADLINE_S, **wish}))
         assert command["status"] != "PENDING", command
         return command
 
@@ -301,128 +286,7 @@ class Rig:
         await until(so, DEADLINE_S, f"{station_id} connected with profile {profile}")
 
 
-@asynccontextmanager
-async def running_platform(stack: Endpoints, stations: Sequence[Json], folder: Path) -> AsyncIterator[Rig]:
-    """Everything between a charger and an operator, with these stations registered. `folder`: for certificates."""
-    name = f"scn{secrets.token_hex(3)}"
-    settings = BusSettings(
-        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=name, partitions=2, slots=2
-    )
-    where = ClickHouseSettings(
-        clickhouse_host=stack.clickhouse_host,
-        clickhouse_port=stack.clickhouse_port,
-        clickhouse_database=name,
-    )
-    database = where.model_dump(include={"clickhouse_host", "clickhouse_port", "clickhouse_database"})
-    await apply_contract(settings)
-    port, tls_port = free_ports(2)
-    authority = Authority(folder)
-    server = authority.issue("127.0.0.1", server=True)
-    roaming = folder / "roaming.pem"
-    roaming.write_bytes(CA.certificate.public_bytes(Encoding.PEM))
-    services = [
-        ServiceProcess(
-            "api", settings, **database, api_key=KEY, api_port=port, settle_s=0, secrets_key=SECRETS
-        ),
-        ServiceProcess("sink", settings, **database, sink_interval_ms=100),
-        ServiceProcess("telemetry", settings),
-        ServiceProcess("sessions", settings),
-        ServiceProcess("commands", settings),
-        ServiceProcess(
-            "provisioning",
-            settings,
-            on_boot="limits,status",
-            certificate_checks=True,
-            certificate_authorities=roaming,
-            url_networks="127.0.0.0/8",
-            ocsp_timeout_s=2,
-        ),
-    ]
-    edge = EdgeProcess(
-        settings,
-        unknown_stations="reject",
-        unknown_tokens="reject",
-        secrets_key=SECRETS,
-        edge_tls_port=tls_port,
-        tls_certificate=server.certificate,
-        tls_key=server.key,
-        tls_client_ca=authority.ca,
-        tls_operator=OPERATOR,
-        deferred=_DEFERRED,
-        certificate_desk=True,
-    )
-    contract = load_contract()
-    async with AsyncExitStack() as stop:
-        responder = await stop.enter_async_context(responding())
-        stop.push_async_callback(
-            delete_topics,
-            settings,
-            [
-                *contract.topics,
-                *(dead_letter_topic(t.name) for t in contract.topics.values() if t.dead_letters),
-            ],
-        )
-        stop.callback(_drop, where)
-        for service in services:
-            service.start()
-            stop.callback(service.kill)
-        http = await stop.enter_async_context(
-            httpx.AsyncClient(
-                base_url=f"http://127.0.0.1:{port}/api/v1",
-                headers={"Authorization": f"Bearer {KEY}"},
-                timeout=2 * DEADLINE_S,
-            )
-        )
-        for service in services:
-            await until(service.is_ready, 90, f"{service.name} is ready")
-        await _register(http, stations)
-        edge.launch()  # once it is ready it knows what is registered
-        stop.push_async_callback(edge.stop)
-        log = await stop.enter_async_context(open_log(settings))
-        followers = [asyncio.create_task(log.follow(topic)) for topic in _FOLLOWED]
-        stop.push_async_callback(_cancel, followers)
-        await until(edge.is_ready, 60, "the edge is ready")
-        yield Rig(edge, tls_port, authority, responder, log, http)
-
-
-async def _register(http: httpx.AsyncClient, stations: Iterable[Json]) -> None:
-    price = {"currency": "EUR", "price_per_kwh_milli": 50_000, "valid_from": LONG_AGO}
-    _ok(await http.put(f"/tariffs/{TARIFF}", json=price), 201)
-    site = {"tariff_id": TARIFF, "tariff_valid_from": LONG_AGO, "timezone": "Europe/Berlin"}
-    _ok(await http.put(f"/sites/{SITE}", json=site), 201)
-    at_site: Json = {"site_id": SITE, "site_valid_from": LONG_AGO, "certification": True}
-    entries = [(f"/tokens/{token}", body) for token, body in TOKENS.items()]
-    for station in stations:
-        settings = {name: value for name, value in station.items() if name not in ("station_id", "password")}
-        entries.append((f"/stations/{station['station_id']}", at_site | settings))
-    at_once = asyncio.Semaphore(8)
-
-    async def put(path: str, body: Json, status: int) -> None:
-        async with at_once:
-            _ok(await http.put(path, json=body), status)
-
-    await asyncio.gather(*(put(path, body, 201) for path, body in entries))
-    passwords = [
-        (f"/stations/{station['station_id']}/password", {"password": station["password"]})
-        for station in stations
-        if "password" in station
-    ]
-    await asyncio.gather(*(put(path, body, 200) for path, body in passwords))
-
-
-def _ok(response: httpx.Response, status: int = 200) -> Json:
+def ok(response: httpx.Response, status: int = 200) -> Json:
     assert response.status_code == status, f"{response.request.url}: {response.text}"
     body: Json = response.json()
     return body
-
-
-def _drop(where: ClickHouseSettings) -> None:
-    clickhouse = ClickHouseClient(where, database="default")
-    clickhouse.execute(f"DROP DATABASE IF EXISTS {where.clickhouse_database}")
-    clickhouse.close()
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

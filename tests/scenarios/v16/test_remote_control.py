@@ -120,7 +120,7 @@ async def test_tc_030_unlock_failed(rig: Rig, cp: ScriptedCharger) -> None:
 
 
 async def test_tc_031_unlock_unknown_connector(rig: Rig, cp: ScriptedCharger) -> None:
-    """A connector that does not exist: NotSupported; connector 0 is refused before the charger is asked."""
+    """A connector that does not exist: NotSupported is the charger's no."""
     done = await rig.command(cp, "UnlockConnector", {"connectorId": 9}, {"status": "NotSupported"})
     assert done["status"] == "REJECTED"
 

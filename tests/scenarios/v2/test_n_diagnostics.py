@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scenarios.charger import Json, ScriptedCharger
+from tests.scenarios.charger import Json, Refusal, ScriptedCharger
 from tests.scenarios.rig import Rig
 from tests.scenarios.v2.flows import ACCEPTED, REJECTED, token
 from tests.scenarios.v16.flows import ago
@@ -104,6 +104,9 @@ async def test_tc_n_18_clear_monitors(rig: Rig, cs: ScriptedCharger) -> None:
     """Monitors are cleared by id; a station that cannot take as many answers an error, told as FAILED."""
     cleared = {"clearMonitoringResult": [{"id": number, "status": "Accepted"} for number in (1, 2)]}
     await rig.agreed(cs, "ClearVariableMonitoring", {"id": [1, 2]}, cleared)
+    too_many = Refusal("OccurrenceConstraintViolation", "one at a time")
+    failed = await rig.command(cs, "ClearVariableMonitoring", {"id": [1, 2]}, too_many)
+    assert (failed["status"], failed["error"]["code"]) == ("FAILED", "OccurrenceConstraintViolation")
 
 
 async def test_tc_n_44_clear_monitors_rejected(rig: Rig, cs: ScriptedCharger) -> None:
