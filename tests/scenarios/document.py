@@ -1,4 +1,4 @@
-"""Writes docs/scenarios.md from the scenarios' names and docstrings: `python -m tests.scenarios.document`, `make docs`."""
+"""Writes docs/scenarios.md from the names and docstrings of the scenarios: `python -m tests.scenarios.document`."""
 
 from __future__ import annotations
 
