@@ -21,7 +21,7 @@ class CommandWish(Input):
     action: Word | None = Field(None, description="As OCPP names it.", examples=["RemoteStartTransaction"])
     command: Word | None = Field(
         None,
-        description="Instead of an action: SetLimit, ClearLimit, RemoteStart, RemoteStop, UpdateFirmware, Reset.",
+        description="Instead of an action: a version-free command: SetLimit, RemoteStart, GetVariables, GetLog ...",
     )
     payload: dict[str, Any] = Field(default_factory=dict)
     version: Literal["1.6", "2.0.1", "2.1", "ocpp1.6", "ocpp2.0.1", "ocpp2.1"] | None = Field(
