@@ -28,6 +28,7 @@ class OfWholeSession(OfSession, frozen=True, kw_only=True):
     energy_wh: int
     reason: str = ""
     review: tuple[str, ...] = ()
+    quirks: tuple[str, ...] = ()
 
 
 class SessionStarted(OfSession, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS $database.sessions_events $on_cluster
     meter_stop_wh Nullable(Int64),
     reason LowCardinality(Nullable(String)),
     review Array(LowCardinality(String)),
+    quirks Array(LowCardinality(String)),
     correction Nullable(Int32)
 )
 ENGINE = ${replicated}ReplacingMergeTree
@@ -63,6 +64,7 @@ CREATE TABLE IF NOT EXISTS $database.billing_cdrs $on_cluster
     energy_wh Int64,
     reason LowCardinality(String),
     review Array(LowCardinality(String)),
+    quirks Array(LowCardinality(String)),
     tariff_id LowCardinality(Nullable(String)),
     tariff_version Nullable(Int32),
     currency LowCardinality(Nullable(String)),

@@ -93,6 +93,7 @@ def ended(
         "session_id": session.session_id,
         "transaction_id": session.transaction_id,
         "site_id": session.site_id,
+        "quirks": session.quirks,
         **msgspec.structs.asdict(result),
     }
     fact: SessionEnded | SessionCorrected

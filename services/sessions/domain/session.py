@@ -39,7 +39,8 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `earliest_at` and `latest_at` bound the charger's times of all steps; `recorded_at` and `cause_id` belong to
     the last step that brought news. `first_wh` is the register sampled earliest, `low_wh` and `high_wh` the
     extremes. `doubts` are those that come from a single step. `session_id` is empty until SessionStarted is
-    out. `closed_by_rule`: given up waiting. `revision`: how often the end has been announced.
+    out. `closed_by_rule`: given up waiting. `revision`: how often the end has been announced. `quirks`: flags of
+    all steps, sorted.
     """
 
     transaction_id: str
@@ -67,6 +68,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     site_id: str | None = None
     closed_by_rule: bool = False
     revision: int = 0
+    quirks: tuple[str, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -113,6 +115,8 @@ def absorb(session: Session, step: TransactionStep, event_id: str, recorded_at: 
         news["id_token"], news["token_at"] = step.id_token, step.at
     if step.charging_state is not None and (session.state_at is None or step.at > session.state_at):
         news["charging_state"], news["state_at"] = step.charging_state, step.at
+    if step.quirks and not set(session.quirks).issuperset(step.quirks):
+        news["quirks"] = tuple(sorted({*session.quirks, *step.quirks}))
     if step.readings:
         _absorb_readings(session, step, news)
     if step.kind == "started":

@@ -22,8 +22,9 @@ def test_kwh_labelled_wh_are_billed_as_kwh() -> None:
     told = of("OpenEVSE", "Advanced Series", "4.2.2", *session)
     assert [(e.energy_wh, e.meter_start_wh, e.review) for e in told.ends] == [(8000, 354_000, ())]
     assert [u.energy_wh for u in told.updates] == [4000]
+    assert told.ends[0].quirks == told.cdrs[0].quirks == ("unit_relabelled",)
     mended = of("OpenEVSE", "Advanced Series", "5.1.0", *session)
-    assert [e.energy_wh for e in mended.ends] == [8]
+    assert [(e.energy_wh, e.quirks) for e in mended.ends] == [(8, ())]
 
 
 def test_a_register_per_session_is_billed_from_zero() -> None:
@@ -88,3 +89,14 @@ def test_a_clock_that_was_not_set_yet_does_not_move_the_session() -> None:
         registry(timezone="Europe/Berlin"),
     )
     assert [(e.started_at, e.ended_at, e.energy_wh) for e in told.ends] == [(NOON, NOON + HOUR, 2000)]
+
+
+def test_flags_of_all_messages_are_told_with_the_end_and_alone_correct_nothing() -> None:
+    start = start16(7, NOON, 1000, timestamp="2026-11-22T12:00:00")
+    sample = meter16(7, NOON + MINUTE, 1500)
+    told = Told([start, sample, stop16(-1, NOON + HOUR, 3000)])
+    assert told.ends[0].quirks == ("timestamp_without_zone", "transaction_id_odd")
+    comma = msgspec.structs.replace(sample, event_id="late", payload=sample.payload.replace("1500", "1500,0"))
+    assert told.tell(comma) == []
+    assert told.state is not None
+    assert "decimal_comma" in told.state.closed[0].quirks
