@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -43,6 +43,8 @@ _LIMITS: Final[Mapping[tuple[bool, type], tuple[str, str]]] = {
     (True, c.SendLocalList): ("LocalAuthListCtrlr.ItemsPerMessage", "LocalAuthListCtrlr.BytesPerMessage"),
 }
 Several = c.GetVariables | c.SetVariables | c.SendLocalList
+SEVERAL: Final = frozenset(kind.__name__ for kind in get_args(Several))
+"""Names of the commands that may go in several messages."""
 
 
 def items_asked(command: c.Command) -> int:

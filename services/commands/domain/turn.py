@@ -14,7 +14,7 @@ from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.semantics.encoding import Unsupported
 from libs.ocpp.semantics.outbound import merge_results
-from libs.ocpp.semantics.pieces import ENDS_AT_REFUSAL, items_asked
+from libs.ocpp.semantics.pieces import ENDS_AT_REFUSAL, SEVERAL, items_asked
 from libs.ocpp.versions import Version
 from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal
 from services.commands.domain.ledger import (
@@ -320,7 +320,7 @@ def _plan(waiting: Waiting, version: str, abilities: Abilities) -> _Message:
 
 
 def _items_asked(request: RequestCommand) -> int:
-    if request.dialect is CommandDialect.OCPP:
+    if request.dialect is CommandDialect.OCPP or request.action not in SEVERAL:
         return 0
     try:
         return items_asked(from_request(request.action, request.payload))
