@@ -224,14 +224,14 @@ def test_receive_never_raises(
     for frame in received:
         judged = machine.receive(frame)
         if isinstance(judged, Refused) and judged.reply_text is not None:
-            _conforms(judged.reply_text)
+            conforms(judged.reply_text)
         elif isinstance(judged, CallReceived):
             assert isinstance(judged.payload_json, str)
             with pytest.raises(RpcMisuse):
                 machine.answer(judged.message_id + "?", {})
 
 
-def _conforms(reply: str) -> None:
+def conforms(reply: str) -> None:
     """Rule 4."""
     frame: list[Any] = orjson.loads(reply)
     kind, message_id, code, description, details = frame
