@@ -61,6 +61,10 @@ Downgrade = Annotated[
 CertificateName = Annotated[
     str | None, typer.Option(help="Common name of its client certificate. Default: its id.")
 ]
+Certification = Annotated[
+    bool | None,
+    typer.Option("--certification/--no-certification", help="Send it nothing that nobody asked for."),
+]
 
 
 @app.command("list")
@@ -108,6 +112,7 @@ def show_station(context: typer.Context, station: Id, json: AsJson = False) -> N
             ("without subprotocol", "allowed" if found["allow_no_subprotocol"] else ""),
             ("security profile", f"{found['security_profile']} at least"),
             ("certificate name", found["certificate_name"]),
+            ("certification", "sent nothing unasked" if found["certification"] else ""),
             ("changed", moment(found["updated_at"])),
         ]
     )
@@ -136,6 +141,7 @@ def save_station(
     security_profile: Profile = None,
     allow_security_downgrade: Downgrade = False,
     certificate_name: CertificateName = None,
+    certification: Certification = None,
     json: AsJson = False,
 ) -> None:
     """Write what is given of a station."""
@@ -153,6 +159,7 @@ def save_station(
         security_profile=security_profile,
         allow_security_downgrade=allow_security_downgrade or None,
         certificate_name=certificate_name,
+        certification=certification,
     )
     save(context, "station", "station_id", station, settings, json=json)
 

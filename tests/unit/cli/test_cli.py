@@ -347,9 +347,10 @@ def test_a_security_profile_is_set_and_lowered_only_with_the_word_for_it() -> No
     assert run(api, "stations", "set", "cp-1", "--security-profile", "2").exit_code == 0
     assert api.body() == {"security_profile": 2}
     words = ("--security-profile", "0", "--allow-security-downgrade", "--certificate-name", "SN-1")
-    assert run(api, "stations", "set", "cp-1", *words).exit_code == 0
+    assert run(api, "stations", "set", "cp-1", *words, "--certification").exit_code == 0
     assert api.body() == {
         "security_profile": 0,
         "allow_security_downgrade": True,
         "certificate_name": "SN-1",
+        "certification": True,
     }
