@@ -89,10 +89,6 @@ class Conversation:
         action, payload = to_request(command)
         return await self._send(Wish(action, payload, CommandDialect.VOLTBUS), cause_id, command_id)
 
-    async def send(self, action: str, payload: dict[str, Any]) -> Said:
-        """Send an action of the charger's version and wait for its outcome. Raises Invalid as `ocpp_wish` does."""
-        return await self._send(ocpp_wish(self.version, action, payload), None, None)
-
     def check(self, command: Command, path: str) -> None:
         """Raise Invalid at `path` for what the charger's version cannot express, or its schema not hold."""
         try:

@@ -12,13 +12,10 @@ from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from services.api.context import Context
 from services.api.conversation import Conversation, Said
-from services.api.domain.local_list import MARGIN_US, Wanted, difference, messages, whole_list
+from services.api.domain.local_list import MARGIN_US, Wanted, difference, updates, whole_list
 from services.api.fields import micros
 
 log = get_logger(__name__)
-
-_MOST: Final = 100
-"""Entries of a message to a charger whose limit is not known."""
 
 _RECENT_US: Final = 60 * SECOND
 """Removals that ClickHouse may not know yet."""
@@ -49,7 +46,7 @@ class LocalListSync:
     async def run(self, *, full: bool) -> Synced:
         """Send what is missing; all of it if `full`, or if nobody knows what the charger has.
 
-        The last message of a list is its own cause, the others are caused by it: so the log tells whole lists from
+        The last command of a list is its own cause, the others are caused by it: so the log tells whole lists from
         half ones.
         """
         said = await self._talk.ask(GetLocalListVersion())
@@ -87,17 +84,7 @@ class LocalListSync:
         return await self._send(wanted, True, known, why)
 
     async def _send(self, wanted: Wanted, full: bool, known: int, why: str) -> Synced:
-        talk = self._talk
-        name = "LocalAuthListCtrlr.ItemsPerMessage" if talk.version.is_v2 else "SendLocalListMaxLength"
-        parts = messages(
-            talk.version,
-            wanted.entries,
-            full=full,
-            now=now_us(),
-            known=known,
-            most=talk.limit(name) or _MOST,
-            most_bytes=talk.limit("LocalAuthListCtrlr.BytesPerMessage"),
-        )
+        parts = updates(wanted.entries, full=full, now=now_us(), known=known)
         said = await self._send_parts(parts)
         version = parts[-1].list_version
         status = str(said.result.get("status", ""))

@@ -291,11 +291,11 @@ async def test_a_local_list_follows_the_registry(api: Platform, version: str) ->
 
         async def in_parts() -> Json | None:
             kept.words.clear()
+            kept.version, kept.tokens = 5, {"foreign": "Accepted"}
             found = await sync()
             return found if len(kept.words) > 1 else None
 
         # Somebody else's list, of whatever version, is replaced.
-        kept.version, kept.tokens = 5, {"foreign": "Accepted"}
         first = await until(in_parts)
         assert (first["outcome"], first["why"]) == ("full", "its list is none that was sent from here")
         assert kept.words == ["full"] + ["differential"] * (len(kept.words) - 1)
@@ -470,7 +470,7 @@ async def test_logs_are_asked_for_and_their_uploads_followed(api: Platform) -> N
         # 1.6 without its security extension.
         asked = await ok(await api.http.post("/stations/logs-16/logs", json={"location": where}))
         assert old.of("GetDiagnostics") == [{"location": where}]
-        assert (asked["filename"], asked["command"]["action"]) == ("diag.zip", "GetDiagnostics")
+        assert (asked["filename"], asked["command"]["degraded"]) == ("diag.zip", "plain_diagnostics")
         await old.call("DiagnosticsStatusNotification", {"status": "Uploaded"})
         found, *_ = await uploads("logs-16", 1)
         assert (found["filename"], found["uploads"][0]["status"]) == ("diag.zip", "Uploaded")

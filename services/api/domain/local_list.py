@@ -13,17 +13,18 @@ import msgspec
 
 from libs.events.registry import TokenRegistered
 from libs.ocpp.semantics.commands import LocalListEntry, SendLocalList
-from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.versions import Version
 
 EPOCH_S: Final = 1_577_836_800
 MARGIN_US: Final = 300 * 1_000_000
 """How far before the last list a difference begins, as clocks differ and changes are read late. Twice is no harm."""
 
+PER_COMMAND: Final = 100
+"""Entries of one command: what waits in the ledger is bounded."""
+
 _LARGEST: Final = 2**31 - 1
 _TAG_LENGTH: Final = 20  # CiString20Type of 1.6
 _TOKEN_LENGTH: Final = 36  # identifierString[36] of 2.0.1
-_ENVELOPE_BYTES: Final = 80
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -33,9 +34,9 @@ class Wanted(msgspec.Struct, frozen=True):
     left_out: int = 0
 
 
-def next_version(now: int, known: int, messages: int) -> int:
-    """The version after `messages` messages, the first of them above `known`; `now` in microseconds."""
-    wanted = max(now // 1_000_000 - EPOCH_S, known + messages)
+def next_version(now: int, known: int, steps: int) -> int:
+    """A version with room for `steps` of them above `known`, itself the last; `now` in microseconds."""
+    wanted = max(now // 1_000_000 - EPOCH_S, known + steps)
     # A version that somebody else left at the end of the range is overcome by a full list, which may have any.
     return wanted if wanted <= _LARGEST else now // 1_000_000 - EPOCH_S
 
@@ -60,46 +61,18 @@ def difference(
     return Wanted(changed.entries + gone, changed.left_out)
 
 
-def messages(
-    version: Version,
-    entries: Sequence[LocalListEntry],
-    *,
-    full: bool,
-    now: int,
-    known: int,
-    most: int,
-    most_bytes: int | None,
-) -> list[SendLocalList]:
-    """The messages that bring `entries`, each with up to `most` of them; the first may be a full list.
+def updates(entries: Sequence[LocalListEntry], *, full: bool, now: int, known: int) -> list[SendLocalList]:
+    """The commands that bring `entries` to a charger whose list has version `known`; the first may be a full list.
 
-    The rest of a full list follows as differences, with versions that grow by one up to the last.
+    Each has at most PER_COMMAND entries, and as many versions to itself: the ledger cuts it further, into messages that
+    the charger takes, each with a version of its own up to the command's.
     """
-    parts = _parts(version, entries, most, most_bytes)
-    last = next_version(now, known, len(parts))
+    parts = [tuple(entries[at : at + PER_COMMAND]) for at in range(0, len(entries), PER_COMMAND)] or [()]
+    last = next_version(now, known, PER_COMMAND * len(parts))
     return [
-        SendLocalList(last - (len(parts) - 1 - number), full and number == 0, part)
+        SendLocalList(last - PER_COMMAND * (len(parts) - 1 - number), full and number == 0, part)
         for number, part in enumerate(parts)
     ]
-
-
-def _parts(
-    version: Version, entries: Sequence[LocalListEntry], most: int, most_bytes: int | None
-) -> list[tuple[LocalListEntry, ...]]:
-    parts: list[list[LocalListEntry]] = [[]]
-    size = _ENVELOPE_BYTES
-    for entry in entries:
-        length = _bytes(version, entry)
-        if parts[-1] and (len(parts[-1]) >= most or (most_bytes is not None and size + length > most_bytes)):
-            parts.append([])
-            size = _ENVELOPE_BYTES
-        parts[-1].append(entry)
-        size += length
-    return [tuple(part) for part in parts]
-
-
-def _bytes(version: Version, entry: LocalListEntry) -> int:
-    _, payload = encode_command(version, SendLocalList(1, False, (entry,)))
-    return len(msgspec.json.encode(payload["localAuthorizationList"]))
 
 
 def _most(version: Version) -> int:

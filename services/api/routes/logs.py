@@ -4,7 +4,6 @@ from fastapi import APIRouter
 
 from libs.events.ids import new_id
 from libs.ocpp.semantics.commands import GetLog
-from libs.ocpp.semantics.encode_v16 import get_diagnostics
 from services.api.context import Api
 from services.api.conversation import Conversation
 from services.api.domain.logs import joined, number_of
@@ -31,9 +30,6 @@ async def ask_for_log(api: Api, station_id: Folded, body: LogWish) -> LogAsked:
         None if body.latest is None else micros(body.latest),
     )
     said = await talk.ask(command, path="/location", command_id=command_id)
-    if said.unsupported and said.degraded is None and body.log == "diagnostics" and not talk.version.is_v2:
-        # Only now the charger has said so; the platform has learned it, or will.
-        said = await talk.send(*get_diagnostics(command))
     filename = said.result.get("filename", said.result.get("fileName"))
     return LogAsked(
         station_id=station_id,

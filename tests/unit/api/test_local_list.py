@@ -6,14 +6,17 @@ import pytest
 
 from libs.events.registry import TokenRegistered, TokenStatus
 from libs.ocpp import schemas
+from libs.ocpp.semantics.abilities import Abilities
 from libs.ocpp.semantics.commands import LocalListEntry
 from libs.ocpp.semantics.encoding import encode_command
+from libs.ocpp.semantics.pieces import next_piece
 from libs.ocpp.versions import Version
 from services.api.domain.local_list import (
     EPOCH_S,
+    PER_COMMAND,
     difference,
-    messages,
     next_version,
+    updates,
     whole_list,
 )
 
@@ -61,35 +64,35 @@ def test_a_difference_is_what_changed_and_what_went() -> None:
 
 
 @pytest.mark.parametrize("version", Version)
-def test_a_long_list_goes_in_parts_with_growing_versions(version: Version) -> None:
-    entries = whole_list(version, [token(f"card-{number}") for number in range(5)]).entries
-    parts = messages(version, entries, full=True, now=NOW, known=7, most=2, most_bytes=None)
-    assert [(part.full, part.list_version, len(part.entries)) for part in parts] == [
-        (True, SECONDS - 2, 2),
-        (False, SECONDS - 1, 2),
+def test_a_long_list_goes_in_commands_with_room_for_a_version_for_each_entry(version: Version) -> None:
+    entries = whole_list(version, [token(f"card-{number}") for number in range(2 * PER_COMMAND + 1)]).entries
+    commands = updates(entries, full=True, now=NOW, known=7)
+    assert [(each.full, each.list_version, len(each.entries)) for each in commands] == [
+        (True, SECONDS - 2 * PER_COMMAND, PER_COMMAND),
+        (False, SECONDS - PER_COMMAND, PER_COMMAND),
         (False, SECONDS, 1),
     ]
-    assert tuple(entry for part in parts for entry in part.entries) == entries
-    for part in parts:
-        assert schemas.validate(version, "SendLocalList", "request", encode_command(version, part)[1]) is None
+    assert tuple(entry for each in commands for entry in each.entries) == entries
+    for each in commands:
+        assert schemas.validate(version, "SendLocalList", "request", encode_command(version, each)[1]) is None
 
 
-def test_parts_are_as_short_as_the_charger_wants_them() -> None:
-    entries = whole_list(Version.V201, [token(f"card-{number}") for number in range(9)]).entries
-    sizes = {}
-    for most_bytes in (10, 300, 100_000):
-        parts = messages(Version.V201, entries, full=False, now=NOW, known=0, most=100, most_bytes=most_bytes)
-        assert not any(part.full for part in parts)
-        sizes[most_bytes] = len(parts)
-    assert sizes[10] == 9
-    assert 1 < sizes[300] < 9
-    assert sizes[100_000] == 1
+def test_a_difference_stays_above_what_the_charger_has_however_it_is_cut() -> None:
+    entries = whole_list(Version.V16, [token(f"card-{number}") for number in range(150)]).entries
+    known = SECONDS + 5
+    one_by_one = Abilities("ocpp1.6", variables={"SendLocalListMaxLength": "1"})
+    versions = [
+        next_piece(Version.V16, each, one_by_one, done).list_version  # type: ignore[union-attr]
+        for each in updates(entries, full=False, now=NOW, known=known)
+        for done in range(len(each.entries))
+    ]
+    assert len(versions) == 150
+    assert versions[0] > known
+    assert versions == sorted(set(versions))
 
 
-def test_an_empty_list_is_one_message() -> None:
-    (part,) = messages(Version.V16, (), full=True, now=NOW, known=0, most=2, most_bytes=None)
-    assert (part.full, part.entries) == (True, ())
-    assert (
-        schemas.validate(Version.V16, "SendLocalList", "request", encode_command(Version.V16, part)[1])
-        is None
-    )
+def test_an_empty_list_is_one_command() -> None:
+    (command,) = updates((), full=True, now=NOW, known=0)
+    assert (command.full, command.entries) == (True, ())
+    payload = encode_command(Version.V16, command)[1]
+    assert schemas.validate(Version.V16, "SendLocalList", "request", payload) is None
