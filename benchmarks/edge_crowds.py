@@ -83,14 +83,9 @@ def idle(endpoints: Endpoints, count: int) -> str:
             ]
         )
     titles = [
-        "central system",
-        "held",
-        "until all had booted",
-        "empty",
-        "with all",
-        "per connection",
+        "central system", "held", "until all had booted", "CPU per arrival", "empty", "with all", "per connection",
         "core used",
-    ]
+    ]  # fmt: skip
     return f"{count:,} chargers that booted and do nothing, one process\n\n{table(titles, rows)}"
 
 
