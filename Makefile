@@ -6,7 +6,7 @@ UV_VERSION := $(shell sed -n 's/^ *"uv==\([^"]*\)",/\1/p' pyproject.toml)
 STAMP := $(VENV)/.synced
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos bench lint types schemas docs clean
+.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos fuzz bench lint types schemas docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -52,6 +52,10 @@ e2e: setup ## Tests of the whole platform
 
 chaos: setup ## Kill tests, ten rounds each
 	@VOLTBUS_CHAOS_ROUNDS=$${VOLTBUS_CHAOS_ROUNDS:-10} $(RUN)/pytest tests -m chaos
+
+fuzz: $(STAMP) ## Fuzz the frame parser for VOLTBUS_FUZZ_SECONDS (300), and OCPP's property tests at length
+	@VOLTBUS_FUZZ_SECONDS=$${VOLTBUS_FUZZ_SECONDS:-300} $(RUN)/pytest tests/unit/ocpp/test_frame_fuzz.py \
+	  tests/unit/ocpp/test_rpc_model_lossy.py tests/unit/ocpp/test_actions_property.py
 
 bench: setup ## Print the benchmark tables
 	@$(RUN)/python -m benchmarks
