@@ -3,11 +3,11 @@
 -- A station's own messages are found by the primary key; those of all stations by their action, which few granules
 -- have.
 
-ALTER TABLE $database.ocpp_lifecycle $on_cluster ADD INDEX IF NOT EXISTS by_action action TYPE set(0) GRANULARITY 1;
+ALTER TABLE $database.ocpp_lifecycle $on_cluster ADD INDEX IF NOT EXISTS by_action action TYPE bloom_filter(0.001) GRANULARITY 1;
 
-ALTER TABLE $database.ocpp_commands $on_cluster ADD INDEX IF NOT EXISTS by_action action TYPE set(0) GRANULARITY 1;
+ALTER TABLE $database.ocpp_commands $on_cluster ADD INDEX IF NOT EXISTS by_action action TYPE bloom_filter(0.001) GRANULARITY 1;
 
-ALTER TABLE $database.commands_requested $on_cluster ADD INDEX IF NOT EXISTS by_action action TYPE set(0) GRANULARITY 1;
+ALTER TABLE $database.commands_requested $on_cluster ADD INDEX IF NOT EXISTS by_action action TYPE bloom_filter(0.001) GRANULARITY 1;
 
 -- One row per variable: its newest value by NotifyReport, GetVariables (2.x) or GetConfiguration (1.6, where a key is
 -- a variable without component). What is a secret has no value here.
