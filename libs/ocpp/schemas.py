@@ -6,7 +6,6 @@ The schemas are the data files of the ``ocpp`` package. A version is compiled th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any, Final, Literal
@@ -63,6 +62,17 @@ class SchemaError(msgspec.Struct, frozen=True):
         """Return the error as the peer is told it."""
         pointer = "".join(f"/{part}" for part in self.path)
         return Violation(_CODES.get(self.keyword, _DEFAULT_CODE), pointer, self.message[:_MAX_MESSAGE])
+
+
+def files(version: Version, action: str) -> dict[Kind, str]:
+    """Return the names of an action's schema files in the ``ocpp`` package; a SEND of 2.1 has no response."""
+    folder = resources.files("ocpp").joinpath(_FOLDERS[version], "schemas")
+    names: tuple[tuple[Kind, str], ...] = (
+        ("request", f"{action}Request.json"),
+        ("request", f"{action}.json"),  # 1.6, and the SEND of 2.1
+        ("response", f"{action}Response.json"),
+    )
+    return {kind: name for kind, name in names if folder.joinpath(name).is_file()}
 
 
 def load(version: Version | None = None) -> None:
@@ -132,20 +142,8 @@ def _expected(kind: jsonschema_rs.ValidationErrorKind) -> Any:
 def _compile(version: Version) -> dict[Kind, dict[str, jsonschema_rs.Validator]]:
     folder = resources.files("ocpp").joinpath(_FOLDERS[version], "schemas")
     compiled: dict[Kind, dict[str, jsonschema_rs.Validator]] = {"request": {}, "response": {}}
-    known = {
-        re.sub(r"(Request|Response)?\.json$", "", entry.name): None
-        for entry in folder.iterdir()
-        if entry.name.endswith(".json")
-    }
-    for action in known.keys() & ROUTES[version].keys():
-        names: tuple[tuple[Kind, str], ...] = (
-            ("request", f"{action}Request.json"),
-            ("request", f"{action}.json"),  # 1.6, and the SEND of 2.1
-            ("response", f"{action}Response.json"),
-        )
-        for kind, name in names:
-            source = folder.joinpath(name)
-            if source.is_file():
-                schema = orjson.loads(source.read_bytes())
-                compiled[kind][action] = jsonschema_rs.validator_for(schema, validate_formats=True)
+    for action in ROUTES[version]:
+        for kind, name in files(version, action).items():
+            schema = orjson.loads(folder.joinpath(name).read_bytes())
+            compiled[kind][action] = jsonschema_rs.validator_for(schema, validate_formats=True)
     return compiled

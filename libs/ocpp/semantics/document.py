@@ -35,6 +35,14 @@ def events_of(version: Version, action: str) -> tuple[str, ...]:
 
 
 @cache
+def events_of_result(version: Version, action: str) -> tuple[str, ...]:
+    """Names of the events that a station's answer to our message may mean, in the order of the model."""
+    reader = result_reader(version, action)
+    found = set() if reader is None else set(_events_made_by(reader))
+    return tuple(name for name in _EVENTS if name in found)
+
+
+@cache
 def commands_of(version: Version, action: str) -> tuple[str, ...]:
     """Names of the version-free commands that may lead to a message of this action."""
     return tuple(kind.__name__ for kind in get_args(Command) if action in _actions_of(version, kind))
@@ -68,8 +76,7 @@ def _messages(version: Version, event: str) -> Iterator[str]:
     for action, route in ROUTES[version].items():
         if route.to_csms and event in events_of(version, action):
             yield action
-        reader = result_reader(version, action)
-        if reader is not None and event in set(_events_made_by(reader)):
+        if event in events_of_result(version, action):
             yield f"{action} (result)"
 
 
