@@ -35,6 +35,7 @@ from tests.conftest import StackFactory
 from tests.integration.sink_process import Database, SinkProcess, new_platform, sink_task, until
 
 LAYOUTS = layouts(load_contract())
+CONFIDENTIAL = {topic.name for topic in load_contract().topics.values() if topic.confidential}
 START = 1_750_000_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -96,6 +97,9 @@ async def test_every_kind_of_record_arrives_as_it_was_written(settings: SinkSett
         await producer.stop()
         await all_stored(bus, database)
         for topic, record in written:
+            if topic in CONFIDENTIAL:
+                assert table_name(topic) not in LAYOUTS
+                continue
             layout = LAYOUTS[table_name(topic)]
             (row,) = await database.rows(
                 f"SELECT * FROM {layout.table} WHERE event_id = '{record.event_id}' AND _topic = '{topic}'"
@@ -103,6 +107,8 @@ async def test_every_kind_of_record_arrives_as_it_was_written(settings: SinkSett
             assert (row["_type"], row["_key"], row["_deleted"]) == (type(record).__name__, "the key", False)
             for column in layout.columns:
                 expected = stored_value(record, column, dict(layout.renamed.get(type(record).__name__, {})))
+                if column.as_json:
+                    expected = ["" if v is None else msgspec.json.encode(v).decode() for v in expected]
                 assert plain(row[column.name]) == plain(expected), column.name
         (gone,) = await database.rows("SELECT id_token FROM registry_tokens WHERE _deleted")
         assert gone == {"id_token": "04AABB"}
@@ -352,13 +358,14 @@ async def send(bus: Bus, topic: str, records: list[Any]) -> None:
 
 
 async def log_counts(bus: Bus) -> dict[tuple[str, int], int]:
-    """Committed records of every partition, counted by reading them all."""
+    """Committed records of every partition that the sink reads, counted by reading them all."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bus.settings.kafka, auto_offset_reset="earliest", isolation_level="read_committed"
     )
     await consumer.start()
     try:
         names = {bus.settings.topic(name) for name, _ in contract_topics(bus.contract)}
+        names -= {bus.settings.topic(name) for name in CONFIDENTIAL}
         topics = [topic for topic in wanted_topics(bus.settings, bus.contract) if topic.name in names]
         partitions = [TopicPartition(t.name, p) for t in topics for p in range(t.num_partitions)]
         consumer.assign(partitions)
