@@ -34,6 +34,7 @@ from services.edge.gate import Gate
 from services.edge.publisher import Publisher
 from services.edge.server import EdgeServer
 from services.edge.settings import EdgeSettings
+from services.edge.tls import keep_large_buffers_apart
 
 log = get_logger(__name__)
 
@@ -42,6 +43,8 @@ async def main(
     settings: EdgeSettings, bus_settings: BusSettings, health: Health, stop: asyncio.Event
 ) -> None:
     """Run one edge process until `stop` is set, then drain. Raises if it cannot go on."""
+    if settings.tls_certificate is not None:
+        keep_large_buffers_apart()
     caught_up = asyncio.Event()
     # Before the first wait: a probe must not find a process without checks.
     health.ready("read_models", caught_up.is_set)

@@ -1,5 +1,6 @@
 """TLS of the edge: certificate, client authority and revocation list from files that may change at any time."""
 
+import ctypes
 import re
 import ssl
 from collections.abc import Callable
@@ -20,6 +21,8 @@ log = get_logger(__name__)
 
 # Security whitepaper A00.FR.318, 2.0.1 A00.FR.319 and 320. Level 2: RSA from 2048, EC from 224 bits on.
 _CIPHERS: Final = "ECDHE+AESGCM:@SECLEVEL=2"
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
 _UNREADABLE: Final = Certificate((), (), b"", 0)
 _PEM_CRL: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 
@@ -132,6 +135,19 @@ class Tls:
         )
         metrics.TLS_EXPIRES.labels("certificate").set(ours.not_valid_after_utc.timestamp())
         return _Material(context, revoked)
+
+
+def keep_large_buffers_apart() -> None:
+    """Make glibc map each buffer from 128 KiB on by itself, for the rest of the process; to be called early.
+
+    The event loop has one of 256 KiB for each TLS socket and uses the first kilobyte of it. Left to itself glibc soon
+    takes them from its heap, where all of it becomes resident.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        # What has been freed so far must go back, or it would be used first.
+        mallopt(_M_TRIM_THRESHOLD, 128 * 1024)
+        mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
 
 
 def _watched(on_failure: Callable[[str], None]) -> type[ssl.SSLObject]:
