@@ -107,15 +107,15 @@ def restrictions(draw: st.DrawFn, tick: int) -> TariffRestrictions | None:
 
 
 @st.composite
-def elements(draw: st.DrawFn, tick: int, steps: bool) -> TariffElement:
+def elements(draw: st.DrawFn, tick: int, plain: bool) -> TariffElement:
     dimensions = draw(st.sets(st.sampled_from(Dimension), min_size=1))
     components = [
         PriceComponent(
             type=dimension,
             price_milli=draw(PRICES),
-            vat_milli=draw(st.sampled_from([None, None, None, 0, 7_000])),
+            vat_milli=None if plain else draw(st.sampled_from([None, None, None, 0, 7_000])),
             step_size=draw(st.sampled_from([1, 1, 60, 100]))
-            if steps and dimension is not Dimension.FLAT
+            if not plain and dimension is not Dimension.FLAT
             else 1,
         )
         for dimension in sorted(dimensions)
@@ -135,11 +135,12 @@ def plans(draw: st.DrawFn, tick: int) -> DriverPlan:
 
 
 @st.composite
-def terms(draw: st.DrawFn, tick: int = 1, *, steps: bool = True) -> TariffTerms:
+def terms(draw: st.DrawFn, tick: int = 1, *, plain: bool = False) -> TariffTerms:
+    """`plain`: without steps, and everything taxed alike."""
     low = draw(st.sampled_from([None, None, 1, 50, 300]))
     high = draw(st.sampled_from([None, None, 300, 1000]))
     return TariffTerms(
-        elements=tuple(draw(st.lists(elements(tick, steps), min_size=1, max_size=4))),
+        elements=tuple(draw(st.lists(elements(tick, plain), min_size=1, max_size=4))),
         min_price_minor=low,
         max_price_minor=high,
         idle_grace_s=draw(st.sampled_from([0, 0, 1, 7, 15])) * 60,

@@ -43,6 +43,12 @@ def of(found: Bill, *kinds: LineKind) -> list[Line]:
     return [line for line in found.lines if line.kind in kinds]
 
 
+def price(found: Bill, tariff: TariffTerms) -> int:
+    """In the terms of the tariff's prices, before it is rounded to an increment."""
+    lines = [line for line in found.lines if line.kind is not LineKind.ROUNDING]
+    return sum(line.gross_minor if tariff.tax_included else line.net_minor for line in lines)
+
+
 def used(found: Bill) -> list[tuple[str, int, int]]:
     return [(line.kind, -1 if line.element is None else line.element, line.quantity) for line in found.lines]
 
@@ -79,7 +85,7 @@ def test_everything_used_is_on_the_bill(data: st.DataObject) -> None:
 @given(st.data())
 def test_using_more_never_costs_less(data: st.DataObject) -> None:
     zone, near = data.draw(places())
-    usage, tariff = data.draw(usages(near)), data.draw(terms(steps=False))
+    usage, tariff = data.draw(usages(near)), data.draw(terms(plain=True))
     moments = data.draw(st.lists(st.integers(usage[0].start, usage[-1].end), max_size=3))
     cut = [until(usage, at) for at in sorted(moments)]
     # A restriction on power may judge an interval that is cut otherwise: whole intervals only for those.
@@ -87,8 +93,12 @@ def test_using_more_never_costs_less(data: st.DataObject) -> None:
         e.restrictions and (e.restrictions.min_power_w or e.restrictions.max_power_w) for e in tariff.elements
     ):
         cut = [usage[:n] for n in range(len(usage))]
-    costs = [pricer(tariff, zone, None).bill(part).gross_minor for part in [*cut, usage]]
-    assert costs == sorted(costs)
+    bills = [pricer(tariff, zone, None).bill(part) for part in [*cut, usage]]
+    prices = [price(found, tariff) for found in bills]
+    assert prices == sorted(prices)
+    if tariff.rounding_scope is RoundingScope.TOTAL:
+        costs = [found.gross_minor for found in bills]
+        assert costs == sorted(costs)
 
 
 @RELAXED
@@ -130,6 +140,22 @@ def test_energy_at_one_moment_is_split_by_tiers() -> None:
     )
     lines = bill((Interval(5, 5, 1000),), tariff, "UTC").lines
     assert [(line.element, line.quantity) for line in lines] == [(0, 400), (1, 600)]
+
+
+def test_lower_bounds_are_inclusive_and_upper_ones_exclusive() -> None:
+    bands: list[tuple[dict[str, int], dict[str, int]]] = [
+        ({"max_power_w": 10_000}, {"min_power_w": 10_000}),
+        ({"max_current_ma": 32_000}, {"min_current_ma": 32_000}),
+    ]
+    for below, above in bands:
+        elements = (element(Dimension.ENERGY, 1, **below), element(Dimension.ENERGY, 2, **above))
+        usage = (
+            Interval(0, HOUR, 9_999, current_ma=31_999),
+            Interval(HOUR, 2 * HOUR, 10_000, current_ma=32_000),
+            Interval(2 * HOUR, 2 * HOUR, 7),
+        )
+        lines = bill(usage, version(TariffTerms(elements=elements)), "UTC").lines
+        assert [(line.element, line.quantity) for line in lines] == [(0, 9_999), (1, 10_000), (None, 7)]
 
 
 def test_a_usage_with_a_gap_is_refused() -> None:
