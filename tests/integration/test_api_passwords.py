@@ -86,6 +86,17 @@ async def rotate(api: Platform, station: str, **body: Any) -> Json:
     return found
 
 
+async def booted(api: Platform, wire: Charger, station: str, boot: Json = BOOT_16) -> None:
+    """The charger has booted, and the API knows where it is."""
+    await wire.call("BootNotification", boot)
+
+    async def connected() -> bool:
+        response = await api.http.get(f"/stations/{station}/state")
+        return response.status_code == 200 and bool(response.json()["connected"])
+
+    await until(connected)
+
+
 async def accepted(api: Platform, station: str) -> int:
     return int((await ok(await api.http.get(f"/stations/{station}/password")))["accepted"])
 
@@ -96,7 +107,7 @@ async def test_073_the_old_password_is_refused_once_the_charger_has_the_new_one(
     await guarded_station(api, "pw-16")
     async with ledger(api), guarded_edge(api) as process:
         async with charger(process, "pw-16", OLD) as wire:
-            await wire.call("BootNotification", BOOT_16)
+            await booted(api, wire, "pw-16")
             asked = asyncio.create_task(rotate(api, "pw-16", password=NEW, wait_s=60))
             frame = await wire.receive(60)
             assert frame[2:] == [
@@ -121,7 +132,7 @@ async def test_a_2x_charger_gets_text_and_keeps_the_old_password_if_it_refuses(a
     await guarded_station(api, "pw-201")
     async with ledger(api), guarded_edge(api) as process:
         async with charger(process, "pw-201", OLD, "ocpp2.0.1") as wire:
-            await wire.call("BootNotification", BOOT_2)
+            await booted(api, wire, "pw-201", BOOT_2)
             for said, status in [("Rejected", "REJECTED"), ("Accepted", "ACCEPTED")]:
                 asked = asyncio.create_task(rotate(api, "pw-201", password=NEW, wait_s=60))
                 frame = await wire.receive(60)
@@ -144,7 +155,7 @@ async def test_when_nobody_knows_both_stay_until_somebody_decides(api: Platform)
     await guarded_station(api, "pw-lost")
     async with ledger(api), guarded_edge(api) as process:
         async with charger(process, "pw-lost", OLD) as wire:
-            await wire.call("BootNotification", BOOT_16)
+            await booted(api, wire, "pw-lost")
             asked = asyncio.create_task(rotate(api, "pw-lost", password=NEW, wait_s=60))
             await wire.receive(60)
             wire.socket.transport.abort()
@@ -174,7 +185,7 @@ async def test_a_made_password_is_shown_once_and_no_password_is_in_any_topic(api
         guarded_edge(api) as process,
         charger(process, "pw-made", made["password"]) as wire,
     ):
-        await wire.call("BootNotification", BOOT_16)
+        await booted(api, wire, "pw-made")
         wish = {
             "action": "ChangeConfiguration",
             "payload": {"key": "AuthorizationKey", "value": NEW.encode().hex()},
@@ -208,7 +219,7 @@ async def test_what_an_edge_cannot_open_is_not_sent(api: Platform) -> None:
             edge(api.settings, slot=number, unknown_stations="reject", **settings) as process,
             charger(process, "pw-key", OLD) as wire,
         ):
-            await wire.call("BootNotification", BOOT_16)
+            await booted(api, wire, "pw-key")
             found = await rotate(api, "pw-key", password=NEW, wait_s=60)
             assert (found["status"], found["accepted"]) == ("FAILED", 1)
             assert "currentTime" in await wire.call("Heartbeat", {})
