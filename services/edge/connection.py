@@ -127,7 +127,7 @@ class StationConnection:
         """Loop time since when something of this connection waits for Kafka; None if nothing does."""
         if self._verdict is not None:
             return None
-        return min((at for at in (self._busy_since, self._announcing_since) if at), default=None)
+        return self._announcing_since or self._busy_since or None
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Close the socket; a call that is not answered yet stays unanswered. The first reason counts."""

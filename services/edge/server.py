@@ -74,7 +74,6 @@ class EdgeServer:
         self._tls: Tls | None = None
         self._servers: list[Server] = []
         self._watcher: asyncio.Task[None] | None = None
-        self._pings: set[asyncio.Task[None]] = set()
 
     @property
     def serving(self) -> bool:
@@ -298,33 +297,14 @@ class EdgeServer:
                 connection.end(CloseCode.INTERNAL_ERROR, "no answers")
                 continue
             socket = connection.socket
-            match liveness(
-                self._patience,
-                now - socket.last_seen,
-                now - socket.last_ping,
-                socket.latency > 0,
-                connection.interval_s,
-            ):
+            silent_s, since_ping_s = now - socket.last_seen, now - socket.last_ping
+            match liveness(self._patience, silent_s, since_ping_s, socket.ponged, connection.interval_s):
                 case Liveness.DEAD:
                     connection.end(CloseCode.INTERNAL_ERROR, "silent")
                 case Liveness.PING:
-                    socket.last_ping = now
-                    self._ping(socket)
+                    socket.ask(now)
                 case Liveness.FINE:
                     pass
-
-    def _ping(self, socket: StationSocket) -> None:
-        task = asyncio.create_task(_send_ping(socket))
-        self._pings.add(task)
-        task.add_done_callback(self._pings.discard)
-
-
-async def _send_ping(socket: StationSocket) -> None:
-    try:
-        await socket.ping()
-    # The socket went away meanwhile; its own task notices.
-    except Exception as error:
-        log.debug("ping_failed", error=repr(error))
 
 
 def _select_subprotocol(socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -117,7 +117,7 @@ class EdgeSettings(ServiceSettings):
     )
     deflate: bool = Field(default=True, description="Offer permessage-deflate to 2.x stations (part 4 §3.4).")
     entries_per_s: int = Field(
-        default=1_000,
+        default=400,
         ge=0,
         description="Stations let in per second; more are refused for the moment. 0: no bound.",
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import DATA_OPCODES, Frame
+from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.protocol import Event, State
 
 from services.edge.domain.admission import Admission
@@ -25,7 +25,7 @@ class StationSocket(ServerConnection):
 
     `on_message` says whether it takes a message; what it does not take is kept for `next_message`, and with 4 of
     them kept nothing more is read. `on_lost` is called when the socket is gone. `last_seen` and `last_ping` are
-    loop times; `admission` is whom the socket was admitted as; `room` is where it waits until it has asked.
+    loop times; `ponged`: the peer has answered a ping; `admission` is whom the socket was admitted as; `room` is where it waits until it has asked.
     """
 
     on_message: Callable[[bytes], bool] | None = None
@@ -34,6 +34,7 @@ class StationSocket(ServerConnection):
     room: "WaitingRoom[StationSocket] | None" = None
     last_seen = 0.0
     last_ping = 0.0
+    ponged = False
     peer = ""
     """The peer's address, without its port."""
 
@@ -73,6 +74,7 @@ class StationSocket(ServerConnection):
     def process_event(self, event: Event) -> None:
         """Take a frame of the peer; those that belong to messages stay here."""
         if type(event) is not Frame or event.opcode not in DATA_OPCODES:
+            self.ponged = self.ponged or (type(event) is Frame and event.opcode is Opcode.PONG)
             super().process_event(event)
             return
         if event.fin and not self._fragments:
@@ -117,6 +119,18 @@ class StationSocket(ServerConnection):
             self.room.leave(self)
         if self.on_lost is not None:
             self.on_lost()
+
+    def ask(self, now: float) -> None:
+        """Ping the peer, unless there is no room for it; whatever it sends then shows that it lives."""
+        self.last_ping = now
+        if self.paused or self.protocol.state is not State.OPEN:
+            return
+        try:
+            self.protocol.send_ping(b"")
+            self.send_data()
+        # The transport may be closed already though nobody has been told: reading will tell.
+        except (OSError, RuntimeError):
+            self.transport.abort()
 
     def try_answer(self, text: str) -> bool:
         """Send a text frame if that needs no waiting; False if it does, or if the socket is gone: `send` tells.

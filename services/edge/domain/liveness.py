@@ -28,11 +28,11 @@ def liveness(
     `ponged`: it has answered a ping before. One that never did (EN+ chargers do not) is given two of its
     heartbeats' time.
     """
+    if silent_s < patience.ping_after_s and silent_s < patience.dead_after_s:
+        return Liveness.FINE
     dead_after = patience.dead_after_s
     if not ponged:
         dead_after = max(dead_after, 2 * heartbeat_interval_s + patience.ping_after_s)
     if silent_s >= dead_after:
         return Liveness.DEAD
-    if silent_s >= patience.ping_after_s and since_ping_s >= patience.ping_after_s:
-        return Liveness.PING
-    return Liveness.FINE
+    return Liveness.PING if since_ping_s >= patience.ping_after_s else Liveness.FINE
