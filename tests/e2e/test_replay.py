@@ -20,7 +20,8 @@ from tests.chaos.harness import Ledger
 
 # Each processor with its inputs. What operators asked for (commands.requested, firmware.campaigns) is not derived.
 INPUTS = {
-    "commands": ["commands.requested", "ocpp.commands", "edge.connections"],
+    "commands": ["commands.requested", "ocpp.commands", "edge.connections", "stations.capabilities"],
+    "capabilities": ["ocpp.lifecycle", "ocpp.commands"],
     "sessions": ["ocpp.transactions"],
     "telemetry-measurements": ["ocpp.transactions"],
     "telemetry-health": ["ocpp.lifecycle", "ocpp.rejected"],
@@ -34,6 +35,7 @@ INPUTS = {
 }
 DERIVED = [
     "commands.outcomes",
+    "stations.capabilities",
     "sessions.events",
     "billing.cdrs",
     "telemetry.measurements",
@@ -95,7 +97,9 @@ async def test_a_replay_gives_the_same_records(platform: Platform) -> None:
     await apply_contract(platform.bus)
     for name, topics in INPUTS.items():
         await rewind(platform.bus, name, topics)
-    replaying = [platform.services[name] for name in ("commands", "sessions", "telemetry", "load")]
+    replaying = [
+        platform.services[name] for name in ("provisioning", "commands", "sessions", "telemetry", "load")
+    ]
     for service in replaying:
         service.launch()
     await asyncio.to_thread(wait_ready, replaying, 60)
