@@ -25,7 +25,8 @@ class StationSocket(ServerConnection):
 
     `on_message` says whether it takes a message; what it does not take is kept for `next_message`, and with 4 of
     them kept nothing more is read. `on_lost` is called when the socket is gone. `last_seen` and `last_ping` are
-    loop times; `ponged`: the peer has answered a ping; `admission` is whom the socket was admitted as; `room` is where it waits until it has asked.
+    loop times; `ponged`: the peer has answered a ping; `admission` is whom the socket was admitted as; `room` is
+    where it waits until it has asked.
     """
 
     on_message: Callable[[bytes], bool] | None = None

@@ -37,6 +37,7 @@ from libs.ocpp.inbound import CheckedCall, check_call, check_result
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.rpc import Role, RpcMachine
 from libs.ocpp.schemas import Violation
+from libs.ocpp.semantics import read_call
 from libs.ocpp.versions import Version
 from services.edge.socket import whole_text
 from tests.unit.ocpp.minimal import minimal
@@ -44,6 +45,7 @@ from tests.unit.ocpp.payloads import FUZZ_SECONDS, largest
 from tests.unit.ocpp.test_rpc_model import conforms
 
 CASES = 4000
+NOW = 1_800_000_000_000_000
 GROWTH = 64 * 1024
 OUTCOMES = {
     CallReceived,
@@ -315,6 +317,8 @@ def _step(version: Version, machine: RpcMachine, frame: bytes, pick: random.Rand
         assert received.payload == (orjson.loads(received.payload_json) or {})
         checked = check_call(version, received.action, received.payload)
         assert isinstance(checked, CheckedCall | Violation)
+        if isinstance(checked, CheckedCall):
+            read_call(version, received.action, checked.payload, None, NOW)
         if isinstance(received, CallReceived) and pick.random() < 0.9:
             if isinstance(checked, CheckedCall):
                 machine.answer(received.message_id, {"ok": True})
