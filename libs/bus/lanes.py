@@ -35,7 +35,7 @@ class Pace:
         self._gap_s = gap_s
         self._loop = loop or asyncio.get_running_loop()
         self._departed_at = -gap_s
-        self._next: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
 
     async def departure(self) -> None:
         """Wait for the next departure."""
@@ -44,17 +44,20 @@ class Pace:
         if since >= self._gap_s:
             self._departed_at = now
             return
-        if since <= _TOGETHER_S and self._next is None:
-            return
-        if self._next is None:
-            self._next = self._loop.create_future()
-            self._loop.call_at(self._departed_at + self._gap_s, self._depart, self._next)
-        await asyncio.shield(self._next)
+        if not self._waiting:
+            if since <= _TOGETHER_S:
+                return
+            self._loop.call_at(self._departed_at + self._gap_s, self._depart)
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(turn)
+        await turn
 
-    def _depart(self, due: asyncio.Future[None]) -> None:
-        self._next = None
+    def _depart(self) -> None:
+        waiting, self._waiting = self._waiting, []
         self._departed_at = self._loop.time()
-        due.set_result(None)
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)
 
 
 class Lane:
