@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.typing import Subprotocol
 
-from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
-from libs.events.ids import new_id
 from libs.events.ocpp_log import (
     ConnectionOpened,
     ConnectionRefused,
 )
-from libs.testing.localstack import Endpoints
 from tests.integration.attack_rig import (
     calls,
     overheard,
@@ -36,10 +32,8 @@ from tests.integration.edge_process import (
     BOOT_16,
     Charger,
     Log,
-    bus_settings,
     charger,
     edge,
-    open_log,
     until,
 )
 from tests.integration.security_rig import (
@@ -53,20 +47,6 @@ from tests.integration.security_rig import (
     register,
     set_passwords,
 )
-
-
-@pytest.fixture(scope="module")
-def bus(stack: Endpoints) -> BusSettings:
-    settings = bus_settings(stack, f"edge{new_id()[:6]}")
-    asyncio.run(apply_contract(settings))
-    return settings
-
-
-@pytest.fixture
-async def log(bus: BusSettings) -> AsyncIterator[Log]:
-    async with open_log(bus) as log:
-        yield log
-
 
 # --- who somebody is
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 from websockets.exceptions import ConnectionClosed
 
-from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
-from libs.events.ids import new_id
 from libs.events.ocpp_log import (
     CallOutcome,
     FrameRejected,
@@ -25,7 +21,6 @@ from libs.events.sessions import CdrIssued, SessionEnded, SessionStarted
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
-from libs.testing.localstack import Endpoints
 from tests.integration.attack_rig import (
     FORGED,
     FORMULA,
@@ -41,29 +36,13 @@ from tests.integration.edge_process import (
     BOOT_2,
     BOOT_16,
     Log,
-    bus_settings,
     charger,
     edge,
     location,
-    open_log,
     stamp,
     until,
 )
 from tests.integration.test_edge_commands import dispatch_to, send_command, sent
-
-
-@pytest.fixture(scope="module")
-def bus(stack: Endpoints) -> BusSettings:
-    settings = bus_settings(stack, f"edge{new_id()[:6]}")
-    asyncio.run(apply_contract(settings))
-    return settings
-
-
-@pytest.fixture
-async def log(bus: BusSettings) -> AsyncIterator[Log]:
-    async with open_log(bus) as log:
-        yield log
-
 
 # --- what somebody says
 

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
-import pytest
 
-from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
 from libs.events.commands import AnswerCall
 from libs.events.ids import derive_id, new_id
 from libs.events.ocpp_log import AnswerSource, CallError, CallOutcome, OcppCallAnswered, OcppCallReceived
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints
 from tests.integration.edge_process import (
     BOOT_2,
     EdgeProcess,
     Log,
-    bus_settings,
     calls,
     charger,
     edge,
     ending,
     location,
-    open_log,
     until,
 )
 from tests.integration.test_edge_commands import dispatch_to, send_command, sent
@@ -43,19 +36,6 @@ GET_STATUS = {
 }
 GOOD = {"status": "Accepted", "ocspResult": "MAMCAQY="}
 DEADLINE_S = 3
-
-
-@pytest.fixture(scope="module")
-def bus(stack: Endpoints) -> BusSettings:
-    settings = bus_settings(stack, f"edge{new_id()[:6]}")
-    asyncio.run(apply_contract(settings))
-    return settings
-
-
-@pytest.fixture
-async def log(bus: BusSettings) -> AsyncIterator[Log]:
-    async with open_log(bus) as log:
-        yield log
 
 
 async def asked(log: Log, station_id: str, message_id: str) -> OcppCallReceived:

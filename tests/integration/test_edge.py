@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
 from libs.events.ids import new_id
 from libs.events.ocpp_log import (
@@ -22,35 +20,19 @@ from libs.events.ocpp_log import (
 )
 from libs.events.registry import BootStatus, StationRegistered, TokenRegistered, TokenStatus
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints
 from tests.integration.edge_process import (
     BOOT_2,
     BOOT_16,
     Charger,
     Log,
-    bus_settings,
     charger,
     edge,
     ending,
     leaving,
     logged_as_answered,
-    open_log,
     stamp,
     until,
 )
-
-
-@pytest.fixture(scope="module")
-def bus(stack: Endpoints) -> BusSettings:
-    settings = bus_settings(stack, f"edge{new_id()[:6]}")
-    asyncio.run(apply_contract(settings))
-    return settings
-
-
-@pytest.fixture
-async def log(bus: BusSettings) -> AsyncIterator[Log]:
-    async with open_log(bus) as log:
-        yield log
 
 
 def station(station_id: str, **fields: Any) -> StationRegistered:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import orjson
-import pytest
 
-from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
 from libs.events.commands import DispatchCommand
 from libs.events.ids import new_id
@@ -23,31 +19,15 @@ from libs.events.ocpp_log import (
     StationLocated,
 )
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints
 from tests.integration.edge_process import (
     BOOT_16,
     Log,
-    bus_settings,
     charger,
     edge,
     ending,
     location,
-    open_log,
     until,
 )
-
-
-@pytest.fixture(scope="module")
-def bus(stack: Endpoints) -> BusSettings:
-    settings = bus_settings(stack, f"edge{new_id()[:6]}")
-    asyncio.run(apply_contract(settings))
-    return settings
-
-
-@pytest.fixture
-async def log(bus: BusSettings) -> AsyncIterator[Log]:
-    async with open_log(bus) as log:
-        yield log
 
 
 def dispatch_to(located: StationLocated, action: str, payload: object, **fields: Any) -> DispatchCommand:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,12 +14,11 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
-from libs.events.ids import new_id
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import (
     ConnectionOpened,
 )
-from libs.testing.localstack import Endpoints, Stack
+from libs.testing.localstack import Stack
 from tests.integration.edge_process import (
     BOOT_16,
     Charger,
@@ -36,19 +35,6 @@ from tests.integration.edge_process import (
 )
 
 ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "1"))
-
-
-@pytest.fixture(scope="module")
-def bus(stack: Endpoints) -> BusSettings:
-    settings = bus_settings(stack, f"edge{new_id()[:6]}")
-    asyncio.run(apply_contract(settings))
-    return settings
-
-
-@pytest.fixture
-async def log(bus: BusSettings) -> AsyncIterator[Log]:
-    async with open_log(bus) as log:
-        yield log
 
 
 async def chatter(process: EdgeProcess, name: str, answered: dict[str, Any], stop: asyncio.Event) -> None:

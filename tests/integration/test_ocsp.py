@@ -19,15 +19,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from libs.bus.admin import apply_contract
 from libs.bus.bus import connect
 from libs.bus.settings import BusSettings
-from libs.events.ids import new_id
 from libs.events.ocpp_log import AnswerSource, OcppCallAnswered
 from libs.events.registry import TokenRegistered, TokenStatus
 from libs.runtime.service import Health
 from libs.runtime.urls import UrlRefusedError
-from libs.testing.localstack import Endpoints
 from services.provisioning.certificates import TOKENS, answer_about_certificates
 from services.provisioning.ocsp import OcspUnusableError, certificate_id
 from services.provisioning.ocsp_client import LARGEST, OcspClient, OcspUnavailableError
@@ -36,10 +33,8 @@ from tests.integration.api_platform import stamp
 from tests.integration.edge_process import (
     BOOT_2,
     Log,
-    bus_settings,
     charger,
     edge,
-    open_log,
     until,
 )
 from tests.unit.provisioning.authority import Authority
@@ -94,19 +89,6 @@ async def responding() -> AsyncIterator[Responder]:
         yield responder
     finally:
         server.close()
-
-
-@pytest.fixture(scope="module")
-def bus(stack: Endpoints) -> BusSettings:
-    settings = bus_settings(stack, f"ocsp{new_id()[:6]}")
-    asyncio.run(apply_contract(settings))
-    return settings
-
-
-@pytest.fixture
-async def log(bus: BusSettings) -> AsyncIterator[Log]:
-    async with open_log(bus) as log:
-        yield log
 
 
 @asynccontextmanager

@@ -8,48 +8,30 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-import pytest
 from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
 from websockets.typing import Subprotocol
 
-from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
 from libs.events.ids import new_id
 from libs.events.ocpp_log import CallOutcome, ConnectionOpened, FrameRejected, OcppCallReceived
 from libs.events.stations import CapabilitiesLearned
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints
 from tests.integration.edge_process import (
     BOOT_16,
     Charger,
     EdgeProcess,
     Log,
-    bus_settings,
     charger,
     edge,
     ending,
     location,
     logged_as_answered,
-    open_log,
     until,
 )
 from tests.integration.test_edge_commands import dispatch_to, send_command, sent
 
 STATUS = {"connectorId": 1, "errorCode": "NoError", "status": "Available"}
-
-
-@pytest.fixture(scope="module")
-def bus(stack: Endpoints) -> BusSettings:
-    settings = bus_settings(stack, f"edge{new_id()[:6]}")
-    asyncio.run(apply_contract(settings))
-    return settings
-
-
-@pytest.fixture
-async def log(bus: BusSettings) -> AsyncIterator[Log]:
-    async with open_log(bus) as log:
-        yield log
 
 
 class Mute:

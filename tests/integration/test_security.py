@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 from socket import create_connection
 from typing import Any
@@ -12,12 +11,9 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
-from libs.events.ids import new_id
-from libs.testing.localstack import Endpoints
 from tests.integration.certificates import Authority, client_context
-from tests.integration.edge_process import Log, bus_settings, open_log
+from tests.integration.edge_process import Log
 from tests.integration.security_rig import (
     BINARY,
     TEXT,
@@ -29,19 +25,6 @@ from tests.integration.security_rig import (
     register,
     set_passwords,
 )
-
-
-@pytest.fixture(scope="module")
-def bus(stack: Endpoints) -> BusSettings:
-    settings = bus_settings(stack, f"edge{new_id()[:6]}")
-    asyncio.run(apply_contract(settings))
-    return settings
-
-
-@pytest.fixture
-async def log(bus: BusSettings) -> AsyncIterator[Log]:
-    async with open_log(bus) as log:
-        yield log
 
 
 async def test_a_connection_has_the_profile_that_it_proves(

@@ -6,27 +6,21 @@ import asyncio
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
-from libs.events.ids import new_id
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import ConnectionOpened, OcppCallReceived, StationLocated
-from libs.testing.localstack import Endpoints
 from tests.integration.edge_process import (
     BOOT_16,
     Charger,
     EdgeProcess,
     Log,
-    bus_settings,
     charger,
     edge,
-    open_log,
     stamp,
     until,
 )
@@ -38,19 +32,6 @@ HANDSHAKE = (
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
 )
-
-
-@pytest.fixture(scope="module")
-def bus(stack: Endpoints) -> BusSettings:
-    settings = bus_settings(stack, f"edge{new_id()[:6]}")
-    asyncio.run(apply_contract(settings))
-    return settings
-
-
-@pytest.fixture
-async def log(bus: BusSettings) -> AsyncIterator[Log]:
-    async with open_log(bus) as log:
-        yield log
 
 
 class Crowd:
