@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Coroutine
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import orjson
@@ -34,30 +34,24 @@ from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.routing import ROUTES, Policy, Route
 from libs.ocpp.rpc import Role, RpcMachine
 from libs.ocpp.schemas import Violation
-from libs.runtime.clock import SECOND, now_us
+from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
 from services.edge import metrics
 from services.edge.commands import CommandLane
-from services.edge.context import LIFECYCLE_TOPIC, LOCATIONS_TOPIC, REJECTED_TOPIC, Context
+from services.edge.context import LIFECYCLE_TOPIC, LOCATIONS_TOPIC, RECORD_OVERHEAD, Context
 from services.edge.deferred import DeferredCall, answered, answers_us, drop, pending, wait_for
 from services.edge.domain.acceptance import may_call
 from services.edge.domain.admission import Admission
 from services.edge.domain.answers import Asked, answer
 from services.edge.domain.authentication import Proof
 from services.edge.domain.equipment import booted, remembered
-from services.edge.domain.limits import GarbageMeter
 from services.edge.domain.location import Holding
 from services.edge.domain.rules import Standing
-from services.edge.records import FRAME_KEPT, Scribe
+from services.edge.records import Scribe
+from services.edge.rejects import IGNORED, Rejects, describe
 from services.edge.socket import StationSocket
 
 log = get_logger(__name__)
-
-_RECORD_OVERHEAD: Final = 512
-_IGNORED: Final = "Ignored"
-_KNOWN_CODES: Final = frozenset(
-    {spell(version, code) for version in ROUTES for code in ErrorCode} | {_IGNORED}
-)
 
 
 class _Owed(msgspec.Struct, frozen=True, gc=False):
@@ -87,7 +81,6 @@ class StationConnection:
         self._version = admission.version
         self._machine = RpcMachine(admission.version, Role.CSMS, max_frame=settings.max_frame_bytes)
         self._routes = ROUTES[admission.version]
-        self._garbage = GarbageMeter(settings.garbage_limit, int(settings.refusal_window_s * SECOND))
         self._latencies: dict[str, Histogram] = {}
         self._deferrals = settings.deferred
         self._deferred: DeferredCall | None = None
@@ -103,6 +96,7 @@ class StationConnection:
         self.holding = Holding(admission.station_id, context.edge_id, epoch)
         known = context.models.capabilities.get(admission.station_id)
         self.scribe = Scribe(self.holding, context.slot, admission.version.value, remembered(known))
+        self._rejects = Rejects(context, self.scribe, self._version, self._publish)
         self.socket = socket
         self.lane = CommandLane(context, socket, self._machine, self.holding)
         self.ours_seen = False
@@ -239,7 +233,7 @@ class StationConnection:
                 self._on_call(received, frame, started)
             elif type(received) is ResultReceived or type(received) is ErrorReceived:
                 self.lane.settle(received)
-                self._garbage.clear()
+                self._rejects.clear()
                 self._busy_since = 0.0
             else:
                 self._hand_over(self._on_other(received, frame))
@@ -265,7 +259,7 @@ class StationConnection:
             return
         checked = check_call(self._version, call.action, call.payload)
         if isinstance(checked, Violation):
-            self._hand_over(self._fail(call, frame, checked.code, _describe(checked)))
+            self._hand_over(self._fail(call, frame, checked.code, describe(checked)))
             return
         if not may_call(route, standing.boot_status, self.lane.asked_for):
             reason = "the station is not accepted yet"
@@ -290,7 +284,7 @@ class StationConnection:
         self._publish_and_answer(route.topic, record, len(frame), owed)
 
     def _publish_and_answer(self, topic: str, record: Record, size: int, owed: _Owed) -> None:
-        context, size = self._context, size + _RECORD_OVERHEAD
+        context, size = self._context, size + RECORD_OVERHEAD
         if self._announced is None and context.gate.try_enter(size):
 
             def on_acknowledged(error: BusUnavailableError | None) -> None:
@@ -333,7 +327,7 @@ class StationConnection:
         # Before the call is published: the answer may be here before the acknowledgement.
         deferred = self._deferred = DeferredCall(record, owed.payload)
         try:
-            await self._publish(topic, record, size + _RECORD_OVERHEAD)
+            await self._publish(topic, record, size + RECORD_OVERHEAD)
             # It waits, but not for Kafka.
             self._busy_since = math.inf
             if self.socket.state is State.CLOSED:
@@ -344,7 +338,7 @@ class StationConnection:
             self._busy_since = loop.time()
         if decision is None:
             return
-        await self._publish(topic, answered(record, decision, now_us()), size + _RECORD_OVERHEAD)
+        await self._publish(topic, answered(record, decision, now_us()), size + RECORD_OVERHEAD)
         if (error := decision.error) is not None:
             code, details = ErrorCode(canonical(error.code)), orjson.loads(error.details)
             text = self._machine.fail(message_id, code, error.description, details)
@@ -386,7 +380,7 @@ class StationConnection:
         self._go_on()
 
     def _note_answered(self, owed: _Owed) -> None:
-        self._garbage.clear()
+        self._rejects.clear()
         action = owed.call.action
         latency = self._latencies.get(action) or self._latency(action)
         latency.observe(perf_counter() - owed.started)
@@ -406,7 +400,7 @@ class StationConnection:
             case Refused():
                 if received.call is not None:
                     self.lane.settle(received)
-                await self._reject(
+                await self._rejects.record(
                     frame,
                     spell(self._version, received.code),
                     received.reason,
@@ -418,10 +412,10 @@ class StationConnection:
                     await self.socket.send(received.reply_text)
             case ResultErrorReceived():
                 reason = f"the station refused our answer: {received.description}"
-                await self._reject(frame, received.code, reason, received.message_id)
+                await self._rejects.record(frame, received.code, reason, received.message_id)
             case Ignored():
                 action = received.call.action if received.call is not None else None
-                await self._reject(frame, _IGNORED, received.reason, received.message_id, action)
+                await self._rejects.record(frame, IGNORED, received.reason, received.message_id, action)
 
     async def _on_send(self, sent: SendReceived, frame: bytes) -> None:
         """Record a SEND; nothing may be answered (2.1 part 4 §4.2.5)."""
@@ -431,14 +425,14 @@ class StationConnection:
             return
         checked = check_call(self._version, sent.action, sent.payload)
         if isinstance(checked, Violation):
-            await self._reject(frame, checked.code, _describe(checked), sent.message_id, sent.action)
+            await self._rejects.record(frame, checked.code, describe(checked), sent.message_id, sent.action)
         elif not may_call(route, standing.boot_status, self.lane.asked_for):
             reason = "the station is not accepted yet"
-            await self._reject(frame, ErrorCode.SECURITY_ERROR, reason, sent.message_id, sent.action)
+            await self._rejects.record(frame, ErrorCode.SECURITY_ERROR, reason, sent.message_id, sent.action)
         else:
             record = self.scribe.call(sent, checked, standing, None, now)
-            await self._publish(route.topic, record, len(frame) + _RECORD_OVERHEAD)
-            self._garbage.clear()
+            await self._publish(route.topic, record, len(frame) + RECORD_OVERHEAD)
+            self._rejects.clear()
 
     def _standing(self) -> Standing | None:
         """How the station stands; None, and the end of the connection, if it is not registered any more."""
@@ -467,49 +461,15 @@ class StationConnection:
     async def _fail(self, call: CallReceived, frame: bytes, code: ErrorCode, reason: str) -> None:
         """Answer a CALL with a CALLERROR, recorded first."""
         spelt = spell(self._version, code)
-        await self._reject(frame, spelt, reason, call.message_id, call.action, answered=True)
+        await self._rejects.record(frame, spelt, reason, call.message_id, call.action, answered=True)
         await self.socket.send(self._machine.fail(call.message_id, code, reason))
-
-    async def _reject(
-        self,
-        frame: bytes,
-        code: str,
-        reason: str,
-        message_id: str | None = None,
-        action: str | None = None,
-        *,
-        answered: bool = False,
-    ) -> None:
-        """Record an unusable frame, unless there are too many in a row."""
-        metrics.FRAMES_REJECTED.labels(self._version, code if code in _KNOWN_CODES else "other").inc()
-        now = now_us()
-        if not self._garbage.record(now):
-            return
-        record = self.scribe.rejected(
-            frame,
-            code,
-            reason + self._unrecorded(),
-            now,
-            message_id=message_id,
-            action=action,
-            answered=answered,
-        )
-        await self._publish(REJECTED_TOPIC, record, min(len(frame), FRAME_KEPT) + _RECORD_OVERHEAD)
-
-    def _unrecorded(self) -> str:
-        count, self._garbage.unrecorded = self._garbage.unrecorded, 0
-        return f" (and {count} unusable frames before it)" if count else ""
 
     def _conclude(self, lost: ConnectionClosed | None) -> None:
         """Post the end; where the station is now is another's to say if we were replaced."""
         now = max(now_us(), self._opened_at)
         post, station_id, socket = self._context.publisher.post, self.holding.station_id, self.socket
-        if lost is not None and lost.sent is not None and lost.sent.code == CloseCode.MESSAGE_TOO_BIG:
-            code, reason = spell(self._version, ErrorCode.FORMAT_VIOLATION), "frame is far too large"
-            post(REJECTED_TOPIC, station_id, self.scribe.rejected(b"", code, reason, now))
-        if self._garbage.unrecorded:
-            reason = "the connection ended" + self._unrecorded()
-            post(REJECTED_TOPIC, station_id, self.scribe.rejected(b"", _IGNORED, reason, now))
+        too_large = lost is not None and lost.sent is not None and lost.sent.code == CloseCode.MESSAGE_TOO_BIG
+        self._rejects.conclude(too_large, now)
         ended, why = self._verdict or (socket.close_code or CloseCode.ABNORMAL_CLOSURE, socket.close_reason)
         closed = self.scribe.closed(int(ended), why or "", self._opened_at, now)
         post(LIFECYCLE_TOPIC, station_id, closed)
@@ -529,7 +489,3 @@ class StationConnection:
             "connection_id": holding.connection_id,
             "epoch": holding.epoch,
         }
-
-
-def _describe(violation: Violation) -> str:
-    return f"{violation.path or '/'}: {violation.message}"

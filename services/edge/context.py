@@ -22,6 +22,9 @@ CREDENTIALS_TOPIC: Final = "registry.credentials"
 TOKENS_TOPIC: Final = "registry.tokens"
 CAPABILITIES_TOPIC: Final = "stations.capabilities"
 
+RECORD_OVERHEAD: Final = 512
+"""Bytes that a record takes beside its payload while it is under way, roughly."""
+
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """One per process."""

@@ -46,6 +46,11 @@ class Scribe:
         self._equipment = equipment
         self._clock = clock_rule(self._version, equipment.vendor, equipment.model, equipment.firmware)
 
+    @property
+    def station_id(self) -> str:
+        """The station that the records are about."""
+        return self._holding.station_id
+
     def opened(self, peer: str, registered: bool, profile: int, now: int) -> ConnectionOpened:
         """The connection is there. `profile`: its OCPP security profile."""
         holding = self._holding
