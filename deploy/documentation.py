@@ -24,6 +24,7 @@ _END: Final = "<!-- end of flow graph -->"
 # Processors that run in a service of another name.
 _SERVICE_OF: Final = {
     "capabilities": "provisioning",
+    "certificates": "provisioning",
     "onboarding": "provisioning",
     "load-observer": "load",
     "firmware-stations": "firmware",
