@@ -26,9 +26,13 @@ class OfWholeSession(OfSession, frozen=True, kw_only=True):
     meter_start_wh: int | None = None
     meter_stop_wh: int | None = None
     energy_wh: int
+    billed_wh: int = 0
+    review_wh: int = 0
+    exported_wh: int = 0
     reason: str = ""
     review: tuple[str, ...] = ()
     quirks: tuple[str, ...] = ()
+    signed: tuple[str, ...] = ()
 
 
 class SessionStarted(OfSession, frozen=True, kw_only=True):

@@ -23,6 +23,9 @@ CREATE TABLE IF NOT EXISTS $database.sessions_events $on_cluster
     started_at Nullable(DateTime64(6, 'UTC')),
     meter_start_wh Nullable(Int64),
     energy_wh Nullable(Int64),
+    billed_wh Nullable(Int64),
+    review_wh Nullable(Int64),
+    exported_wh Nullable(Int64),
     meter_wh Nullable(Int64),
     charging_state LowCardinality(Nullable(String)),
     ended_at Nullable(DateTime64(6, 'UTC')),
@@ -30,6 +33,7 @@ CREATE TABLE IF NOT EXISTS $database.sessions_events $on_cluster
     reason LowCardinality(Nullable(String)),
     review Array(LowCardinality(String)),
     quirks Array(LowCardinality(String)),
+    signed Array(String),
     correction Nullable(Int32)
 )
 ENGINE = ${replicated}ReplacingMergeTree
@@ -62,9 +66,13 @@ CREATE TABLE IF NOT EXISTS $database.billing_cdrs $on_cluster
     meter_start_wh Nullable(Int64),
     meter_stop_wh Nullable(Int64),
     energy_wh Int64,
+    billed_wh Int64,
+    review_wh Int64,
+    exported_wh Int64,
     reason LowCardinality(String),
     review Array(LowCardinality(String)),
     quirks Array(LowCardinality(String)),
+    signed Array(String),
     tariff_id LowCardinality(Nullable(String)),
     tariff_version Nullable(Int32),
     currency LowCardinality(Nullable(String)),

@@ -149,6 +149,9 @@ CREATE TABLE IF NOT EXISTS $database.cdrs_latest $on_cluster
     meter_start_wh Nullable(Int64),
     meter_stop_wh Nullable(Int64),
     energy_wh Int64,
+    billed_wh Int64,
+    review_wh Int64,
+    exported_wh Int64,
     reason LowCardinality(String),
     review Array(LowCardinality(String)),
     tariff_id LowCardinality(Nullable(String)),
@@ -177,7 +180,7 @@ SELECT
     bitShiftLeft(toUInt64(version), 44) + toUInt64(_offset) AS version_order,
     recorded_at AS issued_at,
     evse_id, transaction_id, site_id, id_token, started_at, ended_at, meter_start_wh, meter_stop_wh, energy_wh,
-    reason, review, tariff_id, tariff_version, currency, amount_minor,
+    billed_wh, review_wh, exported_wh, reason, review, tariff_id, tariff_version, currency, amount_minor,
     lines.kind, lines.quantity, lines.unit, lines.price_milli, lines.amount_minor
 FROM $database.billing_cdrs_feed
 WHERE cdr_id != '';

@@ -15,13 +15,15 @@ from libs.events.registry import StationRegistered
 from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.quirks.book import Effects, RuleBook, bend, in_force, turn
 from libs.ocpp.semantics import read_call
-from libs.ocpp.semantics.measurements import REGISTER
+from libs.ocpp.semantics.measurements import EXPORT_REGISTER, REGISTER
 from libs.ocpp.semantics.model import SemanticEvent, TransactionStep
 from libs.ocpp.semantics.plausibility import POWER
 from libs.ocpp.versions import Version
 
 _VERSIONS: Final = {str(version): version for version in Version}
 _NO_EFFECTS: Final[Effects] = ()
+_REGISTERS: Final = (REGISTER, EXPORT_REGISTER)
+_REGISTERS_AND_POWER: Final = (*_REGISTERS, POWER)
 
 
 def read_exchange(
@@ -56,7 +58,7 @@ def read_step(
     if effects:
         flags += bend(effects, payload, record.recorded_at, zone)
     meter_values = payload.get("meterValue") or payload.get("transactionData") or ()
-    wanted = (REGISTER,) if len(meter_values) < 2 else (REGISTER, POWER)
+    wanted = _REGISTERS if len(meter_values) < 2 else _REGISTERS_AND_POWER
     for meter_value in meter_values:
         sampled = meter_value.get("sampledValue")
         if sampled:

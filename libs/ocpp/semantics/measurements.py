@@ -16,6 +16,7 @@ from libs.ocpp.semantics.plausibility import contradicts_power
 from libs.ocpp.times import parse_timestamp
 
 REGISTER: Final = "Energy.Active.Import.Register"
+EXPORT_REGISTER: Final = "Energy.Active.Export.Register"
 _BEGIN: Final = "Transaction.Begin"
 _LONGEST: Final = 40
 _LARGEST_EXPONENT: Final = 14  # a value of 10^15 of anything is no measurement, and would not fit 64 bits
@@ -89,11 +90,13 @@ _CANONICAL_OF: dict[str, str | None] = {}
 
 
 class MeterRead(msgspec.Struct, frozen=True):
-    """What a list of OCPP meter values holds."""
+    """What a list of OCPP meter values holds. `exported`: registers of energy given back. `signed`: has signed data."""
 
     samples: tuple[Sample, ...] = ()
     readings: tuple[Reading, ...] = ()
     quirks: tuple[str, ...] = ()
+    exported: tuple[Reading, ...] = ()
+    signed: bool = False
 
 
 def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: int, zone: tzinfo) -> MeterRead:
@@ -105,6 +108,8 @@ def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: in
     """
     samples: list[Sample] = []
     readings: list[Reading] = []
+    exported: list[Reading] = []
+    signed = gives_back = False
     seen: dict[str, None] = {}
     for meter_value in meter_values:
         at, odd = parse_timestamp(meter_value.get("timestamp"), received_at, zone)
@@ -113,7 +118,10 @@ def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: in
         first = len(samples)
         for sampled in meter_value.get("sampledValue", ()):
             if sampled.get("format") == "SignedData":
+                signed = True
                 continue
+            if "signedMeterValue" in sampled:  # 2.x
+                signed = True
             sample = _read_sample(sampled, at, odd)
             if sample is None:
                 seen[quirks.SAMPLE_DROPPED] = None
@@ -121,10 +129,15 @@ def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: in
             for name in sample.quirks:
                 seen[name] = None
             samples.append(sample)
+            if sample.measurand == EXPORT_REGISTER:
+                gives_back = True
         _add_registers(readings, samples[first:])
+        if gives_back:
+            _add_registers(exported, samples[first:], EXPORT_REGISTER)
+            gives_back = False
     if len(readings) > 1 and contradicts_power(readings, samples):
         seen[quirks.ENERGY_CONTRADICTS_POWER] = None
-    return MeterRead(tuple(samples), tuple(readings), tuple(seen))
+    return MeterRead(tuple(samples), tuple(readings), tuple(seen), tuple(exported), signed)
 
 
 def _read_sample(sampled: Mapping[str, Any], at: int, odd: tuple[str, ...]) -> Sample | None:
@@ -233,13 +246,13 @@ def _convert(value: int, source: str, canonical: str | None) -> tuple[int, str] 
     return None
 
 
-def _add_registers(readings: list[Reading], samples: list[Sample]) -> None:
-    """Add the imported-energy register among the samples of one moment: the total, or the sum of phases."""
+def _add_registers(readings: list[Reading], samples: list[Sample], register: str = REGISTER) -> None:
+    """Add the energy register among the samples of one moment: the total, or the sum of phases."""
     total: Sample | None = None
     begin: Sample | None = None
     by_phase: dict[str, Sample] = {}
     for sample in samples:
-        if sample.measurand != REGISTER or sample.location not in (None, "Outlet"):
+        if sample.measurand != register or sample.location not in (None, "Outlet"):
             continue
         if sample.phase is None:
             if sample.context == _BEGIN:

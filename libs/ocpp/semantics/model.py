@@ -47,7 +47,8 @@ class TransactionStep(msgspec.Struct, frozen=True, tag=True):
     ``transaction_id`` is empty if a 1.6 StopTransaction has none. ``meter_wh`` is the register that belongs to
     this step (the first at the start, else the last); ``readings`` are all registers in the message, in its
     order. ``token_status`` is what our answer said about the token. ``offline``: the charger says that it
-    happened while it had no connection. ``trigger`` and ``charging_state`` exist in 2.x only.
+    happened while it had no connection. ``trigger`` and ``charging_state`` exist in 2.x only. ``exported`` are the
+    registers of energy that the vehicle gave back. ``signed``: the message carries signed meter values.
     """
 
     kind: StepKind
@@ -67,6 +68,8 @@ class TransactionStep(msgspec.Struct, frozen=True, tag=True):
     reservation_id: int | None = None
     remote_start_id: int | None = None
     quirks: tuple[str, ...] = ()
+    exported: tuple[Reading, ...] = ()
+    signed: bool = False
 
 
 class Sample(msgspec.Struct, frozen=True):

@@ -119,6 +119,8 @@ def _stop(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> 
         meter_wh=payload["meterStop"],
         readings=meter.readings,
         quirks=tuple(dict.fromkeys(odd + meter.quirks)),
+        exported=meter.exported,
+        signed=meter.signed,
     )
     return [step, *_measured(None, transaction_id, meter)]
 
@@ -143,6 +145,8 @@ def _meter_values(payload: Payload, _answer: Payload, received_at: int, zone: tz
                 meter_wh=last.wh,
                 readings=meter.readings,
                 quirks=odd + meter.quirks,
+                exported=meter.exported,
+                signed=meter.signed,
             )
         )
     return events

@@ -87,6 +87,8 @@ def transaction_event(
         reservation_id=payload.get("reservationId"),
         remote_start_id=info.get("remoteStartId"),
         quirks=tuple(dict.fromkeys(odd + meter.quirks)),
+        exported=meter.exported,
+        signed=meter.signed,
     )
     measured = _measured(step.evse_id, step.connector_id, step.transaction_id, meter)
     return [step, *measured]

@@ -15,6 +15,7 @@ STATIONS: Final = "registry.stations"
 SITES: Final = "registry.sites"
 TARIFFS: Final = "registry.tariffs"
 
+_VOLT: Final = 230
 _WH_MILLI_PER_MINOR: Final = 1_000_000
 
 
@@ -49,6 +50,14 @@ def site_of(station_id: str, at: int, tables: Tables) -> str | None:
     station = _lookup(tables, STATIONS, station_id)
     assigned = as_of(at, station.sites) if isinstance(station, StationRegistered) else None
     return None if assigned is None else assigned.id
+
+
+def most_w_of(station_id: str, tables: Tables) -> int | None:
+    """What one of the station's connectors can deliver, by its registered current; None if it is not registered."""
+    station = _lookup(tables, STATIONS, station_id)
+    if not isinstance(station, StationRegistered):
+        return None
+    return station.max_current_ma * station.phases * _VOLT // 1000
 
 
 def price_of(site_id: str | None, at: int, tables: Tables) -> Price | None:

@@ -13,7 +13,7 @@ from libs.ocpp.semantics.exchange import read_step, zone_of
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
 from services.sessions.domain import records
-from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, site_of
+from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, most_w_of, site_of
 from services.sessions.domain.records import Cause
 from services.sessions.domain.session import Session, absorb, begin, outcome, running, session_id_of
 from services.sessions.domain.station import (
@@ -114,6 +114,7 @@ class _Book:
                 after,
                 session_id=session_id_of(self.station_id, after),
                 site_id=site_of(self.station_id, begun, self._tables),
+                most_w=most_w_of(self.station_id, self._tables),
             )
             self.out.append(records.started(self.station_id, after, cause))
             if not after.over and running(after) != (0, after.meter_start_wh, None):

@@ -117,10 +117,10 @@ def _priced(site_id: str | None, result: Outcome, tables: Tables) -> dict[str, A
     price = price_of(site_id, result.started_at, tables)
     if price is None:
         return {"amount_minor": 0, "review": tuple(sorted({*result.review, NO_TARIFF}))}
-    amount = amount_minor(result.energy_wh, price.price_per_kwh_milli)
+    amount = amount_minor(result.billed_wh, price.price_per_kwh_milli)
     line = CdrLine(
         kind="energy",
-        quantity=result.energy_wh,
+        quantity=result.billed_wh,
         unit="Wh",
         price_milli=price.price_per_kwh_milli,
         amount_minor=amount,

@@ -14,8 +14,10 @@ import msgspec
 from libs.events.ids import derive_id
 from libs.ocpp import quirks
 from libs.ocpp.semantics.model import TransactionStep
+from services.sessions.domain import curve, energy
+from services.sessions.domain.curve import EMPTY, Curve
+from services.sessions.domain.energy import METER_ROLLBACK, ROLLBACK_TOLERANCE_WH, Measured
 
-METER_ROLLBACK: Final = "meter_rollback"
 NO_METER: Final = "no_meter"
 NO_METER_START: Final = "no_meter_start"
 NO_METER_STOP: Final = "no_meter_stop"
@@ -23,24 +25,26 @@ NO_START: Final = "no_start"
 NO_STOP: Final = "no_stop"
 STOP_CONFLICT: Final = "stop_conflict"
 CLOCK_DOUBT: Final = "clock_doubt"
-IMPLAUSIBLE_ENERGY: Final = "implausible_energy"
-
-ROLLBACK_TOLERANCE_WH: Final = 100
-"""Sampled registers come in tenths of a kWh where the transaction's own are whole Wh."""
-IMPLAUSIBLE_WH: Final = 2_000_000
-"""No vehicle takes that much at once: a lifetime register was taken for a session's."""
 
 _CLOCK_QUIRKS: Final = frozenset({quirks.TIMESTAMP_OUT_OF_BOUNDS, quirks.TIMESTAMP_UNREADABLE})
+
+
+class Signed(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A record that carries signed meter values: the charger's time of it, and its event id."""
+
+    at: int
+    event_id: str
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Evidence of one transaction, and how much of it has been announced.
 
     `earliest_at` and `latest_at` bound the charger's times of all steps; `recorded_at` and `cause_id` belong to
-    the last step that brought news. `first_wh` is the register sampled earliest, `low_wh` and `high_wh` the
-    extremes. `doubts` are those that come from a single step. `session_id` is empty until SessionStarted is
-    out. `closed_by_rule`: given up waiting. `revision`: how often the end has been announced. `quirks`: flags of
-    all steps, sorted.
+    the last step that brought news. `meter` and `exported` are the registers read of energy taken and given back;
+    `undated_low` and `undated_high` the extremes of those whose time could not be read. `signed`: first and last
+    record with signed values. `most_w`: what the connector can deliver, if that is known. `doubts` are those that come
+    from a single step. `session_id` is empty until SessionStarted is out. `closed_by_rule`: given up waiting.
+    `revision`: how often the end has been announced. `quirks`: flags of all steps, sorted.
     """
 
     transaction_id: str
@@ -57,15 +61,17 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     stopped_at: int | None = None
     meter_stop_wh: int | None = None
     reason: str = ""
-    first_at: int | None = None
-    first_wh: int | None = None
-    low_wh: int | None = None
-    high_wh: int | None = None
+    meter: Curve = EMPTY
+    exported: Curve = EMPTY
+    undated_low: int | None = None
+    undated_high: int | None = None
+    signed: tuple[Signed, ...] = ()
     charging_state: str | None = None
     state_at: int | None = None
     doubts: tuple[str, ...] = ()
     session_id: str = ""
     site_id: str | None = None
+    most_w: int | None = None
     closed_by_rule: bool = False
     revision: int = 0
     quirks: tuple[str, ...] = ()
@@ -86,8 +92,12 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     meter_start_wh: int | None
     meter_stop_wh: int | None
     energy_wh: int
+    billed_wh: int
+    review_wh: int
+    exported_wh: int
     reason: str
     review: tuple[str, ...]
+    signed: tuple[str, ...]
 
 
 def session_id_of(station_id: str, session: Session) -> str:
@@ -119,6 +129,10 @@ def absorb(session: Session, step: TransactionStep, event_id: str, recorded_at: 
         news["quirks"] = tuple(sorted({*session.quirks, *step.quirks}))
     if step.readings:
         _absorb_readings(session, step, news)
+    if step.exported and _CLOCK_QUIRKS.isdisjoint(step.quirks):
+        _absorb_exported(session, step, news)
+    if step.signed:
+        _absorb_signed(session, Signed(step.at, event_id), news)
     if step.kind == "started":
         _absorb_start(session, step, news)
     elif step.kind == "ended":
@@ -129,24 +143,45 @@ def absorb(session: Session, step: TransactionStep, event_id: str, recorded_at: 
 
 
 def _absorb_readings(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:
-    first_at, first, low, high = session.first_at, session.first_wh, session.low_wh, session.high_wh
+    meter = session.meter
+    undated = bool(step.quirks) and not _CLOCK_QUIRKS.isdisjoint(step.quirks)
     for reading in step.readings:
-        wh = reading.wh
-        if first_at is None or reading.at < first_at:
-            first_at, first = reading.at, wh
-        if low is None or wh < low:
-            low = wh
-        if high is None or wh > high:
-            high = wh
-        # The history in an Ended event, or the transactionData of a StopTransaction (2.0.1 J02, 1.6 §4.10).
-        if reading.context == "Transaction.Begin" and session.meter_start_wh is None:
-            news.setdefault("meter_start_wh", wh)
-    if first != session.first_wh or first_at != session.first_at:
-        news["first_at"], news["first_wh"] = first_at, first
-    if low != session.low_wh:
-        news["low_wh"] = low
-    if high != session.high_wh:
-        news["high_wh"] = high
+        if reading.context == "Transaction.Begin":
+            # The history in an Ended event, or the transactionData of a StopTransaction (2.0.1 J02, 1.6 §4.10).
+            if session.meter_start_wh is None:
+                news.setdefault("meter_start_wh", reading.wh)
+        elif undated:
+            _absorb_undated(session, reading.wh, news)
+        else:
+            meter = curve.join(meter, reading.at, reading.wh)
+    if meter is not session.meter:
+        news["meter"] = meter
+
+
+def _absorb_undated(session: Session, wh: int, news: dict[str, Any]) -> None:
+    low, high = news.get("undated_low", session.undated_low), news.get("undated_high", session.undated_high)
+    if low is None or wh < low:
+        news["undated_low"] = wh
+    if high is None or wh > high:
+        news["undated_high"] = wh
+
+
+def _absorb_exported(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:
+    exported = session.exported
+    for reading in step.exported:
+        exported = curve.join(exported, reading.at, reading.wh)
+    if exported is not session.exported:
+        news["exported"] = exported
+
+
+def _absorb_signed(session: Session, signed: Signed, news: dict[str, Any]) -> None:
+    known = session.signed
+    if not known:
+        news["signed"] = (signed,)
+    elif signed.at < known[0].at:
+        news["signed"] = (signed, known[-1])
+    elif signed.at > known[-1].at:
+        news["signed"] = (known[0], signed)
 
 
 def _absorb_start(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:
@@ -175,49 +210,77 @@ def _doubt_clock(session: Session, step: TransactionStep, news: dict[str, Any]) 
 
 
 def running(session: Session) -> tuple[int, int | None, str | None]:
-    """Of a session under way: energy so far in Wh, highest register in Wh, charging state."""
-    start, high = session.meter_start_wh, session.high_wh
+    """Of a session under way: energy so far in Wh, last register in Wh, charging state."""
+    start, last = session.meter_start_wh, session.meter.last()
     if start is None:
-        start = session.first_wh
-    if high is None or start is None:
+        start = session.meter.first()
+    if last is None or start is None:
         return 0, start, session.charging_state
-    return max(0, high - start), max(high, start), session.charging_state
+    first = session.meter.first()
+    if session.meter.steady and first is not None and first >= start:
+        return last - start, last, session.charging_state
+    registers = _registers(session, start, session.latest_at, None)
+    return energy.measure(registers, False, None).delivered_wh, last, session.charging_state
+
+
+def _registers(session: Session, start: int, ended_at: int, stop: int | None) -> list[energy.Reading]:
+    """The registers in order, none before the start nor after the end; with that at the end, if there is one."""
+    begin = session.earliest_at if session.started_at is None else session.started_at
+    end = max(begin, ended_at)
+    readings = [(min(max(at, begin), end), wh) for at, wh in session.meter.readings()]
+    return [(begin, start), *readings, *(() if stop is None else ((end, stop),))]
+
+
+def measured(session: Session) -> Measured | None:
+    """What the registers of an ended session amount to; None if it has none.
+
+    The register at start is the transaction's own, else the one read first; at the end the transaction's own, else
+    the one read last.
+    """
+    start, stop = session.meter_start_wh, session.meter_stop_wh
+    if start is None:
+        start = session.meter.first()
+    if start is None:
+        start = session.undated_low
+    last = stop
+    if last is None and not session.meter.points:
+        last = session.undated_high
+    ended_at = session.latest_at if session.stopped_at is None else session.stopped_at
+    if start is None or (last is None and not session.meter.points):
+        return None
+    return energy.measure(_registers(session, start, ended_at, last), stop is not None, session.most_w)
 
 
 def outcome(session: Session) -> Outcome:
     """What a session amounts to that has ended or was closed by a rule.
 
-    Energy is the difference of two registers, never negative. The register at start is the transaction's own,
-    else the earliest sample; at the end the transaction's own, else the highest sample. Whatever stands in for
-    something better is named in `review`.
+    Whatever stands in for something better, and whatever speaks against the registers, is named in `review`.
     """
     doubts = set(session.doubts)
+    meter = session.meter
     start, stop = session.meter_start_wh, session.meter_stop_wh
-    low, high = session.low_wh, session.high_wh
+    low, high = session.undated_low, session.undated_high
     if session.started_at is None:
         doubts.add(NO_START)
     if session.stopped_at is None:
         doubts.add(NO_STOP)
     if start is None:
-        start = session.first_wh
+        start = meter.first() if meter.points else low
         doubts.add(NO_METER_START)
     if stop is None:
-        stop = high
+        stop = meter.last() if meter.points else high
         if session.stopped_at is not None:
             doubts.add(NO_METER_STOP)
-    if start is None or stop is None:
+    found = measured(session)
+    if found is None:
+        found = Measured(0, 0, ())
         doubts.add(NO_METER)
-        energy = 0
-    else:
-        energy = max(0, stop - start)
-        if (
-            stop < start
-            or (low is not None and low < start - ROLLBACK_TOLERANCE_WH)
-            or (high is not None and high > stop + ROLLBACK_TOLERANCE_WH)
+    elif start is not None and stop is not None:
+        doubts.update(found.doubts)
+        if (low is not None and low < start - ROLLBACK_TOLERANCE_WH) or (
+            high is not None and high > stop + ROLLBACK_TOLERANCE_WH
         ):
             doubts.add(METER_ROLLBACK)
-        if energy > IMPLAUSIBLE_WH:
-            doubts.add(IMPLAUSIBLE_ENERGY)
     return Outcome(
         evse_id=session.evse_id or 0,
         id_token=session.id_token,
@@ -225,7 +288,16 @@ def outcome(session: Session) -> Outcome:
         ended_at=session.latest_at if session.stopped_at is None else session.stopped_at,
         meter_start_wh=start,
         meter_stop_wh=stop,
-        energy_wh=energy,
+        energy_wh=found.delivered_wh,
+        billed_wh=found.billed_wh,
+        review_wh=found.review_wh,
+        exported_wh=_exported_wh(session.exported),
         reason=session.reason,
         review=tuple(sorted(doubts)),
+        signed=tuple(dict.fromkeys(each.event_id for each in session.signed)),
     )
+
+
+def _exported_wh(exported: Curve) -> int:
+    readings = exported.readings()
+    return energy.measure(readings, False, None).delivered_wh if readings else 0

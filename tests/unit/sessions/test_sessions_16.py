@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import orjson
 import pytest
 
 from libs.events.ocpp_log import CallError
@@ -128,18 +129,41 @@ def test_of_two_stops_the_first_counts() -> None:
 
 def test_a_meter_that_ran_backwards_never_bills() -> None:
     told = Told([start16(7, NOON, 5000), stop16(7, NOON + HOUR, 300)])
-    assert (told.ends[0].energy_wh, told.ends[0].review) == (0, ("meter_rollback",))
+    # The 300 Wh may have been counted since a restart from zero, so they are in review.
+    end = told.ends[0]
+    assert (end.energy_wh, end.billed_wh, end.review_wh, end.review) == (300, 0, 300, ("meter_rollback",))
     assert told.cdrs[0].amount_minor == 0
 
 
 def test_a_register_reset_in_mid_session_is_reviewed() -> None:
-    told = Told([start16(7, NOON, 0), meter16(7, NOON + MINUTE, 9000), stop16(7, NOON + HOUR, 2000)])
-    assert (told.ends[0].energy_wh, told.ends[0].review) == (2000, ("meter_rollback",))
+    told = Told([start16(7, NOON, 0), meter16(7, NOON + 30 * MINUTE, 9000), stop16(7, NOON + HOUR, 2000)])
+    end = told.ends[0]
+    assert (end.billed_wh, end.review_wh, end.review) == (2000, 7000, ("meter_rollback",))
 
 
 def test_a_lifetime_register_taken_for_a_session_is_reviewed() -> None:
     told = Told([start16(7, NOON, 0), stop16(7, NOON + HOUR, 48_000_000)])
-    assert told.ends[0].review == ("implausible_energy",)
+    end, cdr = told.ends[0], told.cdrs[0]
+    assert end.review == ("implausible_energy",)
+    assert (end.billed_wh, end.review_wh, cdr.billed_wh, cdr.amount_minor) == (0, 48_000_000, 0, 0)
+
+
+def test_energy_given_back_is_counted_apart_and_signed_values_are_linked() -> None:
+    sample = meter16(7, NOON + MINUTE, 1100)
+    values = orjson.loads(sample.payload)
+    values["meterValue"][0]["sampledValue"] += [
+        {"value": "40", "measurand": "Energy.Active.Export.Register", "unit": "Wh"},
+        {"value": "T0NNRg==", "format": "SignedData"},
+    ]
+    later = orjson.loads(sample.payload.replace("12:01:00", "12:02:00"))
+    later["meterValue"][0]["sampledValue"].append(
+        {"value": "0.09", "measurand": "Energy.Active.Export.Register", "unit": "kWh"}
+    )
+    first = exchange("MeterValues", values, at=NOON + MINUTE)
+    told = Told([start16(7, NOON, 1000), first, exchange("MeterValues", later, at=NOON + 2 * MINUTE)])
+    told.tell(stop16(7, NOON + HOUR, 3000))
+    end = told.ends[0]
+    assert (end.energy_wh, end.exported_wh, end.signed, end.review) == (2000, 50, (first.event_id,), ())
 
 
 def test_a_session_without_stop_ends_with_the_next_on_its_connector() -> None:

@@ -1,0 +1,96 @@
+"""A bounded set of readings (moment, value) of one quantity, packed into bytes.
+
+Joining is a union: in whatever order readings come, and however often, the curve is the same. It is thinned by a
+rule that keeps that so. Time is cut into buckets of 2^`grain` microseconds since the epoch; whenever readings lie in
+more than `MOST_BUCKETS` of them, the grain grows by one. Of each bucket the first, the last, the lowest and the highest
+reading stay. What stays is a part of what was read, in its order: the sum of its rises is never more than that of all
+readings, and equal to it unless a register fell twice within a bucket.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby, pairwise
+from struct import Struct
+from typing import Final
+
+import msgspec
+
+FINEST_GRAIN: Final = 26
+"""Buckets of 67 seconds."""
+MOST_BUCKETS: Final = 32
+
+_POINT: Final = Struct("<qq")
+_SIZE: Final = _POINT.size
+
+Points = list[tuple[int, int]]
+
+
+class Curve(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Readings in the order of time, then value. `steady`: none is lower than the one before."""
+
+    grain: int = FINEST_GRAIN
+    points: bytes = b""
+    steady: bool = True
+
+    def readings(self) -> Points:
+        """(moment, value) in order."""
+        return list(_POINT.iter_unpack(self.points))
+
+    def last(self) -> int | None:
+        """The value that was read last."""
+        if not self.points:
+            return None
+        value: int = _POINT.unpack_from(self.points, len(self.points) - _SIZE)[1]
+        return value
+
+    def first(self) -> int | None:
+        """The value that was read first."""
+        return None if not self.points else _POINT.unpack_from(self.points)[1]
+
+
+EMPTY: Final = Curve()
+
+
+def join(curve: Curve, at: int, value: int) -> Curve:
+    """`curve` with a reading; the same object if that is no news."""
+    points, grain = curve.points, curve.grain
+    size = len(points)
+    if not size:
+        return Curve(grain, _POINT.pack(at, value))
+    last_at, last = _POINT.unpack_from(points, size - _SIZE)
+    if at <= last_at or value < last:
+        return _merge(curve, at, value)
+    # What nearly every reading is: later than all, and not lower than the last.
+    bucket = at >> grain
+    if bucket != last_at >> grain:
+        if size >= MOST_BUCKETS * _SIZE:
+            return _merge(curve, at, value)
+        return Curve(grain, points + _POINT.pack(at, value), curve.steady)
+    if size > _SIZE:
+        before_at, before = _POINT.unpack_from(points, size - 2 * _SIZE)
+        if before_at >> grain == bucket:
+            if before > last:
+                return _merge(curve, at, value)
+            points = points[:-_SIZE]
+    return Curve(grain, points + _POINT.pack(at, value), curve.steady)
+
+
+def _merge(curve: Curve, at: int, value: int) -> Curve:
+    points = sorted({*curve.readings(), (at, value)})
+    grain = curve.grain
+    while len({moment >> grain for moment, _ in points}) > MOST_BUCKETS:
+        grain += 1
+    kept: Points = []
+    for _, bucket in groupby(points, key=lambda point: point[0] >> grain):
+        kept += _of_bucket(list(bucket))
+    packed = b"".join([_POINT.pack(*point) for point in kept])
+    if packed == curve.points:
+        return curve
+    return Curve(grain, packed, all(a[1] <= b[1] for a, b in pairwise(kept)))
+
+
+def _of_bucket(points: Points) -> Points:
+    """First, last, lowest (the earliest of equals) and highest (the latest of equals)."""
+    lowest = min(points, key=lambda point: point[1])
+    highest = max(points, key=lambda point: (point[1], point[0]))
+    return sorted({points[0], lowest, highest, points[-1]})
