@@ -63,7 +63,7 @@ def join(curve: Curve, at: int, value: int) -> Curve:
     # What nearly every reading is: later than all, and not lower than the last.
     bucket = at >> grain
     if bucket != last_at >> grain:
-        if size >= MOST_BUCKETS * _SIZE:
+        if size >= MOST_BUCKETS * _SIZE and _buckets(curve.readings(), grain) == MOST_BUCKETS:
             return _merge(curve, at, value)
         return Curve(grain, points + _POINT.pack(at, value), curve.steady)
     if size > _SIZE:
@@ -78,7 +78,7 @@ def join(curve: Curve, at: int, value: int) -> Curve:
 def _merge(curve: Curve, at: int, value: int) -> Curve:
     points = sorted({*curve.readings(), (at, value)})
     grain = curve.grain
-    while len({moment >> grain for moment, _ in points}) > MOST_BUCKETS:
+    while _buckets(points, grain) > MOST_BUCKETS:
         grain += 1
     kept: Points = []
     for _, bucket in groupby(points, key=lambda point: point[0] >> grain):
@@ -87,6 +87,10 @@ def _merge(curve: Curve, at: int, value: int) -> Curve:
     if packed == curve.points:
         return curve
     return Curve(grain, packed, all(a[1] <= b[1] for a, b in pairwise(kept)))
+
+
+def _buckets(points: Points, grain: int) -> int:
+    return len({at >> grain for at, _ in points})
 
 
 def _of_bucket(points: Points) -> Points:
