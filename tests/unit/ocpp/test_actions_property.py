@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import orjson
@@ -33,7 +33,7 @@ from services.edge.domain.location import Holding
 from services.edge.domain.rules import ReadModels, Rules, Standing, UnknownTokens
 from services.edge.records import Scribe
 from tests.unit.ocpp.minimal import minimal
-from tests.unit.ocpp.payloads import Fault, broken, every_fault, examples, largest, valid
+from tests.unit.ocpp.payloads import INT32, Fault, broken, every_fault, examples, largest, valid
 
 NOW = 1_800_000_000_000_000
 RULES = {each: Rules(transaction_key=b"k" * 16, unknown_tokens=each) for each in UnknownTokens}
@@ -239,7 +239,7 @@ def test_a_command_of_the_central_system_is_refused_when_a_station_calls_it(
 
 def _structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
     """Make instances of a struct from its annotations; lists that must be given hold something."""
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     fields = {
         field.name: _values(hints[field.name], field.required) for field in msgspec.structs.fields(kind)
     }
@@ -248,6 +248,11 @@ def _structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
 
 def _values(hint: Any, required: bool) -> st.SearchStrategy[Any]:
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        bounded, meta = arguments
+        if bounded is int:
+            return st.integers(meta.ge or 0, INT32 - 1 if meta.le is None else meta.le)
+        return _values(bounded, required)
     if origin is Literal:
         return st.sampled_from(arguments)
     if origin is tuple:
@@ -258,7 +263,7 @@ def _values(hint: Any, required: bool) -> st.SearchStrategy[Any]:
         return _structs(hint)
     simple: dict[Any, st.SearchStrategy[Any]] = {
         str: st.text("ab:1", min_size=1, max_size=5),
-        int: st.integers(0, 2**31 - 1),
+        int: st.integers(0, INT32 - 1),
     }
     return simple.get(hint, st.from_type(hint))
 
