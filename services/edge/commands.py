@@ -100,6 +100,7 @@ class CommandLane:
         self._worker: asyncio.Task[None] | None = None
         self._answer: asyncio.Future[_End] | None = None
         self._action = ""
+        self._message_id = ""
         self.timeouts = 0
         self.asked_for: set[str] = set()
 
@@ -118,8 +119,8 @@ class CommandLane:
             self._worker = asyncio.create_task(self._work())
 
     def settle(self, answer: Answer) -> None:
-        """Take the station's answer to the command that is under way."""
-        if self._answer is not None and not self._answer.done():
+        """Take the station's answer to the command that is under way; one to an earlier command changes nothing."""
+        if self._answer is not None and not self._answer.done() and answer.message_id == self._message_id:
             complaint = self._complaint(answer)
             self._answer.set_result(complaint or _end(self._action, answer))
 
@@ -158,13 +159,13 @@ class CommandLane:
         if (wanted := asks_for(dispatch.action, payload)) is not None:
             self.asked_for.add(wanted)
         sent_at = now_us()
-        self._action = dispatch.action
+        self._action, self._message_id = dispatch.action, message_id
         end = await self._exchange(text, message_id, dispatch.call_timeout_ms / 1000)
         self.timeouts = self.timeouts + 1 if end is _TIMEOUT else 0
         self._record(dispatch, message_id, sent_at, end)
         if end.reply is not None:
             with suppress(ConnectionClosed):
-                await self._socket.send(end.reply)
+                await self._socket.deliver(end.reply)
 
     def _check(self, dispatch: DispatchCommand) -> dict[str, Any]:
         """The command's payload. Raises _Refusal if it must not be sent (any more)."""

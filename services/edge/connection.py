@@ -169,7 +169,7 @@ class StationConnection:
             self.lane.close()
         try:
             if self._verdict is not None:
-                await self.socket.close(*self._verdict)
+                await self.socket.end(*self._verdict)
             await self.lane.finished()
         finally:
             self._conclude(lost)
@@ -207,6 +207,8 @@ class StationConnection:
             errand, self._errand = self._errand, None
             if errand is not None:
                 await errand
+                # An errand may wait for nothing at all, and there may be thousands of them: others have their turn.
+                await asyncio.sleep(0)
                 self._busy_since = 0.0
                 self._go_on()
             elif socket.state is State.CLOSED:
@@ -363,11 +365,18 @@ class StationConnection:
         if isinstance(received, ResultReceived | ErrorReceived):
             self.lane.settle(received)
         else:
+            if isinstance(received, Refused) and received.call is not None:
+                self.lane.settle(received)
             deferred.meanwhile.append((received, frame))
         return True
 
+    async def _send(self, text: str) -> None:
+        # It waits, but not for Kafka.
+        self._busy_since = math.inf
+        await self.socket.deliver(text)
+
     async def _send_answer(self, text: str, owed: _Owed) -> None:
-        await self.socket.send(text)
+        await self._send(text)
         self._note_answered(owed)
 
     def _answer(self, owed: _Owed) -> None:
@@ -394,7 +403,7 @@ class StationConnection:
         match received:
             case Replay():
                 # The stored answer is in the log already.
-                await self.socket.send(received.answer_text)
+                await self._send(received.answer_text)
             case SendReceived():
                 await self._on_send(received, frame)
             case Refused():
@@ -409,7 +418,7 @@ class StationConnection:
                     answered=received.reply_text is not None,
                 )
                 if received.reply_text is not None:
-                    await self.socket.send(received.reply_text)
+                    await self._send(received.reply_text)
             case ResultErrorReceived():
                 reason = f"the station refused our answer: {received.description}"
                 await self._rejects.record(frame, received.code, reason, received.message_id)
@@ -462,7 +471,7 @@ class StationConnection:
         """Answer a CALL with a CALLERROR, recorded first."""
         spelt = spell(self._version, code)
         await self._rejects.record(frame, spelt, reason, call.message_id, call.action, answered=True)
-        await self.socket.send(self._machine.fail(call.message_id, code, reason))
+        await self._send(self._machine.fail(call.message_id, code, reason))
 
     def _conclude(self, lost: ConnectionClosed | None) -> None:
         """Post the end; where the station is now is another's to say if we were replaced."""

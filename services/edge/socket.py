@@ -6,7 +6,8 @@ from collections.abc import Callable, Generator
 from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import DATA_OPCODES, Frame, Opcode
+from websockets.exceptions import ConnectionClosedError
+from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 
 from services.edge.domain.admission import Admission
@@ -18,6 +19,8 @@ except ImportError:
     from websockets.utils import apply_mask
 
 _MESSAGES_AHEAD: Final = 4
+_UNREAD_S: Final = 30.0
+_CLOSE_S: Final = 10.0
 
 
 class StationSocket(ServerConnection):
@@ -42,7 +45,7 @@ class StationSocket(ServerConnection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._kept: deque[bytes] = deque()
-        self._fragments: list[bytes] = []
+        self._fragments: bytearray | None = None
         self._between_frames = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,7 +68,7 @@ class StationSocket(ServerConnection):
             self._between_frames
             and (message := whole_text(data)) is not None
             and self.protocol.state is State.OPEN
-            and not self._fragments
+            and self._fragments is None
         ):
             self._on_message(message)
         else:
@@ -78,14 +81,16 @@ class StationSocket(ServerConnection):
             self.ponged = self.ponged or (type(event) is Frame and event.opcode is Opcode.PONG)
             super().process_event(event)
             return
-        if event.fin and not self._fragments:
+        if event.fin and self._fragments is None:
             message = bytes(event.data)
         else:
-            self._fragments.append(bytes(event.data))
+            if self._fragments is None:
+                self._fragments = bytearray()
+            self._fragments += event.data
             if not event.fin:
                 return
-            message = b"".join(self._fragments)
-            self._fragments.clear()
+            message = bytes(self._fragments)
+            self._fragments = None
         self._on_message(message)
 
     def _on_message(self, message: bytes) -> None:
@@ -110,8 +115,19 @@ class StationSocket(ServerConnection):
         self._resume()
 
     def _resume(self) -> None:
-        if not self.transport.is_closing():
+        if not self.paused and not self.transport.is_closing():
             self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """Read nothing from a peer that does not read: what it sends may have to be answered, pings for one."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on: the peer has read."""
+        super().resume_writing()
+        if len(self._kept) < _MESSAGES_AHEAD:
+            self._resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note that the socket is gone."""
@@ -120,6 +136,29 @@ class StationSocket(ServerConnection):
             self.room.leave(self)
         if self.on_lost is not None:
             self.on_lost()
+
+    async def deliver(self, text: str) -> None:
+        """Send a text frame; a peer that does not read it for half a minute is dropped.
+
+        Raises ConnectionClosed if the connection is over, or is now.
+        """
+        try:
+            async with asyncio.timeout(_UNREAD_S):
+                await self.send(text)
+        except TimeoutError:
+            self.transport.abort()
+            raise ConnectionClosedError(None, None) from None
+
+    async def end(self, code: CloseCode, reason: str) -> None:
+        """Close the connection; a peer that does not read is dropped."""
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                if not self.paused:
+                    await self.close(code, reason)
+                    return
+        except TimeoutError:
+            pass
+        self.transport.abort()
 
     def ask(self, now: float) -> None:
         """Ping the peer, unless there is no room for it; whatever it sends then shows that it lives."""

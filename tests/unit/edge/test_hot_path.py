@@ -18,9 +18,13 @@ from websockets.server import ServerProtocol
 
 from libs.bus.errors import BusUnavailableError
 from libs.bus.lanes import OnAcknowledged
+from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
+from libs.ocpp.errors import ErrorCode
+from libs.ocpp.frames import Call, Refused, ResultReceived
 from libs.ocpp.versions import Version
+from services.edge import socket as socket_module
 from services.edge.connection import StationConnection
 from services.edge.context import Context
 from services.edge.domain.admission import Admission
@@ -149,6 +153,38 @@ async def test_fragments_become_one_message_with_control_frames_in_between() -> 
     socket.data_received(sent(b"", opcode=Opcode.PING))
     socket.data_received(sent(b"3]", opcode=Opcode.CONT))
     assert listener.taken == [b"[2,3]"]
+
+
+async def test_a_message_of_countless_empty_fragments_takes_no_room() -> None:
+    socket = new_socket()
+    listener = Listener(socket)
+    socket.data_received(sent(b"[2,", fin=False))
+    for _ in range(100):
+        socket.data_received(sent(b"", fin=False, opcode=Opcode.CONT) * 100)
+    assert len(socket._fragments or b"") == 3
+    socket.data_received(sent(b"3]", opcode=Opcode.CONT))
+    assert listener.taken == [b"[2,3]"]
+
+
+async def test_nothing_is_read_from_a_peer_that_does_not_read() -> None:
+    socket = new_socket()
+    Listener(socket)
+    socket.pause_writing()
+    assert not transport_of(socket).reading
+    socket.resume_writing()
+    assert transport_of(socket).reading
+
+
+async def test_a_peer_that_reads_again_is_read_again_once_there_is_room() -> None:
+    socket = new_socket()
+    Listener(socket, takes=False)
+    for number in range(4):
+        socket.data_received(sent(b"%d" % number))
+    socket.pause_writing()
+    socket.resume_writing()
+    assert not transport_of(socket).reading
+    socket.next_message()
+    assert transport_of(socket).reading
 
 
 async def test_messages_before_anybody_listens_are_kept_in_order() -> None:
@@ -381,6 +417,44 @@ async def test_a_station_that_does_not_read_gets_its_answer_when_it_does(station
     station.bus.acknowledge()
     await turns()
     assert station.answers == ["a", "b"]
+    await station.lose()
+
+
+async def test_a_station_that_does_not_read_does_not_look_like_kafka_being_away(station: Station) -> None:
+    station.socket.pause_writing()
+    station.call("a")
+    station.bus.acknowledge()
+    await turns()
+    waits_since = station.connection.waits_since()
+    assert waits_since is None or waits_since > asyncio.get_running_loop().time()
+    # And its connection can be ended all the same.
+    station.connection.end(CloseCode.POLICY_VIOLATION, "not registered")
+    await turns()
+    assert transport_of(station.socket).closing
+    await asyncio.wait_for(station.task, 1)
+    assert isinstance(station.bus.records[-2], ClosedRecord)
+
+
+async def test_a_station_that_never_reads_is_dropped(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_module, "_UNREAD_S", 0.01)
+    station.socket.pause_writing()
+    station.call("a")
+    station.bus.acknowledge()
+    await asyncio.wait_for(station.task, 5)
+    assert transport_of(station.socket).closing
+
+
+async def test_an_answer_to_an_earlier_command_is_not_taken_for_this_one_s(station: Station) -> None:
+    lane = station.connection.lane
+    lane._answer, lane._message_id = asyncio.get_running_loop().create_future(), "y"
+    earlier = Call("x", "Reset", {"type": "Soft"})
+    reason = "payload is not an object"
+    lane.settle(Refused(None, ErrorCode.FORMAT_VIOLATION, reason, "x", "Reset", earlier))
+    lane.settle(ResultReceived("x", {"status": "Accepted"}, earlier))
+    assert not lane._answer.done()
+    lane._answer = None
     await station.lose()
 
 
