@@ -4,6 +4,10 @@ One class per Avro schema of the same name, and two for what they have in common
 meaning and unit.
 """
 
+from hashlib import sha256
+
+import msgspec
+
 from libs.events.record import Part, Record
 
 
@@ -33,6 +37,9 @@ class OfWholeSession(OfSession, frozen=True, kw_only=True):
     review: tuple[str, ...] = ()
     quirks: tuple[str, ...] = ()
     signed: tuple[str, ...] = ()
+    charging_s: int = 0
+    suspended_s: int = 0
+    idle_s: int = 0
 
 
 class SessionStarted(OfSession, frozen=True, kw_only=True):
@@ -69,10 +76,39 @@ class CdrLine(Part, frozen=True, kw_only=True):
     unit: str
     price_milli: int
     amount_minor: int
+    net_minor: int = 0
+    tax_minor: int = 0
+    from_at: int = 0
+    to_at: int = 0
 
 
-class CdrIssued(OfWholeSession, frozen=True, kw_only=True):
-    """A charge detail record. Versions are immutable; the highest counts."""
+class CdrTax(Part, frozen=True, kw_only=True):
+    """One tax of a charge record."""
+
+    name: str
+    rate_milli: int
+    net_minor: int
+    tax_minor: int
+
+
+class CdrSource(Part, frozen=True, kw_only=True):
+    """Where the evidence of a charge record is in the log."""
+
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+
+
+class CdrReading(Part, frozen=True, kw_only=True):
+    """A register that a charge record was made from."""
+
+    at: int
+    wh: int
+
+
+class OfCdr(OfWholeSession, frozen=True, kw_only=True):
+    """What every document about a charge says. `hash` seals it, and by `previous_hash` the station's one before it."""
 
     cdr_id: str
     version: int
@@ -80,4 +116,28 @@ class CdrIssued(OfWholeSession, frozen=True, kw_only=True):
     tariff_version: int | None = None
     currency: str | None = None
     amount_minor: int
+    net_minor: int = 0
+    tax_minor: int = 0
+    previous_hash: str = ""
+    hash: str = ""
+
+
+class CdrIssued(OfCdr, frozen=True, kw_only=True):
+    """A charge detail record. Versions are immutable; the highest counts."""
+
     lines: tuple[CdrLine, ...] = ()
+    taxes: tuple[CdrTax, ...] = ()
+    sources: tuple[CdrSource, ...] = ()
+    readings: tuple[CdrReading, ...] = ()
+
+
+class CdrCredited(OfCdr, frozen=True, kw_only=True):
+    """A credit note: takes back a version of a charge record, before the next one is issued. Amounts are negative."""
+
+    credited_hash: str
+
+
+def digest(document: OfCdr) -> str:
+    """The hash of a document: SHA-256, hexadecimal, of its JSON, sorted by name, without white space, `hash` empty."""
+    bare = msgspec.structs.replace(document, hash="")
+    return sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()

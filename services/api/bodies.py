@@ -147,12 +147,18 @@ class Cdr(Output):
     meter_start_wh: int | None
     meter_stop_wh: int | None
     energy_wh: int
+    billed_wh: int
+    review_wh: int
+    exported_wh: int
     reason: str
     review: list[str]
     tariff_id: str | None
     tariff_version: int | None
     currency: str | None
     amount_minor: int
+    net_minor: int
+    tax_minor: int
+    hash: str
     lines: list[CdrLine]
     issued_at: Time
 

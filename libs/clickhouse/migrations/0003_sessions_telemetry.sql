@@ -34,6 +34,9 @@ CREATE TABLE IF NOT EXISTS $database.sessions_events $on_cluster
     review Array(LowCardinality(String)),
     quirks Array(LowCardinality(String)),
     signed Array(String),
+    charging_s Nullable(Int32),
+    suspended_s Nullable(Int32),
+    idle_s Nullable(Int32),
     correction Nullable(Int32)
 )
 ENGINE = ${replicated}ReplacingMergeTree
@@ -73,17 +76,48 @@ CREATE TABLE IF NOT EXISTS $database.billing_cdrs $on_cluster
     review Array(LowCardinality(String)),
     quirks Array(LowCardinality(String)),
     signed Array(String),
+    charging_s Int32,
+    suspended_s Int32,
+    idle_s Int32,
+    previous_hash String,
+    hash String,
+    credited_hash Nullable(String),
     tariff_id LowCardinality(Nullable(String)),
     tariff_version Nullable(Int32),
     currency LowCardinality(Nullable(String)),
     amount_minor Int64,
+    net_minor Int64,
+    tax_minor Int64,
     lines Nested
     (
         kind LowCardinality(String),
         quantity Int64,
         unit LowCardinality(String),
         price_milli Int64,
-        amount_minor Int64
+        amount_minor Int64,
+        net_minor Int64,
+        tax_minor Int64,
+        from_at DateTime64(6, 'UTC'),
+        to_at DateTime64(6, 'UTC')
+    ),
+    taxes Nested
+    (
+        name LowCardinality(String),
+        rate_milli Int64,
+        net_minor Int64,
+        tax_minor Int64
+    ),
+    sources Nested
+    (
+        topic LowCardinality(String),
+        partition Int32,
+        first_offset Int64,
+        last_offset Int64
+    ),
+    readings Nested
+    (
+        at DateTime64(6, 'UTC'),
+        wh Int64
     )
 )
 ENGINE = ${replicated}ReplacingMergeTree

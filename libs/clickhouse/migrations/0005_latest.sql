@@ -158,6 +158,9 @@ CREATE TABLE IF NOT EXISTS $database.cdrs_latest $on_cluster
     tariff_version Nullable(Int32),
     currency LowCardinality(Nullable(String)),
     amount_minor Int64,
+    net_minor Int64,
+    tax_minor Int64,
+    hash String,
     lines Nested
     (
         kind LowCardinality(String),
@@ -181,9 +184,10 @@ SELECT
     recorded_at AS issued_at,
     evse_id, transaction_id, site_id, id_token, started_at, ended_at, meter_start_wh, meter_stop_wh, energy_wh,
     billed_wh, review_wh, exported_wh, reason, review, tariff_id, tariff_version, currency, amount_minor,
+    net_minor, tax_minor, hash,
     lines.kind, lines.quantity, lines.unit, lines.price_milli, lines.amount_minor
 FROM $database.billing_cdrs_feed
-WHERE cdr_id != '';
+WHERE cdr_id != '' AND _type = 'CdrIssued';
 
 -- Charge records in the order of their ends, with what lists are filtered by.
 CREATE TABLE IF NOT EXISTS $database.cdrs_by_end $on_cluster
@@ -211,7 +215,7 @@ SELECT
     bitShiftLeft(toUInt64(e.version), 44) + toUInt64(e._offset) AS version_order,
     ifNull(e.site_id, '') AS site_id, ifNull(e.id_token, '') AS id_token, ifNull(e.tariff_id, '') AS tariff_id
 FROM $database.billing_cdrs_feed AS e
-WHERE e.cdr_id != '';
+WHERE e.cdr_id != '' AND e._type = 'CdrIssued';
 
 CREATE TABLE IF NOT EXISTS $database.station_state_latest $on_cluster
 (

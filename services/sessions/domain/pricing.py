@@ -1,4 +1,4 @@
-"""The flat tariff per kWh: which one applies, and what it makes of a session's energy. Integers only."""
+"""Which tariff applies to a session, and what it makes of what was used."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ import msgspec
 
 from libs.bus.processor import Tables
 from libs.events.record import Record
-from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered, TariffVersion
+from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered
+from libs.ocpp.semantics.exchange import zone_named
+from libs.tariffs.bill import Bill
+from libs.tariffs.engine import bill
+from libs.tariffs.usage import Usage
 
 STATIONS: Final = "registry.stations"
 SITES: Final = "registry.sites"
 TARIFFS: Final = "registry.tariffs"
 
 _VOLT: Final = 230
-_WH_MILLI_PER_MINOR: Final = 1_000_000
 
 
-class Price(msgspec.Struct, frozen=True):
-    """The tariff version that applies. `price_per_kwh_milli`: thousandths of a minor currency unit per kWh."""
+class Charge(msgspec.Struct, frozen=True):
+    """The tariff version that applies, and the bill by it."""
 
     tariff_id: str
     version: int
     currency: str
-    price_per_kwh_milli: int
+    bill: Bill
 
 
 class _Dated(Protocol):
@@ -60,24 +63,18 @@ def most_w_of(station_id: str, tables: Tables) -> int | None:
     return station.max_current_ma * station.phases * _VOLT // 1000
 
 
-def price_of(site_id: str | None, at: int, tables: Tables) -> Price | None:
-    """The price at a site at `at`; None if no tariff applied."""
+def charge(site_id: str | None, at: int, usage: Usage, tables: Tables) -> Charge | None:
+    """What `usage` costs at a site, by the version that was valid at `at`, its begin; None if no tariff was."""
     site = None if site_id is None else _lookup(tables, SITES, site_id)
-    assigned = as_of(at, site.tariffs) if isinstance(site, SiteRegistered) else None
+    if not isinstance(site, SiteRegistered):
+        return None
+    assigned = as_of(at, site.tariffs)
     tariff = None if assigned is None else _lookup(tables, TARIFFS, assigned.id)
-    if not isinstance(tariff, TariffRegistered):
+    version = as_of(at, tariff.versions) if isinstance(tariff, TariffRegistered) else None
+    if assigned is None or version is None:
         return None
-    version: TariffVersion | None = as_of(at, tariff.versions)
-    if version is None:
-        return None
-    return Price(tariff.tariff_id, version.version, version.currency, version.price_per_kwh_milli)
-
-
-def amount_minor(energy_wh: int, price_per_kwh_milli: int) -> int:
-    """What the energy costs in minor currency units, rounded half to even."""
-    whole, rest = divmod(energy_wh * price_per_kwh_milli, _WH_MILLI_PER_MINOR)
-    half = 2 * rest - _WH_MILLI_PER_MINOR
-    return whole + (1 if half > 0 or (half == 0 and whole & 1) else 0)
+    zone = getattr(zone_named(site.timezone), "key", "UTC")
+    return Charge(assigned.id, version.version, version.currency, bill(usage, version, zone))
 
 
 def _lookup(tables: Tables, topic: str, key: str) -> Record | None:

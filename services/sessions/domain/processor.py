@@ -13,9 +13,18 @@ from libs.ocpp.semantics.exchange import read_step, zone_of
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
 from services.sessions.domain import records
-from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, most_w_of, site_of
+from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, Charge, charge, most_w_of, site_of
 from services.sessions.domain.records import Cause
-from services.sessions.domain.session import Session, absorb, begin, outcome, running, session_id_of
+from services.sessions.domain.session import (
+    Outcome,
+    Session,
+    Source,
+    absorb,
+    begin,
+    outcome,
+    running,
+    session_id_of,
+)
 from services.sessions.domain.station import (
     MOST_OPEN,
     StationSessions,
@@ -26,7 +35,7 @@ from services.sessions.domain.station import (
     superseded,
 )
 
-TRANSACTIONS: Final = "ocpp.transactions"
+TRANSACTIONS: Final = records.TRANSACTIONS
 
 _ACTIONS: Final = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
 
@@ -35,8 +44,8 @@ class SessionsProcessor(Processor[StationSessions]):
     """Folds the transactions of a station, whatever their OCPP version, into sessions.
 
     SessionStarted, SessionUpdated and SessionEnded follow the evidence; with the end goes a CDR. Evidence that
-    comes late and changes an ended session gives a SessionCorrected and the CDR's next version. A session whose
-    start never came, or whose end, is closed by rule and says so in `review`.
+    comes late and changes an ended session gives a SessionCorrected, a credit note and the CDR's next version. A
+    session whose start never came, or whose end, is closed by rule and says so in `review`.
     """
 
     name = "sessions"
@@ -66,7 +75,7 @@ class SessionsProcessor(Processor[StationSessions]):
         record = event.record
         assert isinstance(record, OcppCallReceived)
         step = read_step(record, zone_of(tables[STATIONS].get(record.station_id)))
-        return Step(state) if step is None else _fold(state, step, record, tables)
+        return Step(state) if step is None else _fold(state, step, event, tables)
 
     def due(self, state: StationSessions) -> int | None:
         """The next moment at which a session has waited, or has been remembered, long enough."""
@@ -80,6 +89,7 @@ class _Book:
         self.station_id = state.station_id
         self.open = list(state.open)
         self.closed = list(state.closed)
+        self.chain = state.chain
         self.out: list[Emit] = []
         self._tables = tables
 
@@ -103,7 +113,7 @@ class _Book:
 
     def step(self) -> Step[StationSessions]:
         """The processor's decision."""
-        return Step(arrange(self.station_id, self.open, self.closed), tuple(self.out))
+        return Step(arrange(self.station_id, self.open, self.closed, self.chain), tuple(self.out))
 
     def _announce(self, before: Session | None, after: Session, cause: Cause) -> Session:
         if after.started_at is None and not after.closed_by_rule:
@@ -121,11 +131,18 @@ class _Book:
                 self.out.append(records.updated(self.station_id, after, cause))
         if not after.over:
             return after
-        result = outcome(after)
-        if before is None or not before.revision or outcome(before) != result:
+        result, charged = self._charged(after)
+        if before is None or not before.revision or self._charged(before) != (result, charged):
             after = msgspec.structs.replace(after, revision=after.revision + 1)
-            self.out += records.ended(self.station_id, after, result, cause, self._tables)
+            issued, out = records.ended(self.station_id, after, (result, charged), cause, self.chain)
+            self.chain = issued.hash
+            self.out += out
+            after = msgspec.structs.replace(after, issued=issued)
         return after
+
+    def _charged(self, session: Session) -> tuple[Outcome, Charge | None]:
+        result, usage = outcome(session)
+        return result, charge(session.site_id, result.started_at, usage, self._tables)
 
 
 def _told(session: Session) -> tuple[tuple[int, int | None, str | None], str | None, int | None]:
@@ -134,18 +151,21 @@ def _told(session: Session) -> tuple[tuple[int, int | None, str | None], str | N
 
 
 def _fold(
-    state: StationSessions | None, step: TransactionStep, record: OcppCallReceived, tables: Tables
+    state: StationSessions | None, step: TransactionStep, message: Message, tables: Tables
 ) -> Step[StationSessions]:
+    record = message.record
+    assert isinstance(record, OcppCallReceived)
+    source = Source(record.event_id, record.recorded_at, message.partition, message.offset)
     before = StationSessions(record.station_id) if state is None else state
     known = find(before, step, record.version)
     if known is not None:
-        session = absorb(known, step, record.event_id, record.recorded_at)
+        session = absorb(known, step, source)
         if session is known:
             return Step(state)
     elif step.kind == "updated" and record.version == Version.V16 and not issued_16(step.transaction_id):
         return Step(state)
     else:
-        session = begin(step, record.version, record.event_id, record.recorded_at)
+        session = begin(step, record.version, source)
     cause = Cause(record.event_id, record.occurred_at, record.recorded_at)
     if known is not None and known.session_id and not session.over:
         return _progress(before, known, session, cause)
@@ -166,7 +186,7 @@ def _progress(
     tick at the old one finds nothing to do and sets the next."""
     station_id = state.station_id
     sessions = tuple([session if s is known else s for s in state.open])
-    after = StationSessions(station_id, sessions, state.closed, state.due_at)
+    after = StationSessions(station_id, sessions, state.closed, state.due_at, state.chain)
     if _told(session) == _told(known):
         return Step(after)
     return Step(after, (records.updated(station_id, session, cause),))

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from libs.bus.message import Emit
-from libs.bus.processor import Tables
 from libs.events.ids import derive_id
 from libs.events.sessions import (
+    CdrCredited,
     CdrIssued,
     CdrLine,
+    CdrReading,
+    CdrSource,
+    CdrTax,
     SessionCorrected,
     SessionEnded,
     SessionStarted,
     SessionUpdated,
+    digest,
 )
-from services.sessions.domain.pricing import amount_minor, price_of
-from services.sessions.domain.session import Outcome, Session, running
+from services.sessions.domain.pricing import Charge
+from services.sessions.domain.session import Issued, Outcome, Session, running
 
+TRANSACTIONS: Final = "ocpp.transactions"
 EVENTS: Final = "sessions.events"
 CDRS: Final = "billing.cdrs"
 NO_TARIFF: Final = "no_tariff"
+
+D = TypeVar("D", CdrIssued, CdrCredited)
 
 
 class Cause(msgspec.Struct, frozen=True, gc=False):
@@ -81,10 +88,12 @@ def updated(station_id: str, session: Session, cause: Cause) -> Emit:
 
 
 def ended(
-    station_id: str, session: Session, result: Outcome, cause: Cause, tables: Tables
-) -> tuple[Emit, Emit]:
-    """SessionEnded, or SessionCorrected from the second revision on, and the charge record of that version."""
-    revision = session.revision
+    station_id: str, session: Session, charged: tuple[Outcome, Charge | None], cause: Cause, chain: str
+) -> tuple[Issued, list[Emit]]:
+    """SessionEnded and the charge record; from the second revision on SessionCorrected, a credit note over the version
+    before, and the next one. Documents follow on `chain`, the hash of the station's last one."""
+    result, charge = charged
+    revision, before = session.revision, session.issued
     common: dict[str, Any] = {
         "occurred_at": cause.occurred_at,
         "recorded_at": cause.recorded_at,
@@ -96,39 +105,112 @@ def ended(
         "quirks": session.quirks,
         **msgspec.structs.asdict(result),
     }
-    fact: SessionEnded | SessionCorrected
-    if revision == 1:
-        fact = SessionEnded(event_id=derive_id(session.session_id, "ended"), **common)
-    else:
-        fact = SessionCorrected(
-            event_id=derive_id(session.session_id, f"corrected:{revision}"), version=revision, **common
+    out: list[Emit] = []
+    if before is None:
+        out.append(
+            Emit(EVENTS, station_id, SessionEnded(event_id=derive_id(session.session_id, "ended"), **common))
         )
-    priced = {**common, **_priced(session.site_id, result, tables)}
-    cdr = CdrIssued(
-        event_id=derive_id(session.session_id, f"cdr:{revision}"),
-        cdr_id=derive_id(session.session_id, "cdr"),
-        version=revision,
-        **priced,
+    else:
+        event_id = derive_id(session.session_id, f"corrected:{revision}")
+        out.append(Emit(EVENTS, station_id, SessionCorrected(event_id=event_id, version=revision, **common)))
+        credit = _credit(session, before, common, chain)
+        chain = credit.hash
+        out.append(Emit(CDRS, station_id, credit))
+    cdr = _sealed(
+        CdrIssued(
+            event_id=derive_id(session.session_id, f"cdr:{revision}"),
+            cdr_id=derive_id(session.session_id, "cdr"),
+            version=revision,
+            previous_hash=chain,
+            sources=_sources(session),
+            readings=tuple(CdrReading(at=at, wh=wh) for at, wh in session.meter.readings()),
+            **{**common, **_priced(result, charge)},
+        )
     )
-    return Emit(EVENTS, station_id, fact), Emit(CDRS, station_id, cdr)
+    out.append(Emit(CDRS, station_id, cdr))
+    issued = Issued(
+        cdr.tariff_id,
+        cdr.tariff_version,
+        cdr.currency,
+        cdr.net_minor,
+        cdr.tax_minor,
+        cdr.amount_minor,
+        result.energy_wh,
+        result.billed_wh,
+        result.exported_wh,
+        cdr.hash,
+    )
+    return issued, out
 
 
-def _priced(site_id: str | None, result: Outcome, tables: Tables) -> dict[str, Any]:
-    price = price_of(site_id, result.started_at, tables)
-    if price is None:
+def _sealed(document: D) -> D:
+    return msgspec.structs.replace(document, hash=digest(document))
+
+
+def _credit(session: Session, before: Issued, common: dict[str, Any], chain: str) -> CdrCredited:
+    """Takes back what was issued; says of the session what is known now, but the energy as it was then."""
+    return _sealed(
+        CdrCredited(
+            **{
+                **common,
+                "energy_wh": -before.energy_wh,
+                "billed_wh": -before.billed_wh,
+                "review_wh": before.billed_wh - before.energy_wh,
+                "exported_wh": -before.exported_wh,
+            },
+            event_id=derive_id(session.session_id, f"credit:{session.revision - 1}"),
+            cdr_id=derive_id(session.session_id, "cdr"),
+            version=session.revision - 1,
+            tariff_id=before.tariff_id,
+            tariff_version=before.tariff_version,
+            currency=before.currency,
+            amount_minor=-before.amount_minor,
+            net_minor=-before.net_minor,
+            tax_minor=-before.tax_minor,
+            credited_hash=before.hash,
+            previous_hash=chain,
+        )
+    )
+
+
+def _sources(session: Session) -> tuple[CdrSource, ...]:
+    return (
+        CdrSource(
+            topic=TRANSACTIONS,
+            partition=session.partition,
+            first_offset=session.first_offset,
+            last_offset=session.last_offset,
+        ),
+    )
+
+
+def _priced(result: Outcome, charge: Charge | None) -> dict[str, Any]:
+    if charge is None:
         return {"amount_minor": 0, "review": tuple(sorted({*result.review, NO_TARIFF}))}
-    amount = amount_minor(result.billed_wh, price.price_per_kwh_milli)
-    line = CdrLine(
-        kind="energy",
-        quantity=result.billed_wh,
-        unit="Wh",
-        price_milli=price.price_per_kwh_milli,
-        amount_minor=amount,
-    )
+    bill = charge.bill
     return {
-        "tariff_id": price.tariff_id,
-        "tariff_version": price.version,
-        "currency": price.currency,
-        "amount_minor": amount,
-        "lines": (line,),
+        "tariff_id": charge.tariff_id,
+        "tariff_version": charge.version,
+        "currency": charge.currency,
+        "amount_minor": bill.gross_minor,
+        "net_minor": bill.net_minor,
+        "tax_minor": bill.tax_minor,
+        "lines": tuple(
+            CdrLine(
+                kind=line.kind.value,
+                quantity=line.quantity,
+                unit=line.unit,
+                price_milli=line.price_milli,
+                amount_minor=line.gross_minor,
+                net_minor=line.net_minor,
+                tax_minor=line.tax_minor,
+                from_at=line.start,
+                to_at=line.end,
+            )
+            for line in bill.lines
+        ),
+        "taxes": tuple(
+            CdrTax(name=t.name, rate_milli=t.rate_milli, net_minor=t.net_minor, tax_minor=t.tax_minor)
+            for t in bill.taxes
+        ),
     }

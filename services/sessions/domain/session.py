@@ -14,9 +14,12 @@ import msgspec
 from libs.events.ids import derive_id
 from libs.ocpp import quirks
 from libs.ocpp.semantics.model import TransactionStep
+from libs.runtime.clock import SECOND
+from libs.tariffs.usage import Kind, Usage, metered
 from services.sessions.domain import curve, energy
 from services.sessions.domain.curve import EMPTY, Curve
 from services.sessions.domain.energy import METER_ROLLBACK, ROLLBACK_TOLERANCE_WH, Measured
+from services.sessions.domain.states import STATES, still, told
 
 NO_METER: Final = "no_meter"
 NO_METER_START: Final = "no_meter_start"
@@ -36,6 +39,21 @@ class Signed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     event_id: str
 
 
+class Issued(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What the last version of the charge record said that a credit note has to take back."""
+
+    tariff_id: str | None
+    tariff_version: int | None
+    currency: str | None
+    net_minor: int
+    tax_minor: int
+    amount_minor: int
+    energy_wh: int
+    billed_wh: int
+    exported_wh: int
+    hash: str
+
+
 class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Evidence of one transaction, and how much of it has been announced.
 
@@ -44,7 +62,9 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `undated_low` and `undated_high` the extremes of those whose time could not be read. `signed`: first and last
     record with signed values. `most_w`: what the connector can deliver, if that is known. `doubts` are those that come
     from a single step. `session_id` is empty until SessionStarted is out. `closed_by_rule`: given up waiting.
-    `revision`: how often the end has been announced. `quirks`: flags of all steps, sorted.
+    `revision`: how often the end has been announced, `issued`: what was charged by that. `quirks`: flags of all steps,
+    sorted. `states`: what the vehicle did, as `usage` has it. `partition`, `first_offset` and `last_offset`: where the
+    evidence is in the log.
     """
 
     transaction_id: str
@@ -75,6 +95,11 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     closed_by_rule: bool = False
     revision: int = 0
     quirks: tuple[str, ...] = ()
+    states: Curve = EMPTY
+    issued: Issued | None = None
+    partition: int = 0
+    first_offset: int = -1
+    last_offset: int = -1
 
     @property
     def over(self) -> bool:
@@ -98,6 +123,18 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     reason: str
     review: tuple[str, ...]
     signed: tuple[str, ...]
+    charging_s: int
+    suspended_s: int
+    idle_s: int
+
+
+class Source(msgspec.Struct, frozen=True, gc=False):
+    """The record that a step was read from: its id, when it was recorded, and where it is in the log."""
+
+    event_id: str
+    recorded_at: int
+    partition: int
+    offset: int
 
 
 def session_id_of(station_id: str, session: Session) -> str:
@@ -106,13 +143,23 @@ def session_id_of(station_id: str, session: Session) -> str:
     return derive_id(f"{station_id}\n{session.transaction_id}\n{start}", "session")
 
 
-def begin(step: TransactionStep, version: str, event_id: str, recorded_at: int) -> Session:
+def begin(step: TransactionStep, version: str, source: Source) -> Session:
     """A session of which `step` is the first evidence."""
-    empty = Session(step.transaction_id, version, step.at, step.at, recorded_at, event_id)
-    return absorb(empty, step, event_id, recorded_at)
+    empty = Session(
+        step.transaction_id,
+        version,
+        step.at,
+        step.at,
+        source.recorded_at,
+        source.event_id,
+        partition=source.partition,
+        first_offset=source.offset,
+        last_offset=source.offset,
+    )
+    return absorb(empty, step, source)
 
 
-def absorb(session: Session, step: TransactionStep, event_id: str, recorded_at: int) -> Session:
+def absorb(session: Session, step: TransactionStep, source: Source) -> Session:
     """`session` with `step` joined to it; the same object if the step brings no news."""
     news: dict[str, Any] = {}
     if step.at > session.latest_at:
@@ -123,23 +170,42 @@ def absorb(session: Session, step: TransactionStep, event_id: str, recorded_at: 
         news["evse_id"] = step.evse_id
     if step.id_token is not None and (session.token_at is None or step.at < session.token_at):
         news["id_token"], news["token_at"] = step.id_token, step.at
-    if step.charging_state is not None and (session.state_at is None or step.at > session.state_at):
-        news["charging_state"], news["state_at"] = step.charging_state, step.at
+    if step.charging_state is not None:
+        _absorb_state(session, step, step.charging_state, news)
     if step.quirks and not set(session.quirks).issuperset(step.quirks):
         news["quirks"] = tuple(sorted({*session.quirks, *step.quirks}))
-    if step.readings:
-        _absorb_readings(session, step, news)
-    if step.exported and _CLOCK_QUIRKS.isdisjoint(step.quirks):
-        _absorb_exported(session, step, news)
-    if step.signed:
-        _absorb_signed(session, Signed(step.at, event_id), news)
+    if step.readings or step.exported or step.signed:
+        _absorb_meter(session, step, source, news)
     if step.kind == "started":
         _absorb_start(session, step, news)
     elif step.kind == "ended":
         _absorb_stop(session, step, news)
     if not news:
         return session
-    return msgspec.structs.replace(session, cause_id=event_id, recorded_at=recorded_at, **news)
+    if source.offset < session.first_offset:
+        news["first_offset"] = source.offset
+    elif source.offset > session.last_offset:
+        news["last_offset"] = source.offset
+    return msgspec.structs.replace(session, cause_id=source.event_id, recorded_at=source.recorded_at, **news)
+
+
+def _absorb_state(session: Session, step: TransactionStep, state: str, news: dict[str, Any]) -> None:
+    if session.state_at is None or step.at > session.state_at:
+        news["charging_state"], news["state_at"] = state, step.at
+    code = STATES.get(state)
+    if code is not None and _CLOCK_QUIRKS.isdisjoint(step.quirks):
+        states = curve.join(session.states, step.at, code)
+        if states is not session.states:
+            news["states"] = states
+
+
+def _absorb_meter(session: Session, step: TransactionStep, source: Source, news: dict[str, Any]) -> None:
+    if step.readings:
+        _absorb_readings(session, step, news)
+    if step.exported and _CLOCK_QUIRKS.isdisjoint(step.quirks):
+        _absorb_exported(session, step, news)
+    if step.signed:
+        _absorb_signed(session, Signed(step.at, source.event_id), news)
 
 
 def _absorb_readings(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:
@@ -251,8 +317,8 @@ def measured(session: Session) -> Measured | None:
     return energy.measure(_registers(session, start, ended_at, last), stop is not None, session.most_w)
 
 
-def outcome(session: Session) -> Outcome:
-    """What a session amounts to that has ended or was closed by a rule.
+def outcome(session: Session) -> tuple[Outcome, Usage]:
+    """What a session amounts to that has ended or was closed by a rule, and what it used of the energy to be billed.
 
     Whatever stands in for something better, and whatever speaks against the registers, is named in `review`.
     """
@@ -272,6 +338,13 @@ def outcome(session: Session) -> Outcome:
         if session.stopped_at is not None:
             doubts.add(NO_METER_STOP)
     found = measured(session)
+    spent = dict.fromkeys(Kind, 0)
+    begun = session.earliest_at if session.started_at is None else session.started_at
+    ended_at = session.latest_at if session.stopped_at is None else session.stopped_at
+    readings = () if found is None else found.readings
+    usage = metered(begun, max(begun, ended_at), readings, kinds(session, begun))
+    for interval in usage:
+        spent[interval.kind] += interval.end // SECOND - interval.start // SECOND
     if found is None:
         found = Measured(0, 0, ())
         doubts.add(NO_METER)
@@ -281,11 +354,11 @@ def outcome(session: Session) -> Outcome:
             high is not None and high > stop + ROLLBACK_TOLERANCE_WH
         ):
             doubts.add(METER_ROLLBACK)
-    return Outcome(
+    result = Outcome(
         evse_id=session.evse_id or 0,
         id_token=session.id_token,
-        started_at=session.earliest_at if session.started_at is None else session.started_at,
-        ended_at=session.latest_at if session.stopped_at is None else session.stopped_at,
+        started_at=begun,
+        ended_at=ended_at,
         meter_start_wh=start,
         meter_stop_wh=stop,
         energy_wh=found.delivered_wh,
@@ -295,7 +368,19 @@ def outcome(session: Session) -> Outcome:
         reason=session.reason,
         review=tuple(sorted(doubts)),
         signed=tuple(dict.fromkeys(each.event_id for each in session.signed)),
+        charging_s=spent[Kind.CHARGING],
+        suspended_s=spent[Kind.SUSPENDED],
+        idle_s=spent[Kind.IDLE],
     )
+    return result, usage
+
+
+def kinds(session: Session, begun: int) -> list[tuple[int, Kind]]:
+    """What the vehicle did from which moment on: as the charger told, else as its registers show."""
+    if session.states.points:
+        return told(session.states.readings())
+    start = session.meter_start_wh
+    return still([*(() if start is None else ((begun, start),)), *session.meter.readings()])
 
 
 def _exported_wh(exported: Curve) -> int:

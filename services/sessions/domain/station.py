@@ -32,12 +32,16 @@ _MOST_ISSUED: Final = 2**31 - 1
 
 
 class StationSessions(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Sessions under way and closed, each in the order in which they became so; `due_at`: the next deadline."""
+    """Sessions under way and closed, each in the order in which they became so; `due_at`: the next deadline.
+
+    `chain`: hash of the last document about a charge, which outlives the sessions.
+    """
 
     station_id: str
     open: tuple[Session, ...] = ()
     closed: tuple[Session, ...] = ()
     due_at: int | None = None
+    chain: str = ""
 
 
 def deadline(session: Session) -> int:
@@ -47,14 +51,16 @@ def deadline(session: Session) -> int:
     return session.recorded_at + (AWAIT_START if session.started_at is None else AWAIT_NEWS)
 
 
-def arrange(station_id: str, sessions: list[Session], closed: list[Session]) -> StationSessions | None:
-    """The state that holds these sessions; None if there are none. Forgets closed ones beyond the bounds."""
+def arrange(
+    station_id: str, sessions: list[Session], closed: list[Session], chain: str
+) -> StationSessions | None:
+    """The state that holds these sessions; None if nothing is to be kept. Forgets closed ones beyond the bounds."""
     if len(closed) > CLOSED_PER_EVSE:
         closed = _latest(closed)
     if not sessions and not closed:
-        return None
+        return StationSessions(station_id, chain=chain) if chain else None
     due_at = min(map(deadline, (*sessions, *closed)))
-    return StationSessions(station_id, tuple(sessions), tuple(closed), due_at)
+    return StationSessions(station_id, tuple(sessions), tuple(closed), due_at, chain)
 
 
 def _latest(closed: list[Session]) -> list[Session]:

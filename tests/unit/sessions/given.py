@@ -15,7 +15,14 @@ from libs.events.registry import (
     TariffRegistered,
     TariffVersion,
 )
-from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded, SessionStarted, SessionUpdated
+from libs.events.sessions import (
+    CdrCredited,
+    CdrIssued,
+    SessionCorrected,
+    SessionEnded,
+    SessionStarted,
+    SessionUpdated,
+)
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
 from services.sessions.domain.station import StationSessions
 from tests.unit.sessions.exchanges import NOON, STATION
@@ -81,6 +88,11 @@ class Told:
     @property
     def cdrs(self) -> list[CdrIssued]:
         return [r for r in self.records() if isinstance(r, CdrIssued)]
+
+    @property
+    def documents(self) -> list[CdrIssued | CdrCredited]:
+        """Charge records and credit notes in the order of their issue."""
+        return [r for r in self.records() if isinstance(r, CdrIssued | CdrCredited)]
 
 
 def kinds(records: Iterable[Record]) -> list[str]:

@@ -6,9 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.events.registry import Assignment, TariffVersion
-from services.sessions.domain.pricing import amount_minor
+from libs.tariffs.usage import Interval
+from services.sessions.domain.pricing import charge
 from tests.unit.sessions.exchanges import DAY, HOUR, NOON, start16, stop16
 from tests.unit.sessions.given import Told, registry
+
+
+def amount_minor(energy_wh: int, price_per_kwh_milli: int) -> int:
+    version = TariffVersion(version=1, valid_from=0, currency="EUR", price_per_kwh_milli=price_per_kwh_milli)
+    charged = charge("site-1", NOON, (Interval(NOON, NOON + HOUR, energy_wh),), registry(versions=(version,)))
+    assert charged is not None
+    return charged.bill.gross_minor
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**7))

@@ -8,7 +8,19 @@ import pytest
 
 from libs.events.ocpp_log import CallError
 from libs.events.sessions import SessionCorrected, SessionEnded
-from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, exchange, meter16, start16, stop16
+from services.sessions.domain.station import StationSessions
+from tests.unit.sessions.exchanges import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOON,
+    SECOND,
+    STATION,
+    exchange,
+    meter16,
+    start16,
+    stop16,
+)
 from tests.unit.sessions.given import Told, kinds, registry
 
 
@@ -115,7 +127,11 @@ def test_a_stop_for_an_unknown_transaction_is_kept_and_comes_to_light() -> None:
 
 def test_of_two_stops_the_first_counts() -> None:
     told = Told([start16(7, NOON, 1000), stop16(7, NOON + HOUR, 3000)])
-    assert kinds(told.tell(stop16(7, NOON + 2 * HOUR, 9000))) == ["SessionCorrected", "CdrIssued"]
+    assert kinds(told.tell(stop16(7, NOON + 2 * HOUR, 9000))) == [
+        "SessionCorrected",
+        "CdrCredited",
+        "CdrIssued",
+    ]
     last = told.ends[-1]
     assert isinstance(last, SessionCorrected)
     assert (last.energy_wh, last.ended_at, last.review, last.version) == (
@@ -174,7 +190,11 @@ def test_a_session_without_stop_ends_with_the_next_on_its_connector() -> None:
         NOON + MINUTE,
         ("no_stop",),
     )
-    assert kinds(told.tell(stop16(1, NOON + 30 * MINUTE, 900))) == ["SessionCorrected", "CdrIssued"]
+    assert kinds(told.tell(stop16(1, NOON + 30 * MINUTE, 900))) == [
+        "SessionCorrected",
+        "CdrCredited",
+        "CdrIssued",
+    ]
     last = told.ends[-1]
     assert (last.energy_wh, last.ended_at, last.review) == (900, NOON + 30 * MINUTE, ())
     assert [(c.version, c.energy_wh) for c in told.cdrs] == [(1, 700), (2, 900)]
@@ -188,7 +208,8 @@ def test_a_silent_session_is_closed_by_rule_and_forgotten_in_the_end() -> None:
     assert isinstance(told.ends[0], SessionEnded)
     assert told.ends[0].review == ("no_stop",)
     assert told.tick(NOON + 30 * DAY) == []
-    assert told.state is None
+    # The chain of documents goes on with whatever session comes next.
+    assert told.state == StationSessions(STATION, chain=told.cdrs[0].hash)
 
 
 def test_a_start_with_an_unreadable_time_is_reviewed() -> None:

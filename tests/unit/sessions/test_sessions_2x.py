@@ -90,7 +90,7 @@ def test_a_start_that_never_comes_is_given_up_and_corrected_by_a_late_one() -> N
     assert (first.energy_wh, first.started_at) == (3000, NOON + 30 * MINUTE)
     assert first.review == ("no_meter_start", "no_start")
     late = event2("Started", TX, 0, NOON, 1000, recorded_at=NOON + 3 * DAY)
-    assert kinds(told.tell(late)) == ["SessionCorrected", "CdrIssued"]
+    assert kinds(told.tell(late)) == ["SessionCorrected", "CdrCredited", "CdrIssued"]
     last = told.ends[-1]
     assert last.session_id == first.session_id
     assert (last.energy_wh, last.started_at, last.review) == (6000, NOON, ())

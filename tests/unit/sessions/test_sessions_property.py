@@ -7,6 +7,8 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.events.sessions import digest
+from tests.unit.sessions.exchanges import SECOND
 from tests.unit.sessions.given import Told
 from tests.unit.sessions.truthful import channel, truth
 
@@ -44,6 +46,17 @@ def test_sessions_are_as_the_meters_measured_them(seed: int, evses: int, version
         for tx in sorted(final, key=lambda tx: cdr_id(received, tx))
         for n in range(1, versions(received, tx) + 1)
     ]
+    for end in received.ends:
+        assert end.billed_wh + end.review_wh == end.energy_wh
+        assert end.charging_s + end.suspended_s + end.idle_s == (end.ended_at - end.started_at) // SECOND
+    # What was issued and taken back comes to what the last versions say, and every document seals the one before it.
+    last = {c.cdr_id: c.amount_minor for c in received.cdrs}
+    assert sum(document.amount_minor for document in received.documents) == sum(last.values())
+    previous = ""
+    for document in received.documents:
+        assert document.previous_hash == previous
+        assert document.hash == digest(document)
+        previous = document.hash
     # Replayed from the beginning the log gives the same records with the same ids.
     assert Told(log).records() == received.records()
 
