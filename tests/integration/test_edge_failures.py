@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,12 @@ from tests.integration.edge_process import (
     until,
 )
 
+PING = b"\x89" + bytes([0x80 | 125]) + bytes(4 + 125)
+DEAF_HANDSHAKE = (
+    b"GET /ocpp/deaf HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
+)
 ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "1"))
 
 
@@ -157,6 +164,34 @@ async def test_a_storm_is_let_in_little_by_little_and_nobody_who_is_in_notices(
             await logged_as_answered(log, name, answered)
     assert refusals
     assert all(status == 503 and 1 <= seconds <= 11 for status, seconds in refusals)
+
+
+async def test_a_peer_that_sends_and_never_reads_keeps_nobody_else_out(bus: BusSettings, log: Log) -> None:
+    """Thousands of pings, none of whose answers are read, and a call: its socket ends, the process goes on."""
+    options: dict[str, Any] = {"publish_timeout_s": 2, "ping_after_s": 1, "silence_timeout_s": 4}
+    loop = asyncio.get_running_loop()
+    async with edge(bus, **options) as process, charger(process, "neighbour") as neighbour:
+        await neighbour.call("BootNotification", BOOT_16)
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            await loop.sock_connect(deaf, ("127.0.0.1", process.port))
+            await loop.sock_sendall(deaf, DEAF_HANDSHAKE)
+            await until(lambda: log.of("ocpp.lifecycle", ConnectionOpened, "deaf"))
+            heartbeat = b'[2,"1","Heartbeat",{}]'
+            calls = b"\x81" + bytes([0x80 | len(heartbeat)]) + bytes(4) + heartbeat
+            flood = asyncio.create_task(loop.sock_sendall(deaf, (PING * 1000 + calls) * 200))
+            for number in range(60):
+                await neighbour.call("Heartbeat", {})
+                assert process.is_ready()
+                async with charger(process, f"newcomer-{number}") as newcomer:
+                    await newcomer.call("BootNotification", BOOT_16)
+                if log.of("ocpp.lifecycle", ClosedRecord, "deaf"):
+                    break
+                await asyncio.sleep(0.2)
+            (closed,) = await until(lambda: log.of("ocpp.lifecycle", ClosedRecord, "deaf"))
+            flood.cancel()
+    assert closed.reason != "bus"
 
 
 async def test_a_frozen_peer_is_told_from_a_silent_one(bus: BusSettings, log: Log) -> None:
