@@ -16,6 +16,13 @@ class Assignment(Part, frozen=True, kw_only=True):
     valid_from: int
 
 
+class PowerRating(Part, frozen=True, kw_only=True):
+    """What a connector can deliver, from a moment on."""
+
+    power_w: int
+    valid_from: int
+
+
 class BootStatus(StrEnum):
     """Answer to BootNotification."""
 
@@ -40,6 +47,7 @@ class StationRegistered(Record, frozen=True, kw_only=True):
     security_profile: int = 0
     certificate_name: str | None = None
     certification: bool = False
+    power_ratings: tuple[PowerRating, ...] = ()
 
 
 class PasswordDigest(Part, frozen=True, kw_only=True):

@@ -82,6 +82,11 @@ class StationSettings(Input):
     evses: Annotated[int, Field(strict=True, ge=0, le=1000, description="0: not known yet.")] = 0
     max_current_ma: Milliampere = 32_000
     phases: Literal[1, 3] = 3
+    max_power_w: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] | None = Field(
+        None,
+        description="What a connector can deliver, from now on: sessions with clearly more energy go to review."
+        " null leaves it as it is.",
+    )
     timezone: Zone | None = Field(None, description="Of timestamps that the charger sends without one.")
     allow_no_subprotocol: Flag = Field(False, description="Let it connect (as 1.6) without a subprotocol.")
     security_profile: Annotated[int, Field(strict=True, ge=0, le=3)] = Field(
@@ -126,6 +131,7 @@ class Station(Output):
     evses: int
     max_current_ma: int
     phases: int
+    max_power_w: int | None = None
     timezone: str | None
     allow_no_subprotocol: bool
     security_profile: int

@@ -44,6 +44,9 @@ Heartbeat = Annotated[int | None, typer.Option(help="Seconds between heartbeats.
 Evses = Annotated[int | None, typer.Option(help="Number of EVSEs.")]
 MaxCurrent = Annotated[str | None, typer.Option(help="Ampere per phase and EVSE.")]
 Phases = Annotated[int | None, typer.Option(help="1 or 3.")]
+MaxPower = Annotated[
+    int | None, typer.Option(min=1, help="Watts that a connector can deliver; far more goes to review.")
+]
 Zone = Annotated[str | None, typer.Option(help="IANA time zone of its timestamps without one.")]
 NoSubprotocol = Annotated[
     bool | None,
@@ -136,6 +139,7 @@ def save_station(
     evses: Evses = None,
     max_current: MaxCurrent = None,
     phases: Phases = None,
+    max_power: MaxPower = None,
     timezone: Zone = None,
     allow_no_subprotocol: NoSubprotocol = None,
     security_profile: Profile = None,
@@ -154,6 +158,7 @@ def save_station(
         evses=evses,
         max_current_ma=None if max_current is None else milliampere(max_current, "--max-current"),
         phases=phases,
+        max_power_w=max_power,
         timezone=timezone,
         allow_no_subprotocol=allow_no_subprotocol,
         security_profile=security_profile,

@@ -119,7 +119,12 @@ CREATE TABLE IF NOT EXISTS $database.registry_stations $on_cluster
     allow_no_subprotocol Bool,
     security_profile Int32,
     certificate_name Nullable(String),
-    certification Bool
+    certification Bool,
+    power_ratings Nested
+    (
+        power_w Int32,
+        valid_from DateTime64(6, 'UTC')
+    )
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (station_id, recorded_at, _partition, _offset)

@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from libs.events.record import Record
-from libs.events.registry import Assignment, TariffVersion
+from libs.events.registry import Assignment, PowerRating, TariffVersion
 from libs.tariffs.model import TariffTerms
 from services.api.domain.errors import Conflict
 
@@ -68,6 +68,14 @@ def assign(
                 return old
             raise Conflict(f"{each.id} is assigned from that moment; assignments are not rewritten")
     return ordered((*old, Assignment(id=target, valid_from=start)))
+
+
+def rated(old: tuple[PowerRating, ...], power_w: int | None, stamp: Stamp) -> tuple[PowerRating, ...]:
+    """`old` with a connector's power from after the settle delay on; `old` itself if it is None or the last one."""
+    last = max(old, key=lambda each: each.valid_from, default=None)
+    if power_w is None or (last is not None and last.power_w == power_w):
+        return old
+    return (*old, PowerRating(power_w=power_w, valid_from=stamp.start(None)))
 
 
 def ordered(assignments: tuple[Assignment, ...]) -> tuple[Assignment, ...]:

@@ -9,11 +9,11 @@ from libs.events.registry import StationRegistered
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
 from services.api.context import Api
-from services.api.domain.dated import in_force
+from services.api.domain.dated import in_force, power_in_force
 from services.api.domain.errors import Invalid
 from services.api.domain.identity import station_identity
 from services.api.domain.paging import page_of
-from services.api.domain.registry import CREDENTIALS, STATIONS, UNWRITTEN, Stamp, renewed
+from services.api.domain.registry import CREDENTIALS, STATIONS, UNWRITTEN, Stamp, rated, renewed
 from services.api.fields import Folded
 from services.api.models import NewStation, Page, Station, StationQuery, StationSettings
 from services.api.registry import Registry
@@ -25,7 +25,7 @@ log = get_logger(__name__)
 router = APIRouter(tags=["stations"], responses=ERRORS)
 
 _ASSIGNING = ("site_id", "site_valid_from", "sites")
-_NO_SETTINGS = {*_ASSIGNING, "station_id", "allow_security_downgrade"}
+_NO_SETTINGS = {*_ASSIGNING, "station_id", "allow_security_downgrade", "max_power_w"}
 
 
 class Stations(Entries[StationRegistered, StationSettings, Station]):
@@ -50,12 +50,14 @@ class Stations(Entries[StationRegistered, StationSettings, Station]):
         if wanted < old.security_profile:
             _allow_downgrade(old, wanted, body)
         sites = assigned(old.sites, body, _ASSIGNING, stamp, ("site", registry.sites))
-        return renewed(old, {**changes, "sites": sites}, stamp)
+        ratings = rated(old.power_ratings, body.max_power_w, stamp)
+        return renewed(old, {**changes, "sites": sites, "power_ratings": ratings}, stamp)
 
     def shown(self, entry: StationRegistered, now: int) -> Station:
         """With the site where it is now."""
         shown = Station.model_validate(entry)
         shown.site_id = in_force(entry.sites, now)
+        shown.max_power_w = power_in_force(entry.power_ratings, now)
         return shown
 
 

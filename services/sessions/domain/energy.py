@@ -127,7 +127,7 @@ class _Walk:
                 self.billed -= peak
                 self.review += peak
                 self._lower(self.billed)
-        elif wh <= most_wh(self._most_w, at - self._top_at) - SLACK_WH:
+        elif 0 < wh <= most_wh(self._most_w, at - self._top_at) - SLACK_WH:
             self.review += wh
         self._before = self._top = wh
         self._top_at = at

@@ -19,8 +19,6 @@ STATIONS: Final = "registry.stations"
 SITES: Final = "registry.sites"
 TARIFFS: Final = "registry.tariffs"
 
-_VOLT: Final = 230
-
 
 class Charge(msgspec.Struct, frozen=True):
     """The tariff version that applies, and the bill by it."""
@@ -55,12 +53,11 @@ def site_of(station_id: str, at: int, tables: Tables) -> str | None:
     return None if assigned is None else assigned.id
 
 
-def most_w_of(station_id: str, tables: Tables) -> int | None:
-    """What one of the station's connectors can deliver, by its registered current; None if it is not registered."""
+def most_w_of(station_id: str, at: int, tables: Tables) -> int | None:
+    """What one of the station's connectors could deliver at `at`; None if operators have not said."""
     station = _lookup(tables, STATIONS, station_id)
-    if not isinstance(station, StationRegistered):
-        return None
-    return station.max_current_ma * station.phases * _VOLT // 1000
+    rating = as_of(at, station.power_ratings) if isinstance(station, StationRegistered) else None
+    return None if rating is None else rating.power_w
 
 
 def charge(site_id: str | None, at: int, usage: Usage, tables: Tables) -> Charge | None:

@@ -124,7 +124,7 @@ class _Book:
                 after,
                 session_id=session_id_of(self.station_id, after),
                 site_id=site_of(self.station_id, begun, self._tables),
-                most_w=most_w_of(self.station_id, self._tables),
+                most_w=most_w_of(self.station_id, begun, self._tables),
             )
             self.out.append(records.started(self.station_id, after, cause))
             if not after.over and running(after) != (0, after.meter_start_wh, None):

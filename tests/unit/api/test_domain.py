@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from libs.events.commands import CommandDialect
-from libs.events.registry import Assignment, StationRegistered, TariffVersion
+from libs.events.registry import Assignment, PowerRating, StationRegistered, TariffVersion
 from libs.ocpp.semantics.commands import Reset
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.versions import Version
@@ -19,11 +19,11 @@ from services.api.domain.commands import (
     version_free_wish,
     version_named,
 )
-from services.api.domain.dated import in_force, version_in_force
+from services.api.domain.dated import in_force, power_in_force, version_in_force
 from services.api.domain.errors import Conflict, Invalid
 from services.api.domain.identity import station_identity, token_identity
 from services.api.domain.paging import cursor_of, page_of, position_at
-from services.api.domain.registry import Stamp, assign, in_use, ordered, renewed, reprice
+from services.api.domain.registry import Stamp, assign, in_use, ordered, rated, renewed, reprice
 
 NOW = 1_000_000_000
 STAMP = Stamp("00000000-0000-0000-0000-000000000001", NOW, 5_000_000)
@@ -90,6 +90,21 @@ def test_in_use_is_what_is_assigned_now_or_later() -> None:
     assert [in_use(assigned, each, 50) for each in "abc"] == [False, True, True]
     assert [in_force(assigned, moment) for moment in (0, 1, 99, 100)] == [None, "a", "b", "c"]
     assert not in_use((), "a", 50)
+
+
+def test_a_connector_s_power_is_rated_from_now_on_and_never_rewritten() -> None:
+    first = rated((), 22_000, STAMP)
+    assert first == (PowerRating(power_w=22_000, valid_from=NOW + 5_000_000),)
+    assert rated(first, None, STAMP) is first
+    assert rated(first, 22_000, STAMP) is first
+    early = (PowerRating(power_w=11_000, valid_from=1),)
+    both = rated(early, 22_000, STAMP)
+    assert [power_in_force(both, moment) for moment in (0, 1, NOW, NOW + 5_000_000)] == [
+        None,
+        11_000,
+        11_000,
+        22_000,
+    ]
 
 
 # --- tariffs

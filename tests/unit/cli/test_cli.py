@@ -346,6 +346,8 @@ def test_a_security_profile_is_set_and_lowered_only_with_the_word_for_it() -> No
     api = Api({path: {"station_id": "cp-1"}})
     assert run(api, "stations", "set", "cp-1", "--security-profile", "2").exit_code == 0
     assert api.body() == {"security_profile": 2}
+    assert run(api, "stations", "set", "cp-1", "--max-power", "150000").exit_code == 0
+    assert api.body() == {"max_power_w": 150_000}
     words = ("--security-profile", "0", "--allow-security-downgrade", "--certificate-name", "SN-1")
     assert run(api, "stations", "set", "cp-1", *words, "--certification").exit_code == 0
     assert api.body() == {

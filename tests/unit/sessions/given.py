@@ -10,6 +10,7 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import (
     Assignment,
+    PowerRating,
     SiteRegistered,
     StationRegistered,
     TariffRegistered,
@@ -27,6 +28,8 @@ from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
 from services.sessions.domain.station import StationSessions
 from tests.unit.sessions.exchanges import NOON, STATION
 
+KW22 = (PowerRating(power_w=22_080, valid_from=0),)
+
 
 def registry(
     *,
@@ -38,7 +41,9 @@ def registry(
     timezone: str | None = None,
 ) -> dict[str, dict[str, Record]]:
     base: dict[str, Any] = {"event_id": "e", "occurred_at": NOON, "recorded_at": NOON, "cause_id": "e"}
-    station = StationRegistered(**base, station_id=STATION, sites=sites, timezone=timezone)
+    station = StationRegistered(
+        **base, station_id=STATION, sites=sites, timezone=timezone, power_ratings=KW22
+    )
     return {
         "registry.stations": {STATION: station},
         "registry.sites": {"site-1": SiteRegistered(**base, site_id="site-1", tariffs=tariffs)},

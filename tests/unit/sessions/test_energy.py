@@ -102,3 +102,9 @@ def test_what_is_billed_only_grows_and_is_bounded_by_the_rises(
     assert [at for at, _ in found.readings] == sorted(at for at, _ in found.readings)
     rises = sum(max(0, b - a) for (_, a), (_, b) in pairwise(registers))
     assert found.billed_wh <= rises
+
+
+def test_a_register_below_zero_is_no_energy() -> None:
+    found = measured((0, 0), (60, -120))
+    assert (found.billed_wh, found.review_wh) == (0, 0)
+    assert found.doubts == ("meter_rollback",)

@@ -1,5 +1,7 @@
 """What holds for every bill, and the corners."""
 
+from decimal import ROUND_HALF_EVEN, Decimal
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,7 +20,6 @@ from libs.tariffs.model import (
     Tax,
 )
 from libs.tariffs.usage import Interval, Kind, until
-from services.sessions.domain.pricing import amount_minor
 from tests.unit.tariffs.strategies import US, places, terms, usages, utc
 
 RELAXED = settings(
@@ -56,7 +57,10 @@ def used(found: Bill) -> list[tuple[str, int, int]]:
 @given(st.integers(0, 10**7), st.integers(0, 10**7))
 def test_a_version_without_terms_is_a_price_per_kwh(wh: int, price: int) -> None:
     usage = (Interval(0, 1000 * HOUR, wh),)
-    assert bill(usage, version(price=price), "UTC").gross_minor == amount_minor(wh, price)
+    exact = Decimal(wh * price) / 1_000_000
+    assert bill(usage, version(price=price), "UTC").gross_minor == int(
+        exact.to_integral_value(ROUND_HALF_EVEN)
+    )
 
 
 @RELAXED
