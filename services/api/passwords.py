@@ -22,6 +22,10 @@ log = get_logger(__name__)
 _ALPHABET: Final = string.ascii_letters + string.digits
 _LENGTH: Final = 20
 _MARGIN_S: Final = 60.0
+_REFUSALS: Final = frozenset(
+    {"rejected", "notsupported", "unknowncomponent", "unknownvariable", "notsupportedattributetype"}
+)
+"""What a station says that goes on with its old password (ChangeConfiguration, SetVariables)."""
 
 
 def generated() -> str:
@@ -98,7 +102,7 @@ class Passwords:
             await self._desk.send(request)
             sent.set()
             outcome = await awaited.outcome(longest_s + _MARGIN_S)
-        took = None if outcome is None else _took(outcome)
+        took = None if outcome is None else took_password(outcome)
         if took is None:
             log.warning("password_not_settled", station_id=station_id, command_id=request.event_id)
         else:
@@ -110,16 +114,27 @@ def _kept(password: bytes) -> PasswordDigest:
     return kept(password, secrets.token_hex(SALT_BYTES))
 
 
-def _took(outcome: CommandConcluded) -> bool | None:
-    """Whether the station has the new password; None if that is not known, or not yet so."""
+def took_password(outcome: CommandConcluded) -> bool | None:
+    """Whether the station has the new password; None if that is not known, or not yet so.
+
+    An answer in words that the versions do not have proves nothing, whatever the command's fate.
+    """
     if outcome.fate is Fate.UNKNOWN:
         return None
-    if outcome.fate is not Fate.ACCEPTED:
+    if outcome.result is None or outcome.error is not None:
         return False
+    statuses = _statuses(outcome.result)
+    if statuses == {"accepted"}:
+        return True
+    return False if statuses and statuses <= _REFUSALS else None
+
+
+def _statuses(text: str) -> set[str]:
+    """Of a result, or of each variable in it, in lower case; empty for what cannot be read."""
     try:
-        result = orjson.loads(outcome.result or "{}")
-    except orjson.JSONDecodeError:
-        return None
-    items = result.get("setVariableResult") or [result]
-    statuses = {item.get("attributeStatus", item.get("status")) for item in items}
-    return True if statuses == {"Accepted"} else None
+        result = orjson.loads(text)
+        items = result.get("setVariableResult", result)
+        each = items if isinstance(items, list) else [items]
+        return {item.get("attributeStatus", item.get("status")).strip().casefold() for item in each}
+    except (orjson.JSONDecodeError, AttributeError):
+        return set()

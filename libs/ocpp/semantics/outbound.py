@@ -42,12 +42,14 @@ def read_sent(record: OcppCallSent) -> list[Report]:
 
 
 def read_verdict(record: OcppCallSent) -> tuple[Verdict, str]:
-    """Return whether the charger agreed, and its own word for it, where it has one.
+    """Return whether the charger agreed, and its word for it, where it has one, in the specification's spelling.
 
+    Read from the result as `read_sent` reads it, bent to its schema; one that cannot be bent is read as it is.
     Raises ValueError for a result that cannot be read.
     """
     try:
         result = _object(record.result or "")
+        result = _bent(record, result)
         verdict = interpret_result(record.action, result)
     except (TypeError, AttributeError) as error:
         raise ValueError(str(error)) from error
@@ -89,6 +91,14 @@ def merge_results(first: str, second: str) -> str:
         elif known in (None, "Accepted"):
             one[name] = value
     return msgspec.json.encode(one).decode()
+
+
+def _bent(record: OcppCallSent, result: dict[str, Any]) -> dict[str, Any]:
+    try:
+        checked = check_result(Version(record.version), record.action, result)
+    except KeyError:
+        return result  # No edge sends such an action; a command with an answer still has its fate.
+    return checked.payload if isinstance(checked, CheckedCall) else result
 
 
 def _object(text: str) -> dict[str, Any]:

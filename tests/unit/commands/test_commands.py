@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from msgspec.structs import replace
+
 from libs.bus.message import Emit
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
@@ -20,6 +22,7 @@ from libs.events.ocpp_log import (
 from libs.ocpp.semantics.commands import SetLimit, UpdateFirmware
 from libs.ocpp.semantics.dialect import to_request
 from services.commands.domain import CommandsProcessor, Ledger, Policy
+from services.commands.domain.evidence import evidence_of_call
 
 STATION = "cp1"
 SECOND = 1_000_000
@@ -458,3 +461,14 @@ def test_a_newer_command_replaces_those_of_its_kind_that_still_wait() -> None:
     runtime.feed("ocpp.commands", STATION, sent("c4", 8))
     order = [r.command_id for e in runtime.emitted if isinstance(r := e.record, DispatchCommand)]
     assert order == ["c1", "c3", "c4", "c5"]
+
+
+def test_an_answer_is_read_as_it_is_bent_to_its_schema() -> None:
+    item = '{"attributeStatus":"accepted","component":{"name":"C"},"variable":{"name":"V"}}'
+    for version, action, result in (
+        ("ocpp1.6", "ChangeConfiguration", '{"status":"accepted"}'),
+        ("ocpp2.0.1", "SetVariables", f'{{"setVariableResult":{item}}}'),
+    ):
+        call = replace(sent("c1", 3, action=action, result=result), version=version)
+        evidence = evidence_of_call(call)
+        assert (evidence.fate, evidence.result) == (Fate.ACCEPTED, result)
