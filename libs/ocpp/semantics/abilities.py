@@ -11,21 +11,6 @@ from msgspec.structs import replace
 from libs.events.stations import CapabilitiesLearned
 from libs.ocpp.versions import Version
 
-CORE: Final = "Core"
-PROFILES_16: Final[Mapping[str, str]] = {
-    "GetDiagnostics": "FirmwareManagement",
-    "UpdateFirmware": "FirmwareManagement",
-    "GetLocalListVersion": "LocalAuthListManagement",
-    "SendLocalList": "LocalAuthListManagement",
-    "CancelReservation": "Reservation",
-    "ReserveNow": "Reservation",
-    "ClearChargingProfile": "SmartCharging",
-    "GetCompositeSchedule": "SmartCharging",
-    "SetChargingProfile": "SmartCharging",
-    "TriggerMessage": "RemoteTrigger",
-}
-"""The feature profile that an action of OCPP 1.6 belongs to, Core aside (1.6 §3.1)."""
-
 COMPONENTS_2: Final[Mapping[str, str]] = {
     "GetLocalListVersion": "LocalAuthListCtrlr",
     "SendLocalList": "LocalAuthListCtrlr",
@@ -72,12 +57,13 @@ _FOLDED: Final = {name.casefold(): name for name in _USED_VARIABLES}
 class Abilities(msgspec.Struct, frozen=True, array_like=True):
     """What a charger said of itself while it spoke ``version``.
 
-    ``features``: 1.6 feature profiles. ``lacking``: actions, or ``action:argument`` (see `argument_of`).
-    ``variables``: those that matter here, by their names in the specification.
+    ``lacking``: actions, or ``action:argument`` (see `argument_of`). ``variables``: those that matter here, by their
+    names in the specification.
+
+    The feature profiles of 1.6 decide nothing: chargers spell them in their own way and leave out what they can do.
     """
 
     version: str = ""
-    features: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     variables: dict[str, str] = {}
 
@@ -90,15 +76,9 @@ class Abilities(msgspec.Struct, frozen=True, array_like=True):
         argument = argument_of(action, payload)
         if argument is not None and f"{action}:{argument}" in self.lacking:
             return f"{action}:{argument}"
-        if version.is_v2:
-            component = COMPONENTS_2.get(action)
-            if component is not None and self._is(f"{component}.Available", "false"):
-                return component
-        else:
-            profile = PROFILES_16.get(action)
-            # A list without Core is not one: some chargers say nonsense here.
-            if profile is not None and CORE in self.features and profile not in self.features:
-                return profile
+        component = COMPONENTS_2.get(action) if version.is_v2 else None
+        if component is not None and self._is(f"{component}.Available", "false"):
+            return component
         return self._missing_for_any_evse(action, payload)
 
     def number(self, version: Version, name: str) -> int | None:
@@ -144,10 +124,9 @@ def abilities_of(learned: CapabilitiesLearned) -> Abilities:
         for known in learned.variables
         if (folded := known.name.casefold()) in _FOLDED
     }
-    features = () if learned.version != Version.V16 else learned.features
-    if not (features or learned.lacking or variables):
+    if not (learned.lacking or variables):
         return NOTHING_KNOWN
-    return Abilities(learned.version, features, learned.lacking, variables)
+    return Abilities(learned.version, learned.lacking, variables)
 
 
 def lacking_name(action: str, argument: str | None) -> str:

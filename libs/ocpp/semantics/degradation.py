@@ -84,7 +84,8 @@ def _other_command(
     version: Version, command: c.Command, abilities: Abilities
 ) -> tuple[c.Command, tuple[str, ...]]:
     """A report that the charger cannot make becomes a question for the variables that limit it."""
-    if isinstance(command, c.GetBaseReport) and abilities.missing(version, "GetBaseReport", {}):
+    report = isinstance(command, c.GetBaseReport) and version.is_v2
+    if report and abilities.missing(version, "GetBaseReport", {}):
         return c.GetVariables(tuple(c.Variable(name) for name in LIMITING_VARIABLES)), (NAMED_VARIABLES,)
     return command, ()
 

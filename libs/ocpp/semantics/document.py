@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.semantics import READERS
-from libs.ocpp.semantics.abilities import COMPONENTS_2, PROFILES_16
+from libs.ocpp.semantics.abilities import COMPONENTS_2
 from libs.ocpp.semantics.commands import Command
 from libs.ocpp.semantics.degradation import NAMED_VARIABLES, RULES
 from libs.ocpp.semantics.encoding import ENCODERS
@@ -119,15 +119,13 @@ def _unsupported() -> list[str]:
         "## Features that actions take",
         "",
         "A command that would need one that the charger says it has not fails at once, `unsupported: <feature>`;",
-        "and so does one whose action, or whose action with that argument, it has refused as unknown.",
+        "and so does one whose action, or whose action with that argument, it has refused as unknown. What 1.6 lists",
+        "in SupportedFeatureProfiles keeps nothing back.",
         "",
-        "| action | 1.6: in SupportedFeatureProfiles | 2.x: `<component>.Available` not false |",
-        "|---|---|---|",
+        "| action | 2.x: `<component>.Available` not false |",
+        "|---|---|",
     ]
-    lines += [
-        _row(f"`{action}`", PROFILES_16.get(action, ""), COMPONENTS_2.get(action, ""))
-        for action in sorted({*PROFILES_16, *COMPONENTS_2})
-    ]
+    lines += [_row(f"`{action}`", component) for action, component in sorted(COMPONENTS_2.items())]
     return lines
 
 

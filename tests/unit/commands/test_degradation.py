@@ -99,13 +99,13 @@ def test_what_is_not_lesser_says_nothing() -> None:
 
 def test_what_the_charger_lacks_fails_at_once_and_the_next_goes_on() -> None:
     known = Known()
-    known.learn(1, features=("Core",))
+    known.learn(1, "SetChargingProfile")
 
     concluded = one_fate(known.ask("c1", 2, LIMIT))
 
     assert (concluded.fate, concluded.reason, concluded.attempts) == (
         Fate.FAILED,
-        "unsupported: SmartCharging",
+        "unsupported: SetChargingProfile",
         0,
     )
     assert [d.command_id for d in dispatches(known.ask("c2", 3, c.Reset("soft")))] == ["c2"]
