@@ -1,8 +1,10 @@
 """What a station is and can do, learned from what it says and from how it answers.
 
-Whatever it said with other firmware, or in another OCPP version, says nothing of what it can do now.
+Whatever it said with other firmware, or in another OCPP version, says nothing of what it can do now. A refusal says
+less: it counts until the next boot, or until something is switched on or off.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -31,6 +33,7 @@ LONGEST_VALUE: Final = 500
 
 _TOLD: Final = frozenset({"BootNotification", "NotifyReport"})
 _ASKED: Final = frozenset({"GetConfiguration", "ChangeConfiguration", "GetVariables", "SetVariables"})
+_SWITCH: Final = re.compile(r"(Enabled|Available)(\[.*\])?$", re.IGNORECASE)
 _PROFILES: Final = "SupportedFeatureProfiles"
 
 
@@ -131,7 +134,7 @@ def _booted(known: Station, boot: Booted, version: str) -> Station:
     never_booted = (known.version, known.vendor, known.model) == (version, "", "")
     if not (same or never_booted):
         return fresh
-    return replace(fresh, features=known.features, lacking=known.lacking, variables=known.variables)
+    return replace(fresh, features=known.features, variables=known.variables)
 
 
 def _told(known: Station, variables: Iterable[VariableSeen]) -> Station:
@@ -144,7 +147,15 @@ def _told(known: Station, variables: Iterable[VariableSeen]) -> Station:
     if values == known.variables:
         return known
     values = dict(sorted(values.items())[:MOST_VARIABLES])
-    return replace(known, variables=values, features=_features(version, values))
+    switched = any(
+        value != known.variables.get(name) and _SWITCH.search(name) for name, value in values.items()
+    )
+    return replace(
+        known,
+        variables=values,
+        features=_features(version, values),
+        lacking=() if switched else known.lacking,
+    )
 
 
 def _features(version: Version, values: dict[str, str]) -> tuple[str, ...]:

@@ -268,13 +268,50 @@ def test_new_firmware_forgets_what_the_old_one_could(change: dict[str, Any]) -> 
     assert (learned.features, learned.lacking, learned.variables) == ((), (), ())
 
 
-def test_the_same_firmware_remembers() -> None:
+def test_the_same_firmware_remembers_all_but_refusals() -> None:
     learning = Learning()
-    learning.is_answered("GetLog", LOG, error="NotSupported")  # before any boot
+    learning.boots()
+    learning.configuration(SupportedFeatureProfiles="Core")
+    learning.is_answered("GetLog", LOG, error="NotSupported")
     learned = learning.boots()
     assert learned is not None
-    assert learned.lacking == ("GetLog",)
+    assert (learned.features, learned.lacking) == (("Core",), ())
     assert learning.boots() is None
+
+
+@pytest.mark.parametrize(
+    ("reported", "lacking"),
+    [
+        ({"LocalAuthListEnabled": "true"}, ()),
+        ({"LocalAuthListEnabled": "false"}, ("SendLocalList",)),  # as before
+        ({"GetConfigurationMaxKeys": "7"}, ("SendLocalList",)),
+    ],
+)
+def test_a_refusal_counts_until_something_is_switched(
+    reported: dict[str, str], lacking: tuple[str, ...]
+) -> None:
+    learning = Learning()
+    learning.configuration(LocalAuthListEnabled="false")
+    learning.is_answered(
+        "SendLocalList", {"listVersion": 1, "updateType": "Full"}, {"status": "NotSupported"}
+    )
+    learning.configuration(**reported)
+    state = learning.runtime.state_of(STATION)
+    assert state is not None
+    assert state.lacking == lacking
+
+
+def test_a_component_of_2_x_that_is_switched_on_may_do_what_it_refused() -> None:
+    learning = Learning(V201)
+    place = {"component": {"name": "TariffCostCtrlr"}, "variable": {"name": "Enabled", "instance": "Tariff"}}
+    learning.is_answered("GetTariffs", {"evseId": 0}, error="NotSupported")
+    learned = learning.is_answered(
+        "SetVariables",
+        {"setVariableData": [{**place, "attributeValue": "true"}]},
+        {"setVariableResult": [{**place, "attributeStatus": "Accepted"}]},
+    )
+    assert learned is not None
+    assert learned.lacking == ()
 
 
 def test_another_version_begins_anew_and_old_answers_do_not_count_for_it() -> None:
