@@ -63,8 +63,9 @@ def items_in(action: str, payload: Mapping[str, Any]) -> int:
 def next_piece(version: Version, command: c.Command, abilities: Abilities, done: int) -> c.Command:
     """The part of a command that comes after ``done`` items and fits into one message.
 
-    Raises ``ValueError`` for a local list that takes more messages than its version allows for: each message
-    has a version of its own, the last one the list's.
+    Raises ``ValueError`` for a local list whose version is too low to have one below it for each entry that comes
+    later: each message has a version of its own, the last one the list's, and how many messages there will be
+    depends on the sizes of entries.
     """
     if not isinstance(command, Several):
         return command
@@ -76,9 +77,9 @@ def next_piece(version: Version, command: c.Command, abilities: Abilities, done:
         most -= 1
         part = _part(command, done, most)
     if isinstance(part, c.SendLocalList):
-        later = -((most - rest) // most)
+        later = rest - most
         if part.list_version <= later:
-            raise ValueError(f"{1 + later} messages need a list_version above {later}")
+            raise ValueError(f"{later} entries for later messages need a list_version above {later}")
         part = replace(part, list_version=part.list_version - later)
     return part
 

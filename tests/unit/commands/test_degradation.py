@@ -306,7 +306,7 @@ def test_a_local_list_goes_in_parts_that_build_on_each_other() -> None:
         sent_parts.append(known.feed(answered(sent_parts[-1], second, {"status": "Accepted"})))
     payloads = [json.loads(d.payload) for out in sent_parts for d in dispatches(out)]
     assert [(p["updateType"], p["listVersion"], len(p["localAuthorizationList"])) for p in payloads] == [
-        ("Full", 7, 2),
+        ("Full", 6, 2),
         ("Differential", 8, 2),
         ("Differential", 9, 1),
     ]

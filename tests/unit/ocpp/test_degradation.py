@@ -233,6 +233,23 @@ def test_1_6_changes_one_key_at_a_time_and_asks_for_as_many_as_the_charger_takes
     assert (asked.items, asked.total) == (2, 3)
 
 
+@pytest.mark.parametrize("sizes", [(6, 1, 36, 36, 1, 36), (36, 36, 1, 1, 1, 1), (1, 1, 1, 1, 36, 36)])
+def test_no_two_messages_of_a_local_list_have_the_same_version(sizes: tuple[int, ...]) -> None:
+    abilities = Abilities(V201, variables={"LocalAuthListCtrlr.BytesPerMessage": "330"})
+    entries = tuple(c.LocalListEntry(str(number) * size) for number, size in enumerate(sizes))
+    command = c.SendLocalList(list_version=107, full=False, entries=entries)
+    versions, items, done = [], [], 0
+    while done < len(entries):
+        planned = plan_command(V201, command, abilities, done)
+        versions.append(planned.payload["versionNumber"])
+        items.append(planned.items)
+        done += planned.items
+    assert len(set(items)) > 1
+    assert versions == sorted(set(versions))
+    # As many versions as entries are the command's own: the one before it ended at 101.
+    assert (versions[0] > 101, versions[-1]) == (True, 107)
+
+
 ALL_LACKING = st.sets(
     st.sampled_from(
         [
