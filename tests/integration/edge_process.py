@@ -211,11 +211,12 @@ class Log:
             if isinstance(record, kind) and station in (None, getattr(record, "station_id", None))
         ]
 
-    def duplicates(self, stations: Collection[str]) -> list[str]:
-        """Ids that more than one record of these stations has."""
+    def duplicates(self, stations: Collection[str], *, elsewhere_than: str = "") -> list[str]:
+        """Ids that more than one record of these stations has, in topics other than `elsewhere_than`."""
         ids = Counter(
             record.event_id
-            for records in self.records.values()
+            for topic, records in self.records.items()
+            if topic != elsewhere_than
             for record in records
             if getattr(record, "station_id", None) in stations
         )

@@ -119,7 +119,8 @@ async def test_all_who_come_back_at_once_are_served_and_nothing_answered_is_lost
         answered = {message_id for each in crowd.answered.values() for message_id in each}
         await until(lambda: answered <= seen().keys(), 30, "all that was answered is in the log")
         assert {message_id for message_id, times in seen().items() if times > 1} == set()
-        assert log.duplicates(crowd.names) == []
+        # Where a station is may be said again: what is said of the lost process can overtake it.
+        assert log.duplicates(crowd.names, elsewhere_than="edge.connections") == []
         await until(lambda: all(ended(log, name) for name in crowd.names), 30, "every connection has ended")
 
 
