@@ -123,7 +123,11 @@ async def test_what_a_station_said_when_it_booted_decides_what_it_is_sent(rig: R
                 await rig.publish("ocpp.lifecycle", booting.station_id, booting)
 
             await rig.until(lambda: rig.messages["commands.dispatch"], "a question for the limits")
-            (asked,) = rig.records("commands.dispatch", DispatchCommand)
+            (sizes,) = rig.records("commands.dispatch", DispatchCommand)
+            assert (sizes.station_id, sizes.payload) == ("cp1", '{"key":["GetConfigurationMaxKeys"]}')
+            await rig.publish("ocpp.commands", "cp1", answered(sizes, {"configurationKey": []}))
+            await rig.until(lambda: len(rig.messages["commands.dispatch"]) == 2, "the rest of the question")
+            asked = rig.records("commands.dispatch", DispatchCommand)[1]
             assert (asked.station_id, asked.action) == ("cp1", "GetConfiguration")
             told = {
                 "SupportedFeatureProfiles": "Core,SmartCharging",
@@ -139,8 +143,8 @@ async def test_what_a_station_said_when_it_booted_decides_what_it_is_sent(rig: R
             await rig.until(lambda: len(known()) >= 2, "what it can do")
             assert known()[-1].features == ("Core", "SmartCharging")
             await rig.publish("commands.requested", "cp1", wanted("cp1", "limit-1", LIMIT))
-            await rig.until(lambda: len(rig.messages["commands.dispatch"]) == 2, "the limit")
-            limit = rig.records("commands.dispatch", DispatchCommand)[1]
+            await rig.until(lambda: len(rig.messages["commands.dispatch"]) == 3, "the limit")
+            limit = rig.records("commands.dispatch", DispatchCommand)[2]
             schedule = json.loads(limit.payload)["csChargingProfiles"]["chargingSchedule"]
             assert (schedule["chargingRateUnit"], schedule["chargingSchedulePeriod"][0]["limit"]) == (
                 "W",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -119,14 +119,15 @@ NOTHING_KNOWN: Final = Abilities()
 
 def abilities_of(learned: CapabilitiesLearned) -> Abilities:
     """The part of what was learned that decides how commands are put."""
-    variables = {
-        _FOLDED[folded]: known.value
-        for known in learned.variables
-        if (folded := known.name.casefold()) in _FOLDED
-    }
+    variables = deciding((known.name, known.value) for known in learned.variables)
     if not (learned.lacking or variables):
         return NOTHING_KNOWN
     return Abilities(learned.version, learned.lacking, variables)
+
+
+def deciding(variables: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Those variables, of names and values, that decide how commands are put, as `Abilities.variables` names them."""
+    return {_FOLDED[folded]: value for name, value in variables if (folded := name.casefold()) in _FOLDED}
 
 
 def lacking_name(action: str, argument: str | None) -> str:
@@ -139,6 +140,13 @@ def without(abilities: Abilities, version: Version, lacking: tuple[str, ...]) ->
     if abilities.version != version:
         return Abilities(version, lacking=lacking)
     return replace(abilities, lacking=(*abilities.lacking, *lacking))
+
+
+def with_variables(abilities: Abilities, version: Version, variables: Mapping[str, str]) -> Abilities:
+    """The abilities of a charger that speaks ``version``, as far as they are known, with newer `deciding` values."""
+    if abilities.version != version:
+        return Abilities(version, variables=dict(variables))
+    return replace(abilities, variables={**abilities.variables, **variables})
 
 
 def argument_of(action: str, payload: Mapping[str, Any]) -> str | None:

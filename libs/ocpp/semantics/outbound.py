@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import orjson
@@ -10,9 +10,9 @@ import orjson
 from libs.events.ocpp_log import CallOutcome, OcppCallSent
 from libs.ocpp.inbound import CheckedCall, check_result
 from libs.ocpp.quirks.effects import flagged
-from libs.ocpp.semantics.abilities import lacking_name
+from libs.ocpp.semantics.abilities import deciding, lacking_name
 from libs.ocpp.semantics.pieces import ITEMISED, items_in
-from libs.ocpp.semantics.reports import ActionUnsupported, Report
+from libs.ocpp.semantics.reports import ActionUnsupported, Report, VariablesReported
 from libs.ocpp.semantics.results import (
     MAY_BE_UNSUPPORTED,
     Verdict,
@@ -21,6 +21,8 @@ from libs.ocpp.semantics.results import (
     read_result,
 )
 from libs.ocpp.versions import Version
+
+_QUESTIONS: Final = frozenset({"GetConfiguration", "GetVariables"})
 
 
 def read_sent(record: OcppCallSent) -> list[Report]:
@@ -68,6 +70,18 @@ def read_lack(record: OcppCallSent) -> str | None:
     return next((lacking_name(fact.action, fact.argument) for fact in lacks), None)
 
 
+def read_variables(record: OcppCallSent) -> dict[str, str]:
+    """Return what the charger answered of its variables that decide how commands are put (see `deciding`).
+
+    Raises ValueError for a result that is not JSON.
+    """
+    if record.action not in _QUESTIONS:
+        return {}
+    facts = (fact for fact in read_sent(record) if isinstance(fact, VariablesReported))
+    told = (seen for fact in facts for seen in fact.variables if seen.evse_id is None)
+    return deciding((seen.name, seen.value) for seen in told)
+
+
 def read_items(record: OcppCallSent) -> int:
     """Return how many items our call was about; 0 for one that is about something else."""
     if record.action not in ITEMISED:
@@ -94,10 +108,7 @@ def merge_results(first: str, second: str) -> str:
 
 
 def _bent(record: OcppCallSent, result: dict[str, Any]) -> dict[str, Any]:
-    try:
-        checked = check_result(Version(record.version), record.action, result)
-    except KeyError:
-        return result  # No edge sends such an action; a command with an answer still has its fate.
+    checked = check_result(Version(record.version), record.action, result)
     return checked.payload if isinstance(checked, CheckedCall) else result
 
 

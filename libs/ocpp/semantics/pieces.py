@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any, Final, get_args
 
 import msgspec
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from libs.ocpp.semantics import commands as c
 from libs.ocpp.semantics.abilities import Abilities
 from libs.ocpp.semantics.encoding import encode_command
+from libs.ocpp.semantics.variables import named_in
 from libs.ocpp.versions import Version
 
 _ENVELOPE_BYTES: Final = 64
@@ -63,6 +65,9 @@ def items_in(action: str, payload: Mapping[str, Any]) -> int:
 def next_piece(version: Version, command: c.Command, abilities: Abilities, done: int) -> c.Command:
     """The part of a command that comes after ``done`` items and fits into one message.
 
+    A question that begins with what limits the number and size of its own messages asks that first, on its own, of a
+    charger of which it is not known.
+
     Raises ``ValueError`` for a local list whose version is too low to have one below it for each entry that comes
     later: each message has a version of its own, the last one the list's, and how many messages there will be
     depends on the sizes of entries.
@@ -70,7 +75,7 @@ def next_piece(version: Version, command: c.Command, abilities: Abilities, done:
     if not isinstance(command, Several):
         return command
     rest = len(_items(command)) - done
-    most = _most(version, command, abilities, rest)
+    most = _most(version, command, abilities, done)
     part = _part(command, done, most)
     size = abilities.number(version, _LIMITS[True, type(command)][1]) if version.is_v2 else None
     while size is not None and most > 1 and _bytes(*encode_command(version, part)) > size:
@@ -94,10 +99,17 @@ def _items(command: Several) -> tuple[Any, ...]:
             return entries
 
 
-def _most(version: Version, command: Several, abilities: Abilities, rest: int) -> int:
+def _most(version: Version, command: Several, abilities: Abilities, done: int) -> int:
+    rest = len(_items(command)) - done
     if not version.is_v2 and isinstance(command, c.SetVariables):
         return 1
-    return min(abilities.number(version, _LIMITS[version.is_v2, type(command)][0]) or rest, rest)
+    limits = _LIMITS[version.is_v2, type(command)]
+    most = abilities.number(version, limits[0])
+    if most is None and isinstance(command, c.GetVariables):
+        after = command.variables[done:]
+        about_itself = len(list(takewhile(lambda each: named_in(version, each.name) in limits, after)))
+        most = about_itself or None
+    return min(most or rest, rest)
 
 
 def _part(command: Several, done: int, most: int) -> Several:

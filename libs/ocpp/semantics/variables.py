@@ -59,34 +59,32 @@ EQUIVALENTS: Final[Mapping[str, str]] = MappingProxyType(
 
 _KEYS: Final = {variable: key for key, variable in EQUIVALENTS.items()}
 
-LIMITING_KEYS: Final = frozenset(
-    {
-        "CertificateSignedMaxChainSize",
-        "CertificateStoreMaxLength",
-        "ChargeProfileMaxStackLevel",
-        "ChargingScheduleAllowedChargingRateUnit",
-        "ChargingScheduleMaxPeriods",
-        "ConnectorPhaseRotation",
-        "ConnectorSwitch3to1PhaseSupported",
-        "GetConfigurationMaxKeys",
-        "LocalAuthListEnabled",
-        "LocalAuthListMaxLength",
-        "MaxChargingProfilesInstalled",
-        "NumberOfConnectors",
-        "ReserveConnectorZeroSupported",
-        "SecurityProfile",
-        "SendLocalListMaxLength",
-        "SupportedFeatureProfiles",
-        "SupportedFileTransferProtocols",
-    }
+LIMITING_KEYS: Final = (
+    "GetConfigurationMaxKeys",
+    "CertificateSignedMaxChainSize",
+    "CertificateStoreMaxLength",
+    "ChargeProfileMaxStackLevel",
+    "ChargingScheduleAllowedChargingRateUnit",
+    "ChargingScheduleMaxPeriods",
+    "ConnectorPhaseRotation",
+    "ConnectorSwitch3to1PhaseSupported",
+    "LocalAuthListEnabled",
+    "LocalAuthListMaxLength",
+    "MaxChargingProfilesInstalled",
+    "NumberOfConnectors",
+    "ReserveConnectorZeroSupported",
+    "SecurityProfile",
+    "SendLocalListMaxLength",
+    "SupportedFeatureProfiles",
+    "SupportedFileTransferProtocols",
 )
-"""Keys of OCPP 1.6 that limit what a charger can be asked."""
+"""Keys of OCPP 1.6 that limit what a charger can be asked, first what limits this question."""
 
 LIMITING_VARIABLES: Final = (
     "DeviceDataCtrlr.ItemsPerMessage[GetVariables]",
+    "DeviceDataCtrlr.BytesPerMessage[GetVariables]",
     "DeviceDataCtrlr.ItemsPerMessage[SetVariables]",
     "DeviceDataCtrlr.ItemsPerMessage[GetReport]",
-    "DeviceDataCtrlr.BytesPerMessage[GetVariables]",
     "DeviceDataCtrlr.BytesPerMessage[SetVariables]",
     "DeviceDataCtrlr.BytesPerMessage[GetReport]",
     "LocalAuthListCtrlr.Enabled",
@@ -117,7 +115,10 @@ LIMITING_VARIABLES: Final = (
     "OCPPCommCtrlr.FileTransferProtocols",
     "ChargingStation.PhaseRotation",
 )
-"""Variables of 2.x that limit what a charger can be asked; besides these every ``<Component>.Available``."""
+"""Variables of 2.x that limit what a charger can be asked, first what limits this question.
+
+Besides these every ``<Component>.Available``.
+"""
 
 _LIMITING_2: Final = frozenset(name.casefold() for name in LIMITING_VARIABLES)
 _LIMITING_16: Final = frozenset(name.casefold() for name in LIMITING_KEYS)

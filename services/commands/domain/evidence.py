@@ -9,7 +9,7 @@ import msgspec
 from libs.events.commands import Fate
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent
-from libs.ocpp.semantics.outbound import read_items, read_lack, read_verdict
+from libs.ocpp.semantics.outbound import read_items, read_lack, read_variables, read_verdict
 
 _MOST_ATTEMPTS = 512
 
@@ -17,7 +17,8 @@ _MOST_ATTEMPTS = 512
 class Evidence(msgspec.Struct, frozen=True):
     """What an edge's record says a command's fate is. `items`: how many items the message was about.
 
-    `lacks`: what the charger, which spoke `version`, says that it cannot do at all.
+    `lacks`: what the charger, which spoke `version`, says that it cannot do at all. `told`: its own variables that
+    decide how commands are put.
     """
 
     event_id: str
@@ -31,6 +32,7 @@ class Evidence(msgspec.Struct, frozen=True):
     items: int = 0
     version: str = ""
     lacks: str | None = None
+    told: dict[str, str] = {}
 
 
 def evidence_of_call(call: OcppCallSent) -> Evidence:
@@ -48,6 +50,7 @@ def evidence_of_call(call: OcppCallSent) -> Evidence:
         items=read_items(call),
         version=call.version,
         lacks=read_lack(call) if fate in (Fate.FAILED, Fate.REJECTED) else None,
+        told=read_variables(call) if fate in (Fate.ACCEPTED, Fate.REJECTED) else {},
     )
 
 

@@ -9,7 +9,7 @@ from libs.bus.message import Emit
 from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import DispatchRefused, RefusalReason, StationLocated
-from libs.ocpp.semantics.abilities import Abilities, without
+from libs.ocpp.semantics.abilities import Abilities, with_variables, without
 from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.semantics.encoding import Unsupported
@@ -155,7 +155,8 @@ class Turn:
                 reason=worse.reason,
                 result=merge_results(before.result, part.result),
             )
-        waiting = replace(waiting, attempts=max(attempt, waiting.attempts), part=part)
+        told = {**waiting.told, **evidence.told}
+        waiting = replace(waiting, attempts=max(attempt, waiting.attempts), part=part, told=told)
         over = waiting.action in ENDS_AT_REFUSAL and part.fate is Fate.REJECTED
         if over or part.done >= waiting.total:
             whole = replace(evidence, fate=part.fate, reason=part.reason, result=part.result)
@@ -314,6 +315,8 @@ def _plan(waiting: Waiting, version: str, abilities: Abilities) -> _Message:
     spoken = Version(version)
     if waiting.lacks:
         abilities = without(abilities, spoken, waiting.lacks)
+    if waiting.told:
+        abilities = with_variables(abilities, spoken, waiting.told)
     done = 0 if waiting.part is None else waiting.part.done
     planned = plan_command(spoken, command, abilities, done)
     return _Message(planned.action, planned.text, planned.degraded, planned.total)

@@ -95,7 +95,7 @@ def _commands(action: OnBoot, boot: OcppCallReceived, evses: int) -> Iterator[tu
             request_id = int(derive_id(boot.event_id, "report")[:8], 16) & 0x7FFFFFFF
             yield "configuration", GetBaseReport(request_id)
         case OnBoot.LIMITS:
-            names = LIMITING_VARIABLES if is_v2 else sorted(LIMITING_KEYS)
+            names = LIMITING_VARIABLES if is_v2 else LIMITING_KEYS
             yield "limits", GetVariables(tuple(Variable(name) for name in names))
         case OnBoot.STATUS if is_v2:
             # 2.x F06.FR.12: of one connector at a time.

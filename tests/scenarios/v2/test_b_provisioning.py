@@ -332,19 +332,28 @@ async def test_tc_b_08_variables_beyond_the_limit(rig: Rig, cs: ScriptedCharger)
 
 @pytest.mark.station(certification=False, evses=2)
 async def test_questions_on_boot(rig: Rig, cs: ScriptedCharger) -> None:
-    """What a station is asked when it boots is a setting: here its limits, and the status of each connector. Stations
-    under certification, as those of all other scenarios are, get nothing that no operator asked for."""
-    asked = await cs.expect(
-        "GetVariables",
-        lambda payload: {
-            "getVariableResult": [
-                {"component": d["component"], "variable": d["variable"], "attributeStatus": "UnknownVariable"}
-                for d in payload["getVariableData"]
-            ]
-        },
-    )
-    names = {entry["variable"]["name"] for entry in asked["getVariableData"]}
-    assert {"ItemsPerMessage", "BytesPerMessage"} <= names
+    """What a station is asked when it boots is a setting: here its limits, first how many of them it can be asked at
+    once, and the status of each connector. Stations under certification, as those of all other scenarios are, get
+    nothing that no operator asked for."""
+    asked = [
+        await cs.expect(
+            "GetVariables",
+            lambda payload: {
+                "getVariableResult": [
+                    {
+                        "component": d["component"],
+                        "variable": d["variable"],
+                        "attributeStatus": "UnknownVariable",
+                    }
+                    for d in payload["getVariableData"]
+                ]
+            },
+        )
+        for _ in range(2)
+    ]
+    first, rest = [{entry["variable"]["name"] for entry in each["getVariableData"]} for each in asked]
+    assert first == {"ItemsPerMessage", "BytesPerMessage"}
+    assert {"RateUnit", "ProfileStackLevel"} <= rest
     for evse in (1, 2):
         wish = await cs.expect("TriggerMessage", ACCEPTED)
         assert wish == {"requestedMessage": "StatusNotification", "evse": {"id": evse, "connectorId": 1}}

@@ -15,6 +15,7 @@ from libs.events.record import Record
 from libs.events.stations import CapabilitiesLearned, KnownVariable
 from libs.ocpp.semantics import commands as c
 from libs.ocpp.semantics.dialect import to_request
+from libs.ocpp.semantics.variables import LIMITING_KEYS, LIMITING_VARIABLES
 from services.commands.domain import CommandsProcessor, Ledger
 from tests.unit.commands.test_commands import (
     POLICY,
@@ -74,7 +75,8 @@ class Known:
 def answered(dispatch_of: list[Emit], seconds: float, result: object) -> OcppCallSent:
     (dispatch,) = dispatches(dispatch_of)
     call = sent(dispatch.command_id, seconds, attempt=dispatch.attempt, result=json.dumps(result))
-    return replace(call, action=dispatch.action, payload=dispatch.payload)
+    version = "ocpp2.0.1" if dispatch.action == "GetVariables" else "ocpp1.6"
+    return replace(call, action=dispatch.action, payload=dispatch.payload, version=version)
 
 
 def test_a_lesser_command_says_so() -> None:
@@ -331,3 +333,38 @@ def test_1_6_changes_one_key_after_the_other() -> None:
     concluded = one_fate(known.feed(answered(second, 3, {"status": "Accepted"})))
     assert [json.loads(d.payload)["key"] for d in dispatches(first) + dispatches(second)] == ["A", "B"]
     assert (concluded.fate, concluded.result) == (Fate.ACCEPTED, '{"status":"RebootRequired"}')
+
+
+def told(out: list[Emit], seconds: float, **known: str) -> OcppCallSent:
+    """The answer to a question about variables: the known ones, by variable and instance, and no others."""
+    (dispatch,) = dispatches(out)
+    results = []
+    for asked in json.loads(dispatch.payload)["getVariableData"]:
+        value = known.get(f"{asked['variable']['name']}_{asked['variable'].get('instance')}")
+        status = "UnknownVariable" if value is None else "Accepted"
+        results.append(
+            asked | {"attributeStatus": status} | ({} if value is None else {"attributeValue": value})
+        )
+    return answered(out, seconds, {"getVariableResult": results})
+
+
+def test_how_much_fits_is_asked_first_and_counts_for_the_rest_of_the_question() -> None:
+    """A charger that takes four at a time, of which nothing was known, and nothing is by the time of the answer."""
+    known = Known("ocpp2.0.1")
+    out = known.ask("c1", 1, c.GetVariables(tuple(c.Variable(name) for name in LIMITING_VARIABLES)))
+    asked = []
+    while dispatches(out):
+        asked.append(len(json.loads(dispatches(out)[0].payload)["getVariableData"]))
+        out = known.feed(told(out, 1 + len(asked), ItemsPerMessage_GetVariables="4"))
+    assert asked == [2, *[4] * 7, 3]
+    concluded = one_fate(out)
+    assert concluded.fate is Fate.REJECTED  # most of them are unknown to it
+    assert len(json.loads(concluded.result or "")["getVariableResult"]) == len(LIMITING_VARIABLES)
+
+
+def test_1_6_is_asked_for_its_most_keys_first() -> None:
+    known = Known()
+    first = known.ask("c1", 1, c.GetVariables(tuple(c.Variable(name) for name in LIMITING_KEYS)))
+    most = {"key": "GetConfigurationMaxKeys", "readonly": True, "value": "5"}
+    second = known.feed(answered(first, 2, {"configurationKey": [most]}))
+    assert [len(json.loads(d.payload)["key"]) for d in dispatches(first) + dispatches(second)] == [1, 5]

@@ -16,6 +16,7 @@ from libs.ocpp.semantics.abilities import NOTHING_KNOWN, Abilities, abilities_of
 from libs.ocpp.semantics.degradation import RULES, Planned, plan_command
 from libs.ocpp.semantics.encoding import Unsupported, encode_command
 from libs.ocpp.semantics.pieces import ITEMISED, items_asked, items_in
+from libs.ocpp.semantics.variables import LIMITING_KEYS, LIMITING_VARIABLES
 from libs.ocpp.versions import Version
 from tests.unit.ocpp.commands import COMMANDS
 
@@ -120,9 +121,23 @@ def test_1_6_without_its_security_extension(command: c.Command, lacking: str, na
 
 
 def test_a_report_that_cannot_be_made_becomes_questions() -> None:
-    planned = plan_command(V201, c.GetBaseReport(1), knows(V201, "GetBaseReport"))
+    known = {"DeviceDataCtrlr.ItemsPerMessage[GetVariables]": "100"}
+    planned = plan_command(V201, c.GetBaseReport(1), Abilities(V201, ("GetBaseReport",), known))
     assert (planned.action, planned.degraded) == ("GetVariables", "named_variables")
     assert planned.items == planned.total > 20
+
+
+@pytest.mark.parametrize(
+    ("version", "names", "first"), [(V16, LIMITING_KEYS, 1), (V201, LIMITING_VARIABLES, 2)]
+)
+def test_what_limits_a_question_is_asked_before_the_rest_of_it(
+    version: Version, names: tuple[str, ...], first: int
+) -> None:
+    command = c.GetVariables(tuple(c.Variable(name) for name in names))
+    parts = [plan_command(version, command, NOTHING_KNOWN, done) for done in (0, first)]
+    assert [part.items for part in parts] == [first, len(names) - first]
+    alone = c.GetVariables(command.variables[:first])
+    assert plan_command(version, alone, NOTHING_KNOWN).payload == parts[0].payload
 
 
 @pytest.mark.parametrize(
