@@ -10,11 +10,13 @@ from libs.events.commands import CommandConcluded, CommandDialect, DispatchComma
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import DispatchRefused, RefusalReason, StationLocated
 from libs.ocpp.semantics.abilities import Abilities, with_variables, without
+from libs.ocpp.semantics.commands import GetBaseReport
 from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.semantics.encoding import Unsupported
 from libs.ocpp.semantics.outbound import merge_results
 from libs.ocpp.semantics.pieces import ENDS_AT_REFUSAL, SEVERAL, items_asked
+from libs.ocpp.semantics.variables import LIMITING_VARIABLES
 from libs.ocpp.versions import Version
 from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal
 from services.commands.domain.ledger import (
@@ -104,6 +106,9 @@ class Turn:
             attempts = waiting.attempts if known is None else known
             if attempts <= waiting.refused_attempt or self._lessen(waiting, evidence, attempts):
                 return
+            if evidence.items and waiting.action == GetBaseReport.__name__:
+                # The charger cannot report and was asked by names; replayed, that dispatch may not be known.
+                waiting = replace(waiting, total=len(LIMITING_VARIABLES))
             readable = evidence.fate in (Fate.ACCEPTED, Fate.REJECTED)
             if readable and 0 < evidence.items < waiting.total:
                 self._conclude_part(waiting, evidence, attempts)

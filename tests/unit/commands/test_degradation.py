@@ -368,3 +368,22 @@ def test_1_6_is_asked_for_its_most_keys_first() -> None:
     most = {"key": "GetConfigurationMaxKeys", "readonly": True, "value": "5"}
     second = known.feed(answered(first, 2, {"configurationKey": [most]}))
     assert [len(json.loads(d.payload)["key"]) for d in dispatches(first) + dispatches(second)] == [1, 5]
+
+
+def test_a_replay_that_knows_nothing_puts_a_lesser_report_together() -> None:
+    live = Known("ocpp2.0.1")
+    live.learn(0.5, "GetBaseReport")
+    report = c.GetBaseReport(1)
+    out = live.ask("c1", 1, report)
+    answers: list[OcppCallSent] = []
+    while dispatches(out):
+        answers.append(told(out, 2 + len(answers), ItemsPerMessage_GetVariables="20"))
+        out = live.feed(answers[-1])
+    before = one_fate(out)
+    assert (len(answers), before.degraded) == (3, "named_variables")
+
+    action, payload = to_request(report)
+    asked = request("c1", 1, action=action, payload=payload, dialect=CommandDialect.VOLTBUS)
+    orders: list[list[Given]] = [[asked, *answers], [*answers, asked], [answers[0], asked, *answers[1:]]]
+    for order in orders:
+        assert replayed(order) == [replace(before, degraded=None)]
