@@ -39,7 +39,7 @@ from services.load.domain.site import (
     make_plan,
     observe,
 )
-from services.load.domain.station import Station
+from services.load.domain.station import STATIONS, Station, registered_station
 
 __all__ = ["LoadObserver", "LoadProcessor", "Site", "Station"]
 
@@ -61,6 +61,7 @@ class LoadProcessor(Processor[Site]):
 
     name = "load"
     inputs = ("load.observations", "load.stations", SITES)
+    tables = (STATIONS,)
     outputs = ("load.plans", "commands.requested")
     state = Site
 
@@ -77,11 +78,11 @@ class LoadProcessor(Processor[Site]):
                 site = replace(state, checked_at=now if looked else state.checked_at, waits_for_calm=False)
                 return _plan(site, now, derive_id(site.site_id, f"tick:{now}"), at_once=False)
             case Message(record=EvseObserved() as seen):
-                return _evse_observed(state, seen)
+                return _evse_observed(state, seen, tables)
             case Message(record=StationObserved() as seen):
-                return _station_observed(state, seen)
+                return _station_observed(state, seen, tables)
             case Message(topic=topic, record=SiteRegistered() | None) if topic == SITES:
-                return _site_given(state, event)
+                return _site_given(state, event, tables)
             case _:
                 return Step(state)
 
@@ -93,7 +94,7 @@ class LoadProcessor(Processor[Site]):
         return min(look, state.planned_at + CALM) if state.waits_for_calm else look
 
 
-def _evse_observed(state: Site | None, seen: EvseObserved) -> Step[Site]:
+def _evse_observed(state: Site | None, seen: EvseObserved, tables: Tables) -> Step[Site]:
     observed = observe(state or Site(seen.site_id), seen)
     if observed is None:
         return Step(state)
@@ -101,19 +102,19 @@ def _evse_observed(state: Site | None, seen: EvseObserved) -> Step[Site]:
     member = site.member(seen.station_id)
     out: tuple[Emit, ...] = ()
     if observed.arrival_or_end and (ask := sign_of_life(member, site.limited)) is not None:
-        site, out = _ask(site, (Heard(member, ask),), seen.recorded_at, seen.event_id)
+        site, out = _ask(site, (Heard(member, ask),), seen.recorded_at, seen.event_id, tables)
     planned = _plan(site, seen.recorded_at, seen.event_id, at_once=observed.arrival_or_end)
     return Step(planned.state, (*out, *planned.out))
 
 
-def _station_observed(state: Site | None, seen: StationObserved) -> Step[Site]:
+def _station_observed(state: Site | None, seen: StationObserved, tables: Tables) -> Step[Site]:
     site = state or Site(seen.site_id)
     heard = hear(site.member(seen.station_id), seen, site.limited)
-    told, out = _ask(site, (heard,), seen.recorded_at, seen.event_id)
+    told, out = _ask(site, (heard,), seen.recorded_at, seen.event_id, tables)
     return Step(state) if told.members == site.members else Step(told, out)
 
 
-def _site_given(state: Site | None, message: Message) -> Step[Site]:
+def _site_given(state: Site | None, message: Message, tables: Tables) -> Step[Site]:
     """Operators entered or changed the site, or removed it."""
     record = message.record
     if isinstance(record, SiteRegistered):
@@ -129,12 +130,14 @@ def _site_given(state: Site | None, message: Message) -> Step[Site]:
     if changed.limited != site.limited:
         heard = [limit_changed(member, changed.limited) for member in site.members]
         # Before the limits of transactions go, lest these fall to the default.
-        changed, out = _ask(changed, heard, at, cause_id)
+        changed, out = _ask(changed, heard, at, cause_id, tables)
     planned = _plan(changed, at, cause_id, at_once=True)
     return Step(planned.state, (*out, *planned.out))
 
 
-def _ask(site: Site, heard: Iterable[Heard], at: int, cause_id: str) -> tuple[Site, tuple[Emit, ...]]:
+def _ask(
+    site: Site, heard: Iterable[Heard], at: int, cause_id: str, tables: Tables
+) -> tuple[Site, tuple[Emit, ...]]:
     """Keep what was heard of members, and give the commands that follow from it."""
     members: list[Member] = []
     out: list[Emit] = []
@@ -145,7 +148,11 @@ def _ask(site: Site, heard: Iterable[Heard], at: int, cause_id: str) -> tuple[Si
                 derive_id(cause_id, f"default-limit:{member.station_id}"),
                 member.station_id,
                 SetDefaultLimit(
-                    evse_id=0, limit_milliamp=DEFAULT_LIMIT_MA, profile_id=PROFILE_ID_BASE, stack_level=0
+                    evse_id=0,
+                    limit_milliamp=DEFAULT_LIMIT_MA,
+                    profile_id=PROFILE_ID_BASE,
+                    stack_level=0,
+                    phases=registered_station(member.station_id, tables).phases,
                 )
                 if ask is Ask.HOLD
                 else ClearLimit(profile_id=PROFILE_ID_BASE),

@@ -11,7 +11,12 @@ from libs.bus.message import Emit, Message
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.commands import RequestCommand
 from libs.events.load import EvseObserved, StationNews, StationObserved
-from libs.events.registry import SiteRegistered
+from libs.events.record import Record
+from libs.events.registry import SiteRegistered, StationRegistered
+from libs.ocpp.semantics.abilities import Abilities
+from libs.ocpp.semantics.degradation import plan_command
+from libs.ocpp.semantics.dialect import from_request
+from libs.ocpp.versions import Version
 from services.load.domain import LoadProcessor, Site
 from tests.unit.load.records import SECOND, at
 
@@ -24,8 +29,9 @@ DROP = "ClearLimit"
 class Depot:
     """A site, and what was asked about default limits."""
 
-    def __init__(self) -> None:
-        self.runtime: MemoryRuntime[Site] = MemoryRuntime(LoadProcessor())
+    def __init__(self, *registered: StationRegistered) -> None:
+        stations: dict[str, Record] = {station.station_id: station for station in registered}
+        self.runtime: MemoryRuntime[Site] = MemoryRuntime(LoadProcessor(), {"registry.stations": stations})
         self.commands: dict[str, RequestCommand] = {}
 
     def limit(self, limit_ma: int | None, seconds: float) -> list[tuple[str, str]]:
@@ -112,10 +118,26 @@ def test_a_station_that_starts_at_a_limited_site_is_to_hold_six_ampere() -> None
         "limit_milliamp": 6000,
         "profile_id": 1000,
         "stack_level": 0,
-        "phases": None,
+        "phases": 3,
     }
     assert (command.cause_id, command.recorded_at, command.requested_by) == ("BOOTED-a-1", at(1), "load")
     assert command.expires_at == at(1) + DAY
+
+
+@pytest.mark.parametrize(("phases", "watts"), [(1, 1380), (3, 4140)])
+def test_six_ampere_are_as_many_watts_as_the_station_has_phases_for(phases: int, watts: int) -> None:
+    depot = Depot(
+        StationRegistered(
+            event_id="r", occurred_at=0, recorded_at=0, cause_id="r", station_id="a", phases=phases
+        )
+    )
+    depot.limit(100_000, 0)
+    depot.boot("a", 1)
+    command = from_request(depot.commands["a"].action, depot.commands["a"].payload)
+    only_watts = Abilities(Version.V16, variables={"ChargingScheduleAllowedChargingRateUnit": "Power"})
+    planned = plan_command(Version.V16, command, only_watts)
+    (period,) = planned.payload["csChargingProfiles"]["chargingSchedule"]["chargingSchedulePeriod"]
+    assert period == {"startPeriod": 0, "limit": watts, "numberPhases": phases}
 
 
 def test_a_site_without_a_limit_asks_nothing_of_anybody() -> None:
