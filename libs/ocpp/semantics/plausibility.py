@@ -13,30 +13,42 @@ POWER: Final = "Power.Active.Import"
 
 _WH: Final = 3600 * SECOND * 1000
 """What makes milliwatt-microseconds of a Wh."""
-_LEAST_WH: Final = 500
-"""Below it a register in whole kWh may not have moved yet."""
+_LEAST_WH: Final = 2_000
+"""Below it a register in whole kWh may have moved by one, or not at all."""
 _TIMES: Final = 10
 
 
 def contradicts_power(readings: Sequence[Reading], samples: Sequence[Sample]) -> bool:
     """Whether the register moved ten times more or less than the power between its first and last reading.
 
-    The power is integrated by trapezoids over the moments that have a total of it, or a sum of phases. False
-    where that is too little to tell: fewer than two such moments, or less than 500 Wh by either account.
+    Readings count from the first to the last moment that has a total of the power, or a sum of phases; between the
+    two compared, the power is integrated by trapezoids. False where that is too little to tell: fewer than two such
+    moments, no time between the readings, or less than 2,000 Wh by either account.
     """
     curve = _power(samples)
     if len(curve) < 2:
         return False
     points = [(at, milliwatt) for at, milliwatt in sorted(curve.items())]
     begin, end = points[0][0], points[-1][0]
-    within = [r.wh for r in sorted(readings, key=lambda r: r.at) if begin <= r.at <= end]
-    if len(within) < 2:
+    within = [reading for reading in sorted(readings, key=lambda r: r.at) if begin <= reading.at <= end]
+    if len(within) < 2 or within[0].at == within[-1].at:
         return False
-    moved = within[-1] - within[0]
-    integral = sum((b - a) * (p + q) for (a, p), (b, q) in pairwise(points)) // (2 * _WH)
+    moved = within[-1].wh - within[0].wh
+    integral = _energy(points, within[0].at, within[-1].at)
     if max(moved, integral) < _LEAST_WH:
         return False
     return moved > _TIMES * integral or integral > _TIMES * moved
+
+
+def _energy(points: Sequence[tuple[int, int]], begin: int, end: int) -> int:
+    """Wh between two moments that the curve of milliwatts spans."""
+    twice = 0
+    for (a, p), (b, q) in pairwise(points):
+        since, until = max(a, begin), min(b, end)
+        if since < until:
+            both_ends = 2 * p + (q - p) * (since - a + until - a) // (b - a)
+            twice += (until - since) * both_ends
+    return twice // (2 * _WH)
 
 
 def _power(samples: Sequence[Sample]) -> dict[int, int]:

@@ -18,9 +18,11 @@ from libs.ocpp.semantics.model import (
     ConnectorStatusReported,
     MeasurementsReported,
     Reading,
+    Sample,
     TransactionStep,
 )
 from libs.ocpp.semantics.outbound import read_sent
+from libs.ocpp.semantics.plausibility import contradicts_power
 from libs.ocpp.semantics.reports import VariablesReported
 
 NOW = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
@@ -323,6 +325,8 @@ def history(*moments: tuple[int, int, int], unit: str = "Wh") -> OcppCallReceive
         (((0, 354, 100), (60, 354, 100)), False),  # too little to tell
         (((0, 354, 8000),), False),
         (((0, 8000, 8000), (60, 1000, 8000)), True),  # backwards
+        (((0, 354, 1900), (60, 355, 1900)), False),  # 1.9 kWh, and a register in whole kWh has moved by one
+        (((0, 354, 2100), (60, 355, 2100)), True),
     ],
 )
 def test_a_register_that_power_contradicts_is_flagged(
@@ -334,6 +338,24 @@ def test_a_register_that_power_contradicts_is_flagged(
     flags = (quirks.ENERGY_CONTRADICTS_POWER,) if doubted else ()
     assert step.quirks == flags
     assert measured(record, RuleBook([])).quirks == flags
+
+
+@pytest.mark.parametrize(
+    ("registers", "doubted"),
+    [
+        (((30, 354_000), (44, 354_000)), False),  # no more than 2,000 Wh in that time
+        (((0, 354), (60, 362)), True),
+        (((30, 354), (60, 358)), True),
+        (((30, 1_000), (30, 9_000)), False),  # no time between them
+    ],
+)
+def test_power_counts_only_between_the_registers(
+    registers: tuple[tuple[int, int], ...], doubted: bool
+) -> None:
+    minute = 60 * 1_000_000
+    readings = [Reading(at * minute, wh) for at, wh in registers]
+    samples = [Sample(at * minute, "Power.Active.Import", 8_000_000, "W") for at in (0, 60, 240)]
+    assert contradicts_power(readings, samples) is doubted
 
 
 def test_an_absurd_number_of_connectors_is_learned_bounded_and_flagged() -> None:
