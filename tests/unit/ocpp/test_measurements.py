@@ -127,7 +127,7 @@ def test_a_bad_sample_does_not_cost_its_neighbours() -> None:
 
 
 def test_signed_data_is_no_sample() -> None:
-    assert read({"value": "AF03", "format": "SignedData"}) == MeterRead()
+    assert read({"value": "AF03", "format": "SignedData"}) == MeterRead(signed=True)
 
 
 def test_sample_keeps_where_and_why() -> None:
