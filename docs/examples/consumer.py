@@ -42,6 +42,7 @@ def main(bootstrap: str, registry: str, limit: int | None = None) -> None:
             if cdr["event_id"] in seen:
                 continue
             seen.add(cdr["event_id"])
+            # A charge record, or the credit note (negative) that takes an earlier version of one back.
             amount = f"{cdr['amount_minor'] / 100:.2f} {cdr['currency'] or ''}".strip()
             print(f"{cdr['ended_at']:%Y-%m-%d %H:%M} {cdr['station_id']}: {cdr['energy_wh']} Wh, {amount}")
     finally:

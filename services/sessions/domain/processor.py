@@ -132,7 +132,7 @@ class _Book:
         if not after.over:
             return after
         result, charged = self._charged(after)
-        if before is None or not before.revision or self._charged(before) != (result, charged):
+        if before is None or not before.revision or _differs(self._charged(before), (result, charged)):
             after = msgspec.structs.replace(after, revision=after.revision + 1)
             issued, out = records.ended(self.station_id, after, (result, charged), cause, self.chain)
             self.chain = issued.hash
@@ -143,6 +143,13 @@ class _Book:
     def _charged(self, session: Session) -> tuple[Outcome, Charge | None]:
         result, usage = outcome(session)
         return result, charge(session.site_id, result.started_at, usage, self._tables)
+
+
+def _differs(before: tuple[Outcome, Charge | None], after: tuple[Outcome, Charge | None]) -> bool:
+    """Whether what was announced needs a correction: not for another split of its time if nothing is paid for that."""
+    (old, charged), (new, charged_now) = before, after
+    times = {"charging_s": new.charging_s, "suspended_s": new.suspended_s, "idle_s": new.idle_s}
+    return charged != charged_now or msgspec.structs.replace(old, **times) != new
 
 
 def _told(session: Session) -> tuple[tuple[int, int | None, str | None], str | None, int | None]:

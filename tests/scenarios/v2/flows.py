@@ -47,14 +47,16 @@ class Transaction:
         info = {"transactionId": self.transaction_id, **fields.pop("info", {})}
         if state is not None:
             info["chargingState"] = state
+        at = ago({"Started": 600, "Updated": 300, "Ended": 1}[kind])
         if (meter := fields.pop("meter", None)) is not None:
             context = {"Started": "Transaction.Begin", "Ended": "Transaction.End"}.get(
                 kind, "Sample.Periodic"
             )
-            fields["meterValue"] = [energy(meter, context)]
+            # Sampled when it happened, which may be long before it is told.
+            fields["meterValue"] = [energy(meter, context) | {"timestamp": at}]
         payload = {
             "eventType": kind,
-            "timestamp": ago({"Started": 600, "Updated": 300, "Ended": 1}[kind]),
+            "timestamp": at,
             "triggerReason": trigger,
             "seqNo": self.seq_no,
             "transactionInfo": info,
