@@ -96,7 +96,9 @@ def test_up_serves_chargers_consumers_and_operators(tmp_path: Path) -> None:
         registry = f"http://127.0.0.1:{settings.registry_port}/apis/ccompat/v7"
         kafka = f"127.0.0.1:{settings.kafka_port}"
         lines = command("docs/examples/consumer.py", kafka, registry, str(len(found)))
-        assert len(re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d \S+: -?\d+ Wh, ", lines, re.MULTILINE)) == len(found)
+        assert len(re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d \S+: -?\d+ Wh, ", lines, re.MULTILINE)) == len(
+            found
+        )
 
         pgrep = ["pgrep", "-P", str(process.pid), "-f", "services.sessions"]
         victim = subprocess.run(pgrep, capture_output=True, text=True, check=True).stdout
