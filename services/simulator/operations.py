@@ -158,8 +158,9 @@ class Operated(Charger):
         await report("Downloaded")
         self._ready.clear()
         try:
-            # Nobody's charge is cut short for an installation.
-            await self._idle()
+            # Nobody's charge is cut short for an installation, and its end is told before.
+            while not self.settled:  # noqa: ASYNC110 rare and short
+                await asyncio.sleep(0.02)
             await report("Installing")
             await self.clock.sleep(INSTALL_S)
             if fault == "install":

@@ -196,7 +196,7 @@ async def test_anothers_revoked_expired_and_foreign_certificates(
     folder = tmp_path / "foreign"
     folder.mkdir()
     foreign = Authority(folder, "Foreign")
-    async with guarded(bus, tmp_path, auth_failures=0) as edge:
+    async with guarded(bus, tmp_path, auth_failures=0, reconnects=0) as edge:
         good, other, revoked = (edge.authority.issue(name) for name in ("own", "other", "own"))
         expired = edge.authority.issue("own", expired=True)
         server = edge.authority.issue("own", server=True)

@@ -81,6 +81,6 @@ async def test_a_schema_that_only_the_registry_knows_is_learnt(settings: BusSett
         with pytest.raises(CodecError):
             bus.codec.decode(b"\0" + registered.schema_id.to_bytes(4, "big"))
         with pytest.raises(CodecError, match="CdrIssued"):  # known now, but the value is cut short
-            await bus.decode(b"\0" + registered.schema_id.to_bytes(4, "big"))
+            await bus.decode(b"\0" + registered.schema_id.to_bytes(4, "big") + b"\0")
         with pytest.raises(CodecError, match="is not registered"):
             await bus.decode(b"\0\x7f\xff\xff\xffx")

@@ -27,8 +27,8 @@ LEAF = CA.issue("leaf")
 WANTED = certificate_id(CA.hash_data(LEAF))
 
 
-def read(der: bytes, *authorities: Authority, now: int = NOW, wanted: CertificateId = WANTED) -> Finding:
-    return read_response(der, wanted, [each.certificate for each in authorities], now)
+def read(der: bytes, *authorities: Authority, wanted: CertificateId = WANTED) -> Finding:
+    return read_response(der, wanted, [each.certificate for each in authorities], now_us())
 
 
 @pytest.mark.parametrize("algorithm", ["SHA256", "SHA384", "SHA512"])
