@@ -1,9 +1,20 @@
 """Every record class by its name."""
 
-from libs.events import commands, dead, firmware, load, ocpp_log, registry, sessions, stations, telemetry
+from libs.events import (
+    commands,
+    dead,
+    decisions,
+    firmware,
+    load,
+    ocpp_log,
+    registry,
+    sessions,
+    stations,
+    telemetry,
+)
 from libs.events.record import Record
 
-_MODULES = (ocpp_log, commands, registry, sessions, stations, telemetry, load, firmware, dead)
+_MODULES = (ocpp_log, commands, registry, sessions, decisions, stations, telemetry, load, firmware, dead)
 
 RECORDS: dict[str, type[Record]] = {
     name: value

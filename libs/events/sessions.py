@@ -32,6 +32,7 @@ class OfWholeSession(OfSession, frozen=True, kw_only=True):
     energy_wh: int
     billed_wh: int = 0
     review_wh: int = 0
+    written_off_wh: int = 0
     exported_wh: int = 0
     reason: str = ""
     review: tuple[str, ...] = ()
@@ -40,6 +41,8 @@ class OfWholeSession(OfSession, frozen=True, kw_only=True):
     charging_s: int = 0
     suspended_s: int = 0
     idle_s: int = 0
+    decision_id: str | None = None
+    decided_by: str | None = None
 
 
 class SessionStarted(OfSession, frozen=True, kw_only=True):
@@ -48,6 +51,7 @@ class SessionStarted(OfSession, frozen=True, kw_only=True):
     version: str
     started_at: int
     meter_start_wh: int | None = None
+    trigger: str = ""
 
 
 class SessionUpdated(OfSession, frozen=True, kw_only=True):
@@ -56,6 +60,7 @@ class SessionUpdated(OfSession, frozen=True, kw_only=True):
     energy_wh: int
     meter_wh: int | None = None
     charging_state: str | None = None
+    trigger: str = ""
 
 
 class SessionEnded(OfWholeSession, frozen=True, kw_only=True):
@@ -115,6 +120,8 @@ class OfCdr(OfWholeSession, frozen=True, kw_only=True):
     tariff_id: str | None = None
     tariff_version: int | None = None
     currency: str | None = None
+    group_id: str | None = None
+    prepaid_wh: int = 0
     amount_minor: int
     net_minor: int = 0
     tax_minor: int = 0

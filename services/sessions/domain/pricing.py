@@ -18,6 +18,7 @@ from libs.tariffs.usage import Usage
 STATIONS: Final = "registry.stations"
 SITES: Final = "registry.sites"
 TARIFFS: Final = "registry.tariffs"
+TOKENS: Final = "registry.tokens"
 
 
 class Charge(msgspec.Struct, frozen=True):

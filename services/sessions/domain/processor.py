@@ -13,7 +13,16 @@ from libs.ocpp.semantics.exchange import read_step, zone_of
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
 from services.sessions.domain import records
-from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, Charge, charge, most_w_of, site_of
+from services.sessions.domain.pricing import (
+    SITES,
+    STATIONS,
+    TARIFFS,
+    TOKENS,
+    Charge,
+    charge,
+    most_w_of,
+    site_of,
+)
 from services.sessions.domain.records import Cause
 from services.sessions.domain.session import (
     Outcome,
@@ -36,6 +45,8 @@ from services.sessions.domain.station import (
 )
 
 TRANSACTIONS: Final = records.TRANSACTIONS
+LIFECYCLE: Final = "ocpp.lifecycle"
+DECISIONS: Final = "billing.decisions"
 
 _ACTIONS: Final = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
 
@@ -49,9 +60,9 @@ class SessionsProcessor(Processor[StationSessions]):
     """
 
     name = "sessions"
-    inputs = (TRANSACTIONS,)
-    outputs = (records.EVENTS, records.CDRS)
-    tables = (STATIONS, SITES, TARIFFS)
+    inputs = (TRANSACTIONS, LIFECYCLE, DECISIONS)
+    outputs = (records.EVENTS, records.CDRS, records.DECIDED)
+    tables = (STATIONS, SITES, TARIFFS, TOKENS)
     state = StationSessions
     linger_s = 0.25
 

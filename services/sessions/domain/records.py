@@ -27,6 +27,7 @@ from services.sessions.domain.session import Issued, Outcome, Session, running
 TRANSACTIONS: Final = "ocpp.transactions"
 EVENTS: Final = "sessions.events"
 CDRS: Final = "billing.cdrs"
+DECIDED: Final = "billing.decided"
 NO_TARIFF: Final = "no_tariff"
 
 D = TypeVar("D", CdrIssued, CdrCredited)
