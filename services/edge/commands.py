@@ -217,7 +217,9 @@ class CommandLane:
         """
         if self._machine.version is not Version.V21 or not isinstance(answer, ResultReceived):
             return None
-        checked = check_result(self._machine.version, self._action, answer.payload)
+        # What is wrong with a result is told with the value that is wrong.
+        shown = without_secrets(self._action, answer.payload)
+        checked = check_result(self._machine.version, self._action, shown)
         if not isinstance(checked, schemas.Violation):
             return None
         reason = f"the result is unusable: {checked.path or '/'}: {checked.message}"
@@ -275,7 +277,8 @@ def _end(action: str, answer: Answer) -> _End:
         case ResultReceived():
             return _End(CallOutcome.RESULT, result=_dump(without_secrets(action, answer.payload)))
         case ErrorReceived():
-            error = CallError(code=answer.code, description=answer.description, details=_dump(answer.details))
+            details = _dump(without_secrets(action, answer.details))
+            error = CallError(code=answer.code, description=answer.description, details=details)
             return _End(CallOutcome.ERROR, error=error)
         case Refused():
             return _End(

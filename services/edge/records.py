@@ -13,6 +13,7 @@ from libs.events.ocpp_log import (
 from libs.ocpp.frames import CallReceived, SendReceived
 from libs.ocpp.inbound import CheckedCall
 from libs.ocpp.quirks.book import clock_rule
+from libs.ocpp.secrets import shown_frame
 from services.edge.domain.equipment import UNKNOWN_EQUIPMENT, Equipment
 from services.edge.domain.location import Holding
 from services.edge.domain.rules import Standing
@@ -143,7 +144,7 @@ class Scribe:
         action: str | None = None,
         answered: bool = False,
     ) -> FrameRejected:
-        """A frame could not be taken as a valid message."""
+        """A frame could not be taken as a valid message. Of it what `shown_frame` shows is kept."""
         event_id = new_id()
         holding = self._holding
         return FrameRejected(
@@ -159,7 +160,7 @@ class Scribe:
             action=action,
             code=code,
             reason=reason,
-            frame=frame[:FRAME_KEPT].decode("utf-8", "replace"),
+            frame=shown_frame(frame, FRAME_KEPT),
             frame_bytes=len(frame),
             answered=answered,
         )

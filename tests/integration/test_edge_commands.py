@@ -14,12 +14,14 @@ from libs.events.ocpp_log import (
     CallOutcome,
     ConnectionOpened,
     DispatchRefused,
+    FrameRejected,
     OcppCallSent,
     RefusalReason,
     StationLocated,
 )
 from libs.runtime.clock import now_us
 from tests.integration.edge_process import (
+    BOOT_2,
     BOOT_16,
     Log,
     charger,
@@ -167,3 +169,54 @@ async def test_the_newest_connection_wins_in_one_process_and_across_two(bus: Bus
             )
         )
         assert "currentTime" in await third.call("Heartbeat", {})
+
+
+async def test_a_password_that_a_station_tells_is_in_no_record(bus: BusSettings, log: Log) -> None:
+    """Late, broken, in an odd form, or complained of: nothing of the answer that holds it is kept."""
+    secret = "tells-everything-03"
+    variable = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
+    async with (
+        edge(bus, slot=3) as process,
+        charger(process, "old-blab") as old,
+        charger(process, "new-blab", "ocpp2.1") as new,
+    ):
+        await old.call("BootNotification", BOOT_16)
+        await new.call("BootNotification", BOOT_2)
+        located = await location(log, "old-blab")
+        asked = dispatch_to(located, "GetConfiguration", {})
+        await send_command(log, asked)
+        await old.receive()
+        key = {"key": "AuthorizationKey", "readonly": False, "value": secret}
+        await old.send([3, asked.event_id, {"configurationKey": key}])
+        record = await sent(log, asked)
+        assert (record.outcome, record.result) == (
+            CallOutcome.RESULT,
+            orjson.dumps({"configurationKey": key | {"value": "***"}}).decode(),
+        )
+        late = [3, asked.event_id, {"configurationKey": [key]}]
+        await old.send(late)
+        await old.send([3, "no-call-of-ours", {"configurationKey": [key]}])
+        await old.send(orjson.dumps(late).decode()[:-2])
+
+        asked = dispatch_to(await location(log, "new-blab"), "GetVariables", {"getVariableData": [variable]})
+        await send_command(log, asked)
+        await new.receive()
+        item = variable | {"attributeValue": secret, "attributeStatus": ["Accepted"]}
+        await new.send([3, asked.event_id, {"getVariableResult": [[item]]}])
+        record = await sent(log, asked)
+        assert record.error is not None
+        assert "the result is unusable" in record.error.description
+        assert secret not in orjson.dumps(await new.receive()).decode()
+
+        def rejected() -> list[FrameRejected]:
+            return log.of("ocpp.rejected", FrameRejected, "old-blab")
+
+        await until(lambda: len(rejected()) == 3)
+        assert [r.frame for r in rejected()] == [
+            f'[3,"{late[1]}"',
+            '[3,"no-call-of-ours"',
+            f'[3,"{late[1]}"',
+        ]
+        assert rejected()[0].frame_bytes == len(orjson.dumps(late))
+        await until(lambda: any(r.station_id == "new-blab" for r in log.of("ocpp.commands", OcppCallSent)))
+    assert not [r for records in log.records.values() for r in records if secret in repr(r)]

@@ -8,7 +8,7 @@ import pytest
 
 from libs.ocpp import schemas
 from libs.ocpp.passwords import password_command, password_digest, readings
-from libs.ocpp.secrets import MASK, with_secrets_changed, without_secrets
+from libs.ocpp.secrets import MASK, shown_frame, with_secrets_changed, without_secrets
 from libs.ocpp.versions import Version
 
 SALT = "5f1d0c7a9b3e48d2a6c4e8f00b1d2c3a"
@@ -90,3 +90,59 @@ def test_what_a_station_should_never_tell_is_masked() -> None:
         *found[1:],
     ]
     assert without_secrets("GetConfiguration", {"configurationKey": 5}) == {"configurationKey": 5}
+
+
+def test_a_password_is_masked_in_whatever_form_it_is_told() -> None:
+    key = {"key": " authorizationkey", "readonly": False, "value": "s3cret"}
+    for told in (
+        {"configurationKey": key},
+        {"configurationKey": {"0": key}},
+        {"configurationKey": [[key]]},
+        {"configurationKey": {"AuthorizationKey": "s3cret"}},
+        {"configurationKey": [key | {"value": ["s3cret"]}], "unknownKey": []},
+        {"AuthorizationKey": "s3cret"},
+    ):
+        assert "s3cret" not in repr(without_secrets("GetConfiguration", told))
+    variable = item("SecurityCtrlr", "BasicAuthPassword", attributeValue="s3cret")
+    for found in (
+        {"getVariableResult": variable},
+        {"getVariableResult": [{"variable": "BasicAuthPassword", "attributeValue": "s3cret"}]},
+        {"getVariableResult": [item("NetworkConfiguration", "VpnKey", attributeValue="s3cret")]},
+        {"setVariableResult": variable},
+    ):
+        assert "s3cret" not in repr(without_secrets("GetVariables", found))
+        assert "s3cret" not in repr(without_secrets("SetVariables", found))
+    one = {"configurationKey": {"key": "HeartbeatInterval", "value": "60"}}
+    assert without_secrets("GetConfiguration", one) == one
+    unset = {"configurationKey": [{"key": "AuthorizationKey", "readonly": False}]}
+    assert without_secrets("GetConfiguration", unset) == unset
+
+
+def test_a_useless_frame_is_kept_unless_it_may_hold_a_password() -> None:
+    for kept in (
+        b'[2,"7f23","Heartbeat",{',
+        b'[6,"a","NotifyEvent",{}]',
+        b"not even JSON",
+        b'[33,"a",{}]',
+        b'{"3":4}',
+        b"\xff\xfe\x00",
+        b'[2,"a","DataTransfer",{"vendorId":"\\u00fc"}]',
+        b"",
+    ):
+        assert shown_frame(kept, 4096) == kept.decode("utf-8", "replace")
+    assert shown_frame(b"x" * 5000, 4096) == "x" * 4096
+    key = b'{"configurationKey":[{"key":"AuthorizationKey","value":"s3cret"}]}'
+    for frame, shown in (
+        (b'[3,"late",' + key + b"]", '[3,"late"'),
+        (b'[3,"broken",' + key, '[3,"broken"'),
+        (b' [ 4 , "e" , "InternalError" , "s3cret", {}]', '[4,"e"'),
+        (b'\xef\xbb\xbf[3,"bom",{"a":"s3cret"}]', ""),
+        (b'["3","text",{"a":"s3cret"}]', ""),
+        (b"[3,7," + key + b"]", ""),
+        (key, ""),
+        (b'[2,"echo","ChangeConfiguration",' + key.lower() + b"]", '[2,"echo"'),
+        (key.replace(b"AuthorizationKey", b"\\u0041uthorizationKey"), ""),
+        (key.decode().encode("utf-16"), ""),
+        (b'[2,"r","NotifyReport",' + b" " * 5000 + b'{"name":"BasicAuthPassword"}', '[2,"r"'),
+    ):
+        assert shown_frame(frame, 4096) == shown
