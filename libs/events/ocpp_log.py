@@ -36,6 +36,7 @@ class OcppCallReceived(Record, frozen=True, kw_only=True):
     vendor: str = ""
     model: str = ""
     firmware: str = ""
+    slot: int | None = None
 
     @property
     def subject(self) -> str:

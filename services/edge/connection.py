@@ -281,7 +281,8 @@ class StationConnection:
             return
         owed = _Owed(call, payload, started)
         if route.deferred and (wait_s := wait_for(self._deferrals, call.action, checked.payload)) is not None:
-            self._hand_over(self._defer(route.topic, pending(record), len(frame), owed, wait_s))
+            waiting = pending(record, self._context.slot)
+            self._hand_over(self._defer(route.topic, waiting, len(frame), owed, wait_s))
             return
         self._publish_and_answer(route.topic, record, len(frame), owed)
 

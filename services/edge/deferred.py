@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -29,18 +29,34 @@ _ANSWER: Final = re.compile(rb"\s*\[\s*[34]\s*,")
 _VERSIONS: Final = {str(version): version for version in Version}
 _CODES: Final = frozenset(map(str, ErrorCode))
 
-Deferrals = Mapping[str, tuple[tuple[str | None, float], ...]]
-"""By action: a field that the payload must have (None: none), and for how many seconds the answer is waited for."""
+# What a processor says of a transaction is added to what the edge says of the token.
+_ADDED: Final = frozenset({"TransactionEvent"})
+
+
+class Deferral(NamedTuple):
+    """Which calls of an action wait: those with `field` (None: all), and with `value` in it (None: any); how long."""
+
+    field: str | None
+    value: str | None
+    wait_s: float
+
+
+Deferrals = Mapping[str, tuple[Deferral, ...]]
+"""By action; the first that fits counts."""
 
 
 def parse_deferrals(text: str | Deferrals) -> Deferrals:
-    """`Action:seconds` or `Action.field:seconds`, separated by commas. Raises ValueError for what is none of these."""
+    """`Action:seconds`, `Action.field:seconds` or `Action.field=value:seconds`, separated by commas.
+
+    Raises ValueError for what is none of these.
+    """
     if not isinstance(text, str):
         return text
-    found: dict[str, list[tuple[str | None, float]]] = {}
+    found: dict[str, list[Deferral]] = {}
     for part in filter(None, map(str.strip, text.split(","))):
         name, _, seconds = part.partition(":")
-        action, _, field = name.partition(".")
+        action, _, condition = name.partition(".")
+        field, _, value = condition.partition("=")
         if not any(action in routes and routes[action].deferred for routes in ROUTES.values()):
             raise ValueError(f"{action!r} is no action whose answer can be deferred")
         try:
@@ -49,21 +65,26 @@ def parse_deferrals(text: str | Deferrals) -> Deferrals:
             raise ValueError(f"{part!r} is not written Action:seconds") from None
         if not 0 < wait_s <= _LONGEST_S:
             raise ValueError(f"{part!r}: an answer is waited for up to {_LONGEST_S:g} seconds")
-        found.setdefault(action, []).append((field or None, wait_s))
+        found.setdefault(action, []).append(Deferral(field or None, value or None, wait_s))
     return {action: tuple(entries) for action, entries in found.items()}
 
 
 def wait_for(deferrals: Deferrals, action: str, payload: Mapping[str, Any]) -> float | None:
     """For how many seconds the answer to a call is left to a processor; None if the edge answers at once."""
-    for field, wait_s in deferrals.get(action, ()):
-        if field is None or field in payload:
-            return wait_s
+    for field, value, wait_s in deferrals.get(action, ()):
+        if field is None or (field in payload if value is None else payload.get(field) == value):
+            return None if _too_late_for_anybody(payload) else wait_s
     return None
 
 
-def pending(record: OcppCallReceived) -> OcppCallReceived:
-    """The record of a call that is not answered yet."""
-    return msgspec.structs.replace(record, answer=None, pending=True)
+def _too_late_for_anybody(payload: Mapping[str, Any]) -> bool:
+    """Whether a transaction ended while the station was offline: nobody stands there and waits for an answer."""
+    return payload.get("eventType") == "Ended" and payload.get("offline") is True
+
+
+def pending(record: OcppCallReceived, slot: int) -> OcppCallReceived:
+    """The record of a call that is not answered yet; its answer is awaited at `slot`."""
+    return msgspec.structs.replace(record, answer=None, pending=True, slot=slot)
 
 
 def answers_us(frame: bytes) -> bool:
@@ -106,7 +127,7 @@ class DeferredCall:
             drop(answer, "late")
             return
         try:
-            decision = _decision(_VERSIONS[record.version], record.action, answer)
+            decision = _decision(_VERSIONS[record.version], record.action, answer, self._fallback)
         except ValueError as error:
             drop(answer, "invalid", str(error))
             return
@@ -158,7 +179,7 @@ def drop(answer: AnswerCall, reason: str, detail: str = "") -> None:
     )
 
 
-def _decision(version: Version, action: str, answer: AnswerCall) -> Decision:
+def _decision(version: Version, action: str, answer: AnswerCall, fallback: dict[str, Any]) -> Decision:
     if answer.error is not None:
         return Decision(AnswerSource.PROCESSOR, {}, _checked_error(answer.error))
     if answer.answer is None:
@@ -166,6 +187,8 @@ def _decision(version: Version, action: str, answer: AnswerCall) -> Decision:
     payload = orjson.loads(answer.answer)
     if not isinstance(payload, dict):
         raise ValueError("the answer is not an object")
+    if action in _ADDED:
+        payload = fallback | payload
     violation = schemas.validate(version, action, "response", payload)
     if violation is not None:
         raise ValueError(f"{violation.path or '/'}: {violation.message}")

@@ -88,7 +88,8 @@ class EdgeSettings(ServiceSettings):
     deferred: Annotated[Deferrals, NoDecode, BeforeValidator(parse_deferrals)] = Field(
         default={},
         description="Calls that a processor answers, and for how many seconds it is waited for:"
-        " `GetCertificateStatus:5,Authorize.iso15118CertificateHashData:5`, the latter only with that field.",
+        " `GetCertificateStatus:5,Authorize.iso15118CertificateHashData:5,TransactionEvent.eventType=Ended:3`,"
+        " the second only with that field, the third only with that value in it.",
     )
 
     certificate_desk: bool = Field(

@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS $database.ocpp_transactions $on_cluster
     vendor LowCardinality(Nullable(String)),
     model LowCardinality(Nullable(String)),
     firmware LowCardinality(Nullable(String)),
-    source LowCardinality(Nullable(String))
+    source LowCardinality(Nullable(String)),
+    slot Nullable(Int32)
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (station_id, recorded_at, _partition, _offset)

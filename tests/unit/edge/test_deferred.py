@@ -72,6 +72,15 @@ def test_what_is_deferred_is_written_by_action_and_field() -> None:
     assert parse_deferrals("") == {}
 
 
+def test_the_end_of_a_transaction_waits_where_somebody_stands_there() -> None:
+    found = parse_deferrals("TransactionEvent.eventType=Ended:3,TransactionEvent.idToken:5")
+    assert wait_for(found, "TransactionEvent", {"eventType": "Ended"}) == 3
+    assert wait_for(found, "TransactionEvent", {"eventType": "Updated"}) is None
+    assert wait_for(found, "TransactionEvent", {"eventType": "Ended", "idToken": {}, "offline": False}) == 3
+    assert wait_for(found, "TransactionEvent", {"eventType": "Started", "idToken": {}, "offline": True}) == 5
+    assert wait_for(found, "TransactionEvent", {"eventType": "Ended", "idToken": {}, "offline": True}) is None
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -93,7 +102,7 @@ def test_the_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("VOLTBUS_TRANSACTION_KEY", "a key for this test")
     assert read_settings(EdgeSettings).deferred == {}
     monkeypatch.setenv("VOLTBUS_DEFERRED", "DataTransfer:3")
-    assert read_settings(EdgeSettings).deferred == {"DataTransfer": ((None, 3.0),)}
+    assert read_settings(EdgeSettings).deferred == {"DataTransfer": ((None, None, 3.0),)}
     monkeypatch.setenv("VOLTBUS_DEFERRED", "Heartbeat:3")
     with pytest.raises(SystemExit):
         read_settings(EdgeSettings)
@@ -115,8 +124,8 @@ def test_only_answers_to_us_overtake_a_waiting_call(frame: bytes, expected: bool
 
 
 def test_a_pending_call_has_no_answer_and_its_answer_names_it() -> None:
-    record = pending(call())
-    assert (record.pending, record.answer) == (True, None)
+    record = pending(call(), 3)
+    assert (record.pending, record.answer, record.slot) == (True, None, 3)
     first = answered(record, Decision(AnswerSource.PROCESSOR, GOOD), 9)
     assert (first.cause_id, first.answer, first.error) == ("call-1", orjson.dumps(GOOD).decode(), None)
     error = CallError(code="InternalError", details="{}")
@@ -125,7 +134,7 @@ def test_a_pending_call_has_no_answer_and_its_answer_names_it() -> None:
 
 
 async def test_the_first_fitting_answer_counts_and_no_other() -> None:
-    waiting = DeferredCall(pending(call()), FALLBACK)
+    waiting = DeferredCall(pending(call(), 3), FALLBACK)
     late, invalid = dropped("late"), dropped("invalid")
     for other in (answer(GOOD, cause_id="call-2"), answer(GOOD, message_id="m-2")):
         waiting.offer(other)
@@ -147,7 +156,7 @@ async def test_the_first_fitting_answer_counts_and_no_other() -> None:
 
 
 async def test_an_error_is_an_answer_too() -> None:
-    waiting = DeferredCall(pending(call()), FALLBACK)
+    waiting = DeferredCall(pending(call(), 3), FALLBACK)
     error = CallError(code="InternalError", description="no", details="{}")
     waiting.offer(answer(error=error))
     decision = await waiting.decision(0, asyncio.Event())
@@ -155,8 +164,20 @@ async def test_an_error_is_an_answer_too() -> None:
     assert (decision.source, decision.error) == (AnswerSource.PROCESSOR, error)
 
 
+async def test_what_is_said_of_a_transaction_is_added_to_what_the_edge_says_of_the_token() -> None:
+    known = {"idTokenInfo": {"status": "Accepted"}}
+    for said, whole in (
+        ({"totalCost": 12.5}, known | {"totalCost": 12.5}),
+        ({}, known),
+        ({"idTokenInfo": {"status": "NoCredit"}}, {"idTokenInfo": {"status": "NoCredit"}}),
+    ):
+        waiting = DeferredCall(pending(call("TransactionEvent"), 3), known)
+        waiting.offer(answer(said, action="TransactionEvent"))
+        assert await waiting.decision(0, asyncio.Event()) == Decision(AnswerSource.PROCESSOR, whole)
+
+
 async def test_at_the_deadline_the_edge_answers_alone_and_later_answers_are_dropped() -> None:
-    waiting = DeferredCall(pending(call()), FALLBACK)
+    waiting = DeferredCall(pending(call(), 3), FALLBACK)
     late = dropped("late")
     assert await waiting.decision(-1, asyncio.Event()) == Decision(AnswerSource.FALLBACK, FALLBACK)
     waiting.offer(answer(GOOD))
@@ -164,7 +185,7 @@ async def test_at_the_deadline_the_edge_answers_alone_and_later_answers_are_drop
 
 
 async def test_a_lost_socket_ends_the_wait_without_an_answer() -> None:
-    waiting = DeferredCall(pending(call()), FALLBACK)
+    waiting = DeferredCall(pending(call(), 3), FALLBACK)
     lost = asyncio.Event()
     deciding = asyncio.create_task(waiting.decision(60, lost))
     await asyncio.sleep(0)

@@ -27,7 +27,7 @@ def answer_to(call: OcppCallReceived, answer: str) -> OcppCallAnswered:
 
 
 def test_a_pending_event_begins_a_session_and_its_answer_changes_nothing() -> None:
-    call = pending(event2("Started", "t-1", 0, NOON, tag="CARD"))
+    call = pending(event2("Started", "t-1", 0, NOON, tag="CARD"), 0)
     told = Told([call])
     assert kinds(told.records()) == ["SessionStarted"]
     state = told.state
