@@ -112,6 +112,14 @@ class CdrReading(Part, frozen=True, kw_only=True):
     wh: int
 
 
+class CdrInterval(Part, frozen=True, kw_only=True):
+    """A stretch of a session with the energy that was billed of it; it begins where the one before ends."""
+
+    to_at: int
+    energy_wh: int
+    kind: str
+
+
 class OfCdr(OfWholeSession, frozen=True, kw_only=True):
     """What every document about a charge says. `hash` seals it, and by `previous_hash` the station's one before it."""
 
@@ -136,6 +144,8 @@ class CdrIssued(OfCdr, frozen=True, kw_only=True):
     taxes: tuple[CdrTax, ...] = ()
     sources: tuple[CdrSource, ...] = ()
     readings: tuple[CdrReading, ...] = ()
+    max_power_w: int | None = None
+    intervals: tuple[CdrInterval, ...] = ()
 
 
 class CdrCredited(OfCdr, frozen=True, kw_only=True):

@@ -127,6 +127,13 @@ CREATE TABLE IF NOT EXISTS $database.billing_cdrs $on_cluster
     (
         at DateTime64(6, 'UTC'),
         wh Int64
+    ),
+    max_power_w Nullable(Int64),
+    intervals Nested
+    (
+        to_at DateTime64(6, 'UTC'),
+        energy_wh Int64,
+        kind LowCardinality(String)
     )
 )
 ENGINE = ${replicated}ReplacingMergeTree
