@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ from libs.events.ocpp_log import OcppCallReceived, StationLocated
 from libs.events.record import Record
 from libs.events.registry import TokenRegistered, TokenStatus
 from libs.ocpp import schemas
+from libs.ocpp.certificates import hash_data
 from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.times import format_timestamp
 from libs.ocpp.versions import Version
@@ -36,7 +38,7 @@ from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
 from libs.runtime.urls import UrlRefusedError
 from services.provisioning.ocsp import Finding, OcspUnusableError, certificate_id
-from services.provisioning.ocsp_client import OcspClient, OcspUnavailableError
+from services.provisioning.ocsp_client import Found, OcspClient, OcspUnavailableError
 from services.provisioning.settings import ProvisioningSettings
 
 log = get_logger(__name__)
@@ -52,6 +54,8 @@ _HASHES: Final = "iso15118CertificateHashData"
 _TOO_OLD: Final = 60 * SECOND
 _LOCATED_S: Final = 2.0
 _GROUP_LENGTH: Final = 36
+_AT_A_TIME: Final = 4
+"""Questions of one station. It has one open as a rule, and more only if it comes back again and again."""
 
 ASKED = Counter("voltbus_ocsp_questions", "Certificates asked about, by what came of it.", ["outcome"])
 ANSWERS = Counter("voltbus_certificate_answers", "Answers to chargers about certificates.", ["action"])
@@ -62,6 +66,7 @@ _OUTCOMES: Final[Mapping[type[Exception], str]] = {
     UrlRefusedError: "refused",
     OcspUnavailableError: "unavailable",
     OcspUnusableError: "unusable",
+    TimeoutError: "unavailable",
 }
 
 
@@ -69,7 +74,8 @@ class CertificateDesk:
     """Answers pending calls about certificates. `tokens` and `locations`: the topics' tables.
 
     A contract certificate authorises only if a trusted authority vouches for each of its certificates, and the
-    registry for its token; `unknown_tokens` tells whether a token that it does not know may charge.
+    registry for its token; `unknown_tokens` tells whether a token that it does not know may charge. `longest_s` is for
+    all responders that one question leads to; what they have not said by then counts as not said.
     """
 
     def __init__(
@@ -80,12 +86,15 @@ class CertificateDesk:
         locations: Mapping[str, Record],
         *,
         unknown_tokens: bool,
+        longest_s: float = 10.0,
     ) -> None:
         self._client = client
         self._producer = producer
         self._tokens = tokens
         self._locations = locations
         self._unknown_tokens = unknown_tokens
+        self._longest_s = longest_s
+        self._under_way: defaultdict[str, int] = defaultdict(int)
         self._restarting = asyncio.Lock()
 
     @staticmethod
@@ -94,7 +103,10 @@ class CertificateDesk:
         return kind == OcppCallReceived.__name__ and subject in ACTIONS
 
     async def handle(self, message: Message) -> None:
-        """Answer a pending call; pass over anything else, and calls whose time is long over."""
+        """Answer a pending call; pass over anything else, and calls whose time is long over.
+
+        Of one station 4 at a time: the edge answers alone what comes beyond them.
+        """
         call = message.record
         if not isinstance(call, OcppCallReceived) or not call.pending or call.action not in ACTIONS:
             return
@@ -107,26 +119,40 @@ class CertificateDesk:
             if not isinstance(checked, CheckedCall):
                 return
             payload = checked.payload
-        answer = await self._answer(version, call.action, payload)
-        if answer is not None:
-            await self._send(call, answer)
+        under_way, station_id = self._under_way, call.station_id
+        if under_way[station_id] >= _AT_A_TIME:
+            ASKED.labels("crowded").inc()
+            log.warning("certificate_question_dropped", station_id=station_id)
+            return
+        under_way[station_id] += 1
+        try:
+            ends_at = asyncio.get_running_loop().time() + self._longest_s
+            answer = await self._answer(version, call.action, payload, ends_at)
+            if answer is not None:
+                await self._send(call, answer)
+        finally:
+            under_way[station_id] -= 1
+            if not under_way[station_id]:
+                del under_way[station_id]
 
-    async def _answer(self, version: Version, action: str, payload: Payload) -> Payload | None:
+    async def _answer(
+        self, version: Version, action: str, payload: Payload, ends_at: float
+    ) -> Payload | None:
         match action:
             case "GetCertificateStatus":
-                return await self._status(version, payload["ocspRequestData"])
+                return await self._status(version, payload["ocspRequestData"], ends_at)
             case "GetCertificateChainStatus":
                 wanted = payload["certificateStatusRequests"]
-                found = await asyncio.gather(*(self._chain_status(each) for each in wanted))
+                found = await asyncio.gather(*(self._chain_status(each, ends_at) for each in wanted))
                 return {"certificateStatus": list(found)}
             case "Authorize" if _HASHES in payload:
-                return await self._authorize(payload)
+                return await self._authorize(payload, ends_at)
             case _:
                 return None
 
-    async def _status(self, version: Version, data: Payload) -> Payload:
+    async def _status(self, version: Version, data: Payload, ends_at: float) -> Payload:
         """M06: the responder's own words, for the station to check."""
-        found = await self._ask(data["responderURL"], data)
+        found = await self._ask(data["responderURL"], data, ends_at)
         if found is None:
             return {"status": "Failed"}
         answer = {"status": "Accepted", "ocspResult": base64.b64encode(found[0]).decode()}
@@ -135,25 +161,26 @@ class CertificateDesk:
             return {"status": "Failed"}
         return answer
 
-    async def _chain_status(self, wanted: Payload) -> Payload:
+    async def _chain_status(self, wanted: Payload, ends_at: float) -> Payload:
         """2.1 M: our word for each certificate, so only for what is proved. CRLs are not read."""
         data, status, moment = wanted["certificateHashData"], "Failed", now_us()
         for url in wanted["urls"] if wanted["source"] == "OCSP" else ():
-            found = await self._ask(url, data)
+            found = await self._ask(url, data, ends_at)
             if found is not None and found[1].proof is not None:
                 finding = found[1]
                 status, moment = finding.status.capitalize(), finding.next_update or finding.this_update
                 break
         return {
-            "certificateHashData": data,
+            "certificateHashData": hash_data(data),
             "source": wanted["source"],
             "status": status,
             "nextUpdate": format_timestamp(moment),
         }
 
-    async def _authorize(self, payload: Payload) -> Payload:
+    async def _authorize(self, payload: Payload, ends_at: float) -> Payload:
         """2.0.1 C07: a contract certificate is good if all of its chain is, and its token is."""
-        findings = await asyncio.gather(*(self._ask(data["responderURL"], data) for data in payload[_HASHES]))
+        asking = (self._ask(data["responderURL"], data, ends_at) for data in payload[_HASHES])
+        findings = await asyncio.gather(*asking)
         status = contract_status([None if found is None else found[1] for found in findings])
         if status != "Accepted":
             return {"idTokenInfo": {"status": TokenStatus.INVALID.value}, "certificateStatus": status}
@@ -174,11 +201,14 @@ class CertificateDesk:
             info["groupIdToken"] = {"idToken": token.group_id, "type": "Central"}
         return info
 
-    async def _ask(self, url: str, data: Mapping[str, Any]) -> tuple[bytes, Finding] | None:
+    async def _ask(self, url: str, data: Mapping[str, Any], ends_at: float) -> Found | None:
         """A responder's answer, and what it says; None, counted and logged, if there is none to be used."""
         try:
-            found = await self._client.ask(url, certificate_id(data))
-        except (UrlRefusedError, OcspUnavailableError, OcspUnusableError) as error:
+            if asyncio.get_running_loop().time() >= ends_at:
+                raise TimeoutError("the time for this question is over")
+            async with asyncio.timeout_at(ends_at):
+                found = await self._client.ask(url, certificate_id(data))
+        except (UrlRefusedError, OcspUnavailableError, OcspUnusableError, TimeoutError) as error:
             outcome = _OUTCOMES[type(error)]
             ASKED.labels(outcome).inc()
             log.info("ocsp_without_result", outcome=outcome, reason=str(error))

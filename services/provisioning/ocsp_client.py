@@ -10,15 +10,21 @@ from ipaddress import ip_address
 from typing import Final
 
 import httpx
+import msgspec
 from cryptography import x509
 
-from libs.runtime.clock import now_us
+from libs.runtime.clock import SECOND, now_us
 from libs.runtime.urls import Address, GuardedUrl, Network, UrlRefusedError, check_address, guarded_url
 from services.provisioning.ocsp import CertificateId, Finding, read_response, request_for
 
 LARGEST: Final = 64 << 10
-"""Bytes of a response; a charger takes 18,000 characters of base64 at most."""
+"""Bytes of a response."""
 
+LONGEST_KEPT: Final = 18_000 // 4 * 3
+"""Bytes of one that is kept: a charger takes 18,000 characters of base64 at most."""
+
+_KEPT_FOR_US: Final = 86_400 * SECOND
+_ENTRY_BYTES: Final = 1_024
 _ASKED: Final = "application/ocsp-request"
 _ANSWERED: Final = "application/ocsp-response"
 
@@ -27,10 +33,21 @@ class OcspUnavailableError(Exception):
     """The responder gave nothing that could be an answer."""
 
 
+Question = tuple[str, CertificateId]
+Found = tuple[bytes, Finding]
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    found: Found
+    until: int
+    size: int
+
+
 class OcspClient:
-    """Responses by URL and certificate, each kept until its nextUpdate (`kept` of them).
+    """Responses by URL and certificate; those that prove something are kept until their nextUpdate, at most a day.
 
     `allowed`: networks that responders may be in besides the public internet. `timeout_s`: for all of one request.
+    `kept_bytes`: of responses, and roughly of what else each of them takes; the least used go first.
     """
 
     def __init__(
@@ -39,14 +56,15 @@ class OcspClient:
         authorities: Sequence[x509.Certificate] = (),
         allowed: Sequence[Network] = (),
         timeout_s: float = 4.0,
-        kept: int = 10_000,
+        kept_bytes: int = 16 << 20,
     ) -> None:
         self._authorities = authorities
         self._allowed = tuple(allowed)
         self._timeout_s = timeout_s
-        self._kept = kept
-        self._cache: OrderedDict[tuple[str, CertificateId], tuple[bytes, Finding]] = OrderedDict()
-        self._asking: dict[tuple[str, CertificateId], asyncio.Task[tuple[bytes, Finding]]] = {}
+        self._kept_bytes = kept_bytes
+        self._cache: OrderedDict[Question, _Kept] = OrderedDict()
+        self._cached_bytes = 0
+        self._asking: dict[Question, asyncio.Task[Found]] = {}
         # No connection outlives its request: it was made for one name and one address.
         self._http = httpx.AsyncClient(
             trust_env=False,
@@ -62,21 +80,19 @@ class OcspClient:
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
         await self._http.aclose()
 
-    async def ask(self, url: str, wanted: CertificateId) -> tuple[bytes, Finding]:
+    async def ask(self, url: str, wanted: CertificateId) -> Found:
         """The DER of the responder's answer about a certificate, and what it says.
 
         Raises UrlRefusedError for a URL that must not be asked, OcspUnavailableError for a responder that does not
         answer, OcspUnusableError for an answer that proves nothing.
         """
         key = (url, wanted)
-        now = now_us()
         known = self._cache.get(key)
         if known is not None:
-            next_update = known[1].next_update
-            if next_update is not None and now < next_update:
+            if now_us() < known.until:
                 self._cache.move_to_end(key)
-                return known
-            del self._cache[key]
+                return known.found
+            self._forget(key)
         # Chargers that ask for the same thing at the same time wait for one answer.
         asking = self._asking.get(key)
         if asking is None:
@@ -84,17 +100,13 @@ class OcspClient:
             asking.add_done_callback(lambda done: self._asked(key, done))
         return await asyncio.shield(asking)
 
-    def _asked(
-        self,
-        key: tuple[str, CertificateId],
-        done: asyncio.Task[tuple[bytes, Finding]],
-    ) -> None:
+    def _asked(self, key: Question, done: asyncio.Task[Found]) -> None:
         self._asking.pop(key, None)
         if not done.cancelled():
             # Whoever asked may have gone: asyncio would complain of an exception that nobody looked at.
             done.exception()
 
-    async def _ask(self, url: str, wanted: CertificateId) -> tuple[bytes, Finding]:
+    async def _ask(self, url: str, wanted: CertificateId) -> Found:
         guarded = guarded_url(url, allowed=self._allowed)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -102,11 +114,24 @@ class OcspClient:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             raise OcspUnavailableError(f"{guarded.host}: {type(error).__name__}") from error
         found = der, read_response(der, wanted, self._authorities, now_us())
-        if found[1].next_update is not None:
-            self._cache[url, wanted] = found
-            if len(self._cache) > self._kept:
-                self._cache.popitem(last=False)
+        self._keep((url, wanted), found)
         return found
+
+    def _keep(self, key: Question, found: Found) -> None:
+        der, finding = found
+        # What proves nothing anybody could have made up: it is asked for again.
+        if finding.next_update is None or finding.proof is None or len(der) > LONGEST_KEPT:
+            return
+        if key in self._cache:
+            self._forget(key)
+        size = len(der) + len(key[0]) + _ENTRY_BYTES
+        self._cache[key] = _Kept(found, min(finding.next_update, now_us() + _KEPT_FOR_US), size)
+        self._cached_bytes += size
+        while self._cached_bytes > self._kept_bytes:
+            self._forget(next(iter(self._cache)))
+
+    def _forget(self, key: Question) -> None:
+        self._cached_bytes -= self._cache.pop(key).size
 
     async def _fetch(self, guarded: GuardedUrl, body: bytes) -> bytes:
         address = await self._address(guarded)

@@ -25,6 +25,7 @@ from libs.events.ocpp_log import AnswerSource, OcppCallAnswered
 from libs.events.registry import TokenRegistered, TokenStatus
 from libs.runtime.service import Health
 from libs.runtime.urls import UrlRefusedError
+from services.provisioning import ocsp_client
 from services.provisioning.certificates import TOKENS, answer_about_certificates
 from services.provisioning.ocsp import OcspUnusableError, certificate_id
 from services.provisioning.ocsp_client import LARGEST, OcspClient, OcspUnavailableError
@@ -221,8 +222,8 @@ async def test_who_is_not_trusted_authorises_nobody(bus: BusSettings, log: Log, 
 
 
 @asynccontextmanager
-async def asking(kept: int = 100) -> AsyncIterator[OcspClient]:
-    client = OcspClient(allowed=LOOPBACK, timeout_s=2, kept=kept)
+async def asking(kept_bytes: int = 1 << 20) -> AsyncIterator[OcspClient]:
+    client = OcspClient(allowed=LOOPBACK, timeout_s=2, kept_bytes=kept_bytes)
     try:
         yield client
     finally:
@@ -294,7 +295,8 @@ async def test_a_name_is_resolved_once_and_every_address_of_it_is_checked(
 
 async def test_the_same_question_at_the_same_time_is_asked_once_and_old_answers_are_forgotten() -> None:
     leaf, other = CA.issue("leaf"), CA.issue("other")
-    async with responding() as responder, asking(kept=1) as client:
+    # One of these answers fits, two do not.
+    async with responding() as responder, asking(kept_bytes=3_000) as client:
         responder.knows(leaf)
         responder.knows(other)
         responder.pause_s = 0.1
@@ -310,3 +312,33 @@ async def test_the_same_question_at_the_same_time_is_asked_once_and_old_answers_
             # Just out of date: within what clocks may differ, but never remembered.
             await client.ask(responder.url, certificate_id(CA.hash_data(stale)))
         assert len(responder.asked) == 5
+
+
+async def test_what_proves_nothing_is_large_or_old_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The URL is the charger's choice, and so may be all that is behind it."""
+    for_a_month = {"lasts": timedelta(days=30)}
+    now, ahead = time.time(), 0.0
+    monkeypatch.setattr(ocsp_client, "now_us", lambda: int((now + ahead) * 1_000_000))
+
+    async def times_asked(name: str, **how: Any) -> int:
+        leaf = CA.issue(name)
+        responder.knows(leaf, **how)
+        before = len(responder.asked)
+        for _ in range(2):
+            await client.ask(responder.url, certificate_id(CA.hash_data(leaf)))
+        return len(responder.asked) - before
+
+    async with responding() as responder, asking() as client:
+        assert await times_asked("proved", **for_a_month) == 1
+        assert await times_asked("unproved", brings=[], **for_a_month) == 2
+        others = [CA.issue(f"another-{number}") for number in range(60)]
+        assert await times_asked("large", brings=[CA.certificate, *others], **for_a_month) == 2
+        leaf = CA.issue("kept")
+        wanted = certificate_id(CA.hash_data(leaf))
+        responder.knows(leaf, **for_a_month)
+        for hours, asked in ((0, 1), (23, 0), (25, 1)):
+            ahead, before = hours * 3600.0, len(responder.asked)
+            await client.ask(responder.url, wanted)
+            assert len(responder.asked) - before == asked

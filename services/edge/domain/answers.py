@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from libs.events.registry import TokenStatus
+from libs.ocpp.certificates import hash_data
 from libs.ocpp.routing import Policy, Route
 from libs.ocpp.times import format_timestamp
 from libs.ocpp.transactions import transaction_id_16
@@ -22,13 +23,6 @@ Payload = dict[str, Any]
 _PARENT_TAG_LENGTH: Final = 20  # CiString20Type of 1.6
 _GROUP_TOKEN_LENGTH: Final = 36
 _VAT_NUMBER_LENGTH: Final = 20
-# CertificateHashDataType of 2.1.
-_HASH_DATA: Final = {
-    "hashAlgorithm": 20,
-    "issuerNameHash": 128,
-    "issuerKeyHash": 128,
-    "serialNumber": 40,
-}
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -149,7 +143,7 @@ def _chain_status(payload: Payload) -> Payload:
     return {
         "certificateStatus": [
             {
-                "certificateHashData": _hash_data(wanted["certificateHashData"]),
+                "certificateHashData": hash_data(wanted["certificateHashData"]),
                 "source": wanted["source"],
                 "status": "Failed",
                 "nextUpdate": _NEVER_FRESH,
@@ -157,11 +151,6 @@ def _chain_status(payload: Payload) -> Payload:
             for wanted in payload["certificateStatusRequests"]
         ]
     }
-
-
-def _hash_data(asked: Payload) -> Payload:
-    """What names a certificate, cut to what an answer may hold: a question may be longer."""
-    return {name: asked[name][:length] for name, length in _HASH_DATA.items()}
 
 
 def _vat_number(payload: Payload) -> Payload:
