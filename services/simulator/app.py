@@ -105,7 +105,18 @@ def _overview(fleet: Fleet) -> Table:
 
 def _truths(truths: list[SessionTruth]) -> Table:
     table = Table(title="Delivered, by the chargers' own meters")
-    for title in ("station", "EVSE", "transaction", "token", "started", "ended", "start Wh", "stop Wh", "Wh"):
+    for title in (
+        "station",
+        "EVSE",
+        "transaction",
+        "token",
+        "started",
+        "ended",
+        "start Wh",
+        "stop Wh",
+        "Wh",
+        "cost",
+    ):
         table.add_column(title, justify="right" if title.endswith("Wh") else "left")
     for truth in truths:
         table.add_row(
@@ -120,6 +131,7 @@ def _truths(truths: list[SessionTruth]) -> Table:
             str(truth.meter_start_wh),
             str(truth.meter_stop_wh),
             str(truth.energy_wh),
+            "" if truth.total_cost is None else f"{truth.total_cost:g}",
         )
     table.add_section()
     table.add_row("total", *[""] * 7, str(sum(truth.energy_wh for truth in truths)))

@@ -24,7 +24,10 @@ VERSIONS: dict[str, type[Operated]] = {"1.6": Charger16, "2.0.1": Charger201}
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What a fleet does now, and what it has done since it started."""
+    """What a fleet does now, and what it has done since it started.
+
+    `costs_shown`: how often drivers were shown the cost so far; `totals_shown`: how many were shown the total.
+    """
 
     chargers: int
     connected: int
@@ -36,6 +39,8 @@ class Stats:
     sessions_started: int
     sessions_ended: int
     energy_wh: int
+    costs_shown: int
+    totals_shown: int
     answered: int
     refused: int
     queued: int
@@ -153,7 +158,7 @@ class Fleet:
         """A snapshot; `energy_wh` counts what the meters have counted, running sessions included."""
         power: Counter[str] = Counter()
         charging: Counter[str] = Counter()
-        started = ended = energy = queued = 0
+        started = ended = energy = queued = costs = totals = 0
         for charger in self.chargers.values():
             site = charger.station.site
             power[site] += 0
@@ -163,6 +168,8 @@ class Fleet:
                 ended += session.ended_us is not None
                 stop = session.evse.meter.register_wh if session.ended_us is None else session.meter_stop_wh
                 energy += stop - session.meter_start_wh
+                costs += session.costs_shown
+                totals += session.total_cost is not None
             for evse in charger.evses.values():
                 power[site] += evse.power_w
                 charging[site] += evse.session is not None
@@ -178,6 +185,8 @@ class Fleet:
             sessions_started=started,
             sessions_ended=ended,
             energy_wh=energy,
+            costs_shown=costs,
+            totals_shown=totals,
             answered=len(journal.answered),
             refused=len(journal.refused),
             queued=queued,

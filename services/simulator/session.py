@@ -14,7 +14,8 @@ class SessionTruth:
     """What was really delivered in one session, by the charger's own meter.
 
     Times are the charger's stamps in microseconds since the epoch; `transaction_id` as finally known (1.6: the
-    central system's, as text; "-1" if it never told); `connector_id` as numbered on the wire.
+    central system's, as text; "-1" if it never told); `connector_id` as numbered on the wire. `shown_cost` is what the
+    driver was shown last while it charged, `total_cost` in the end, in units of the currency (2.x; None: nothing).
     """
 
     station_id: str
@@ -29,6 +30,8 @@ class SessionTruth:
     version: str
     connector_id: int
     reason: str
+    shown_cost: float | None = None
+    total_cost: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +54,9 @@ class Session:
     meter_stop_wh: int = 0
     reason: str = ""
     state: str = ""
+    shown_cost: float | None = None
+    total_cost: float | None = None
+    costs_shown: int = 0
 
     def truth(self, station: Station) -> SessionTruth:
         """What was delivered; the session must have ended."""
@@ -68,6 +74,8 @@ class Session:
             version=station.make.version,
             connector_id=self.connector_id,
             reason=self.reason,
+            shown_cost=self.shown_cost,
+            total_cost=self.total_cost,
         )
 
 

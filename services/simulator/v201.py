@@ -158,6 +158,7 @@ class Charger201(Operated):
         )
 
     def _answered(self, session: Session, answer: dict[str, Any]) -> None:
+        session.total_cost = answer.get("totalCost", session.total_cost)
         if "idTokenInfo" not in answer:
             return
         status = self.cache[session.id_token] = self.authorize_status(answer)

@@ -265,5 +265,9 @@ class Commands201(Variables201):
             await self.charger.tell(Message("LogStatusNotification", payload))
 
     @handles("CostUpdated")
-    def _on_cost_updated(self, **_: Any) -> Any:
+    def _on_cost_updated(self, transaction_id: str, total_cost: float, **_: Any) -> Any:
+        session = self.charger.find_session(transaction_id)
+        if session is not None:
+            session.shown_cost = total_cost
+            session.costs_shown += 1
         return call_result.CostUpdated()
