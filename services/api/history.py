@@ -1,5 +1,7 @@
 """The past, from ClickHouse. Rows are by column name; times are aware datetimes."""
 
+from collections.abc import Mapping
+
 from libs.clickhouse.reader import Reader
 from services.api.listing import Listing, Row, Wanted, page
 
@@ -26,6 +28,23 @@ class History:
     async def cdr(self, cdr_id: str) -> Row | None:
         """The charge record's newest version, or None."""
         return await self._one("SELECT * FROM cdrs WHERE cdr_id = %(id)s", cdr_id)
+
+    async def documents(self, wanted: Mapping[str, str], after: int, limit: int) -> list[Row]:
+        """The first `limit` documents about charges beyond the offset `after`, in their order.
+
+        `wanted`: station_id, session_id, cdr_id or hash to value; a station's documents are all in one partition.
+        """
+        conditions = [f"{column} = %({column})s" for column in sorted(wanted)]
+        if "station_id" not in wanted:
+            # By the indexes of the newest versions: the documents themselves are sorted by station.
+            known = " AND ".join(c for c in conditions if not c.startswith("hash"))
+            conditions.append(f"station_id IN (SELECT station_id FROM cdrs_latest WHERE {known})")  # noqa: S608
+        return await self._reader.rows(
+            "SELECT * FROM billing_cdrs FINAL"  # noqa: S608
+            " WHERE _type IN ('CdrIssued', 'CdrCredited') AND _offset > %(after)s"
+            f" AND {' AND '.join(conditions)} ORDER BY _offset LIMIT %(limit)s",
+            {**wanted, "after": after, "limit": limit},
+        )
 
     async def command(self, command_id: str) -> Row | None:
         """The command with its fate as far as it is known, or None."""

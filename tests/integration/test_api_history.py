@@ -3,9 +3,20 @@
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
-from libs.events.sessions import CdrIssued, CdrLine, SessionEnded
+from libs.events.sessions import (
+    CdrCredited,
+    CdrInterval,
+    CdrIssued,
+    CdrLine,
+    CdrReading,
+    CdrSource,
+    CdrTax,
+    SessionEnded,
+    digest,
+)
 from libs.runtime.clock import SECOND, now_us
 from tests.integration.api_platform import (
     Platform,
@@ -96,6 +107,76 @@ async def test_sessions_and_charge_records_newest_first(api: Platform) -> None:
     problem(await api.http.get("/sessions/' OR '1'='1"), 404)
     problem(await api.http.get("/cdrs/none"), 404)
     problem(await api.http.get("/sessions", params={"cursor": "WyJhIl0"}), 422)
+
+
+async def test_documents_come_word_by_word_in_the_order_of_their_chain(api: Platform) -> None:
+    base = now_us() - 3600 * SECOND
+    first = _sealed(_cdr(session_ended(session_started("chain-1", "chain-a", base), base + 2 * SECOND)))
+    credit = _sealed(
+        CdrCredited(
+            **{
+                name: getattr(first, name)
+                for name in CdrCredited.__struct_fields__
+                if name not in ("event_id", "previous_hash", "credited_hash", "hash")
+            },
+            event_id="credit",
+            previous_hash=first.hash,
+            credited_hash=first.hash,
+        )
+    )
+    second = _sealed(
+        msgspec.structs.replace(
+            first,
+            event_id="second",
+            version=2,
+            previous_hash=credit.hash,
+            max_power_w=22_080,
+            taxes=(CdrTax(name="VAT", rate_milli=19_000, net_minor=40, tax_minor=7),),
+            sources=(CdrSource(topic="ocpp.transactions", partition=1, first_offset=7, last_offset=9),),
+            readings=(CdrReading(at=base + SECOND, wh=500),),
+            intervals=(CdrInterval(to_at=base + 2 * SECOND + 1, energy_wh=1_000, kind="charging"),),
+        )
+    )
+    other = _sealed(
+        msgspec.structs.replace(
+            _cdr(session_ended(session_started("chain-1", "chain-b", base), base + 3 * SECOND)),
+            previous_hash=second.hash,
+        )
+    )
+    for document in (first, credit, second, other):
+        await api.emit("billing.cdrs", "chain-1", document)
+
+    async def of(**params: Any) -> list[Any]:
+        page = await ok(await api.http.get("/cdr-documents", params=params))
+        return [
+            msgspec.convert(each["document"], CdrIssued if each["type"] == "CdrIssued" else CdrCredited)
+            for each in page["items"]
+        ]
+
+    async def whole() -> bool:
+        return len(await of(station_id="CHAIN-1")) == 4
+
+    await until(whole)
+    found = await of(station_id="CHAIN-1")
+    assert found == [first, credit, second, other]
+    assert [digest(each) for each in found] == [each.hash for each in found]
+    assert await of(session_id="chain-a") == [first, credit, second]
+    assert await of(cdr_id=other.cdr_id) == [other]
+    assert await of(station_id="chain-1", hash=credit.hash) == [credit]
+    assert await of(session_id="none") == []
+    page = await ok(await api.http.get("/cdr-documents", params={"station_id": "chain-1", "limit": 3}))
+    rest = {"station_id": "chain-1", "cursor": page["next_cursor"]}
+    page = await ok(await api.http.get("/cdr-documents", params=rest))
+    assert ([each["document"]["session_id"] for each in page["items"]], page["next_cursor"]) == (
+        ["chain-b"],
+        None,
+    )
+    problem(await api.http.get("/cdr-documents", params={"hash": first.hash}), 422)
+    problem(await api.http.get("/cdr-documents", params=rest | {"cursor": "x"}), 422)
+
+
+def _sealed(document: Any) -> Any:
+    return msgspec.structs.replace(document, hash=digest(document))
 
 
 def _iso(micros: int) -> str:

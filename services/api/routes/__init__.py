@@ -7,6 +7,7 @@ from services.api.routes import (
     certificates,
     commands,
     credentials,
+    documents,
     history,
     local_lists,
     logs,
@@ -32,6 +33,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     tokens.router,
     tariffs.router,
     history.router,
+    documents.router,
     campaigns.router,
     stream.router,
 )
