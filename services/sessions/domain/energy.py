@@ -36,12 +36,16 @@ Reading = tuple[int, int]
 
 
 class Measured(msgspec.Struct, frozen=True, gc=False):
-    """`readings`: (moment, Wh to be billed since the start), in order. `doubts`: why something is in review."""
+    """`readings`: (moment, Wh to be billed since the start), in order. `doubts`: why something is in review.
+
+    `delivered`: as `readings`, of all that was delivered.
+    """
 
     billed_wh: int
     review_wh: int
     readings: tuple[Reading, ...]
     doubts: tuple[str, ...] = ()
+    delivered: tuple[Reading, ...] = ()
 
     @property
     def delivered_wh(self) -> int:
@@ -68,10 +72,11 @@ def measure(registers: list[Reading], own_stop: bool, most_w: int | None) -> Mea
     begin, end = registers[0][0], registers[-1][0]
     if walk.billed > most_wh(most_w, end - begin):
         everything = walk.billed + walk.review
-        return Measured(
-            0, everything, ((begin, 0), (end, 0)), tuple(sorted({*walk.doubts, IMPLAUSIBLE_ENERGY}))
-        )
-    return Measured(walk.billed, walk.review, tuple(walk.readings), tuple(sorted(walk.doubts)))
+        doubts = tuple(sorted({*walk.doubts, IMPLAUSIBLE_ENERGY}))
+        return Measured(0, everything, ((begin, 0), (end, 0)), doubts, tuple(walk.delivered))
+    return Measured(
+        walk.billed, walk.review, tuple(walk.readings), tuple(sorted(walk.doubts)), tuple(walk.delivered)
+    )
 
 
 def _exact(registers: list[Reading]) -> list[Reading]:
@@ -95,6 +100,7 @@ class _Walk:
         self.billed = self.review = 0
         self.doubts: set[str] = set()
         self.readings: list[Reading] = [(at, 0)]
+        self.delivered: list[Reading] = [(at, 0)]
         self._most_w = most_w
         self._top = self._before = wh
         self._top_at = at
@@ -108,6 +114,7 @@ class _Walk:
         elif wh == self._top:
             self._top_at = at
         self.readings.append((at, self.billed))
+        self.delivered.append((at, self.billed + self.review))
 
     def _rise(self, at: int, wh: int) -> None:
         rise = wh - self._top

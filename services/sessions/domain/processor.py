@@ -8,11 +8,13 @@ import msgspec
 
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.events.decisions import SessionDecided, SessionRecalled
 from libs.events.ocpp_log import OcppCallReceived
 from libs.ocpp.semantics.exchange import read_step, zone_of
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
-from services.sessions.domain import records
+from services.sessions.domain import decisions, records
+from services.sessions.domain.decisions import DECIDED, DECISIONS, open_to_decision, settled
 from services.sessions.domain.pricing import (
     SITES,
     STATIONS,
@@ -30,7 +32,6 @@ from services.sessions.domain.session import (
     Source,
     absorb,
     begin,
-    outcome,
     running,
     session_id_of,
 )
@@ -46,8 +47,6 @@ from services.sessions.domain.station import (
 
 TRANSACTIONS: Final = records.TRANSACTIONS
 LIFECYCLE: Final = "ocpp.lifecycle"
-DECISIONS: Final = "billing.decisions"
-
 _ACTIONS: Final = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
 
 
@@ -56,24 +55,29 @@ class SessionsProcessor(Processor[StationSessions]):
 
     SessionStarted, SessionUpdated and SessionEnded follow the evidence; with the end goes a CDR. Evidence that
     comes late and changes an ended session gives a SessionCorrected, a credit note and the CDR's next version. A
-    session whose start never came, or whose end, is closed by rule and says so in `review`.
+    session whose start never came, or whose end, is closed by rule and says so in `review`. So does what an operator
+    decides about a session that has ended; SessionDecisionConcluded says what became of that.
     """
 
     name = "sessions"
     inputs = (TRANSACTIONS, LIFECYCLE, DECISIONS)
-    outputs = (records.EVENTS, records.CDRS, records.DECIDED)
+    outputs = (records.EVENTS, records.CDRS, DECIDED)
     tables = (STATIONS, SITES, TARIFFS, TOKENS)
     state = StationSessions
     linger_s = 0.25
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """The exchanges that tell of transactions; not the later answers to pending ones, nor authorisations."""
+        if topic == DECISIONS:
+            return True
         return kind == OcppCallReceived.__name__ and subject in _ACTIONS
 
     def key(self, message: Message) -> str | None:
-        """The station, for the exchanges that tell of transactions."""
+        """The station, for the exchanges that tell of transactions, and for decisions."""
         record = message.record
         if isinstance(record, OcppCallReceived) and record.action in _ACTIONS:
+            return record.station_id
+        if isinstance(record, SessionDecided | SessionRecalled):
             return record.station_id
         return None
 
@@ -84,6 +88,8 @@ class SessionsProcessor(Processor[StationSessions]):
         if isinstance(event, Tick):
             return Step(None) if state is None else _expire(state, event.at, tables)
         record = event.record
+        if isinstance(record, SessionDecided | SessionRecalled):
+            return _decide(state or StationSessions(record.station_id), record, event, tables)
         assert isinstance(record, OcppCallReceived)
         step = read_step(record, zone_of(tables[STATIONS].get(record.station_id)))
         return Step(state) if step is None else _fold(state, step, event, tables)
@@ -101,6 +107,7 @@ class _Book:
         self.open = list(state.open)
         self.closed = list(state.closed)
         self.chain = state.chain
+        self.decisions = state.decisions
         self.out: list[Emit] = []
         self._tables = tables
 
@@ -117,14 +124,30 @@ class _Book:
         else:
             self.open[self.open.index(before)] = after
 
+    def find(self, session_id: str) -> Session | None:
+        """The session that was announced by this id, if it is remembered."""
+        if not session_id:
+            return None
+        return next((s for s in (*self.open, *self.closed) if s.session_id == session_id), None)
+
     def give_up(self, session: Session, cause: Cause) -> None:
         """Close `session` by rule."""
         closing = msgspec.structs.replace(session, closed_by_rule=True, recorded_at=cause.recorded_at)
         self.put(session, closing, cause)
 
+    def recall(self, known: Session | None, session: Session, cause: Cause) -> None:
+        """Remember a closed session again, and correct what was charged for it if that is now another thing."""
+        charged = self._charged(session)
+        if session.issued != msgspec.structs.replace(records.said(*charged), hash=_hash_of(session)):
+            session = self._conclude(session, charged, cause)
+        if known is not None:
+            self.closed.remove(known)
+        self.closed.append(msgspec.structs.replace(session, held=True))
+
     def step(self) -> Step[StationSessions]:
         """The processor's decision."""
-        return Step(arrange(self.station_id, self.open, self.closed, self.chain), tuple(self.out))
+        state = arrange(self.station_id, self.open, self.closed, self.chain, self.decisions)
+        return Step(state, tuple(self.out))
 
     def _announce(self, before: Session | None, after: Session, cause: Cause) -> Session:
         if after.started_at is None and not after.closed_by_rule:
@@ -142,17 +165,20 @@ class _Book:
                 self.out.append(records.updated(self.station_id, after, cause))
         if not after.over:
             return after
-        result, charged = self._charged(after)
-        if before is None or not before.revision or _differs(self._charged(before), (result, charged)):
-            after = msgspec.structs.replace(after, revision=after.revision + 1)
-            issued, out = records.ended(self.station_id, after, (result, charged), cause, self.chain)
-            self.chain = issued.hash
-            self.out += out
-            after = msgspec.structs.replace(after, issued=issued)
+        charged = self._charged(after)
+        if before is None or not before.revision or _differs(self._charged(before), charged):
+            return self._conclude(after, charged, cause)
         return after
 
+    def _conclude(self, session: Session, charged: tuple[Outcome, Charge | None], cause: Cause) -> Session:
+        session = msgspec.structs.replace(session, revision=session.revision + 1)
+        issued, out = records.ended(self.station_id, session, charged, cause, self.chain)
+        self.chain = issued.hash
+        self.out += out
+        return msgspec.structs.replace(session, issued=issued, held=open_to_decision(charged[0]))
+
     def _charged(self, session: Session) -> tuple[Outcome, Charge | None]:
-        result, usage = outcome(session)
+        result, usage = settled(session)
         return result, charge(session.site_id, result.started_at, usage, self._tables)
 
 
@@ -161,6 +187,10 @@ def _differs(before: tuple[Outcome, Charge | None], after: tuple[Outcome, Charge
     (old, charged), (new, charged_now) = before, after
     times = {"charging_s": new.charging_s, "suspended_s": new.suspended_s, "idle_s": new.idle_s}
     return charged != charged_now or msgspec.structs.replace(old, **times) != new
+
+
+def _hash_of(session: Session) -> str:
+    return "" if session.issued is None else session.issued.hash
 
 
 def _told(session: Session) -> tuple[tuple[int, int | None, str | None], str | None, int | None]:
@@ -204,10 +234,33 @@ def _progress(
     tick at the old one finds nothing to do and sets the next."""
     station_id = state.station_id
     sessions = tuple([session if s is known else s for s in state.open])
-    after = StationSessions(station_id, sessions, state.closed, state.due_at, state.chain)
+    after = StationSessions(station_id, sessions, state.closed, state.due_at, state.chain, state.decisions)
     if _told(session) == _told(known):
         return Step(after)
     return Step(after, (records.updated(station_id, session, cause),))
+
+
+def _decide(
+    state: StationSessions, record: SessionDecided | SessionRecalled, message: Message, tables: Tables
+) -> Step[StationSessions]:
+    """Follow an operator's decision, or refuse it; once only, however often it comes."""
+    if record.event_id in state.decisions:
+        return Step(state)
+    book = _Book(state, tables)
+    book.decisions = (*state.decisions, record.event_id)[-decisions.MOST_REMEMBERED :]
+    known = book.find(record.session_id)
+    cause = Cause(record.event_id, record.occurred_at, record.recorded_at)
+    if isinstance(record, SessionRecalled):
+        session, detail = decisions.recalled(known, record)
+        if session is not None:
+            book.recall(known, session, cause)
+    else:
+        detail = decisions.refusal(known, record)
+        if known is not None and not detail:
+            book.put(known, decisions.decided(known, message), cause)
+    now = book.find(record.session_id)
+    book.out.append(decisions.concluded(record, detail, 0 if now is None else now.revision))
+    return book.step()
 
 
 def _expire(state: StationSessions, at: int, tables: Tables) -> Step[StationSessions]:

@@ -21,13 +21,13 @@ from libs.events.sessions import (
     SessionUpdated,
     digest,
 )
+from services.sessions.domain.decisions import DECISIONS
 from services.sessions.domain.pricing import Charge
 from services.sessions.domain.session import Issued, Outcome, Session, running
 
 TRANSACTIONS: Final = "ocpp.transactions"
 EVENTS: Final = "sessions.events"
 CDRS: Final = "billing.cdrs"
-DECIDED: Final = "billing.decided"
 NO_TARIFF: Final = "no_tariff"
 
 D = TypeVar("D", CdrIssued, CdrCredited)
@@ -129,19 +129,25 @@ def ended(
         )
     )
     out.append(Emit(CDRS, station_id, cdr))
-    issued = Issued(
-        cdr.tariff_id,
-        cdr.tariff_version,
-        cdr.currency,
-        cdr.net_minor,
-        cdr.tax_minor,
-        cdr.amount_minor,
-        result.energy_wh,
-        result.billed_wh,
-        result.exported_wh,
-        cdr.hash,
+    return msgspec.structs.replace(said(result, charge), hash=cdr.hash), out
+
+
+def said(result: Outcome, charge: Charge | None) -> Issued:
+    """What a charge record says of it that a credit note would take back, without its hash."""
+    priced = _priced(result, charge)
+    return Issued(
+        tariff_id=priced.get("tariff_id"),
+        tariff_version=priced.get("tariff_version"),
+        currency=priced.get("currency"),
+        net_minor=priced.get("net_minor", 0),
+        tax_minor=priced.get("tax_minor", 0),
+        amount_minor=priced["amount_minor"],
+        energy_wh=result.energy_wh,
+        billed_wh=result.billed_wh,
+        exported_wh=result.exported_wh,
+        hash="",
+        written_off_wh=result.written_off_wh,
     )
-    return issued, out
 
 
 def _sealed(document: D) -> D:
@@ -156,7 +162,8 @@ def _credit(session: Session, before: Issued, common: dict[str, Any], chain: str
                 **common,
                 "energy_wh": -before.energy_wh,
                 "billed_wh": -before.billed_wh,
-                "review_wh": before.billed_wh - before.energy_wh,
+                "review_wh": before.billed_wh + before.written_off_wh - before.energy_wh,
+                "written_off_wh": -before.written_off_wh,
                 "exported_wh": -before.exported_wh,
             },
             event_id=derive_id(session.session_id, f"credit:{session.revision - 1}"),
@@ -175,14 +182,17 @@ def _credit(session: Session, before: Issued, common: dict[str, Any], chain: str
 
 
 def _sources(session: Session) -> tuple[CdrSource, ...]:
-    return (
-        CdrSource(
-            topic=TRANSACTIONS,
-            partition=session.partition,
-            first_offset=session.first_offset,
-            last_offset=session.last_offset,
-        ),
+    evidence = CdrSource(
+        topic=TRANSACTIONS,
+        partition=session.partition,
+        first_offset=session.first_offset,
+        last_offset=session.last_offset,
     )
+    decision = session.decision
+    if decision is None:
+        return (evidence,)
+    place = {"first_offset": decision.offset, "last_offset": decision.offset}
+    return evidence, CdrSource(topic=DECISIONS, partition=decision.partition, **place)
 
 
 def _priced(result: Outcome, charge: Charge | None) -> dict[str, Any]:

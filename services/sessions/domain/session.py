@@ -52,6 +52,23 @@ class Issued(msgspec.Struct, frozen=True, array_like=True, gc=False):
     billed_wh: int
     exported_wh: int
     hash: str
+    written_off_wh: int = 0
+
+
+class Decided(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What an operator decided, by whom and where in the log.
+
+    `energy_wh` and `doubts` are what the evidence showed then, `billed_wh` is billed of it. `charged`: not written off.
+    """
+
+    decision_id: str
+    decided_by: str
+    charged: bool
+    energy_wh: int
+    billed_wh: int
+    doubts: tuple[str, ...]
+    partition: int
+    offset: int
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -64,7 +81,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     from a single step. `session_id` is empty until SessionStarted is out. `closed_by_rule`: given up waiting.
     `revision`: how often the end has been announced, `issued`: what was charged by that. `quirks`: flags of all steps,
     sorted. `states`: what the vehicle did, as `usage` has it. `partition`, `first_offset` and `last_offset`: where the
-    evidence is in the log.
+    evidence is in the log. `decision`: the last one that holds. `held`: kept longer, since an operator may decide.
     """
 
     transaction_id: str
@@ -100,6 +117,8 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     partition: int = 0
     first_offset: int = -1
     last_offset: int = -1
+    decision: Decided | None = None
+    held: bool = False
 
     @property
     def over(self) -> bool:
@@ -126,6 +145,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     charging_s: int
     suspended_s: int
     idle_s: int
+    written_off_wh: int = 0
+    decision_id: str | None = None
+    decided_by: str | None = None
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):

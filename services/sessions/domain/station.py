@@ -2,7 +2,8 @@
 
 State is bounded: at most `MOST_OPEN` sessions under way or waiting for their start, the oldest being closed
 by rule; of the closed, the last `CLOSED_PER_EVSE` of an EVSE, at most `MOST_CLOSED`, and none that brought no
-news for `REMEMBER`. What is retransmitted after that leads to records with the ids that it led to before.
+news for `REMEMBER`. Of those that an operator has to decide about, another `MOST_HELD`, for `REMEMBER_HELD`.
+What is retransmitted after that leads to records with the ids that it led to before.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ AWAIT_NEWS: Final = 7 * 24 * _HOUR
 """How long a session may stay silent before it counts as over."""
 REMEMBER: Final = 7 * 24 * _HOUR
 """How long a closed session is kept for messages that come late."""
+REMEMBER_HELD: Final = 90 * 24 * _HOUR
+"""How long a closed session is kept that an operator may decide about."""
 MOST_OPEN: Final = 32
 MOST_CLOSED: Final = 32
 CLOSED_PER_EVSE: Final = 3
+MOST_HELD: Final = 16
 
 _MOST_ISSUED: Final = 2**31 - 1
 
@@ -34,7 +38,8 @@ _MOST_ISSUED: Final = 2**31 - 1
 class StationSessions(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Sessions under way and closed, each in the order in which they became so; `due_at`: the next deadline.
 
-    `chain`: hash of the last document about a charge, which outlives the sessions.
+    `chain`: hash of the last document about a charge, which outlives the sessions. `decisions`: ids of the last that
+    operators made, applied or not.
     """
 
     station_id: str
@@ -42,34 +47,43 @@ class StationSessions(msgspec.Struct, frozen=True, array_like=True, gc=False):
     closed: tuple[Session, ...] = ()
     due_at: int | None = None
     chain: str = ""
+    decisions: tuple[str, ...] = ()
 
 
 def deadline(session: Session) -> int:
     """When a rule closes the session unless there is news of it; when it is forgotten, if it is closed."""
     if session.over:
-        return session.recorded_at + REMEMBER
+        return session.recorded_at + (REMEMBER_HELD if session.held else REMEMBER)
     return session.recorded_at + (AWAIT_START if session.started_at is None else AWAIT_NEWS)
 
 
 def arrange(
-    station_id: str, sessions: list[Session], closed: list[Session], chain: str
+    station_id: str,
+    sessions: list[Session],
+    closed: list[Session],
+    chain: str,
+    decisions: tuple[str, ...] = (),
 ) -> StationSessions | None:
     """The state that holds these sessions; None if nothing is to be kept. Forgets closed ones beyond the bounds."""
     if len(closed) > CLOSED_PER_EVSE:
         closed = _latest(closed)
     if not sessions and not closed:
-        return StationSessions(station_id, chain=chain) if chain else None
+        return StationSessions(station_id, chain=chain, decisions=decisions) if chain or decisions else None
     due_at = min(map(deadline, (*sessions, *closed)))
-    return StationSessions(station_id, tuple(sessions), tuple(closed), due_at, chain)
+    return StationSessions(station_id, tuple(sessions), tuple(closed), due_at, chain, decisions)
 
 
 def _latest(closed: list[Session]) -> list[Session]:
     kept: list[Session] = []
     per_evse: dict[int | None, int] = {}
+    held = 0
     for session in reversed(closed):
         count = per_evse.get(session.evse_id, 0)
-        if count < CLOSED_PER_EVSE and len(kept) < MOST_CLOSED:
+        if count < CLOSED_PER_EVSE and len(kept) - held < MOST_CLOSED:
             per_evse[session.evse_id] = count + 1
+            kept.append(session)
+        elif session.held and held < MOST_HELD:
+            held += 1
             kept.append(session)
     kept.reverse()
     return kept

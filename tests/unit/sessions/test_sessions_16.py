@@ -208,6 +208,10 @@ def test_a_silent_session_is_closed_by_rule_and_forgotten_in_the_end() -> None:
     assert isinstance(told.ends[0], SessionEnded)
     assert told.ends[0].review == ("no_stop",)
     assert told.tick(NOON + 30 * DAY) == []
+    # An operator may still decide about it.
+    assert told.state is not None
+    assert len(told.state.closed) == 1
+    assert told.tick(NOON + 120 * DAY) == []
     # The chain of documents goes on with whatever session comes next.
     assert told.state == StationSessions(STATION, chain=told.cdrs[0].hash)
 

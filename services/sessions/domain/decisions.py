@@ -1,0 +1,161 @@
+"""What operators decide about sessions, and what that makes of the evidence. Pure.
+
+A decision holds for the energy and the doubts that the evidence showed when it was made. Evidence that comes later and
+shows more energy leaves what was decided as it is and puts the rest in review; less energy is billed at most as far
+as it was delivered, and what is left is written off. Either way, and where a new doubt comes up, `after_decision` is
+among the doubts: an operator should look again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from libs.bus.message import Emit, Message
+from libs.events.decisions import Decision, SessionDecided, SessionDecisionConcluded, SessionRecalled
+from libs.events.ids import derive_id
+from libs.tariffs.usage import Usage, metered
+from services.sessions.domain.session import Decided, Outcome, Session, kinds, measured, outcome
+
+DECISIONS: Final = "billing.decisions"
+DECIDED: Final = "billing.decided"
+
+AFTER_DECISION: Final = "after_decision"
+"""A doubt: the evidence is no longer what was decided about."""
+
+UNKNOWN_SESSION: Final = "unknown_session"
+OTHER_VERSION: Final = "other_version"
+STILL_RUNNING: Final = "still_running"
+MORE_THAN_DELIVERED: Final = "more_than_delivered"
+NO_ENERGY_NAMED: Final = "no_energy_named"
+NEWER_KNOWN: Final = "newer_known"
+
+MOST_REMEMBERED: Final = 32
+"""Decisions of a station that are recognised when they come again."""
+
+
+def settled(session: Session) -> tuple[Outcome, Usage]:
+    """What an ended session amounts to under the decision about it, if there is one, and what of that is billed.
+
+    billed, reviewed and written-off energy are together what was delivered. Written off: nothing was used.
+    """
+    result, usage = outcome(session)
+    decision = session.decision
+    if decision is None:
+        return result, usage
+    known = min(result.energy_wh, decision.energy_wh)
+    billed = min(decision.billed_wh, known)
+    doubts = set(result.review)
+    if result.energy_wh != decision.energy_wh or not doubts.issubset(decision.doubts):
+        doubts.add(AFTER_DECISION)
+    result = msgspec.structs.replace(
+        result,
+        billed_wh=billed,
+        written_off_wh=known - billed,
+        review_wh=result.energy_wh - known,
+        review=tuple(sorted(doubts)),
+        decision_id=decision.decision_id,
+        decided_by=decision.decided_by,
+    )
+    return result, _share(session, result, usage) if decision.charged else ()
+
+
+def _share(session: Session, result: Outcome, usage: Usage) -> Usage:
+    """`billed_wh`, spread over the session as all delivered energy was."""
+    found = measured(session)
+    if found is None or not found.delivered_wh:
+        return usage
+    shares = [(at, wh * result.billed_wh // found.delivered_wh) for at, wh in found.delivered]
+    begun = result.started_at
+    return metered(begun, max(begun, result.ended_at), shares, kinds(session, begun))
+
+
+def open_to_decision(result: Outcome) -> bool:
+    """Whether an operator still has to decide: there are doubts, and no decision that covers them."""
+    return bool(result.review) and (result.decision_id is None or AFTER_DECISION in result.review)
+
+
+def refusal(session: Session | None, record: SessionDecided) -> str:
+    """Why the decision cannot be followed; empty if it can."""
+    if session is None:
+        return UNKNOWN_SESSION
+    if not session.over:
+        return STILL_RUNNING
+    if record.version != session.revision:
+        return OTHER_VERSION
+    if record.decision is Decision.ADJUST:
+        if record.billed_wh is None or record.billed_wh < 0:
+            return NO_ENERGY_NAMED
+        if record.billed_wh > outcome(session)[0].energy_wh:
+            return MORE_THAN_DELIVERED
+    return ""
+
+
+def decided(session: Session, message: Message) -> Session:
+    """`session` under the decision in `message`, which nothing speaks against."""
+    record = message.record
+    assert isinstance(record, SessionDecided)
+    result, _ = outcome(session)
+    billed = {Decision.ACCEPT: result.energy_wh, Decision.WRITE_OFF: 0}
+    decision = Decided(
+        decision_id=record.event_id,
+        decided_by=record.decided_by,
+        charged=record.decision is not Decision.WRITE_OFF,
+        energy_wh=result.energy_wh,
+        billed_wh=billed.get(record.decision, record.billed_wh or 0),
+        doubts=result.review,
+        partition=message.partition,
+        offset=message.offset,
+    )
+    return msgspec.structs.replace(
+        session, decision=decision, recorded_at=record.recorded_at, cause_id=record.event_id
+    )
+
+
+def recalled(known: Session | None, record: SessionRecalled) -> tuple[Session | None, str]:
+    """The session as it is to be kept, or None and why what is known stays.
+
+    Recalled evidence takes the place of what is known of a closed session if it comes from as much of the log, and
+    goes with the same charge record. What was charged and decided is then what is known here, unless nothing is.
+    Raises ValueError for evidence of another session, or of one without a charge record.
+    """
+    evidence = msgspec.msgpack.decode(record.evidence, type=Session)
+    if evidence.session_id != record.session_id:
+        raise ValueError(f"evidence of session {evidence.session_id!r} recalled as {record.session_id!r}")
+    if not evidence.over or evidence.issued is None:
+        raise ValueError(f"session {record.session_id!r} has no charge record")
+    if known is not None:
+        if not known.over:
+            return None, STILL_RUNNING
+        if evidence.revision != known.revision or evidence.last_offset < known.last_offset:
+            return None, NEWER_KNOWN
+        evidence = msgspec.structs.replace(
+            evidence, issued=known.issued, decision=known.decision or evidence.decision
+        )
+    return (
+        msgspec.structs.replace(
+            evidence, held=True, recorded_at=record.recorded_at, cause_id=record.event_id
+        ),
+        "",
+    )
+
+
+def concluded(record: SessionDecided | SessionRecalled, detail: str, version: int) -> Emit:
+    """What became of a decision: `detail` says why it was refused, `version` is that of the charge record now."""
+    return Emit(
+        DECIDED,
+        record.station_id,
+        SessionDecisionConcluded(
+            event_id=derive_id(record.event_id, "concluded"),
+            occurred_at=record.occurred_at,
+            recorded_at=record.recorded_at,
+            cause_id=record.event_id,
+            station_id=record.station_id,
+            session_id=record.session_id,
+            decision_id=record.event_id,
+            applied=not detail,
+            detail=detail,
+            version=version,
+        ),
+    )
