@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -18,6 +19,9 @@ log = get_logger(__name__)
 
 _COMMIT_S: Final = 1.0
 _RETRY_S: Final = 0.5
+_JOIN_S: Final = 30.0
+_FAILURES: Final = 20
+"""In a row: what goes on for ten seconds does not end by itself."""
 _PREFIX: Final = TYPE_PREFIX.decode()
 
 Wants = Callable[[str, str, str | None], bool]
@@ -53,7 +57,9 @@ class GroupReader:
 
     Up to `most` messages are handled at a time, in any order: one that takes long delays no other. Offsets are
     committed when all before them are handled, so that after a crash some are handled again. What cannot be read, or
-    fails in `handle`, is logged and counted.
+    fails in `handle`, is logged and counted. A membership that only fails is given up for a new one.
+
+    `healthy`: it is a member, and the last attempt to read succeeded.
     """
 
     def __init__(
@@ -65,26 +71,21 @@ class GroupReader:
         self._most = asyncio.Semaphore(most)
         self._progress: dict[TopicPartition, Progress] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bus.settings.kafka,
-            group_id=bus.settings.group(group),
-            client_id=f"voltbus-{group}",
-            enable_auto_commit=False,
-            auto_offset_reset="latest",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=100,
-            session_timeout_ms=6_000,
-            heartbeat_interval_ms=1_500,
-        )
         self._topics = [bus.settings.topic(topic) for topic in topics]
-        self.healthy = False
+        self._consumer = self._new_consumer()
+        self._failures = 0
+        self._member = False
+
+    @property
+    def healthy(self) -> bool:
+        """Whether messages come."""
+        return self._member and not self._failures
 
     async def run(self, handle: Handle, stop: asyncio.Event) -> None:
         """Hand messages to `handle` until `stop`; then finish what is under way.
 
         Raises KafkaConnectionError if no broker answers at the start.
         """
-        self._consumer.subscribe(self._topics, listener=_Listener(self._progress, self))
         await self._consumer.start()
         committing = asyncio.create_task(self._commit_again_and_again())
         try:
@@ -92,7 +93,7 @@ class GroupReader:
                 await self._read(handle)
             await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
-            self.healthy = False
+            self._member = False
             committing.cancel()
             for task in self._tasks:
                 task.cancel()
@@ -100,14 +101,43 @@ class GroupReader:
             await self._commit()
             await self._consumer.stop()
 
+    def _new_consumer(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bus.settings.kafka,
+            group_id=self._bus.settings.group(self._group),
+            client_id=f"voltbus-{self._group}",
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=100,
+            session_timeout_ms=6_000,
+            heartbeat_interval_ms=1_500,
+        )
+        consumer.subscribe(self._topics, listener=_Listener(self._progress, self))
+        return consumer
+
+    async def _join_anew(self) -> None:
+        """Become another member of the group. Raises KafkaError or TimeoutError if that fails."""
+        self._member = False
+        self._progress.clear()
+        with suppress(KafkaError):
+            await self._consumer.stop()
+        self._consumer = self._new_consumer()
+        async with asyncio.timeout(_JOIN_S):
+            await self._consumer.start()
+        self._failures = 0
+
     async def _read(self, handle: Handle) -> None:
         try:
+            if self._failures >= _FAILURES:
+                await self._join_anew()
             fetched = await self._consumer.getmany(timeout_ms=200)
-        except KafkaError as error:
-            self.healthy = False
+        except (KafkaError, TimeoutError) as error:
+            self._failures += 1
             log.warning("group_unreadable", group=self._group, error=repr(error))
             await asyncio.sleep(_RETRY_S)
             return
+        self._failures = 0
         for partition, records in fetched.items():
             topic = self._bus.settings.logical(partition.topic)
             for record in records:
@@ -146,7 +176,13 @@ class GroupReader:
             await self._commit()
 
     async def _commit(self) -> None:
-        offsets = {partition: progress.next for partition, progress in self._progress.items()}
+        # What another member reads is his to commit; one such partition would spoil the commit of all.
+        assigned = self._consumer.assignment()
+        offsets = {
+            partition: progress.next
+            for partition, progress in self._progress.items()
+            if partition in assigned
+        }
         if not offsets:
             return
         try:
@@ -162,7 +198,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         await self._owner._commit()
+        self._owner._member = False
         self._progress.clear()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        self._owner.healthy = True
+        # Records read before may have been begun since.
+        self._progress.clear()
+        self._owner._member = True
