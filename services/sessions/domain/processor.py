@@ -20,14 +20,12 @@ from services.sessions.domain.pricing import (
     STATIONS,
     TARIFFS,
     TOKENS,
-    Charge,
     charge,
     most_w_of,
     site_of,
 )
-from services.sessions.domain.records import Cause
+from services.sessions.domain.records import Cause, Charged
 from services.sessions.domain.session import (
-    Outcome,
     Session,
     Source,
     absorb,
@@ -138,7 +136,7 @@ class _Book:
     def recall(self, known: Session | None, session: Session, cause: Cause) -> None:
         """Remember a closed session again, and correct what was charged for it if that is now another thing."""
         charged = self._charged(session)
-        if session.issued != msgspec.structs.replace(records.said(*charged), hash=_hash_of(session)):
+        if session.issued != msgspec.structs.replace(records.said(charged), hash=_hash_of(session)):
             session = self._conclude(session, charged, cause)
         if known is not None:
             self.closed.remove(known)
@@ -170,23 +168,23 @@ class _Book:
             return self._conclude(after, charged, cause)
         return after
 
-    def _conclude(self, session: Session, charged: tuple[Outcome, Charge | None], cause: Cause) -> Session:
+    def _conclude(self, session: Session, charged: Charged, cause: Cause) -> Session:
         session = msgspec.structs.replace(session, revision=session.revision + 1)
         issued, out = records.ended(self.station_id, session, charged, cause, self.chain)
         self.chain = issued.hash
         self.out += out
-        return msgspec.structs.replace(session, issued=issued, held=open_to_decision(charged[0]))
+        return msgspec.structs.replace(session, issued=issued, held=open_to_decision(charged.result))
 
-    def _charged(self, session: Session) -> tuple[Outcome, Charge | None]:
+    def _charged(self, session: Session) -> Charged:
         result, usage = settled(session)
-        return result, charge(session.site_id, result.started_at, usage, self._tables)
+        return Charged(result, usage, charge(session.site_id, result.started_at, usage, self._tables))
 
 
-def _differs(before: tuple[Outcome, Charge | None], after: tuple[Outcome, Charge | None]) -> bool:
+def _differs(before: Charged, after: Charged) -> bool:
     """Whether what was announced needs a correction: not for another split of its time if nothing is paid for that."""
-    (old, charged), (new, charged_now) = before, after
+    old, new = before.result, after.result
     times = {"charging_s": new.charging_s, "suspended_s": new.suspended_s, "idle_s": new.idle_s}
-    return charged != charged_now or msgspec.structs.replace(old, **times) != new
+    return before.charge != after.charge or msgspec.structs.replace(old, **times) != new
 
 
 def _hash_of(session: Session) -> str:

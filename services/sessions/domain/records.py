@@ -10,6 +10,7 @@ from libs.bus.message import Emit
 from libs.events.ids import derive_id
 from libs.events.sessions import (
     CdrCredited,
+    CdrInterval,
     CdrIssued,
     CdrLine,
     CdrReading,
@@ -21,6 +22,7 @@ from libs.events.sessions import (
     SessionUpdated,
     digest,
 )
+from libs.tariffs.usage import Usage
 from services.sessions.domain.decisions import DECISIONS
 from services.sessions.domain.pricing import Charge
 from services.sessions.domain.session import Issued, Outcome, Session, running
@@ -31,6 +33,14 @@ CDRS: Final = "billing.cdrs"
 NO_TARIFF: Final = "no_tariff"
 
 D = TypeVar("D", CdrIssued, CdrCredited)
+
+
+class Charged(msgspec.Struct, frozen=True, gc=False):
+    """What a session amounts to, what of it is billed, and the bill; None without a tariff."""
+
+    result: Outcome
+    usage: Usage
+    charge: Charge | None
 
 
 class Cause(msgspec.Struct, frozen=True, gc=False):
@@ -89,11 +99,11 @@ def updated(station_id: str, session: Session, cause: Cause) -> Emit:
 
 
 def ended(
-    station_id: str, session: Session, charged: tuple[Outcome, Charge | None], cause: Cause, chain: str
+    station_id: str, session: Session, charged: Charged, cause: Cause, chain: str
 ) -> tuple[Issued, list[Emit]]:
     """SessionEnded and the charge record; from the second revision on SessionCorrected, a credit note over the version
     before, and the next one. Documents follow on `chain`, the hash of the station's last one."""
-    result, charge = charged
+    result = charged.result
     revision, before = session.revision, session.issued
     common: dict[str, Any] = {
         "occurred_at": cause.occurred_at,
@@ -125,16 +135,22 @@ def ended(
             previous_hash=chain,
             sources=_sources(session),
             readings=tuple(CdrReading(at=at, wh=wh) for at, wh in session.meter.readings()),
-            **{**common, **_priced(result, charge)},
+            max_power_w=session.most_w,
+            intervals=tuple(
+                CdrInterval(to_at=each.end, energy_wh=each.energy_wh, kind=each.kind.value)
+                for each in charged.usage
+            ),
+            **{**common, **_priced(result, charged.charge)},
         )
     )
     out.append(Emit(CDRS, station_id, cdr))
-    return msgspec.structs.replace(said(result, charge), hash=cdr.hash), out
+    return msgspec.structs.replace(said(charged), hash=cdr.hash), out
 
 
-def said(result: Outcome, charge: Charge | None) -> Issued:
+def said(charged: Charged) -> Issued:
     """What a charge record says of it that a credit note would take back, without its hash."""
-    priced = _priced(result, charge)
+    result = charged.result
+    priced = _priced(result, charged.charge)
     return Issued(
         tariff_id=priced.get("tariff_id"),
         tariff_version=priced.get("tariff_version"),
