@@ -93,3 +93,8 @@ class CommandConcluded(Record, frozen=True, kw_only=True):
     requested_by: str
     attempts: int
     degraded: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """The action."""
+        return self.action

@@ -12,7 +12,7 @@ from services.sessions.settings import SessionsSettings
 async def run(settings: SessionsSettings, health: Health, stop: asyncio.Event) -> None:
     """Fold transactions into sessions until `stop`; then finish the transactions under way."""
     async with connect(settings) as bus:
-        runtime = TransactionalRuntime(bus, SessionsProcessor())
+        runtime = TransactionalRuntime(bus, SessionsProcessor(settings.show_cost_every_s))
         health.ready("partitions", lambda: runtime.ready)
         health.ready("tables", lambda: runtime.tables.healthy)
         await runtime.run(stop)

@@ -1,8 +1,19 @@
 """Settings of the sessions processor."""
 
+from pydantic import Field
+
 from libs.bus.settings import BusSettings
 from libs.runtime.settings import ServiceSettings
 
 
 class SessionsSettings(ServiceSettings, BusSettings):
-    """What every service has; the rules of the fold are constants, so that a replay decides as the first run."""
+    """What every service has; the rules of the fold are constants, so that a replay decides as the first run.
+
+    What drivers are shown is no part of that: it changes no session and no charge.
+    """
+
+    show_cost_every_s: int = Field(
+        default=60,
+        ge=0,
+        description="How often, at most, the driver at a 2.x station is shown the cost so far; 0: never.",
+    )

@@ -8,12 +8,14 @@ import msgspec
 
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.events.commands import CommandConcluded
 from libs.events.decisions import SessionDecided, SessionRecalled
 from libs.events.ocpp_log import OcppCallReceived
 from libs.ocpp.semantics.exchange import read_step, zone_of
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
-from services.sessions.domain import decisions, records
+from libs.runtime.clock import SECOND
+from services.sessions.domain import decisions, records, shown_price
 from services.sessions.domain.decisions import DECIDED, DECISIONS, open_to_decision, settled
 from services.sessions.domain.pricing import (
     SITES,
@@ -55,19 +57,27 @@ class SessionsProcessor(Processor[StationSessions]):
     comes late and changes an ended session gives a SessionCorrected, a credit note and the CDR's next version. A
     session whose start never came, or whose end, is closed by rule and says so in `review`. So does what an operator
     decides about a session that has ended; SessionDecisionConcluded says what became of that.
+
+    Drivers are shown the cost so far every `show_cost_every_s` seconds (0: never), and the total with the answer to
+    the end, if the edge awaits it of us.
     """
 
     name = "sessions"
-    inputs = (TRANSACTIONS, LIFECYCLE, DECISIONS)
-    outputs = (records.EVENTS, records.CDRS, DECIDED)
+    inputs = (TRANSACTIONS, LIFECYCLE, DECISIONS, shown_price.OUTCOMES)
+    outputs = (records.EVENTS, records.CDRS, DECIDED, shown_price.ANSWERS, shown_price.REQUESTS)
     tables = (STATIONS, SITES, TARIFFS, TOKENS)
     state = StationSessions
     linger_s = 0.25
+
+    def __init__(self, show_cost_every_s: int = 0) -> None:
+        self._show_every = show_cost_every_s * SECOND
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """The exchanges that tell of transactions; not the later answers to pending ones, nor authorisations."""
         if topic == DECISIONS:
             return True
+        if topic == shown_price.OUTCOMES:
+            return subject == shown_price.ACTION
         return kind == OcppCallReceived.__name__ and subject in _ACTIONS
 
     def key(self, message: Message) -> str | None:
@@ -76,6 +86,8 @@ class SessionsProcessor(Processor[StationSessions]):
         if isinstance(record, OcppCallReceived) and record.action in _ACTIONS:
             return record.station_id
         if isinstance(record, SessionDecided | SessionRecalled):
+            return record.station_id
+        if isinstance(record, CommandConcluded) and shown_price.cannot_show(record):
             return record.station_id
         return None
 
@@ -88,9 +100,14 @@ class SessionsProcessor(Processor[StationSessions]):
         record = event.record
         if isinstance(record, SessionDecided | SessionRecalled):
             return _decide(state or StationSessions(record.station_id), record, event, tables)
+        if isinstance(record, CommandConcluded):
+            return _unshown(state)
         assert isinstance(record, OcppCallReceived)
         step = read_step(record, zone_of(tables[STATIONS].get(record.station_id)))
-        return Step(state) if step is None else _fold(state, step, event, tables)
+        if step is None:
+            return Step(state)
+        done = _fold(state, step, event, tables, self._show_every)
+        return _with_answer(done, step, record) if record.pending and step.kind == "ended" else done
 
     def due(self, state: StationSessions) -> int | None:
         """The next moment at which a session has waited, or has been remembered, long enough."""
@@ -197,7 +214,7 @@ def _told(session: Session) -> tuple[tuple[int, int | None, str | None], str | N
 
 
 def _fold(
-    state: StationSessions | None, step: TransactionStep, message: Message, tables: Tables
+    state: StationSessions | None, step: TransactionStep, message: Message, tables: Tables, show_every: int
 ) -> Step[StationSessions]:
     record = message.record
     assert isinstance(record, OcppCallReceived)
@@ -214,7 +231,10 @@ def _fold(
         session = begin(step, record.version, source)
     cause = Cause(record.event_id, record.occurred_at, record.recorded_at)
     if known is not None and known.session_id and not session.over:
-        return _progress(before, known, session, cause)
+        shown: tuple[Emit, ...] = ()
+        if show_every and cause.recorded_at >= session.show_at:
+            session, shown = shown_price.so_far(before.station_id, session, show_every, cause, tables)
+        return _progress(before, known, session, cause, shown)
     book = _Book(before, tables)
     if step.kind == "started":
         for other in superseded(before, session):
@@ -226,7 +246,7 @@ def _fold(
 
 
 def _progress(
-    state: StationSessions, known: Session, session: Session, cause: Cause
+    state: StationSessions, known: Session, session: Session, cause: Cause, shown: tuple[Emit, ...]
 ) -> Step[StationSessions]:
     """The short way of most steps: a session under way stays so. News can only put its deadline off, so that a
     tick at the old one finds nothing to do and sets the next."""
@@ -234,8 +254,21 @@ def _progress(
     sessions = tuple([session if s is known else s for s in state.open])
     after = StationSessions(station_id, sessions, state.closed, state.due_at, state.chain, state.decisions)
     if _told(session) == _told(known):
-        return Step(after)
-    return Step(after, (records.updated(station_id, session, cause),))
+        return Step(after, shown)
+    return Step(after, (records.updated(station_id, session, cause), *shown))
+
+
+def _with_answer(
+    done: Step[StationSessions], step: TransactionStep, call: OcppCallReceived
+) -> Step[StationSessions]:
+    session = None if done.state is None else find(done.state, step, call.version)
+    return Step(done.state, (*done.out, shown_price.answer(call, session)))
+
+
+def _unshown(state: StationSessions | None) -> Step[StationSessions]:
+    if state is None or not state.open:
+        return Step(state)
+    return Step(msgspec.structs.replace(state, open=tuple(map(shown_price.unshown, state.open))))
 
 
 def _decide(

@@ -82,6 +82,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `revision`: how often the end has been announced, `issued`: what was charged by that. `quirks`: flags of all steps,
     sorted. `states`: what the vehicle did, as `usage` has it. `partition`, `first_offset` and `last_offset`: where the
     evidence is in the log. `decision`: the last one that holds. `held`: kept longer, since an operator may decide.
+    `show_at`: when the driver may next be shown the cost so far, `shown_minor`: what was shown last.
     """
 
     transaction_id: str
@@ -119,6 +120,8 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     last_offset: int = -1
     decision: Decided | None = None
     held: bool = False
+    show_at: int = 0
+    shown_minor: int = 0
 
     @property
     def over(self) -> bool:

@@ -1,0 +1,122 @@
+"""What the driver is shown: the cost so far while a vehicle charges, the total in the answer to the end. Pure.
+
+Both are numbers in the site's currency, taxes included. OCPP 1.6 has no words for either.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from libs.bus.message import Emit
+from libs.bus.processor import Tables
+from libs.events.commands import AnswerCall, CommandConcluded, CommandDialect, Fate, RequestCommand
+from libs.events.ids import derive_id
+from libs.events.ocpp_log import OcppCallReceived
+from libs.events.registry import StationRegistered
+from libs.ocpp.semantics.commands import CostUpdated
+from libs.ocpp.semantics.dialect import to_request
+from libs.ocpp.semantics.replies import ended_reply
+from libs.ocpp.versions import Version
+from libs.runtime.clock import SECOND
+from libs.tariffs.currency import minor_digits
+from services.sessions.domain.decisions import open_to_decision, settled
+from services.sessions.domain.pricing import STATIONS, charge
+from services.sessions.domain.records import Cause
+from services.sessions.domain.session import NO_STOP, Session, outcome
+
+ANSWERS: Final = "commands.dispatch"
+REQUESTS: Final = "commands.requested"
+OUTCOMES: Final = "commands.outcomes"
+ACTION: Final = CostUpdated.__name__
+
+FRESH: Final = 30 * SECOND
+"""After this long a cost is not worth showing any more."""
+NEVER: Final = 1 << 62
+_CALL_TIMEOUT_MS: Final = 10_000
+
+
+def answer(call: OcppCallReceived, session: Session | None) -> Emit:
+    """The answer that the edge awaits at `call.slot` to a call that ended `session` (None: nothing is known of it).
+
+    The total is that of the charge record which stands now. It is left out where there is none, or no tariff, and
+    where some of the session is in review: then nobody can say yet what it costs.
+    """
+    total, digits = None, 2
+    issued = None if session is None else session.issued
+    if (
+        session is not None
+        and issued is not None
+        and issued.currency
+        and not open_to_decision(settled(session)[0])
+    ):
+        total, digits = issued.amount_minor, minor_digits(issued.currency)
+    assert call.slot is not None
+    record = AnswerCall(
+        event_id=derive_id(call.event_id, "answer"),
+        occurred_at=call.recorded_at,
+        recorded_at=call.recorded_at,
+        cause_id=call.event_id,
+        station_id=call.station_id,
+        slot=call.slot,
+        connection_epoch=call.connection_epoch,
+        message_id=call.message_id,
+        action=call.action,
+        answer=ended_reply(total, digits),
+    )
+    return Emit(ANSWERS, str(call.slot), record, call.slot)
+
+
+def so_far(
+    station_id: str, session: Session, every: int, cause: Cause, tables: Tables
+) -> tuple[Session, tuple[Emit, ...]]:
+    """What a session under way costs, as if it ended with the last that was heard of it: to be shown if that is news.
+
+    Time is cut into lengths of `every` microseconds; in each it is reckoned once at most. Nothing is shown of what is
+    in review, nor to stations under certification, which are sent nothing that nobody asked for.
+    """
+    if session.version == Version.V16:
+        return unshown(session), ()
+    session = msgspec.structs.replace(session, show_at=(cause.recorded_at // every + 1) * every)
+    cost = _cost(station_id, session, tables)
+    if cost is None or cost[0] == session.shown_minor:
+        return session, ()
+    total, currency = cost
+    action, payload = to_request(CostUpdated(session.transaction_id, total, minor_digits(currency)))
+    request = RequestCommand(
+        event_id=derive_id(cause.event_id, "show-cost"),
+        occurred_at=cause.occurred_at,
+        recorded_at=cause.recorded_at,
+        cause_id=cause.event_id,
+        station_id=station_id,
+        action=action,
+        payload=payload,
+        dialect=CommandDialect.VOLTBUS,
+        requested_by="sessions",
+        expires_at=cause.recorded_at + FRESH,
+        call_timeout_ms=_CALL_TIMEOUT_MS,
+        replaces=f"cost of {session.session_id}",
+    )
+    return msgspec.structs.replace(session, shown_minor=total), (Emit(REQUESTS, station_id, request),)
+
+
+def _cost(station_id: str, session: Session, tables: Tables) -> tuple[int, str] | None:
+    station = tables[STATIONS].get(station_id)
+    if session.site_id is None or (isinstance(station, StationRegistered) and station.certification):
+        return None
+    result, usage = outcome(session)
+    if result.review != (NO_STOP,):
+        return None
+    charged = charge(session.site_id, result.started_at, usage, tables)
+    return None if charged is None else (charged.bill.gross_minor, charged.currency)
+
+
+def cannot_show(concluded: CommandConcluded) -> bool:
+    """Whether a station turned out not to show costs, or leaves the message without an answer."""
+    return concluded.action == ACTION and concluded.fate in (Fate.FAILED, Fate.UNKNOWN)
+
+
+def unshown(session: Session) -> Session:
+    """A session of such a station: the driver is shown nothing more while it lasts."""
+    return msgspec.structs.replace(session, show_at=NEVER)
