@@ -71,7 +71,7 @@ schemas: setup ## Check that the schemas can follow those of the last release
 
 docs: $(STAMP) ## Write the generated parts of the documentation
 	@$(RUN)/python -m deploy.documentation && $(RUN)/python -m libs.ocpp.support
-	@$(RUN)/python -m tests.scenarios.document
+	@$(RUN)/python -m tests.scenarios.document && $(RUN)/python -m tests.unit.sessions.document
 
 clean: ## Remove the virtual environment and the local data, keep the downloads
 	@rm -rf $(VENV) .voltbus

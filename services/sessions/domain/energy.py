@@ -7,6 +7,7 @@ billed unless something speaks against it; then it is in review:
 - more than the connector can deliver in the time (`most_w`, half as much again, and `SLACK_WH`), rise by rise, and all
   that is to be billed over the whole session;
 - a peak: the register fell back, but not below where it had been before its last rise;
+- a dip: one step leads from below to where the register had fallen from, or beyond; what lies below was counted before;
 - what a register shows after a fall to where it may have counted from zero since.
 
 So billed and reviewed energy are always what was delivered.
@@ -104,7 +105,8 @@ class _Walk:
         self._most_w = most_w
         self._top = self._before = wh
         self._top_at = at
-        self._last_billed = False
+        self._last_billed = 0
+        self._fell_from: int | None = None
 
     def reach(self, at: int, wh: int) -> None:
         if wh > self._top:
@@ -118,27 +120,32 @@ class _Walk:
 
     def _rise(self, at: int, wh: int) -> None:
         rise = wh - self._top
-        self._last_billed = rise <= most_wh(self._most_w, at - self._top_at)
-        if self._last_billed:
-            self.billed += rise
-        else:
-            self.review += rise
+        new = rise
+        if self._fell_from is not None and wh >= self._fell_from:
+            new = wh - self._fell_from
+            self._fell_from = None
+        if rise > most_wh(self._most_w, at - self._top_at):
             self.doubts.add(IMPLAUSIBLE_ENERGY)
+            new = 0
+        self.billed += new
+        self.review += rise - new
+        self._last_billed = new
         self._before, self._top, self._top_at = self._top, wh, at
 
     def _fall(self, at: int, wh: int) -> None:
         self.doubts.add(METER_ROLLBACK)
         if wh >= self._before:
-            if self._last_billed:
-                peak = self._top - wh
-                self.billed -= peak
-                self.review += peak
-                self._lower(self.billed)
-        elif 0 < wh <= most_wh(self._most_w, at - self._top_at) - SLACK_WH:
-            self.review += wh
+            peak = min(self._top - wh, self._last_billed)
+            self.billed -= peak
+            self.review += peak
+            self._lower(self.billed)
+        else:
+            if 0 < wh <= most_wh(self._most_w, at - self._top_at) - SLACK_WH:
+                self.review += wh
+            self._fell_from = self._top if self._fell_from is None else max(self._fell_from, self._top)
         self._before = self._top = wh
         self._top_at = at
-        self._last_billed = False
+        self._last_billed = 0
 
     def _lower(self, most: int) -> None:
         for index in range(len(self.readings) - 1, -1, -1):

@@ -1,90 +1,114 @@
-"""Histories as chargers told them, and the records that they lead to: `golden/*.yaml`, at 45.5 cents per kWh."""
+"""Histories as chargers told them, and the records that they lead to: `golden/*.yaml`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
+import msgspec
 import pytest
-import yaml
 
-from libs.events.ocpp_log import OcppCallReceived
+from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.record import Record
-from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded
-from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, event2, meter16, start16, stop16
-from tests.unit.sessions.given import Told
+from libs.events.registry import TariffRegistered
+from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded, digest
+from services.sessions.domain.processor import SessionsProcessor
+from tests.unit.sessions.clerk import told_by
+from tests.unit.sessions.document import DOCUMENT, document
+from tests.unit.sessions.exchanges import STATION
+from tests.unit.sessions.history import DECISIONS, Added, Decided, History, Pass, decided, histories
 
-FILES = sorted((Path(__file__).parent / "golden").glob("*.yaml"))
-PASSES = {"two days pass": 2 * DAY, "ten days pass": 10 * DAY}
-MESSAGE = re.compile(
-    r"(?P<time>\d\d:\d\d) (?P<kind>\w+) (?P<tx>[-\w]+)( seq (?P<seq>\d+))?(, register (?P<wh>\d+))?(, (?P<state>\w+))?"
-)
-
-
-def moment(time: str) -> int:
-    hours, minutes = map(int, time.split(":"))
-    return NOON + (hours - 12) * HOUR + minutes * MINUTE
+HISTORIES = histories()
 
 
-def message(text: str, number: int, now: int) -> OcppCallReceived:
-    found = MESSAGE.fullmatch(text)
-    assert found is not None, text
-    at, wh, tx = moment(found["time"]), int(found["wh"]), found["tx"]
-    more: dict[str, Any] = {"event": str(number), "recorded_at": max(now, at + SECOND)}
-    match found["kind"]:
-        case "start":
-            return start16(int(tx), at, wh, **more)
-        case "sample":
-            return meter16(int(tx), at, wh, **more)
-        case "stop":
-            return stop16(int(tx), at, wh, **more)
-        case kind:
-            return event2(kind, tx, int(found["seq"]), at, wh, state=found["state"], **more)
+def told(history: History, times: int = 1) -> list[Record]:
+    """The records that a history leads to; `times`: how often each message comes in."""
+    runtime = MemoryRuntime(SessionsProcessor(), history.tables())
+    now = history.begin
 
+    def documents() -> list[Record]:
+        return [emit.record for emit in runtime.emitted if emit.record is not None]
 
-def clock(at: int) -> str:
-    days, rest = divmod(at - NOON + 12 * HOUR, DAY)
-    text = f"{rest // HOUR:02}:{rest % HOUR // MINUTE:02}"
-    return f"{text} +{days} d" if days else text
-
-
-def told_by(records: list[Record]) -> Iterator[str]:
-    for record in records:
-        match record:
-            case SessionEnded() | SessionCorrected():
-                name = "ended" if isinstance(record, SessionEnded) else f"corrected ({record.version})"
-                spent = f"{record.charging_s} s charging, {record.suspended_s} s suspended, {record.idle_s} s idle"
-                yield (
-                    f"session {record.transaction_id} {name}: {clock(record.started_at)} to {clock(record.ended_at)}, "
-                    f"{record.energy_wh} Wh = {record.billed_wh} billed + {record.review_wh} in review; {spent}; "
-                    f"review: {', '.join(record.review) or 'none'}"
-                )
-            case CdrIssued() | CdrCredited():
-                name = "charge" if isinstance(record, CdrIssued) else "credit note over"
-                yield (
-                    f"{name} {record.transaction_id} version {record.version}: "
-                    f"{record.billed_wh} Wh, {record.amount_minor / 100:.2f} {record.currency}"
-                )
+    for number, happening in enumerate(history.happenings()):
+        match happening:
+            case Pass(length):
+                now += length
+                runtime.tick(now)
+            case Added(version):
+                tariff = runtime.tables["registry.tariffs"]["flat"]
+                assert isinstance(tariff, TariffRegistered)
+                grown = msgspec.structs.replace(tariff, versions=(*tariff.versions, version))
+                runtime.tables["registry.tariffs"]["flat"] = grown
+            case Decided(at, transaction_id):
+                now = at
+                about = [
+                    r for r in documents() if isinstance(r, CdrIssued) and r.transaction_id == transaction_id
+                ][-1]
+                record = decided(history, at, about.session_id, about.version, happening, number)
+                for _ in range(times):
+                    runtime.feed(DECISIONS, STATION, record)
             case _:
-                pass
+                now = max(now, happening.record.recorded_at)
+                for _ in range(times):
+                    runtime.feed(happening.topic, STATION, happening.record)
+        assert not runtime.dead, runtime.dead
+    return documents()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_history(path: Path) -> None:
-    history = yaml.safe_load(path.read_text())
-    told, now = Told(), NOON
-    for number, text in enumerate(history["messages"]):
-        if text in PASSES:
-            now += PASSES[text]
-            told.runtime.tick(now)
-        else:
-            each = message(text, number, now)
-            now = max(now, each.recorded_at)
-            told.tell(each)
-    assert list(told_by(told.records())) == history["records"]
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.name)
+def test_history(history: History) -> None:
+    records = told(history)
+    assert list(told_by(records, history.clock, history.detailed)) == history.data["records"]
+    adds_up(records)
+
+
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.name)
+def test_a_message_that_comes_twice_changes_nothing(history: History) -> None:
+    """But for where the evidence is in the log."""
+    twice = list(told_by(told(history, 2), history.clock, history.detailed))
+    assert twice == history.data["records"]
+
+
+def test_the_documentation_lists_the_histories() -> None:
+    """`make docs` writes the table."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert text == document(text)
+
+
+def test_there_are_many_histories_in_every_version() -> None:
+    files = {history.path for history in HISTORIES}
+    assert len(files) >= 40
+    assert {history.version for history in HISTORIES} == {"1.6", "2.0.1", "2.1"}
+
+
+def adds_up(records: list[Record]) -> None:
+    """Energy is somewhere, credit notes take back what was issued, and every document seals the one before it."""
     previous = ""
-    for document in told.documents:
-        assert document.previous_hash == previous
-        previous = document.hash
+    last: dict[str, CdrIssued] = {}
+    sums: dict[str, tuple[int, ...]] = {}
+    for record in records:
+        if isinstance(record, SessionEnded | SessionCorrected):
+            assert record.billed_wh + record.review_wh + record.written_off_wh == record.energy_wh
+            assert min(record.billed_wh, record.review_wh, record.written_off_wh) >= 0
+        if not isinstance(record, CdrIssued | CdrCredited):
+            continue
+        assert (record.previous_hash, record.hash) == (previous, digest(record))
+        previous = record.hash
+        so_far = sums.get(record.cdr_id, (0,) * len(figures(record)))
+        sums[record.cdr_id] = tuple(map(sum, zip(so_far, figures(record), strict=True)))
+        if isinstance(record, CdrIssued):
+            assert sum(line.amount_minor for line in record.lines) == record.amount_minor
+            assert record.net_minor + record.tax_minor == record.amount_minor
+            last[record.cdr_id] = record
+    assert sums == {cdr_id: figures(record) for cdr_id, record in last.items()}
+
+
+def figures(record: CdrIssued | CdrCredited) -> tuple[int, ...]:
+    return (
+        record.energy_wh,
+        record.billed_wh,
+        record.review_wh,
+        record.written_off_wh,
+        record.exported_wh,
+        record.prepaid_wh,
+        record.net_minor,
+        record.tax_minor,
+        record.amount_minor,
+    )
