@@ -18,6 +18,15 @@ _LONGEST: Final = 2000
 _PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ftps": 990, "sftp": 22}
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _LOOPBACK: Final = IPv4Address("127.0.0.1")
+_UNICAST: Final = IPv6Network("2000::/3")
+"""All that has been given out as public addresses (RFC 4291 §2.4); site-local ones, for one, are elsewhere."""
+
+_SPECIAL: Final = (
+    # IANA's registries of special-purpose addresses, as far as ipaddress takes these for public.
+    IPv6Network("2002::/16"),  # 6to4, which is out of use: whoever relays it decides where it leads
+    IPv6Network("3fff::/20"),  # documentation
+    IPv4Network("192.88.99.0/24"),  # relays of 6to4
+)
 
 
 class UrlRefusedError(ValueError):
@@ -73,17 +82,17 @@ def guarded_url(url: str, schemes: Collection[str] = WEB, allowed: Iterable[Netw
 def check_address(address: Address, allowed: Iterable[Network] = ()) -> None:
     """Let a public unicast address pass, or one within `allowed`.
 
-    Raises UrlRefusedError for others: private, loopback, link-local, multicast, shared and reserved ones, also where
-    an IPv6 address stands for such an IPv4 address.
+    Raises UrlRefusedError for others: private, loopback, link-local, site-local, multicast, shared and reserved ones,
+    and IPv6 addresses that stand for IPv4 addresses. An address of that kind is within a network if the one that it
+    stands for is.
     """
     inner = _embedded(address)
     if any(
         each in network for network in allowed for each in (address, inner) if each.version == network.version
     ):
         return
-    for each in (address, inner):
-        if not each.is_global or each.is_multicast or each.is_reserved:
-            raise UrlRefusedError("the URL leads to an address that is not public")
+    if not _is_public(address) or not _is_public(inner):
+        raise UrlRefusedError("the URL leads to an address that is not public")
 
 
 def networks(text: object) -> tuple[Network, ...]:
@@ -106,6 +115,14 @@ def _address_of(host: str) -> Address | None:
     if last.isdigit() or last.startswith("0x"):
         raise UrlRefusedError("the URL's host is a number")
     return None
+
+
+def _is_public(address: Address) -> bool:
+    if not address.is_global or address.is_multicast or address.is_reserved:
+        return False
+    if any(address.version == special.version and address in special for special in _SPECIAL):
+        return False
+    return isinstance(address, IPv4Address) or address in _UNICAST
 
 
 def _embedded(address: Address) -> Address:

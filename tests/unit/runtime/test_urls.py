@@ -49,6 +49,23 @@ from libs.runtime.urls import FILES, UrlRefusedError, check_address, guarded_url
         "http://[::ffff:127.0.0.1]/",
         "http://[64:ff9b::7f00:1]/",
         "http://[2002:7f00:1::]/",
+        "http://[fec0::1]/",
+        "http://[feff::1]/",
+        "http://[2002:808:808::1]/",
+        "http://[64:ff9b::808:808]/",
+        "http://[64:ff9b:1::7f00:1]/",
+        "http://[::ffff:8.8.8.8]/",
+        "http://[::ffff:0:7f00:1]/",
+        "http://[::7f00:1]/",
+        "http://[2001:0:7f00:1::]/",
+        "http://[2001:db8::1]/",
+        "http://[3fff::1]/",
+        "http://[100::1]/",
+        "http://[5f00::1]/",
+        "http://192.88.99.1/",
+        "http://192.0.0.8/",
+        "http://198.18.0.1/",
+        "http://240.0.0.1/",
         "http://localhost/",
         "http://LOCALHOST./",
         "http://a.localhost/",
@@ -73,6 +90,7 @@ def test_networks_of_the_operator_are_let_through() -> None:
     inside = networks("10.20.0.0/16, ::1")
     assert guarded_url("http://10.20.3.4/", allowed=inside).host == "10.20.3.4"
     assert guarded_url("http://[::1]/", allowed=inside).host == "::1"
+    assert guarded_url("http://[fec0::7]/", allowed=networks("fec0::/10")).host == "fec0::7"
     check_address(ip_address("::ffff:10.20.0.1"), inside)
     for outside in ("http://10.21.0.1/", "http://127.0.0.1/"):
         with pytest.raises(UrlRefusedError):
