@@ -25,6 +25,7 @@ _SPECIAL: Final = (
     # IANA's registries of special-purpose addresses, as far as ipaddress takes these for public.
     IPv6Network("2002::/16"),  # 6to4, which is out of use: whoever relays it decides where it leads
     IPv6Network("3fff::/20"),  # documentation
+    IPv4Network("192.0.0.0/24"),  # protocols' own
     IPv4Network("192.88.99.0/24"),  # relays of 6to4
 )
 
