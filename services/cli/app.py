@@ -14,6 +14,7 @@ from rich.text import Text
 
 from services.cli import (
     bus,
+    cdrs,
     certificates,
     control,
     equipment,
@@ -41,7 +42,8 @@ app.add_typer(sites.app, name="sites")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(tariffs.app, name="tariffs")
 app.add_typer(history.sessions, name="sessions")
-app.add_typer(history.cdrs, name="cdrs")
+app.add_typer(history.cdrs, name="cdr")
+app.add_typer(history.cdrs, name="cdrs", hidden=True)
 app.command("state")(live.state)
 app.command("watch")(live.watch)
 app.add_typer(control.command, name="command")
@@ -50,6 +52,8 @@ app.add_typer(bus.contract, name="contract")
 app.add_typer(bus.dlq, name="dlq")
 app.add_typer(quirks.app, name="quirks")
 app.add_typer(certificates.app, name="certificates")
+history.cdrs.command("explain")(cdrs.explain)
+history.cdrs.command("verify")(cdrs.verify)
 stations.app.command("get-variables")(equipment.get_variables)
 stations.app.command("set-variables")(equipment.set_variables)
 stations.app.command("device-model")(equipment.device_model)

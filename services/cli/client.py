@@ -20,6 +20,10 @@ class CliError(Exception):
     """Ends the program with status 1; the message goes to standard error."""
 
 
+class NotFoundError(CliError):
+    """There is no such thing."""
+
+
 class Client:
     """Requests to the API at `url` with the bearer key `key`. `transport`: instead of the network."""
 
@@ -40,7 +44,7 @@ class Client:
         self._http.close()
 
     def get(self, path: str, query: Query | None = None) -> Any:
-        """The body of a GET. Raises CliError for everything but success."""
+        """The body of a GET. Raises CliError for everything but success, NotFoundError for 404."""
         return self.request("GET", path, query=query)
 
     def request(
@@ -67,7 +71,8 @@ class Client:
                 timeout=_TIMEOUT_S + patience_s,
             )
         if response.is_error:
-            raise CliError(explain(response))
+            missing = response.status_code == httpx.codes.NOT_FOUND
+            raise (NotFoundError if missing else CliError)(explain(response))
         try:
             return response.json() if response.content else None
         except ValueError:

@@ -1,0 +1,156 @@
+"""`voltbus cdr explain` and `voltbus cdr verify`: whether charge records follow from what they say they are made from.
+
+What takes long to load is imported when it is needed.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli.client import Client, CliError, Json, NotFoundError, as_json, segment
+from services.cli.context import api
+from services.cli.output import AsJson, console, printable
+
+if TYPE_CHECKING:
+    from services.cli.cdrs_checks import Check, Document, Priced
+
+_MANY = 1_000_000
+
+
+def explain(
+    context: typer.Context,
+    record: Annotated[str, typer.Argument(help="Id of the charge record, or of its session.")],
+    version: Annotated[int | None, typer.Option(min=1, help="Which version; the last without it.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Show how each amount of a charge record came about, and check it. Status 1 if something is wrong."""
+    from services.cli.cdrs_checks import checks, chosen  # noqa: PLC0415
+    from services.cli.cdrs_text import explained  # noqa: PLC0415
+
+    client = api(context)
+    documents = _documents(client, cdr_id=record) or _documents(client, session_id=record)
+    cdr = chosen(documents, version)
+    if cdr is None:
+        which = "" if version is None else f" in version {version}"
+        raise CliError(f"there is no charge record, nor a session with one, {record!r}{which}")
+    priced = _priced(client, cdr)
+    found = checks(cdr, documents, _predecessor(client, cdr), priced)
+    if json:
+        typer.echo(as_json(_as_json(cdr, documents, found, priced)))
+    else:
+        out = console()
+        for line in explained(cdr, documents, found, priced):
+            out.print(printable(line), markup=False)
+    if any(each.holds is False for each in found):
+        raise typer.Exit(1)
+
+
+def verify(
+    context: typer.Context,
+    station: Annotated[str, typer.Argument(help="The station.")],
+    json: AsJson = False,
+) -> None:
+    """Walk the chain of a station's charge records and credit notes. Status 1 if it is broken."""
+    from services.cli.cdrs_checks import chain_faults  # noqa: PLC0415
+
+    documents = _documents(api(context), station_id=station)
+    faults = list(chain_faults(documents))
+    if json:
+        last = documents[-1].hash if documents else None
+        typer.echo(
+            as_json({"station_id": station, "documents": len(documents), "last": last, "faults": faults})
+        )
+    else:
+        for fault in faults:
+            console().print(printable(fault), style="red", markup=False)
+        whole = "the chain is broken" if faults else "the chain is whole"
+        console().print(printable(f"{station}: {len(documents)} documents, {whole}"), markup=False)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _documents(client: Client, **which: str) -> "list[Document]":
+    return [_document(each) for each in client.items("/cdr-documents", which, _MANY)]
+
+
+def _document(item: Json) -> "Document":
+    import msgspec  # noqa: PLC0415
+
+    from libs.events.sessions import CdrCredited, CdrIssued  # noqa: PLC0415
+
+    if item["type"] == CdrIssued.__name__:
+        return msgspec.convert(item["document"], CdrIssued)
+    return msgspec.convert(item["document"], CdrCredited)
+
+
+def _predecessor(client: Client, cdr: "Document") -> bool | None:
+    """Whether the document that `cdr` follows on is there; None if it is the station's first."""
+    if not cdr.previous_hash:
+        return None
+    return bool(_documents(client, station_id=cdr.station_id, hash=cdr.previous_hash))
+
+
+def _priced(client: Client, cdr: "Document") -> "Priced | None":
+    """The version of the tariff that bills it, and the site's clock; None if either is gone."""
+    from datetime import datetime, timedelta  # noqa: PLC0415
+
+    from libs.events.registry import TariffVersion  # noqa: PLC0415
+    from libs.ocpp.semantics.exchange import zone_named  # noqa: PLC0415
+    from libs.tariffs.written import parse  # noqa: PLC0415
+    from services.cli.cdrs_checks import Priced  # noqa: PLC0415
+
+    if cdr.tariff_id is None or cdr.site_id is None:
+        return None
+    try:
+        tariff = client.get(f"/tariffs/{segment(cdr.tariff_id)}")
+        site = client.get(f"/sites/{segment(cdr.site_id)}")
+    except NotFoundError:
+        return None
+    for each in tariff["versions"]:
+        if each["version"] != cdr.tariff_version:
+            continue
+        since = datetime.fromisoformat(each["valid_from"]) - datetime.fromisoformat("1970-01-01T00:00:00Z")
+        version = TariffVersion(
+            version=each["version"],
+            valid_from=since // timedelta(microseconds=1),
+            currency=each["currency"],
+            price_per_kwh_milli=each["price_per_kwh_milli"],
+            terms=None if each["terms"] is None else parse(each["terms"], each["currency"]),
+        )
+        return Priced(version, getattr(zone_named(site["timezone"]), "key", "UTC"))
+    return None
+
+
+def _as_json(
+    cdr: "Document", documents: "list[Document]", found: "list[Check]", priced: "Priced | None"
+) -> dict[str, Any]:
+    import msgspec  # noqa: PLC0415
+
+    from libs.events.sessions import CdrIssued  # noqa: PLC0415
+    from libs.tariffs.engine import terms_of  # noqa: PLC0415
+    from libs.tariffs.written import render  # noqa: PLC0415
+    from services.cli.cdrs_checks import exact_minor, recomputed, segments  # noqa: PLC0415
+    from services.cli.cdrs_text import REASONS, query_of  # noqa: PLC0415
+
+    assert isinstance(cdr, CdrIssued)
+    made = None if priced is None else recomputed(cdr, priced)
+    exact = [exact_minor(line) for line in cdr.lines]
+    return {
+        "record": msgspec.to_builtins(cdr),
+        "verified": all(each.holds for each in found),
+        "checks": [msgspec.to_builtins(each) for each in found],
+        "segments": [msgspec.to_builtins(each) for each in segments(cdr)],
+        "review": {each: REASONS.get(each, "") for each in cdr.review},
+        "queries": [query_of(each, cdr.station_id) for each in cdr.sources],
+        "tariff": None
+        if priced is None
+        else {"zone": priced.zone, "terms": render(terms_of(priced.version), priced.version.currency)},
+        "lines": [
+            {
+                "exact_minor": None if exact[number] is None else str(exact[number]),
+                "element": None if made is None else made.lines[number].element,
+            }
+            for number in range(len(cdr.lines))
+        ],
+        "documents": [{"type": type(each).__name__} | msgspec.to_builtins(each) for each in documents],
+    }
