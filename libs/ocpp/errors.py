@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from libs.ocpp.versions import Version
 
@@ -23,6 +24,12 @@ class ErrorCode(StrEnum):
     MESSAGE_TYPE_NOT_SUPPORTED = "MessageTypeNotSupported"
     RPC_FRAMEWORK_ERROR = "RpcFrameworkError"
 
+
+UNUSABLE_ANSWER: Final = '{"answer":"unusable"}'
+"""Details of the error that is recorded where a peer answered a CALL with something that cannot be read.
+
+Such a peer has refused nothing: it may have done what it was asked.
+"""
 
 # OCPP-J 1.6 §4.2.3; "Occurence" is the specification's own spelling.
 _SPELLING_16 = {

@@ -10,6 +10,7 @@ import orjson
 
 from libs.events.commands import CommandConcluded, Fate, RequestCommand
 from libs.events.registry import CredentialsRegistered, PasswordDigest
+from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.passwords import SALT_BYTES
 from libs.runtime.logging import get_logger
 from services.api.desk import CommandDesk
@@ -117,11 +118,14 @@ def _kept(password: bytes) -> PasswordDigest:
 def took_password(outcome: CommandConcluded) -> bool | None:
     """Whether the station has the new password; None if that is not known, or not yet so.
 
-    An answer in words that the versions do not have proves nothing, whatever the command's fate.
+    An answer in words that the versions do not have proves nothing, whatever the command's fate; nor does one that
+    could not be read at all.
     """
     if outcome.fate is Fate.UNKNOWN:
         return None
-    if outcome.result is None or outcome.error is not None:
+    if outcome.error is not None:
+        return None if outcome.error.details == UNUSABLE_ANSWER else False
+    if outcome.result is None:
         return False
     statuses = _statuses(outcome.result)
     if statuses == {"accepted"}:

@@ -14,6 +14,7 @@ from libs.events.commands import DispatchCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent, RefusalReason
 from libs.ocpp import schemas
+from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.frames import MAX_MESSAGE_ID, ErrorReceived, Refused, ResultReceived
 from libs.ocpp.inbound import check_result
 from libs.ocpp.routing import ROUTES
@@ -223,7 +224,7 @@ class CommandLane:
         if not isinstance(checked, schemas.Violation):
             return None
         reason = f"the result is unusable: {checked.path or '/'}: {checked.message}"
-        error = CallError(code=str(checked.code), description=reason, details="{}")
+        error = CallError(code=str(checked.code), description=reason, details=UNUSABLE_ANSWER)
         reply = self._machine.refuse_result(answer.message_id, checked.code, reason)
         return _End(CallOutcome.ERROR, error=error, reply=reply)
 
@@ -283,7 +284,7 @@ def _end(action: str, answer: Answer) -> _End:
         case Refused():
             return _End(
                 CallOutcome.ERROR,
-                error=CallError(code=str(answer.code), description=answer.reason, details="{}"),
+                error=CallError(code=str(answer.code), description=answer.reason, details=UNUSABLE_ANSWER),
             )
 
 

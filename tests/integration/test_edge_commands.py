@@ -19,6 +19,7 @@ from libs.events.ocpp_log import (
     RefusalReason,
     StationLocated,
 )
+from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.runtime.clock import now_us
 from tests.integration.edge_process import (
     BOOT_2,
@@ -206,6 +207,8 @@ async def test_a_password_that_a_station_tells_is_in_no_record(bus: BusSettings,
         record = await sent(log, asked)
         assert record.error is not None
         assert "the result is unusable" in record.error.description
+        # It is not the station that reported an error.
+        assert record.error.details == UNUSABLE_ANSWER
         assert secret not in orjson.dumps(await new.receive()).decode()
 
         def rejected() -> list[FrameRejected]:

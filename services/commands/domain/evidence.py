@@ -9,6 +9,7 @@ import msgspec
 from libs.events.commands import Fate
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent
+from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.semantics.outbound import read_items, read_lack, read_variables, read_verdict
 
 _MOST_ATTEMPTS = 512
@@ -72,6 +73,8 @@ def _verdict(call: OcppCallSent) -> tuple[Fate, str]:
             return Fate.UNKNOWN, "the charger did not answer in time"
         case CallOutcome.CONNECTION_LOST:
             return Fate.UNKNOWN, "the connection was lost after the command was sent"
+        case CallOutcome.ERROR if call.error is not None and call.error.details == UNUSABLE_ANSWER:
+            return Fate.FAILED, f"the charger's answer cannot be read: {call.error.description}"
         case CallOutcome.ERROR:
             code = call.error.code if call.error is not None else "no code"
             return Fate.FAILED, f"the charger answered with an error: {code}"

@@ -6,6 +6,7 @@ import pytest
 
 from libs.events.commands import CommandConcluded, CommandDialect, Fate
 from libs.events.ocpp_log import CallError
+from libs.ocpp.errors import UNUSABLE_ANSWER
 from services.api.passwords import took_password
 
 
@@ -44,6 +45,7 @@ def concluded(fate: Fate, result: str | None = None, error: CallError | None = N
         (concluded(Fate.FAILED, '{"setVariableResult":[]}'), None),
         (concluded(Fate.FAILED, "[]"), None),
         (concluded(Fate.FAILED, error=CallError(code="NotSupported", details="{}")), False),
+        (concluded(Fate.FAILED, error=CallError(code="FormatViolation", details=UNUSABLE_ANSWER)), None),
         (concluded(Fate.FAILED), False),
         (concluded(Fate.EXPIRED), False),
         (concluded(Fate.UNKNOWN), None),
