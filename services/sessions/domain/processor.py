@@ -11,6 +11,7 @@ from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.events.commands import CommandConcluded
 from libs.events.decisions import SessionDecided, SessionRecalled
 from libs.events.ocpp_log import OcppCallReceived
+from libs.ocpp.quirks.book import RuleBook
 from libs.ocpp.semantics.exchange import read_step, zone_of
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
@@ -59,7 +60,7 @@ class SessionsProcessor(Processor[StationSessions]):
     decides about a session that has ended; SessionDecisionConcluded says what became of that.
 
     Drivers are shown the cost so far every `show_cost_every_s` seconds (0: never), and the total with the answer to
-    the end, if the edge awaits it of us.
+    the end, if the edge awaits it of us. `book`: rules about models that do not follow OCPP; those in force without it.
     """
 
     name = "sessions"
@@ -69,8 +70,9 @@ class SessionsProcessor(Processor[StationSessions]):
     state = StationSessions
     linger_s = 0.25
 
-    def __init__(self, show_cost_every_s: int = 0) -> None:
+    def __init__(self, show_cost_every_s: int = 0, book: RuleBook | None = None) -> None:
         self._show_every = show_cost_every_s * SECOND
+        self._book = book
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """The exchanges that tell of transactions; not the later answers to pending ones, nor authorisations."""
@@ -103,7 +105,7 @@ class SessionsProcessor(Processor[StationSessions]):
         if isinstance(record, CommandConcluded):
             return _unshown(state)
         assert isinstance(record, OcppCallReceived)
-        step = read_step(record, zone_of(tables[STATIONS].get(record.station_id)))
+        step = read_step(record, zone_of(tables[STATIONS].get(record.station_id)), self._book)
         if step is None:
             return Step(state)
         done = _fold(state, step, event, tables, self._show_every)
