@@ -201,6 +201,7 @@ class Platform:
             "VOLTBUS_SECRETS_KEY": self.secrets.secrets_key,
             "VOLTBUS_UNKNOWN_STATIONS": self.settings.unknown_stations,
             "VOLTBUS_UNKNOWN_TOKENS": self.settings.unknown_tokens,
+            "VOLTBUS_DEFERRED": "TransactionEvent.eventType=Ended:3",
         }
         services = [
             Service(
