@@ -10,6 +10,7 @@ from aiokafka.partitioner import murmur2
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
+from libs.bus.compression import compression_type
 from libs.bus.errors import BusUnavailableError
 from libs.bus.lanes import Lane, OnAcknowledged, Pace
 from libs.bus.message import Headers, headers_for, kafka_time
@@ -58,7 +59,7 @@ class Producer:
             "max_request_size": _LARGEST,
             "request_timeout_ms": int(timeout_s * 1000),
             "retry_backoff_ms": 50,
-            "compression_type": None if bus.settings.compression == "none" else bus.settings.compression,
+            "compression_type": compression_type(bus.settings),
         }
         self._kafka: AIOKafkaProducer | None = None
         self._pace: Pace

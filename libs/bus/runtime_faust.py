@@ -18,6 +18,7 @@ from faust.types import TP, EventT
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
+from libs.bus.compression import compression_type
 from libs.bus.effects import (
     TICK_GRACE_US,
     TICK_INTERVAL_S,
@@ -176,7 +177,7 @@ class _Member(Generic[S]):
             enable_idempotence=True,
             max_batch_size=1 << 18,
             max_request_size=DEAD_LETTER_BYTES,
-            compression_type=None if settings.compression == "none" else settings.compression,
+            compression_type=compression_type(settings),
         )
         self._writer = RecordWriter(self._producer)
         self._checker = AIOKafkaConsumer(

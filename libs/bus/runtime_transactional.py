@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
+from libs.bus.compression import compression_type
 from libs.bus.effects import (
     TICK_GRACE_US,
     TICK_INTERVAL_S,
@@ -352,7 +353,7 @@ class _PartitionTask(Generic[S]):
             max_batch_size=1 << 20,
             max_request_size=DEAD_LETTER_BYTES,
             retry_backoff_ms=RETRY_BACKOFF_MS,
-            compression_type=None if settings.compression == "none" else settings.compression,
+            compression_type=compression_type(settings),
         )
         self._writer = RecordWriter(self._producer)
         await self._producer.start()
