@@ -7,10 +7,11 @@ the exact share by less than 1 Wh, and do not depend on where else the interval 
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from itertools import pairwise
+from operator import itemgetter
 from typing import TypeAlias
 
 import msgspec
@@ -86,38 +87,39 @@ def metered(
     none, over all the time between them. Raises ValueError for readings that go back, or lie outside.
     """
     _check_readings(start, end, readings)
-    marks = sorted({start, end, *(at for at, _ in readings), *(at for at, _ in states if start < at < end)})
     pieces: list[Interval] = []
-    moments = [at for at, _ in states]
-
-    def kind_at(at: int) -> Kind:
-        index = bisect_right(moments, at)
-        return states[index - 1][1] if index else Kind.CHARGING
-
-    def stretch(first: int, last: int, energy_wh: int) -> None:
-        """Adds what lies between two readings."""
-        inner = marks[bisect_left(marks, first) : bisect_left(marks, last) + 1]
-        kinds = [kind_at(at) for at in inner[:-1]]
-        everywhere = Kind.CHARGING not in kinds
-        lengths = [
-            b - a if everywhere or kind is Kind.CHARGING else 0
-            for (a, b), kind in zip(pairwise(inner), kinds, strict=True)
-        ]
-        whole, passed, shown = sum(lengths), 0, 0
-        for (a, b), kind, length in zip(pairwise(inner), kinds, lengths, strict=True):
-            passed += length
-            register = (2 * energy_wh * passed + whole) // (2 * whole)
-            pieces.append(Interval(a, b, register - shown, kind))
-            shown = register
-
     known = [(start, readings[0][1] if readings else 0), *readings]
     known.append((end, known[-1][1]))
-    for (first, before), (last, after) in pairwise(known):
-        if first < last:
-            stretch(first, last, after - before)
-        elif after > before:
-            pieces.append(Interval(first, last, after - before, kind_at(first)))
+    kind, passed, change = Kind.CHARGING, 0, states[0][0] if states else None
+    first, before = known[0]
+    for last, after in known:
+        while change is not None and change <= first:
+            kind = states[passed][1]
+            passed += 1
+            change = states[passed][0] if passed < len(states) else None
+        if first < last and change is not None and change < last:
+            pieces += _stretch(first, last, after - before, kind, states[passed:])
+        elif first < last or after > before:
+            pieces.append(Interval(first, last, after - before, kind))
+        first, before = last, after
     return tuple(pieces)
+
+
+def _stretch(
+    first: int, last: int, energy_wh: int, kind: Kind, states: Sequence[tuple[int, Kind]]
+) -> Iterable[Interval]:
+    """What lies between two readings if what the vehicle did changed in between: `kind`, then `states`."""
+    marks = [(first, kind), *states[: bisect_left(states, last, key=itemgetter(0))]]
+    ends = [*(at for at, _ in marks[1:]), last]
+    parts = [(at, end, did) for (at, did), end in zip(marks, ends, strict=True) if at < end]
+    everywhere = all(did is not Kind.CHARGING for _, _, did in parts)
+    whole = sum(end - at for at, end, did in parts if everywhere or did is Kind.CHARGING)
+    passed = shown = 0
+    for at, end, did in parts:
+        passed += end - at if everywhere or did is Kind.CHARGING else 0
+        register = (2 * energy_wh * passed + whole) // (2 * whole)
+        yield Interval(at, end, register - shown, did)
+        shown = register
 
 
 def _check_readings(start: int, end: int, readings: Sequence[tuple[int, int]]) -> None:
