@@ -99,7 +99,7 @@ class TableLayout(msgspec.Struct, frozen=True):
 
 def table_name(topic: str) -> str:
     """The table that `topic` (named as in the contract) is stored in."""
-    return DEAD_LETTERS_TABLE if topic.endswith(".dead") else topic.replace(".", "_")
+    return DEAD_LETTERS_TABLE if topic.endswith(".dead") else topic.replace(".", "_").replace("-", "_")
 
 
 def layouts(contract: Contract) -> dict[str, TableLayout]:

@@ -7,6 +7,7 @@ from libs.events import (
     firmware,
     load,
     ocpp_log,
+    plans,
     registry,
     sessions,
     stations,
@@ -14,7 +15,19 @@ from libs.events import (
 )
 from libs.events.record import Record
 
-_MODULES = (ocpp_log, commands, registry, sessions, decisions, stations, telemetry, load, firmware, dead)
+_MODULES = (
+    ocpp_log,
+    commands,
+    registry,
+    sessions,
+    decisions,
+    plans,
+    stations,
+    telemetry,
+    load,
+    firmware,
+    dead,
+)
 
 RECORDS: dict[str, type[Record]] = {
     name: value

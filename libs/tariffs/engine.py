@@ -74,6 +74,11 @@ def terms_of(version: TariffVersion) -> TariffTerms:
     return flat_terms(version.price_per_kwh_milli) if version.terms is None else version.terms
 
 
+def plan_of(version: TariffVersion, group_id: str | None) -> DriverPlan | None:
+    """What a version agrees with a driver group; None if nothing."""
+    return None if version.terms is None else _plan_of(version.terms, group_id)
+
+
 def bill(usage: Usage, version: TariffVersion, zone: str, *, contract: Contract = NO_CONTRACT) -> Bill:
     """What `usage` costs at a site in the IANA zone `zone`.
 
@@ -95,7 +100,7 @@ def running_cost(
 def monthly_bill(version: TariffVersion, group_id: str, start: int, end: int) -> Bill | None:
     """The subscription's fee of the month from `start` to `end`; None if the group has no plan or pays no fee."""
     terms = terms_of(version)
-    plan = _plan_of(terms, group_id)
+    plan = plan_of(version, group_id)
     if plan is None or not plan.monthly_fee_minor:
         return None
     fee = plan.monthly_fee_minor

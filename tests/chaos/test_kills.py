@@ -9,7 +9,17 @@ from deploy.local.platform import Platform
 from deploy.local.settings import on_free_ports
 from tests.chaos.harness import ROUNDS, SEED, Ledger
 
-SERVICES = ("edge-0", "commands", "sessions", "telemetry", "load", "firmware", "provisioning", "sink")
+SERVICES = (
+    "edge-0",
+    "commands",
+    "sessions",
+    "plans",
+    "telemetry",
+    "load",
+    "firmware",
+    "provisioning",
+    "sink",
+)
 SERVERS = ("registry", "clickhouse")
 
 

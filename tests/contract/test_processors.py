@@ -9,6 +9,7 @@ from libs.events.contract import load_contract
 from services.commands.domain import CommandsProcessor
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
+from services.plans.domain import PlansProcessor
 from services.provisioning.domain.capabilities import CapabilitiesProcessor
 from services.provisioning.domain.onboarding import OnboardingProcessor
 from services.sessions.domain.processor import SessionsProcessor
@@ -18,6 +19,7 @@ from services.telemetry.domain.measurements import MeasurementsProcessor
 PROCESSORS: list[Processor[Any]] = [
     CommandsProcessor(),
     SessionsProcessor(),
+    PlansProcessor(),
     MeasurementsProcessor(),
     HealthProcessor(),
     CapabilitiesProcessor(),

@@ -20,6 +20,7 @@ from services.commands.settings import CommandsSettings
 from services.edge.settings import EdgeSettings
 from services.firmware.settings import FirmwareSettings
 from services.load.settings import LoadSettings
+from services.plans.settings import PlansSettings
 from services.provisioning.settings import ProvisioningSettings
 from services.sessions.settings import SessionsSettings
 from services.simulator.settings import Settings as SimulatorSettings
@@ -44,6 +45,7 @@ READS: dict[str, tuple[type[Settings], ...]] = {
     "edge": (EdgeSettings, BusSettings),
     "commands": (CommandsSettings,),
     "sessions": (SessionsSettings,),
+    "plans": (PlansSettings,),
     "telemetry": (TelemetrySettings,),
     "load": (LoadSettings,),
     "provisioning": (ProvisioningSettings,),

@@ -1,0 +1,1 @@
+"""Plans: the ledger of each driver group's monthly bundle, and the monthly fees."""

@@ -1,0 +1,159 @@
+"""What a session asks of the bundle of its driver group's plan, and what it is granted. Pure.
+
+The ledger is the `plans` processor's. A session asks once its end is announced, and again when a correction changes
+what is billed of it; its charge record waits for the answer, for `AWAIT_GRANT` at most.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from libs.bus.message import Emit, Message
+from libs.events.ids import derive_id
+from libs.events.plans import PrepaidAsked, PrepaidGranted
+from libs.runtime.clock import SECOND
+
+if TYPE_CHECKING:
+    from services.sessions.domain.pricing import Charge
+    from services.sessions.domain.records import Cause
+    from services.sessions.domain.session import Session
+
+ASKED: Final = "billing.prepaid-asked"
+GRANTED: Final = "billing.prepaid"
+
+AWAIT_GRANT: Final = 15 * 60 * SECOND
+"""How long a charge record waits for what the bundle covers; then it is issued without, and corrected later."""
+MOST_WAITING: Final = 32
+"""Charge records of a station that wait; where there are more, the first is issued at once."""
+MOST_EARLY: Final = 8
+_EARLY_KEPT: Final = 24 * 3600 * SECOND
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The last question: its id, and what was asked of which ledger."""
+
+    ask_id: str
+    group_id: str
+    tariff_id: str
+    tariff_version: int
+    month: str
+    timezone: str
+    bundle_wh: int
+    billed_wh: int
+
+    @property
+    def ledger(self) -> tuple[str, str, str]:
+        """Whose bundle of which month."""
+        return self.group_id, self.tariff_id, self.month
+
+
+class Grant(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The answer to a question, and where in the log it is."""
+
+    ask_id: str
+    wh: int
+    partition: int
+    offset: int
+
+
+class EarlyGrant(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An answer that came before what it answers: the log is folded anew, and clocks of edges differ."""
+
+    grant: Grant
+    recorded_at: int
+
+
+def grant_in(message: Message) -> Grant:
+    """The grant that `message` brings."""
+    record = message.record
+    assert isinstance(record, PrepaidGranted)
+    return Grant(record.cause_id, record.granted_wh, message.partition, message.offset)
+
+
+def ask(
+    station_id: str, session: Session, billed_wh: int, charge: Charge | None, cause: Cause
+) -> tuple[Session, list[Emit]]:
+    """`session` with its question, and what is asked. Nothing if it has asked that already.
+
+    What another ledger had granted (the driver or the start turned out to be others) is given back to that.
+    """
+    before = session.asked
+    under = None if charge is None else charge.under
+    asked = None
+    if charge is not None and under is not None:
+        asked = Asked(
+            derive_id(session.session_id, f"prepaid-asked:{session.revision}"),
+            under.group_id,
+            charge.tariff_id,
+            charge.version,
+            under.month,
+            under.timezone,
+            under.bundle_wh,
+            billed_wh,
+        )
+    same = before is not None and asked is not None and before.ledger == asked.ledger
+    if same and before is not None and asked is not None:
+        if not asked.bundle_wh or before.billed_wh == billed_wh:
+            return session, []
+        had = 0 if session.grant is None else session.grant.wh
+        return msgspec.structs.replace(session, asked=asked), [
+            _question(station_id, session, asked, had, cause)
+        ]
+    out = []
+    if before is not None and before.bundle_wh:
+        ask_id = derive_id(session.session_id, f"prepaid-returned:{session.revision}")
+        returned = msgspec.structs.replace(before, ask_id=ask_id, billed_wh=0)
+        out.append(_question(station_id, session, returned, 0, cause))
+    if asked is not None:
+        out.append(_question(station_id, session, asked, 0, cause))
+    if before is None and asked is None:
+        return session, out
+    return msgspec.structs.replace(session, asked=asked, grant=None), out
+
+
+def awaits(session: Session) -> bool:
+    """Whether its charge record needs an answer that has not come."""
+    asked, grant = session.asked, session.grant
+    if asked is None or not asked.bundle_wh or not asked.billed_wh:
+        return False
+    return grant is None or grant.ask_id != asked.ask_id
+
+
+def carried(later: Session, issued: Session) -> Session:
+    """`later` evidence of the session of which `issued` is the charge record that stands now."""
+    same = later.asked is not None and issued.asked is not None and later.asked.ledger == issued.asked.ledger
+    return msgspec.structs.replace(
+        later, issued=issued.issued, grant=issued.grant if same else later.grant
+    )
+
+
+def kept_early(early: tuple[EarlyGrant, ...], grant: Grant, recorded_at: int) -> tuple[EarlyGrant, ...]:
+    """`early` with one more: the last `MOST_EARLY` of a day."""
+    kept = [each for each in early if each.recorded_at > recorded_at - _EARLY_KEPT]
+    return (*kept, EarlyGrant(grant, recorded_at))[-MOST_EARLY:]
+
+
+def _question(station_id: str, session: Session, asked: Asked, had_wh: int, cause: Cause) -> Emit:
+    return Emit(
+        ASKED,
+        asked.group_id,
+        PrepaidAsked(
+            event_id=asked.ask_id,
+            occurred_at=cause.occurred_at,
+            recorded_at=cause.recorded_at,
+            cause_id=cause.event_id,
+            station_id=station_id,
+            group_id=asked.group_id,
+            session_id=session.session_id,
+            revision=session.revision,
+            tariff_id=asked.tariff_id,
+            tariff_version=asked.tariff_version,
+            month=asked.month,
+            timezone=asked.timezone,
+            bundle_wh=asked.bundle_wh,
+            billed_wh=asked.billed_wh,
+            had_wh=had_wh,
+        ),
+    )
