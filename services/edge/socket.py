@@ -9,6 +9,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
+from websockets.streams import StreamReader
 
 from services.edge.domain.admission import Admission
 from services.edge.waiting import WaitingRoom
@@ -19,12 +20,32 @@ except ImportError:
     from websockets.utils import apply_mask
 
 _MESSAGES_AHEAD: Final = 4
+_FRAMES_AT_ONCE: Final = 32
+# Each of these may be a megabyte once it is inflated.
+_INFLATED_AT_ONCE: Final = 4
 _UNREAD_S: Final = 30.0
 _CLOSE_S: Final = 10.0
 
 
+class _RestingReader(StreamReader):
+    """Has the library's parser rest before a frame once it has read `left` others."""
+
+    left = _FRAMES_AT_ONCE
+    rests = False
+
+    def at_eof(self) -> Generator[None, None, bool]:
+        if self.left == 0:
+            self.rests = True
+            yield
+        ended = yield from super().at_eof()
+        self.left -= 1
+        return ended
+
+
 class StationSocket(ServerConnection):
     """A websocket that hands messages to `on_message` as they come, without a task in between.
+
+    One read may hold thousands of tiny frames: after 32 all others have their turn.
 
     `on_message` says whether it takes a message; what it does not take is kept for `next_message`, and with 4 of
     them kept nothing more is read. `on_lost` is called when the socket is gone. `last_seen` and `last_ping` are
@@ -44,9 +65,14 @@ class StationSocket(ServerConnection):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        # The library makes its reader itself, and its parser has hold of it by now.
+        reader: Any = self.protocol.reader
+        reader.__class__ = _RestingReader
+        self._reader: _RestingReader = reader
         self._kept: deque[bytes] = deque()
         self._fragments: bytearray | None = None
         self._between_frames = False
+        self._parsing_later = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take note that there is a peer, and who: a transport that is lost cannot tell any more."""
@@ -72,8 +98,33 @@ class StationSocket(ServerConnection):
         ):
             self._on_message(message)
         else:
-            super().data_received(data)
-            self._between_frames = _waits_for_frame(self.protocol.parser)
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        """Leave bytes to the library, until it has read all frames or may read no more of them for now."""
+        reader = self._reader
+        reader.left = _INFLATED_AT_ONCE if self.protocol.extensions else _FRAMES_AT_ONCE
+        reader.rests = False
+        super().data_received(data)
+        self._between_frames = not reader.rests and _waits_for_frame(self.protocol.parser)
+        if reader.rests:
+            self.transport.pause_reading()
+            self._parse_later()
+
+    def _parse_later(self) -> None:
+        if not self._parsing_later:
+            self._parsing_later = True
+            self.loop.call_soon(self._parse_on)
+
+    def _parse_on(self) -> None:
+        self._parsing_later = False
+        reader = self._reader
+        # While there is no room nothing is parsed, either; `_resume` says when there is.
+        if not reader.rests or reader.eof or self.paused or len(self._kept) >= _MESSAGES_AHEAD:
+            return
+        self._parse(b"")
+        if len(self._kept) < _MESSAGES_AHEAD:
+            self._resume()
 
     def process_event(self, event: Event) -> None:
         """Take a frame of the peer; those that belong to messages stay here."""
@@ -115,7 +166,11 @@ class StationSocket(ServerConnection):
         self._resume()
 
     def _resume(self) -> None:
-        if not self.paused and not self.transport.is_closing():
+        if self.paused or self.transport.is_closing():
+            return
+        if self._reader.rests:
+            self._parse_later()
+        else:
             self.transport.resume_reading()
 
     def pause_writing(self) -> None:
@@ -130,7 +185,8 @@ class StationSocket(ServerConnection):
             self._resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note that the socket is gone."""
+        """Take note that the socket is gone; what was not parsed of it is thrown away."""
+        self._reader.discard()
         super().connection_lost(exc)
         if self.room is not None:
             self.room.leave(self)

@@ -1,4 +1,4 @@
-"""The short cut for whole messages reads and writes what the websocket library does."""
+"""The short cut for whole messages reads and writes what the websocket library does; and no read takes too long."""
 
 from __future__ import annotations
 
@@ -73,6 +73,16 @@ class LostTransport(asyncio.Transport):
     """Knows its peer as long as it is connected."""
 
     lost = False
+    reading = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         if self.lost:
@@ -94,3 +104,107 @@ async def test_the_peer_of_a_lost_connection_is_still_known() -> None:
     transport.lost = True
     assert socket.gone
     assert socket.peer == "192.0.2.7"
+
+
+AT_ONCE = 32
+
+
+def connected() -> tuple[StationSocket, LostTransport]:
+    transport = LostTransport()
+    socket = StationSocket(ServerProtocol(state=State.OPEN), Mock(handler=AsyncMock()))
+    socket.connection_made(transport)
+    # It has asked, and has sent something since.
+    socket.request = Mock()
+    socket.data_received(sent(b"", opcode=Opcode.PONG))
+    return socket, transport
+
+
+def taking(socket: StationSocket) -> list[bytes]:
+    """What the socket hands on from now."""
+    seen: list[bytes] = []
+
+    def take(message: bytes) -> bool:
+        seen.append(message)
+        return True
+
+    socket.on_message = take
+    return seen
+
+
+async def test_of_many_frames_in_one_read_others_have_their_turn_after_some() -> None:
+    socket, transport = connected()
+    seen = taking(socket)
+    texts = [b"%d" % number for number in range(10 * AT_ONCE + 5)]
+    cut_off = sent(b"cut off")
+    socket.data_received(b"".join(map(sent, texts)) + cut_off[:-2])
+    turns = 0
+    while len(seen) < len(texts):
+        assert len(seen) == (turns + 1) * AT_ONCE
+        # Nothing more is read while there is something to look at.
+        assert not transport.reading
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns == 10
+    assert transport.reading
+    assert seen == texts
+    socket.data_received(cut_off[-2:])
+    # The short cut is open again.
+    socket.data_received(sent(b"whole"))
+    assert seen[len(texts) :] == [b"cut off", b"whole"]
+
+
+async def test_pings_are_frames_too() -> None:
+    socket, transport = connected()
+    pongs = 0
+
+    def write(data: bytes | bytearray | memoryview) -> None:
+        nonlocal pongs
+        pongs += bytes(data).count(b"\x8a\x00")
+
+    transport.write = write  # type: ignore[method-assign]
+    socket.data_received(sent(b"", opcode=Opcode.PING) * (3 * AT_ONCE))
+    assert pongs == AT_ONCE
+    await asyncio.sleep(0)
+    assert pongs == 2 * AT_ONCE
+
+
+async def test_what_is_not_taken_is_not_even_parsed() -> None:
+    socket, transport = connected()
+    socket.on_message = lambda _: False
+    texts = [b"%d" % number for number in range(3 * AT_ONCE)]
+    socket.data_received(b"".join(map(sent, texts)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    found = []
+    for _ in range(AT_ONCE):
+        found.append(socket.next_message())
+        assert not transport.reading
+    # There was room before the last was gone: some more have been parsed since.
+    await asyncio.sleep(0)
+    while len(found) < len(texts):
+        found.append(socket.next_message())
+        await asyncio.sleep(0)
+    assert found == texts
+    assert socket.next_message() is None
+    assert transport.reading
+
+
+async def test_a_connection_that_is_lost_is_not_parsed_any_more() -> None:
+    socket, _ = connected()
+    seen = taking(socket)
+    socket.data_received(sent(b"x") * (3 * AT_ONCE))
+    socket.connection_lost(None)
+    await asyncio.sleep(0)
+    assert socket.protocol.state is State.CLOSED
+    assert len(seen) == AT_ONCE
+
+
+async def test_a_close_frame_behind_many_others_is_read() -> None:
+    socket, _ = connected()
+    seen = taking(socket)
+    socket.data_received(sent(b"x") * (2 * AT_ONCE) + sent(b"\x03\xe8", opcode=Opcode.CLOSE))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    closed = socket.protocol.close_rcvd
+    assert closed is not None
+    assert (len(seen), closed.code) == (2 * AT_ONCE, 1000)
