@@ -20,6 +20,7 @@ log = get_logger(__name__)
 _COMMIT_S: Final = 1.0
 _RETRY_S: Final = 0.5
 _JOIN_S: Final = 30.0
+_PLACE_S: Final = 2.0
 _FAILURES: Final = 20
 """In a row: what goes on for ten seconds does not end by itself."""
 _PREFIX: Final = TYPE_PREFIX.decode()
@@ -31,11 +32,11 @@ Handle = Callable[[Message], Awaitable[None]]
 
 
 class Progress:
-    """Which records of a partition are done with, however they overtake each other."""
+    """Which records of a partition are done with, however they overtake each other. `start`: the first's offset."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: int = 0) -> None:
         self._under_way: set[int] = set()
-        self._next = 0
+        self._next = start
 
     def begin(self, offset: int) -> None:
         """A record, in the order of the partition."""
@@ -55,11 +56,13 @@ class Progress:
 class GroupReader:
     """Reads `topics` as a member of `group`, from where the group was; a new group begins at the end.
 
+    Where it begins is committed even if nothing comes: the next member goes on from there.
+
     Up to `most` messages are handled at a time, in any order: one that takes long delays no other. Offsets are
     committed when all before them are handled, so that after a crash some are handled again. What cannot be read, or
     fails in `handle`, is logged and counted. A membership that only fails is given up for a new one.
 
-    `healthy`: it is a member, and the last attempt to read succeeded.
+    `healthy`: whether what is written from now on will be read, as far as can be told.
     """
 
     def __init__(
@@ -73,13 +76,15 @@ class GroupReader:
         self._tasks: set[asyncio.Task[None]] = set()
         self._topics = [bus.settings.topic(topic) for topic in topics]
         self._consumer = self._new_consumer()
+        self._committed: dict[TopicPartition, int] = {}
         self._failures = 0
         self._member = False
 
     @property
     def healthy(self) -> bool:
-        """Whether messages come."""
-        return self._member and not self._failures
+        """Whether it is a member that knows where it reads, and the last attempt to read succeeded."""
+        placed = self._consumer.assignment() <= self._progress.keys()
+        return self._member and placed and not self._failures
 
     async def run(self, handle: Handle, stop: asyncio.Event) -> None:
         """Hand messages to `handle` until `stop`; then finish what is under way.
@@ -113,13 +118,17 @@ class GroupReader:
             session_timeout_ms=6_000,
             heartbeat_interval_ms=1_500,
         )
-        consumer.subscribe(self._topics, listener=_Listener(self._progress, self))
+        consumer.subscribe(self._topics, listener=_Listener(self))
         return consumer
+
+    def _leave_all(self) -> None:
+        self._member = False
+        self._progress.clear()
+        self._committed = {}
 
     async def _join_anew(self) -> None:
         """Become another member of the group. Raises KafkaError or TimeoutError if that fails."""
-        self._member = False
-        self._progress.clear()
+        self._leave_all()
         with suppress(KafkaError):
             await self._consumer.stop()
         self._consumer = self._new_consumer()
@@ -127,10 +136,19 @@ class GroupReader:
             await self._consumer.start()
         self._failures = 0
 
+    async def _take_places(self) -> None:
+        """Note where partitions are read from that nothing was read of yet."""
+        for partition in self._consumer.assignment() - self._progress.keys():
+            with suppress(IllegalStateError):  # it was taken away meanwhile
+                async with asyncio.timeout(_PLACE_S):
+                    start = await self._consumer.position(partition)
+                self._progress.setdefault(partition, Progress(start))
+
     async def _read(self, handle: Handle) -> None:
         try:
             if self._failures >= _FAILURES:
                 await self._join_anew()
+            await self._take_places()
             fetched = await self._consumer.getmany(timeout_ms=200)
         except (KafkaError, TimeoutError) as error:
             self._failures += 1
@@ -183,25 +201,24 @@ class GroupReader:
             for partition, progress in self._progress.items()
             if partition in assigned
         }
-        if not offsets:
+        if offsets == self._committed:
             return
         try:
             await self._consumer.commit(offsets)
+            self._committed = offsets
         except (KafkaError, IllegalStateError) as error:
             log.warning("group_not_committed", group=self._group, error=repr(error))
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, progress: dict[TopicPartition, Progress], owner: GroupReader) -> None:
-        self._progress = progress
+    def __init__(self, owner: GroupReader) -> None:
         self._owner = owner
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         await self._owner._commit()
-        self._owner._member = False
-        self._progress.clear()
+        self._owner._leave_all()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         # Records read before may have been begun since.
-        self._progress.clear()
+        self._owner._leave_all()
         self._owner._member = True

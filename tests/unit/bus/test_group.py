@@ -31,6 +31,7 @@ def test_nothing_is_committed_past_a_record_that_is_under_way() -> None:
     assert progress.next == 10
     progress.done(9)
     assert progress.next == 10
+    assert Progress(7).next == 7
 
 
 class Consumer:
@@ -42,6 +43,7 @@ class Consumer:
 
     def __init__(self, **_: object) -> None:
         self.assigned = {A}
+        self.positions = {A: 3, B: 7}
         self.committed: list[dict[TopicPartition, int]] = []
         self.running = False
         self.made.append(self)
@@ -66,6 +68,11 @@ class Consumer:
         if isinstance(read, KafkaError):
             raise read
         return read
+
+    async def position(self, partition: TopicPartition) -> int:
+        if partition not in self.assigned:
+            raise IllegalStateError("not assigned")
+        return self.positions[partition]
 
     def assignment(self) -> set[TopicPartition]:
         return self.assigned
@@ -149,10 +156,18 @@ async def test_only_what_is_assigned_is_committed(consumer: type[Consumer]) -> N
 async def test_what_was_read_of_a_partition_before_counts_no_more_once_it_is_back(
     consumer: type[Consumer],
 ) -> None:
-    async with reading():
+    async with reading() as reader:
         consumer.reads = [{B: [passed_over(B, 8)]}, {}]
         await turns(lambda: len(consumer.reads) == 1)
         (only,) = consumer.made
         only.assigned = {A, B}
         await only.listener.on_partitions_assigned(only.assigned)
-    assert only.committed == []
+        await turns(lambda: reader.healthy)
+    assert only.committed == [{A: 3, B: 7}]
+
+
+async def test_where_it_begins_is_committed_though_nothing_comes(consumer: type[Consumer]) -> None:
+    async with reading() as reader:
+        await turns(lambda: reader.healthy)
+    (only,) = consumer.made
+    assert only.committed == [{A: 3}]

@@ -1,0 +1,96 @@
+"""Messages shared out among a group's members, by a real broker that goes away and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from libs.bus import bus as libs_bus
+from libs.bus.admin import apply_contract
+from libs.bus.errors import BusUnavailableError
+from libs.bus.group import GroupReader
+from libs.bus.message import Message
+from libs.bus.producer import Producer
+from libs.bus.settings import BusSettings
+from libs.events.ids import new_id
+from libs.events.registry import StationRegistered
+from libs.runtime.clock import now_us
+from libs.testing.localstack import Stack
+from tests.integration.edge_process import bus_settings, until
+
+TOPIC = "registry.stations"
+
+
+def station(name: str) -> StationRegistered:
+    now = now_us()
+    return StationRegistered(
+        event_id=new_id(), occurred_at=now, recorded_at=now, cause_id="test", station_id=name
+    )
+
+
+async def test_a_reader_goes_on_after_its_broker_was_killed_and_commits_again(
+    private_stack: Callable[..., Stack], namespace: str
+) -> None:
+    servers = await asyncio.to_thread(private_stack, clickhouse=False)
+    settings = bus_settings(servers.endpoints, namespace)
+    await apply_contract(settings)
+    broker = servers.brokers[0]
+    first, second = Reading(settings), Reading(settings)
+    async with libs_bus.connect(settings) as bus:
+        producer = Producer(bus, "test")
+        await producer.start()
+
+        async def publish(name: str) -> None:
+            """Until Kafka has it."""
+            while True:
+                try:
+                    await producer.send_and_wait(TOPIC, name, station(name))
+                    return
+                except BusUnavailableError:
+                    await producer.restart()
+
+        async with first:
+            # Of those before it was there it reads none.
+            await publish("one")
+            await until(lambda: "one" in first.seen, what="the first is read")
+            await asyncio.to_thread(broker.kill)
+            await asyncio.to_thread(broker.start)
+            await publish("two")
+            await until(lambda: "two" in first.seen, 60, "the second is read")
+            await until(lambda: first.healthy, 60, "healthy again")
+        async with second:
+            await publish("three")
+            await until(lambda: "three" in second.seen, 60, "the third is read")
+        await producer.stop()
+    # The end of the first was committed, to the broker that came back.
+    assert second.seen == ["three"]
+
+
+class Reading:
+    """A reader of its own bus; `seen`: the stations that it was handed."""
+
+    def __init__(self, settings: BusSettings) -> None:
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._reader: GroupReader | None = None
+        self.seen: list[str] = []
+
+    @property
+    def healthy(self) -> bool:
+        return self._reader is not None and self._reader.healthy
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.create_task(self._run())
+        await until(lambda: self.healthy or self._task.done(), 60, "a member of the group")
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        await self._task
+
+    async def _run(self) -> None:
+        async with libs_bus.connect(self._settings) as bus:
+            self._reader = GroupReader(bus, [TOPIC], "readers", lambda *_: True)
+            await self._reader.run(self._handle, self._stop)
+
+    async def _handle(self, message: Message) -> None:
+        self.seen.append(message.key)
