@@ -21,7 +21,7 @@ OPENAPI: Final = f"{ROOT}/openapi.json"
 DOCS: Final = f"{ROOT}/docs"
 
 # Only so that the key is named in the OpenAPI document; `Guard` demands it.
-_KEY: Final = HTTPBearer(auto_error=False, description="VOLTBUS_API_KEY")
+_KEY: Final = HTTPBearer(auto_error=False, description="VOLTBUS_API_KEY, or an operator's own key")
 
 
 class _StrictRequest(Request):
@@ -68,6 +68,6 @@ def create_application(context: Context, health: Health) -> FastAPI:
     public = frozenset({OPENAPI, *(route.path for route in open_to_all)})
     # The last added is the outermost.
     app.add_middleware(BodyLimit, most=context.settings.max_body_bytes)
-    app.add_middleware(Guard, key=context.settings.api_key.get_secret_value(), public=public)
+    app.add_middleware(Guard, keys=context.settings.keys, public=public)
     app.add_middleware(Timing)
     return app

@@ -149,9 +149,12 @@ class Cdr(Output):
     energy_wh: int
     billed_wh: int
     review_wh: int
+    written_off_wh: int
     exported_wh: int
     reason: str
     review: list[str]
+    decision_id: str | None
+    decided_by: str | None
     tariff_id: str | None
     tariff_version: int | None
     currency: str | None

@@ -46,6 +46,21 @@ class History:
             {**wanted, "after": after, "limit": limit},
         )
 
+    async def cdr_of(self, station_id: str, session_id: str) -> Row | None:
+        """The newest version of a session's charge record, or None."""
+        rows = await self._reader.rows(
+            "SELECT * FROM cdrs WHERE station_id = %(station_id)s AND session_id = %(session_id)s LIMIT 1",
+            {"station_id": station_id, "session_id": session_id},
+        )
+        return rows[0] if rows else None
+
+    async def decisions(self, session_id: str) -> list[Row]:
+        """What operators decided about a session, in that order."""
+        return await self._reader.rows(
+            "SELECT * FROM session_decisions WHERE session_id = %(id)s ORDER BY decided_at, decision_id",
+            {"id": session_id},
+        )
+
     async def command(self, command_id: str) -> Row | None:
         """The command with its fate as far as it is known, or None."""
         return await self._one("SELECT * FROM commands WHERE command_id = %(id)s", command_id)

@@ -2,6 +2,7 @@
 
 import hmac
 import time
+from collections.abc import Mapping
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Final
@@ -17,30 +18,40 @@ _REALM: Final = {"WWW-Authenticate": 'Bearer realm="voltbus"'}
 
 
 class Guard:
-    """Lets a request pass that has the bearer key or asks for one of the `public` paths; 401 otherwise."""
+    """Lets a request pass that has a bearer key or asks for one of the `public` paths; 401 otherwise.
 
-    def __init__(self, app: ASGIApp, key: str, public: frozenset[str]) -> None:
+    `keys`: by the name of the operator whose key it is; empty for the platform's. The name is the request's
+    `state.operator`.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Mapping[str, str], public: frozenset[str]) -> None:
         self._app = app
-        self._key = sha256(key.encode()).digest()
+        self._keys = {name: sha256(key.encode()).digest() for name, key in keys.items()}
         self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"] in self._public or self._has_key(scope):
+        if scope["type"] != "http" or scope["path"] in self._public:
+            await self._app(scope, receive, send)
+            return
+        operator = self._operator(scope)
+        if operator is not None:
+            scope.setdefault("state", {})["operator"] = operator
             await self._app(scope, receive, send)
             return
         metrics.REFUSED.inc()
         detail = "a bearer key is needed: send `Authorization: Bearer <VOLTBUS_API_KEY>`"
         await problem(Request(scope), HTTPStatus.UNAUTHORIZED, detail, headers=_REALM)(scope, receive, send)
 
-    def _has_key(self, scope: Scope) -> bool:
+    def _operator(self, scope: Scope) -> str | None:
         values = [value for name, value in scope["headers"] if name == b"authorization"]
         if len(values) != 1:
-            return False
+            return None
         scheme, _, key = values[0].partition(b" ")
-        # Digests, so that neither content nor length shows in the time that it takes.
-        matches = hmac.compare_digest(sha256(key.strip()).digest(), self._key)
-        return matches and bool(scheme.lower() == b"bearer")
+        # Digests, and all of them: neither content nor length nor whose key it is shows in the time that it takes.
+        given = sha256(key.strip()).digest()
+        found = [name for name, known in self._keys.items() if hmac.compare_digest(given, known)]
+        return found[0] if found and scheme.lower() == b"bearer" else None
 
 
 class BodyLimit:

@@ -11,6 +11,7 @@ from libs.runtime.urls import FILES, networks
 from services.api.domain.urls import UrlPolicy
 
 _COMMA: Final = ","
+_SHORTEST_KEY: Final = 16
 
 
 class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
@@ -18,7 +19,11 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8080, ge=0, le=65535)
-    api_key: SecretStr = Field(min_length=16, description="Bearer key of every request.")
+    api_key: SecretStr = Field(min_length=_SHORTEST_KEY, description="Bearer key of every request.")
+    operator_keys: SecretStr | None = Field(
+        default=None,
+        description="Operators' own keys, such as `anna=KEY,ben=KEY`: what they decide carries their names.",
+    )
     secrets_key: SecretStr | None = Field(
         default=None,
         min_length=16,
@@ -68,6 +73,28 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
         assert self.url_policy
         return self
 
+    @model_validator(mode="after")
+    def _keys_are_apart(self) -> Self:
+        keys = self.keys
+        if any(len(key) < _SHORTEST_KEY for key in keys.values()) or len(set(keys.values())) < len(keys):
+            raise ValueError(
+                f"operator_keys: each key has at least {_SHORTEST_KEY} characters and is one person's alone"
+            )
+        return self
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The keys that requests may have, by operator; that of the platform is nobody's."""
+        found = {"": self.api_key.get_secret_value()}
+        for pair in _names(
+            "" if self.operator_keys is None else self.operator_keys.get_secret_value(), fold=False
+        ):
+            name, _, key = pair.partition("=")
+            if not name.strip() or name.strip() in found:
+                raise ValueError("operator_keys: name=key,name=key, each name once")
+            found[name.strip()] = key.strip()
+        return found
+
     @property
     def url_policy(self) -> UrlPolicy:
         """Which URLs chargers may be given."""
@@ -79,5 +106,6 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
         )
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip().lower() for name in text.split(_COMMA) if name.strip()]
+def _names(text: str, *, fold: bool = True) -> list[str]:
+    names = [name.strip() for name in text.split(_COMMA) if name.strip()]
+    return [name.lower() for name in names] if fold else names

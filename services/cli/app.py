@@ -13,14 +13,17 @@ import typer
 from rich.text import Text
 
 from services.cli import (
+    backtest,
     bus,
     cdrs,
     certificates,
     control,
+    decisions,
     equipment,
     history,
     live,
     quirks,
+    reconciliation,
     sites,
     stations,
     tariffs,
@@ -52,8 +55,14 @@ app.add_typer(bus.contract, name="contract")
 app.add_typer(bus.dlq, name="dlq")
 app.add_typer(quirks.app, name="quirks")
 app.add_typer(certificates.app, name="certificates")
+history.sessions.command("decide")(decisions.decide)
+history.sessions.command("decisions")(decisions.decisions)
+app.command("reconcile")(reconciliation.reconcile)
 history.cdrs.command("explain")(cdrs.explain)
 history.cdrs.command("verify")(cdrs.verify)
+history.sessions.command("rederive")(rederive.rederive)
+history.sessions.command("recall")(rederive.recall)
+app.command("backtest")(backtest.backtest)
 stations.app.command("get-variables")(equipment.get_variables)
 stations.app.command("set-variables")(equipment.set_variables)
 stations.app.command("device-model")(equipment.device_model)

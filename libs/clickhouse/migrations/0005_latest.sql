@@ -151,9 +151,12 @@ CREATE TABLE IF NOT EXISTS $database.cdrs_latest $on_cluster
     energy_wh Int64,
     billed_wh Int64,
     review_wh Int64,
+    written_off_wh Int64,
     exported_wh Int64,
     reason LowCardinality(String),
     review Array(LowCardinality(String)),
+    decision_id Nullable(String),
+    decided_by Nullable(String),
     tariff_id LowCardinality(Nullable(String)),
     tariff_version Nullable(Int32),
     currency LowCardinality(Nullable(String)),
@@ -183,8 +186,8 @@ SELECT
     bitShiftLeft(toUInt64(version), 44) + toUInt64(_offset) AS version_order,
     recorded_at AS issued_at,
     evse_id, transaction_id, site_id, id_token, started_at, ended_at, meter_start_wh, meter_stop_wh, energy_wh,
-    billed_wh, review_wh, exported_wh, reason, review, tariff_id, tariff_version, currency, amount_minor,
-    net_minor, tax_minor, hash,
+    billed_wh, review_wh, written_off_wh, exported_wh, reason, review, decision_id, decided_by, tariff_id,
+    tariff_version, currency, amount_minor, net_minor, tax_minor, hash,
     lines.kind, lines.quantity, lines.unit, lines.price_milli, lines.amount_minor
 FROM $database.billing_cdrs_feed
 WHERE cdr_id != '' AND _type = 'CdrIssued';

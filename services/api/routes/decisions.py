@@ -1,0 +1,151 @@
+"""What operators decide about sessions that are in review."""
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Header, Request, Response, status
+from msgspec.structs import asdict
+from pydantic import Field
+
+from libs.events.decisions import Decision, SessionDecided
+from libs.events.ids import new_id
+from libs.runtime.clock import now_us
+from services.api.context import Api, Context
+from services.api.domain.commands import repeatable_id
+from services.api.domain.errors import Conflict, Invalid, NotFound
+from services.api.fields import Input, Output, Text, Time
+from services.api.listing import Row
+from services.api.routes.commands import IdempotencyKey
+from services.api.routes.shared import ERRORS, location
+
+router = APIRouter(tags=["sessions and charge records"], responses=ERRORS)
+
+DECISIONS: Final = "billing.decisions"
+
+
+class NewDecision(Input):
+    """What is billed of a session that has ended."""
+
+    decision: Decision = Field(
+        description="accept: all delivered energy is billed. adjust: `billed_wh` of it, the rest is written off."
+        " write_off: nothing is charged at all."
+    )
+    billed_wh: Annotated[int, Field(strict=True, ge=0)] | None = Field(None, description="For adjust only.")
+    version: Annotated[int, Field(strict=True, ge=1)] = Field(
+        description="Version of the charge record that this is about: another one is not decided about unseen."
+    )
+    reason: Annotated[Text, Field(min_length=1)]
+    decided_by: Annotated[Text, Field(min_length=1)] | None = Field(
+        None, description="Needed with the platform's key; with an operator's own key it is that operator."
+    )
+
+
+class ShownDecision(Output):
+    """A decision and what became of it. `resulting_version`: of the charge record after it.
+
+    `detail`: why it was refused. `decision` recall: the session's evidence was brought back.
+    """
+
+    decision_id: str
+    station_id: str
+    session_id: str
+    decision: str
+    billed_wh: int | None
+    version: int | None
+    reason: str
+    decided_by: str
+    decided_at: Time
+    status: Literal["pending", "applied", "refused"]
+    detail: str
+    resulting_version: int | None
+
+
+@router.post("/sessions/{session_id}/decisions", status_code=status.HTTP_202_ACCEPTED)
+async def decide(
+    *,
+    api: Api,
+    request: Request,
+    response: Response,
+    session_id: str,
+    body: NewDecision,
+    idempotency_key: Annotated[IdempotencyKey, Header()] = None,
+) -> ShownDecision:
+    """Decide about a session; 202 once that is durable. The list tells what became of it, within a second or so."""
+    decided_by = _operator(request, body)
+    decision_id = new_id()
+    response.headers["Location"] = location("sessions", session_id, "decisions")
+    if idempotency_key is not None:
+        decision_id = repeatable_id(f"decision:{session_id}", idempotency_key)
+        known = [d for d in await api.history.decisions(session_id) if d["decision_id"] == decision_id]
+        if known:
+            return _repeated(known[0], body)
+    cdr = await _billed(api, session_id)
+    _check(body, cdr)
+    now = now_us()
+    record = SessionDecided(
+        event_id=decision_id,
+        occurred_at=now,
+        recorded_at=now,
+        cause_id=decision_id,
+        station_id=cdr["station_id"],
+        session_id=session_id,
+        decision=body.decision,
+        billed_wh=body.billed_wh,
+        version=body.version,
+        reason=body.reason,
+        decided_by=decided_by,
+    )
+    await api.writer.write(DECISIONS, record.station_id, record)
+    fate = {"decision_id": decision_id, "decided_at": now, "status": "pending", "detail": ""}
+    return ShownDecision.model_validate({**asdict(record), **fate, "resulting_version": None})
+
+
+@router.get("/sessions/{session_id}/decisions")
+async def list_decisions(api: Api, session_id: str) -> list[ShownDecision]:
+    """What operators decided about a session, in that order, and what became of it."""
+    found = await api.history.decisions(session_id)
+    if not found and await api.history.session(session_id) is None:
+        raise NotFound(f"there is no session {session_id!r}")
+    return [ShownDecision.model_validate(row) for row in found]
+
+
+def _operator(request: Request, body: NewDecision) -> str:
+    """Who decides: the operator whose key it is, else whom the body names."""
+    operator: str = request.state.operator
+    if not operator:
+        if body.decided_by is None:
+            raise Invalid("say who decides, or use an operator's own key", "/decided_by")
+        return body.decided_by
+    if body.decided_by not in (None, operator):
+        raise Invalid(f"this is the key of {operator}, who cannot decide for another", "/decided_by")
+    return operator
+
+
+async def _billed(api: Context, session_id: str) -> Row:
+    """The session's charge record in its newest version."""
+    session = await api.history.session(session_id)
+    if session is None:
+        raise NotFound(f"there is no session {session_id!r}")
+    if session["status"] == "running":
+        raise Conflict("the session still runs")
+    cdr = await api.history.cdr_of(session["station_id"], session_id)
+    if cdr is None:
+        raise Conflict("the session has no charge record yet")
+    return cdr
+
+
+def _check(body: NewDecision, cdr: Row) -> None:
+    if body.version != cdr["version"]:
+        raise Conflict(f"the charge record is at version {cdr['version']}: look at it again", "/version")
+    if not cdr["review"] and cdr["decision_id"] is None:
+        raise Conflict("the session is not in review: nothing in it is in doubt")
+    if (body.decision is Decision.ADJUST) != (body.billed_wh is not None):
+        raise Invalid("adjust needs billed_wh, and nothing else has it", "/billed_wh")
+    if body.billed_wh is not None and body.billed_wh > cdr["energy_wh"]:
+        raise Invalid(f"at most the {cdr['energy_wh']} Wh that were delivered", "/billed_wh")
+
+
+def _repeated(row: dict[str, Any], body: NewDecision) -> ShownDecision:
+    wanted = (body.decision.value, body.billed_wh, body.version)
+    if (row["decision"], row["billed_wh"], row["version"]) != wanted:
+        raise Conflict("this Idempotency-Key was used for another decision")
+    return ShownDecision.model_validate(row)
