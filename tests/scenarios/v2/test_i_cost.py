@@ -20,11 +20,11 @@ async def test_tc_i_01_running_cost(rig: Rig, cs: ScriptedCharger) -> None:
 
 
 async def test_tc_i_02_final_cost(rig: Rig, cs: ScriptedCharger) -> None:
-    """The bill of a session is made with its end, by the tariff in force at its start. It is sent to the station by
-    the operator; the answer to the Ended event, which is given at once, does not hold it."""
+    """The bill of a session is made with its end, by the tariff in force at its start, and the answer to the Ended
+    event holds its total. An operator may send it again."""
     transaction = Transaction(cs)
     await transaction.started()
-    assert await transaction.ended("StopAuthorized", "Local", 5000) == {}
+    assert await transaction.ended("StopAuthorized", "Local", 5000) == {"totalCost": 2.0}
     bill = await rig.cdr(cs)
     assert (bill.energy_wh, bill.amount_minor, bill.currency) == (4000, 200, "EUR")
     (line,) = bill.lines
