@@ -16,7 +16,14 @@ import httpx
 from rich.table import Table
 
 from deploy.local.platform import Platform, from_here, run_until_interrupted
-from deploy.local.reconcile import AnsweredCalls, Reconciliation, find_answered_calls, reconcile
+from deploy.local.reconcile import (
+    AnsweredCalls,
+    Reconciliation,
+    ShownTotals,
+    check_totals,
+    find_answered_calls,
+    reconcile,
+)
 from deploy.local.screen import Screen
 from deploy.local.settings import on_free_ports
 from libs.bus.bus import connect
@@ -174,6 +181,7 @@ class _Demo:
         console.print("\nThe day is over. Waiting for processors and ClickHouse to have everything ...")
         async with connect(self.platform.bus) as bus:
             energy = await reconcile(self.fleet.truths(), bus, self.platform.clickhouse)
+            totals = await check_totals(self.fleet.truths(), bus)
         answered = ((call.station_id, call.message_id) for call in self.fleet.answered)
         calls = await find_answered_calls(answered, self.platform.clickhouse)
         limits = await asyncio.to_thread(self._limits)
@@ -182,9 +190,12 @@ class _Demo:
         for line in energy.differences():
             console.print(f"  {line}", markup=False)
         console.print(_calls_line(calls), markup=False)
+        console.print(_totals_line(totals), markup=False)
         console.print(limits, markup=False)
-        agrees = energy.agrees and calls.agrees and not stats.lost and self.fleet.settled
-        console.print(f"\n{_verdict(energy, calls, agrees)}\n", style="bold green" if agrees else "bold red")
+        agrees = energy.agrees and calls.agrees and not totals.wrong and not stats.lost and self.fleet.settled
+        console.print(
+            f"\n{_verdict(energy, calls, totals, agrees)}\n", style="bold green" if agrees else "bold red"
+        )
         console.print(self._look_around())
         return agrees
 
@@ -259,9 +270,16 @@ def _calls_line(calls: AnsweredCalls) -> str:
     )
 
 
-def _verdict(energy: Reconciliation, calls: AnsweredCalls, agrees: bool) -> str:
+def _totals_line(totals: ShownTotals) -> str:
+    return (
+        f"drivers at 2.0.1 chargers who were shown the total when they left: {totals.shown}; "
+        f"another than the charge record's: {len(totals.wrong)}"
+    )
+
+
+def _verdict(energy: Reconciliation, calls: AnsweredCalls, totals: ShownTotals, agrees: bool) -> str:
     if agrees:
         return f"Every place agrees to the Wh: {energy.truth.energy_wh:,} Wh in {len(energy.truth.energies)} sessions."
-    if energy.agrees and calls.agrees:
+    if energy.agrees and calls.agrees and not totals.wrong:
         return "The energy agrees, but not every charger could deliver all its messages."
     return "THE FIGURES DO NOT AGREE."

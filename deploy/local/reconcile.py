@@ -1,6 +1,7 @@
-"""Do the figures agree: chargers' meters, sessions, charge records, ClickHouse?"""
+"""Do the figures agree: chargers' meters, sessions, charge records, ClickHouse, and what drivers were shown?"""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from libs.bus.tail import read_all
 from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded
+from libs.tariffs.currency import minor_digits
 
 Energies = Mapping[tuple[str, str], int]
 """Wh by station and OCPP transaction id."""
@@ -33,6 +35,22 @@ class Truth(Protocol):
     @property
     def energy_wh(self) -> int:
         """Delivered, Wh."""
+
+
+class Shown(Protocol):
+    """What the driver of one session was shown."""
+
+    @property
+    def station_id(self) -> str:
+        """As the charger writes it."""
+
+    @property
+    def transaction_id(self) -> str:
+        """OCPP transaction id."""
+
+    @property
+    def total_cost(self) -> float | None:
+        """In the end, in units of the currency; None: nothing."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -148,6 +166,29 @@ def _from_clickhouse(settings: ClickHouseSettings) -> tuple[Source, Source]:
 
 def _rows(client: ClickHouseClient, sql: str) -> Energies:
     return {(row["station_id"], row["transaction_id"]): int(row["wh"]) for row in client.rows(sql)}
+
+
+class ShownTotals(msgspec.Struct, frozen=True):
+    """How many drivers were shown a total, and of which sessions (station, transaction) no charge record says so."""
+
+    shown: int
+    wrong: tuple[tuple[str, str], ...]
+
+
+async def check_totals(sessions: Iterable[Shown], bus: Bus) -> ShownTotals:
+    """Compare what drivers were shown with the charge records, which were written before it was shown."""
+    charged: dict[tuple[str, str], set[float]] = defaultdict(set)
+    async for message in read_all(bus, "billing.cdrs"):
+        record = message.record
+        if isinstance(record, CdrIssued) and record.currency is not None:
+            amount = record.amount_minor / 10 ** minor_digits(record.currency)
+            charged[record.station_id, record.transaction_id].add(amount)
+    shown = {
+        (session.station_id.casefold(), session.transaction_id): session.total_cost
+        for session in sessions
+        if session.total_cost is not None
+    }
+    return ShownTotals(len(shown), tuple(key for key, total in shown.items() if total not in charged[key]))
 
 
 class AnsweredCalls(msgspec.Struct, frozen=True):
