@@ -29,6 +29,7 @@ from services.sink.app import run as run_sink
 from services.sink.settings import SinkSettings
 
 KEY = "an-operators-key-0123456789"
+ANNAS_KEY = "annas-own-key-0123456789"
 DEADLINE_S = 30.0
 
 Json = dict[str, Any]
@@ -76,6 +77,7 @@ async def api(stack: Endpoints) -> AsyncIterator[Platform]:
         {
             **where,
             "api_key": KEY,
+            "operator_keys": f"anna={ANNAS_KEY},ben=bens-own-key-9876543210",
             "secrets_key": "only for these tests",
             "api_port": 0,
             "settle_s": 0.2,
