@@ -24,6 +24,7 @@ from services.cli import (
     live,
     quirks,
     reconciliation,
+    rederive,
     sites,
     stations,
     tariffs,

@@ -35,7 +35,7 @@ _SHOWN_KEY = 64
 @contract.command("apply")
 def apply(json: AsJson = False) -> None:
     """Create the topics that are missing and register the schemas. Safe to repeat."""
-    applied = _run(_apply())
+    applied = run_on_bus(_apply())
     found = {"created": list(applied.created), "schema_ids": dict(applied.schema_ids)}
     done(found, json, f"{len(applied.created)} topics created, {len(applied.schema_ids)} schemas in force")
 
@@ -52,7 +52,7 @@ def list_letters(
 ) -> None:
     """List dead letters, oldest first."""
     topics = _with_dead_letters() if topic is None else [_known(topic)]
-    letters = [_letter(name, each) for name, each in _run(_letters(topics))]
+    letters = [_letter(name, each) for name, each in run_on_bus(_letters(topics))]
     if json:
         typer.echo(as_json(letters))
         return
@@ -80,7 +80,7 @@ def replay(
 
     Every consumer sees them again and drops what it has seen. Status 1 if none was found.
     """
-    count = _run(_replay(_known(topic), set(offsets) if offsets else None))
+    count = run_on_bus(_replay(_known(topic), set(offsets) if offsets else None))
     done({"topic": topic, "replayed": count}, json, f"{count} records written back to {topic}")
     if not count:
         raise typer.Exit(1)
@@ -138,7 +138,8 @@ def _known(topic: str) -> str:
     return name
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def run_on_bus(work: Coroutine[Any, Any, T]) -> T:
+    """Do work that talks to Kafka. Raises CliError if that fails."""
     # Standard output is the answer, and what goes wrong is said once, by the error.
     configure_logging("cli")
     logging.disable(logging.CRITICAL)

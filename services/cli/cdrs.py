@@ -28,7 +28,7 @@ def explain(
     from services.cli.cdrs_text import explained  # noqa: PLC0415
 
     client = api(context)
-    documents = _documents(client, cdr_id=record) or _documents(client, session_id=record)
+    documents = documents_of(client, cdr_id=record) or documents_of(client, session_id=record)
     cdr = chosen(documents, version)
     if cdr is None:
         which = "" if version is None else f" in version {version}"
@@ -53,7 +53,7 @@ def verify(
     """Walk the chain of a station's charge records and credit notes. Status 1 if it is broken."""
     from services.cli.cdrs_checks import chain_faults  # noqa: PLC0415
 
-    documents = _documents(api(context), station_id=station)
+    documents = documents_of(api(context), station_id=station)
     faults = list(chain_faults(documents))
     if json:
         last = documents[-1].hash if documents else None
@@ -69,7 +69,8 @@ def verify(
         raise typer.Exit(1)
 
 
-def _documents(client: Client, **which: str) -> "list[Document]":
+def documents_of(client: Client, **which: str) -> "list[Document]":
+    """The documents about charges that the API has, in the order of their issue; `which`: as its query."""
     return [_document(each) for each in client.items("/cdr-documents", which, _MANY)]
 
 
@@ -87,7 +88,7 @@ def _predecessor(client: Client, cdr: "Document") -> bool | None:
     """Whether the document that `cdr` follows on is there; None if it is the station's first."""
     if not cdr.previous_hash:
         return None
-    return bool(_documents(client, station_id=cdr.station_id, hash=cdr.previous_hash))
+    return bool(documents_of(client, station_id=cdr.station_id, hash=cdr.previous_hash))
 
 
 def _priced(client: Client, cdr: "Document") -> "Priced | None":

@@ -1,0 +1,150 @@
+"""Reading a stretch of the log again, a partition at a time, in the order in which processors are handed it."""
+
+import heapq
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from libs.bus.bus import Bus
+from libs.bus.errors import ContractMismatchError
+from libs.bus.message import Message
+from libs.bus.tail import read_message
+from libs.events.codec import CodecError
+
+Wanted = Callable[[str, str, Iterable[tuple[str, bytes]]], bool]
+"""Whether to decode a record, by its topic (as in the contract), key and headers."""
+
+_FETCH_BYTES = 1 << 20
+_WAIT_MS = 500
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """Where producers write what has this key."""
+    partition: int = (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+    return partition
+
+
+async def count_partitions(bus: Bus, topics: Sequence[str]) -> int:
+    """How many partitions each of these topics of the contract has.
+
+    Raises ContractMismatchError if they are not as many, or a topic is not there.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=bus.settings.kafka)
+    await consumer.start()
+    counts: dict[str, int] = {}
+    try:
+        for topic in topics:
+            counts[topic] = len(await consumer._client._wait_on_metadata(bus.settings.topic(topic)))
+    except KafkaError as error:
+        raise ContractMismatchError(f"there is no topic {topic}: {error!r}") from error
+    finally:
+        await consumer.stop()
+    if len(set(counts.values())) != 1:
+        raise ContractMismatchError(f"these topics have unequal partition counts: {counts}")
+    return counts[topics[0]]
+
+
+class Stretch:
+    """The messages of one partition of some topics from one moment to another (microseconds), merged by time.
+
+    Use as an async context manager and iterate. Order within a topic is kept; of several topics the message that Kafka
+    has the earlier time of comes first. Reads committed records that were there when it was entered. What is not
+    wanted is passed over without being decoded. `done` of `total` offsets are behind; `unreadable` could not be
+    decoded. Memory is bounded by what one fetch returns for each topic. Raises KafkaError.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        topics: Sequence[str],
+        partition: int,
+        *,
+        since: int,
+        until: int | None = None,
+        wanted: Wanted = lambda topic, key, headers: True,
+    ) -> None:
+        self._bus = bus
+        self._topics = {TopicPartition(bus.settings.topic(topic), partition): topic for topic in topics}
+        self._since = since
+        self._until = until
+        self._wanted = wanted
+        self._ends: dict[TopicPartition, int] = {}
+        self._left: dict[TopicPartition, int] = {}
+        self._waiting: dict[TopicPartition, deque[ConsumerRecord]] = {}
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bus.settings.kafka,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=50,
+        )
+        self.total = 0
+        self.unreadable = 0
+
+    @property
+    def done(self) -> int:
+        """How many of `total` offsets are behind."""
+        return self.total - sum(self._left.values())
+
+    async def __aenter__(self) -> Self:
+        consumer = self._consumer
+        await consumer.start()
+        consumer.assign(list(self._topics))
+        starts = await consumer.offsets_for_times(dict.fromkeys(self._topics, max(0, self._since // 1000)))
+        stops: dict[Any, Any] = {}
+        if self._until is not None:
+            stops = await consumer.offsets_for_times(dict.fromkeys(self._topics, self._until // 1000))
+        for place, end in (await consumer.end_offsets(list(self._topics))).items():
+            stop = end if stops.get(place) is None else stops[place].offset
+            start = stop if starts[place] is None else starts[place].offset
+            consumer.seek(place, start)
+            self._ends[place], self._left[place] = stop, max(0, stop - start)
+            self._waiting[place] = deque()
+        self.total = sum(self._left.values())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        heads: list[tuple[int, str, TopicPartition]] = []
+        for place in self._topics:
+            await self._queue(heads, place)
+        while heads:
+            _, topic, place = heapq.heappop(heads)
+            record = self._waiting[place].popleft()
+            message = await self._read(topic, record)
+            if message is not None:
+                yield message
+            await self._queue(heads, place)
+
+    async def _queue(self, heads: list[tuple[int, str, TopicPartition]], place: TopicPartition) -> None:
+        """Put the next record of `place` that is wanted among the heads, if there is one."""
+        topic, waiting, end = self._topics[place], self._waiting[place], self._ends[place]
+        while True:
+            while waiting:
+                record = waiting[0]
+                self._left[place] = max(0, end - record.offset - 1)
+                if self._wanted(topic, (record.key or b"").decode(errors="replace"), record.headers):
+                    heapq.heappush(heads, (record.timestamp, topic, place))
+                    return
+                waiting.popleft()
+            if await self._consumer.position(place) >= end:
+                self._left[place] = 0
+                return
+            fetched = await self._consumer.getmany(place, timeout_ms=_WAIT_MS)
+            waiting.extend(record for record in fetched.get(place, ()) if record.offset < end)
+
+    async def _read(self, topic: str, record: ConsumerRecord) -> Message | None:
+        try:
+            return await read_message(self._bus, topic, record)
+        except CodecError:
+            self.unreadable += 1
+            return None

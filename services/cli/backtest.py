@@ -1,0 +1,382 @@
+"""`voltbus backtest`: recorded traffic through a changed tariff, rule or fold beside what is in force.
+
+Reads Kafka itself. What takes long to load is imported when it is needed.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+import yaml
+
+from libs.bus.settings import BusSettings
+from libs.runtime.settings import read_settings
+from libs.tariffs.validation import TariffError
+from libs.tariffs.written import parse
+from services.cli.bus import run_on_bus
+from services.cli.client import CliError, Json, as_json
+from services.cli.output import AsJson, console, kwh, moment, money, printable, table
+
+if TYPE_CHECKING:
+    from libs.bus.processor import Tables
+    from libs.events.registry import TariffRegistered
+    from libs.ocpp.quirks.book import RuleBook
+    from services.sessions.replay.compare import Report, Row
+    from services.sessions.replay.run import Job, Progress
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TARIFFS: Final = "registry.tariffs"
+_SAY_EVERY: Final = timedelta(seconds=5)
+
+From = Annotated[
+    str, typer.Option("--from", help="Sessions that ended from this moment on, such as 2026-05-01T00:00:00Z.")
+]
+To = Annotated[
+    str | None, typer.Option("--to", help="Sessions that ended before this moment; now without it.")
+]
+Station = Annotated[str | None, typer.Option(help="Only sessions of this station.")]
+Site = Annotated[str | None, typer.Option(help="Only sessions at this site.")]
+Lead = Annotated[
+    int, typer.Option("--lead-days", min=0, help="Read the log from so long before: sessions last no longer.")
+]
+
+
+class Span:
+    """The period that was asked for, in microseconds."""
+
+    def __init__(self, since: str, until: str | None, lead_days: int) -> None:
+        now = datetime.now(UTC)
+        self.since = micros(_moment(since, "--from"))
+        self.until = micros(now if until is None else _moment(until, "--to"))
+        if self.since >= self.until:
+            raise typer.BadParameter("must be later than --from", param_hint="--to")
+        self.read_from = max(0, self.since - micros(_EPOCH + timedelta(days=lead_days)))
+        self.now = micros(now)
+
+
+def backtest(
+    *,
+    since: From,
+    until: To = None,
+    tariff: Annotated[
+        Path | None,
+        typer.Option(
+            help="A changed tariff: terms as in docs/tariffs.md, or what `tariffs show --json` prints."
+        ),
+    ] = None,
+    tariff_id: Annotated[
+        str | None, typer.Option(help="Which tariff it replaces, if the file does not say so.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(help="Of the terms; without it that of the tariff's last version.")
+    ] = None,
+    rules: Annotated[
+        Path | None, typer.Option(help="A rule file: its rules replace those of the same name.")
+    ] = None,
+    against_issued: Annotated[
+        bool, typer.Option("--against-issued", help="Compare this version's fold with the records issued.")
+    ] = False,
+    station: Station = None,
+    site: Site = None,
+    lead_days: Lead = 7,
+    fail_on_difference: Annotated[
+        bool, typer.Option("--fail-on-difference", help="Status 1 if any session comes out otherwise.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Read recorded traffic with a change and without, and show what would be charged otherwise. Writes nothing."""
+    if (tariff is not None) + (rules is not None) + against_issued != 1:
+        raise typer.BadParameter("one of --tariff, --rules and --against-issued", param_hint="--tariff")
+    span = Span(since, until, lead_days)
+    report = run_on_bus(_compare(span, _Change(tariff, tariff_id, currency, rules), site, station, json))
+    if json:
+        typer.echo(as_json(as_builtins(report)))
+    else:
+        print_report(report, span)
+    if fail_on_difference and report.changed:
+        raise typer.Exit(1)
+
+
+class _Change:
+    """What is changed on the side AFTER; nothing: BEFORE is what was issued."""
+
+    def __init__(
+        self, tariff: Path | None, tariff_id: str | None, currency: str | None, rules: Path | None
+    ) -> None:
+        self._tariff = tariff
+        self._tariff_id = tariff_id
+        self._currency = currency
+        self._rules = rules
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a change."""
+        return self._tariff is not None or self._rules is not None
+
+    def book(self) -> "RuleBook | None":
+        """The rules in force with those of the file."""
+        from libs.ocpp.quirks.book import in_force  # noqa: PLC0415
+        from libs.ocpp.quirks.rules import RuleError, load_file  # noqa: PLC0415
+
+        if self._rules is None:
+            return None
+        try:
+            return in_force().overlaid(load_file(self._rules))
+        except RuleError as error:
+            raise CliError(str(error)) from error
+
+    def tables(self, tables: "Tables") -> "Tables":
+        """The tables with the tariff of the file."""
+        if self._tariff is None:
+            return tables
+        changed = changed_tariff(self._tariff, self._tariff_id, self._currency, tables)
+        return {**tables, _TARIFFS: {**tables[_TARIFFS], changed.tariff_id: changed}}
+
+
+def changed_tariff(
+    file: Path, tariff_id: str | None, currency: str | None, tables: "Tables"
+) -> "TariffRegistered":
+    """The tariff in a file: whole, with dated versions, or terms that hold for every session.
+
+    Raises CliError for a file that cannot be read, or a tariff that is not there.
+    """
+    import msgspec  # noqa: PLC0415
+
+    from libs.events.registry import TariffRegistered  # noqa: PLC0415
+    from libs.tariffs.model import base_price_milli  # noqa: PLC0415
+
+    written = _written(file)
+    name = tariff_id or written.pop("tariff_id", None)
+    known = tables[_TARIFFS].get(name or "")
+    if not isinstance(known, TariffRegistered):
+        names = ", ".join(sorted(tables[_TARIFFS])) or "none"
+        which = (
+            "say which tariff it replaces: --tariff-id" if name is None else f"there is no tariff {name!r}"
+        )
+        raise CliError(f"{which} (there are: {names})")
+    if "versions" in written:
+        versions = tuple(_version(file, each) for each in written["versions"])
+        return msgspec.structs.replace(known, versions=versions)
+    written.pop("tariff_id", None)
+    own = currency or written.pop("currency", None) or known.versions[-1].currency
+    terms = _terms(file, written, own)
+    last = known.versions[-1]
+    version = msgspec.structs.replace(
+        last,
+        version=last.version + 1,
+        valid_from=0,
+        currency=own,
+        price_per_kwh_milli=base_price_milli(terms),
+        terms=terms,
+    )
+    return msgspec.structs.replace(known, versions=(version,))
+
+
+def _written(file: Path) -> dict[str, Any]:
+    try:
+        # This loader makes texts, lists and dicts only: 0.10 is no float.
+        found = yaml.load(file.read_text(), Loader=yaml.BaseLoader)  # noqa: S506
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CliError(f"{file} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise CliError(f"{file} is no tariff")
+    return found
+
+
+def _version(file: Path, written: Any) -> Any:
+    """A version as `tariffs show --json` prints it, read without guessing."""
+    from libs.events.registry import TariffVersion  # noqa: PLC0415
+
+    try:
+        terms = written.get("terms")
+        return TariffVersion(
+            version=int(written["version"]),
+            valid_from=micros(datetime.fromisoformat(written["valid_from"])),
+            currency=written["currency"],
+            price_per_kwh_milli=int(written["price_per_kwh_milli"]),
+            terms=_terms(file, terms, written["currency"]) if isinstance(terms, dict) else None,
+        )
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise CliError(f"{file}: a version lacks or misspells {error}") from None
+
+
+def _terms(file: Path, written: Any, currency: str) -> Any:
+    try:
+        return parse(written, currency, texts=True)
+    except TariffError as error:
+        raise CliError("\n  ".join([f"{file}:", *map(str, error.problems)])) from None
+
+
+async def _compare(
+    span: Span, change: _Change, site: str | None, station: str | None, quiet: bool
+) -> "Report":
+    from libs.bus.bus import connect  # noqa: PLC0415
+    from services.sessions.domain.processor import SessionsProcessor  # noqa: PLC0415
+    from services.sessions.replay.run import Changed, compare, registry  # noqa: PLC0415
+
+    book = change.book()
+    async with connect(read_settings(BusSettings)) as bus:
+        tables = await registry(bus)
+        job = job_of(
+            span,
+            Changed(SessionsProcessor(), tables) if change.any else None,
+            Changed(SessionsProcessor(book=book), change.tables(tables)),
+            site,
+            station,
+        )
+        return await compare(bus, job, progress(quiet))
+
+
+def job_of(span: Span, before: Any, after: Any, site: str | None, station: str | None) -> "Job":
+    """What is to be read for a period, a site and a station."""
+    from services.sessions.replay.compare import Period  # noqa: PLC0415
+    from services.sessions.replay.run import TRAIL, Job, stations_of  # noqa: PLC0415
+
+    stations = None if site is None else stations_of(site, after.tables)
+    if station is not None:
+        own = {station.casefold()}
+        stations = own if stations is None else stations & own
+    return Job(
+        period=Period(span.since, span.until, span.read_from, site),
+        read_until=min(span.until + TRAIL, span.now),
+        before=before,
+        after=after,
+        stations=stations,
+    )
+
+
+def progress(quiet: bool) -> "Progress":
+    """Says how far it is, on standard error, every few seconds."""
+    said = [datetime.now(UTC)]
+
+    def say(number: int, count: int, part: float) -> None:
+        now = datetime.now(UTC)
+        if not quiet and now - said[0] >= _SAY_EVERY:
+            said[0] = now
+            typer.echo(f"partition {number + 1} of {count}: {part:.0%}", err=True)
+
+    return say
+
+
+def as_builtins(report: "Report") -> Json:
+    """The report for JSON."""
+    import msgspec  # noqa: PLC0415
+
+    found: Json = msgspec.to_builtins(report)
+    return found
+
+
+def print_report(report: "Report", span: Span) -> None:
+    """The report for people."""
+    out = console()
+    since, until = (moment(iso(at)) for at in (span.since, span.until))
+    out.print(
+        f"{report.sessions} sessions that ended from {since} to {until}, {report.messages} messages read"
+    )
+    out.print(f"{report.equal} equal, {report.changed} changed", style="bold")
+    for count, words in (
+        (report.only_before, "of these have no record after"),
+        (report.only_after, "of these have no record before"),
+        (report.left_out, "left out: they began before what was read (--lead-days)"),
+        (report.failed, "messages could not be folded"),
+        (report.unreadable, "records could not be read"),
+    ):
+        if count:
+            out.print(f"{count} {words}")
+    if report.fields:
+        differing = ", ".join(f"{name} ({count})" for name, count in report.fields.items())
+        out.print(printable(f"what differs: {differing}"), markup=False)
+    table((_row(row) for row in report.rows), _COLUMNS, "no charge records")
+    if report.largest:
+        out.print("the largest differences", style="bold")
+        table((_difference(each) for each in as_builtins(report)["largest"]), _LARGEST, "")
+
+
+_COLUMNS: Final = [
+    (name, lambda row, name=name: row[name])
+    for name in (
+        "tariff",
+        "site",
+        "sessions",
+        "kWh billed before",
+        "kWh after",
+        "kWh difference",
+        "amount before",
+        "amount after",
+        "amount difference",
+    )
+]
+_LARGEST: Final = [
+    (name, lambda row, name=name: row[name])
+    for name in (
+        "started",
+        "station",
+        "session",
+        "kWh before",
+        "kWh after",
+        "amount before",
+        "amount after",
+        "amount difference",
+        "differs in",
+    )
+]
+
+
+def _row(row: "Row") -> Json:
+    before, after, currency = row.before, row.after, row.currency
+    count = (
+        str(after.sessions) if before.sessions == after.sessions else f"{before.sessions} -> {after.sessions}"
+    )
+    return {
+        "tariff": row.tariff_id or "none",
+        "site": row.site_id or "none",
+        "sessions": count,
+        "kWh billed before": kwh(before.billed_wh),
+        "kWh after": kwh(after.billed_wh),
+        "kWh difference": kwh(after.billed_wh - before.billed_wh),
+        "amount before": money(before.amount_minor, currency),
+        "amount after": money(after.amount_minor, currency),
+        "amount difference": money(after.amount_minor - before.amount_minor, currency),
+    }
+
+
+def _difference(each: Json) -> Json:
+    currency = each["currency"]
+    return {
+        "started": moment(iso(each["started_at"])),
+        "station": each["station_id"],
+        "session": each["session_id"],
+        "kWh before": kwh(each["before_wh"]),
+        "kWh after": kwh(each["after_wh"]),
+        "amount before": money(each["before_minor"], currency),
+        "amount after": money(each["after_minor"], currency),
+        "amount difference": money(each["after_minor"] - each["before_minor"], currency),
+        "differs in": ", ".join(each["fields"]),
+    }
+
+
+def micros(at: datetime) -> int:
+    """Microseconds since 1970."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def iso(at: int) -> str:
+    """RFC 3339."""
+    return (_EPOCH + timedelta(microseconds=at)).isoformat()
+
+
+def _moment(text: str, option: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no moment, such as 2026-05-01T00:00:00Z", param_hint=option
+        ) from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+def ids(entries: Iterable[Any]) -> list[str]:
+    """The sessions of entries."""
+    return [entry.any.session_id for entry in entries]

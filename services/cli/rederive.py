@@ -1,0 +1,176 @@
+"""`voltbus sessions rederive` and `recall`: sessions of the past brought back, so that their records are corrected.
+
+These read Kafka themselves, and write to billing.decisions. What takes long to load is imported when it is needed.
+"""
+
+import getpass
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from libs.bus.settings import BusSettings
+from libs.runtime.clock import now_us
+from libs.runtime.settings import read_settings
+from services.cli.backtest import (
+    From,
+    Lead,
+    Span,
+    Station,
+    To,
+    as_builtins,
+    ids,
+    iso,
+    job_of,
+    print_report,
+    progress,
+)
+from services.cli.bus import run_on_bus
+from services.cli.cdrs import documents_of
+from services.cli.client import CliError, as_json
+from services.cli.context import api
+from services.cli.output import AsJson, console, done, printable
+
+if TYPE_CHECKING:
+    from libs.bus.bus import Bus
+    from libs.events.decisions import SessionRecalled
+    from libs.events.sessions import CdrIssued
+    from services.sessions.replay.compare import Report
+    from services.sessions.replay.rederive import Sorted
+
+_DECISIONS: Final = "billing.decisions"
+_DAY: Final = 86_400_000_000
+
+Reason = Annotated[str, typer.Option(help="Why, for whoever reads the corrections.")]
+By = Annotated[str | None, typer.Option(help="Who asks for it; the user of this machine without it.")]
+
+
+def rederive(
+    *,
+    since: From,
+    until: To = None,
+    reason: Reason,
+    station: Station = None,
+    by: By = None,
+    lead_days: Lead = 7,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be corrected.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Correct the records of sessions that this version of the fold makes something else of.
+
+    Deploy the corrected sessions processor first. It issues a credit note and a new version for each session that is
+    charged otherwise; a repeat finds nothing to correct.
+    """
+    span = Span(since, until, lead_days)
+    report, found = run_on_bus(_rederive(span, station, (reason, by or getpass.getuser()), dry_run, json))
+    if json:
+        sorted_out = {name: ids(getattr(found, name)) for name in found.__struct_fields__}
+        typer.echo(as_json({"dry_run": dry_run, "report": as_builtins(report)} | sorted_out))
+        return
+    print_report(report, span)
+    told = "would be corrected" if dry_run else "are being corrected"
+    for entries, words in (
+        (found.recalled, told),
+        (found.decided, "differ, but operators decided about them: decide again"),
+        (found.regrouped, "differ, but their drivers belong to another group now: not corrected"),
+        (found.unpaid, "differ only in what is not charged: not corrected"),
+        (found.unissued, "have no charge record yet"),
+        (found.unknown, "have a charge record, and no such session is in the log"),
+    ):
+        if entries or entries is found.recalled:
+            console().print(f"{len(entries)} {words}")
+            for entry in entries:
+                line = f"  {entry.any.station_id} {entry.any.session_id}"
+                console().print(printable(line), markup=False)
+
+
+def recall(
+    context: typer.Context,
+    *,
+    session: Annotated[str, typer.Argument(help="Session id.")],
+    reason: Reason,
+    by: By = None,
+    json: AsJson = False,
+) -> None:
+    """Bring back a session that the processor has forgotten, so that it can be decided about."""
+    from libs.events.sessions import CdrIssued  # noqa: PLC0415
+
+    issued = [each for each in documents_of(api(context), session_id=session) if isinstance(each, CdrIssued)]
+    if not issued:
+        raise CliError(f"there is no session {session!r} with a charge record")
+    record = run_on_bus(_recall(max(issued, key=lambda each: each.version), reason, by or getpass.getuser()))
+    done(
+        {"session_id": session, "station_id": record.station_id, "decision_id": record.event_id},
+        json,
+        f"session {session} is remembered again",
+    )
+
+
+async def _rederive(
+    span: Span, station: str | None, told: tuple[str, str], dry_run: bool, quiet: bool
+) -> "tuple[Report, Sorted]":
+    import msgspec  # noqa: PLC0415
+
+    from libs.bus.bus import connect  # noqa: PLC0415
+    from services.sessions.domain.processor import SessionsProcessor  # noqa: PLC0415
+    from services.sessions.replay.rederive import Sorted, recall_of  # noqa: PLC0415
+    from services.sessions.replay.run import Changed, compare, registry  # noqa: PLC0415
+
+    found = Sorted()
+    async with connect(read_settings(BusSettings)) as bus:
+        after = Changed(SessionsProcessor(), await registry(bus))
+        job = msgspec.structs.replace(job_of(span, None, after, None, station), settled=found.add)
+        report = await compare(bus, job, progress(quiet))
+        if not dry_run:
+            now = now_us()
+            recalls = []
+            for entry in found.recalled:
+                assert entry.before is not None
+                assert entry.session is not None
+                recalls.append(
+                    recall_of(entry.before, entry.session, reason=told[0], decided_by=told[1], now=now)
+                )
+            await _publish(bus, recalls)
+    return report, found
+
+
+async def _recall(cdr: "CdrIssued", reason: str, by: str) -> "SessionRecalled":
+    import msgspec  # noqa: PLC0415
+
+    from libs.bus.bus import connect  # noqa: PLC0415
+    from libs.events.ids import new_id  # noqa: PLC0415
+    from services.sessions.domain.processor import SessionsProcessor  # noqa: PLC0415
+    from services.sessions.replay.compare import Entry  # noqa: PLC0415
+    from services.sessions.replay.rederive import recall_of  # noqa: PLC0415
+    from services.sessions.replay.run import Changed, compare, registry  # noqa: PLC0415
+
+    found: list[Entry] = []
+
+    def look(entry: Entry, fields: tuple[str, ...]) -> None:
+        if entry.before is not None and entry.before.session_id == cdr.session_id:
+            found.append(entry)
+
+    lead_days = 8 + (cdr.ended_at - cdr.started_at) // _DAY
+    span = Span(iso(cdr.ended_at), iso(max(cdr.ended_at, cdr.recorded_at) + 1), lead_days)
+    async with connect(read_settings(BusSettings)) as bus:
+        after = Changed(SessionsProcessor(), await registry(bus))
+        job = msgspec.structs.replace(job_of(span, None, after, None, cdr.station_id), settled=look)
+        await compare(bus, job)
+        session = found[0].session if found else None
+        if session is None:
+            raise CliError(f"the log has no such session from {iso(span.read_from)} on")
+        record = recall_of(cdr, session, reason=reason, decided_by=by, now=now_us(), event_id=new_id())
+        await _publish(bus, [record])
+    return record
+
+
+async def _publish(bus: "Bus", recalls: "Iterable[SessionRecalled]") -> None:
+    from libs.bus.producer import Producer  # noqa: PLC0415
+
+    producer = Producer(bus, "cli")
+    await producer.start()
+    try:
+        for record in recalls:
+            await producer.send_and_wait(_DECISIONS, record.station_id, record)
+    finally:
+        await producer.stop()

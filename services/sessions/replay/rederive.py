@@ -1,0 +1,77 @@
+"""Sessions that a corrected fold makes something else of, brought back so that their records are corrected. Pure."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import msgspec
+
+from libs.events.decisions import SessionRecalled
+from libs.events.ids import derive_id
+from libs.events.sessions import CdrIssued
+from services.sessions.domain.session import Issued, Session
+from services.sessions.replay.compare import Entry
+
+
+class Sorted(msgspec.Struct):
+    """Sessions that differ from their records. Only those in `recalled` are corrected.
+
+    `decided`: operators decided about them. `regrouped`: their drivers belong to other groups now. `unpaid`: what
+    differs is not charged for. `unissued`: they never had a record. `unknown`: the fold knows no such session.
+    """
+
+    recalled: list[Entry] = msgspec.field(default_factory=list)
+    decided: list[Entry] = msgspec.field(default_factory=list)
+    regrouped: list[Entry] = msgspec.field(default_factory=list)
+    unpaid: list[Entry] = msgspec.field(default_factory=list)
+    unissued: list[Entry] = msgspec.field(default_factory=list)
+    unknown: list[Entry] = msgspec.field(default_factory=list)
+
+    def add(self, entry: Entry, fields: tuple[str, ...]) -> None:
+        """Sort in a session in which these differ."""
+        before, after = entry.before, entry.after
+        if not fields:
+            return
+        if before is None:
+            self.unissued.append(entry)
+        elif after is None or entry.session is None:
+            self.unknown.append(entry)
+        elif before.decision_id is not None:
+            self.decided.append(entry)
+        elif before.group_id != after.group_id:
+            self.regrouped.append(entry)
+        elif issued_of(before) == msgspec.structs.replace(issued_of(after), hash=before.hash):
+            self.unpaid.append(entry)
+        else:
+            self.recalled.append(entry)
+
+
+def issued_of(cdr: CdrIssued) -> Issued:
+    """What a credit note over this record has to take back."""
+    return Issued(**{name: getattr(cdr, name) for name in Issued.__struct_fields__})
+
+
+def recall_of(
+    before: CdrIssued, session: Session, *, reason: str, decided_by: str, now: int, event_id: str = ""
+) -> SessionRecalled:
+    """`session`, as it was folded anew, with the last record that was issued of it.
+
+    Without `event_id` it has one that follows from both, so that a repeat is dropped.
+    """
+    evidence = msgspec.msgpack.encode(
+        msgspec.structs.replace(
+            session, session_id=before.session_id, revision=before.version, issued=issued_of(before)
+        )
+    )
+    event_id = event_id or derive_id(before.hash, f"recalled:{sha256(evidence).hexdigest()}")
+    return SessionRecalled(
+        event_id=event_id,
+        occurred_at=now,
+        recorded_at=now,
+        cause_id=event_id,
+        station_id=before.station_id,
+        session_id=before.session_id,
+        evidence=evidence,
+        reason=reason,
+        decided_by=decided_by,
+    )

@@ -1,0 +1,239 @@
+"""A stretch of the log through one fold or two, partition by partition. Reads Kafka, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from libs.bus.bus import Bus
+from libs.bus.effects import Glance
+from libs.bus.message import Message
+from libs.bus.processor import Tables
+from libs.bus.replay import Stretch, count_partitions, partition_of
+from libs.bus.tables import TableSet
+from libs.bus.tail import read_all
+from libs.events.decisions import SessionDecided, SessionDecisionConcluded, SessionRecalled
+from libs.events.record import Record
+from libs.events.registry import StationRegistered
+from libs.events.sessions import CdrIssued
+from libs.runtime.clock import SECOND
+from services.sessions.domain.decisions import DECIDED, DECISIONS
+from services.sessions.domain.pricing import STATIONS
+from services.sessions.domain.processor import SessionsProcessor
+from services.sessions.domain.records import CDRS
+from services.sessions.domain.session import Session
+from services.sessions.domain.shown_price import OUTCOMES
+from services.sessions.replay.compare import Comparison, Entry, Period, Report, Settled, Side
+from services.sessions.replay.fold import Fold
+
+LEAD: Final = 7 * 24 * 3600 * SECOND
+"""How long before a period the log is read from: sessions that began by then are whole."""
+TRAIL: Final = 7 * 24 * 3600 * SECOND
+"""How long after a period: evidence that comes later is not awaited by the fold either."""
+
+_NOT_READ: Final = frozenset({DECISIONS, OUTCOMES})
+"""Decisions are read beforehand, and what became of messages to drivers changes no record."""
+
+Progress = Callable[[int, int, float], None]
+"""Called with the number of the partition, how many there are, and the part of it that is done."""
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """One side of a comparison: a processor, and the tables that it looks things up in."""
+
+    processor: SessionsProcessor
+    tables: Tables
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What is to be compared with what.
+
+    `before` None: with the records that were issued. `stations`: only these; None for all. `read_until`: the end of
+    what is read of the log. `settled`: called with each session that was compared, and what differs in it.
+    """
+
+    period: Period
+    read_until: int
+    before: Changed | None
+    after: Changed
+    stations: Collection[str] | None = None
+    settled: Settled = lambda entry, fields: None
+
+
+async def registry(bus: Bus) -> dict[str, dict[str, Record]]:
+    """The tables of the sessions processor as they are now."""
+    tables = TableSet(bus, SessionsProcessor.tables)
+    await tables.start()
+    try:
+        return {topic: dict(tables[topic]) for topic in tables}
+    finally:
+        await tables.stop()
+
+
+def stations_of(site_id: str, tables: Mapping[str, Mapping[str, Record]]) -> set[str]:
+    """The stations that were ever at a site."""
+    return {
+        key
+        for key, station in tables.get(STATIONS, {}).items()
+        if isinstance(station, StationRegistered) and any(site.id == site_id for site in station.sites)
+    }
+
+
+async def compare(bus: Bus, job: Job, progress: Progress = lambda number, count, part: None) -> Report:
+    """Fold the log through both sides of `job` and say how they differ. Raises KafkaError, BusError."""
+    topics = [topic for topic in job.after.processor.inputs if topic not in _NOT_READ]
+    count = await count_partitions(bus, [*topics, DECISIONS, CDRS])
+    decisions = await _decisions(bus, job.stations)
+    numbers: Iterable[int] = range(count)
+    if job.stations is not None:
+        numbers = sorted({partition_of(each, count) for each in job.stations})
+    comparison = Comparison(job.period, decisions.recalled)
+    for number in numbers:
+        run = _Partition(bus, job, comparison, decisions, number)
+        comparison.settled = run.settled
+        await run.through(topics, lambda part, number=number: progress(number, count, part))  # type: ignore[misc]
+    return comparison.finished()
+
+
+class _Decisions:
+    """What operators decided, by partition in order, and which of their sessions had been forgotten meanwhile."""
+
+    def __init__(self) -> None:
+        self.by_partition: dict[int, list[Message]] = {}
+        self.recalled: set[str] = set()
+
+
+async def _decisions(bus: Bus, stations: Collection[str] | None) -> _Decisions:
+    """All that were followed; what was refused then is refused for what it was."""
+    followed = {
+        message.record.decision_id
+        async for message in read_all(bus, DECIDED)
+        if isinstance(message.record, SessionDecisionConcluded) and message.record.applied
+    }
+    found = _Decisions()
+    async for message in read_all(bus, DECISIONS):
+        kept, record = message, message.record
+        if not isinstance(record, SessionDecided | SessionRecalled) or record.event_id not in followed:
+            continue
+        if stations is not None and record.station_id not in stations:
+            continue
+        if isinstance(record, SessionRecalled):
+            found.recalled.add(record.session_id)
+            # The evidence is what is folded here.
+            bare = msgspec.structs.replace(record, evidence=b"")
+            kept = msgspec.structs.replace(message, record=bare)
+        found.by_partition.setdefault(message.partition, []).append(kept)
+    return found
+
+
+class _Partition:
+    """One partition through both sides."""
+
+    def __init__(
+        self, bus: Bus, job: Job, comparison: Comparison, decisions: _Decisions, partition: int
+    ) -> None:
+        self._bus = bus
+        self._job = job
+        self._comparison = comparison
+        self._partition = partition
+        self._recalled = decisions.recalled
+        self._decisions = [
+            each
+            for each in decisions.by_partition.get(partition, ())
+            if each.timestamp_us >= job.period.read_from
+        ]
+        sides = ((Side.BEFORE, job.before), (Side.AFTER, job.after))
+        self._folds = {side: Fold(each.processor, each.tables) for side, each in sides if each is not None}
+        self._kept: dict[tuple[Side, str], Session] = {}
+        self._glance = Glance(job.after.processor)
+
+    async def through(self, topics: list[str], progress: Callable[[float], None]) -> None:
+        """Fold everything, and settle what was compared."""
+        job, comparison = self._job, self._comparison
+        issued = [] if job.before is not None else [CDRS]
+        read_from, read_until = job.period.read_from, job.read_until
+        stretch = Stretch(
+            self._bus,
+            [*topics, *issued],
+            self._partition,
+            since=read_from,
+            until=read_until,
+            wanted=self._wanted,
+        )
+        async with stretch:
+            async for message in stretch:
+                self._decide(message.timestamp_us)
+                self._take(message)
+                comparison.report.messages += 1
+                if comparison.report.messages % 1000 == 0:
+                    progress(stretch.done / max(1, stretch.total))
+        comparison.report.unreadable += stretch.unreadable
+        self._decide(read_until)
+        self._put({side: fold.pass_time(read_until) for side, fold in self._folds.items()})
+        # Sessions that were decided about or corrected since.
+        self._decide(None)
+        if issued and (stations := self._recalled_stations()):
+            later = Stretch(self._bus, issued, self._partition, since=read_until, wanted=_only(stations))
+            async with later:
+                async for message in later:
+                    self._take(message)
+        comparison.settle_all()
+        comparison.report.failed += sum(fold.failed for fold in self._folds.values())
+        progress(1.0)
+
+    def settled(self, entry: Entry, fields: tuple[str, ...]) -> None:
+        """Hand on a session that was compared, as it is known now if it still is."""
+        if entry.after is not None:
+            after = entry.after
+            entry.session = (
+                self._folds[Side.AFTER].session(after.station_id, after.session_id) or entry.session
+            )
+        self._job.settled(entry, fields)
+
+    def _wanted(self, topic: str, key: str, headers: Iterable[tuple[str, bytes]]) -> bool:
+        if self._job.stations is not None and key not in self._job.stations:
+            return False
+        return topic == CDRS or self._glance.wants(topic, headers)
+
+    def _take(self, message: Message) -> None:
+        if message.topic == CDRS:
+            if isinstance(message.record, CdrIssued):
+                self._comparison.put(Side.BEFORE, message.record)
+            return
+        self._put({side: fold.handle(message) for side, fold in self._folds.items()})
+
+    def _decide(self, until: int | None) -> None:
+        """Follow what was decided before a moment, None for the rest of it."""
+        while self._decisions and (until is None or self._decisions[0].timestamp_us <= until):
+            message = self._decisions.pop(0)
+            record = message.record
+            for side, fold in self._folds.items():
+                if isinstance(record, SessionDecided):
+                    self._put({side: fold.decide(message)})
+                elif isinstance(record, SessionRecalled):
+                    kept = self._kept.get((side, record.session_id))
+                    if kept is not None:
+                        self._put({side: fold.recall(message, kept)})
+
+    def _put(self, issued: dict[Side, list[CdrIssued]]) -> None:
+        for side, cdrs in issued.items():
+            for cdr in cdrs:
+                entry = self._comparison.put(side, cdr)
+                session = self._folds[side].session(cdr.station_id, cdr.session_id)
+                if side is Side.AFTER:
+                    entry.session = session
+                if session is not None and cdr.session_id in self._recalled:
+                    self._kept[side, cdr.session_id] = session
+
+    def _recalled_stations(self) -> set[str]:
+        return {
+            entry.any.station_id
+            for entry in self._comparison.pending()
+            if entry.any.session_id in self._recalled
+        }
+
+
+def _only(stations: set[str]) -> Callable[[str, str, Iterable[tuple[str, bytes]]], bool]:
+    return lambda topic, key, headers: key in stations
