@@ -8,10 +8,11 @@ import msgspec
 import orjson
 
 from libs.events.ocpp_log import CallOutcome, OcppCallSent
+from libs.ocpp.errors import UNUSABLE_ANSWER, ErrorCode, canonical
 from libs.ocpp.inbound import CheckedCall, check_result
 from libs.ocpp.quirks.effects import flagged
 from libs.ocpp.semantics.abilities import deciding, lacking_name
-from libs.ocpp.semantics.pieces import ITEMISED, items_in
+from libs.ocpp.semantics.pieces import ITEMISED, items_in, one_by_one
 from libs.ocpp.semantics.reports import ActionUnsupported, Report, VariablesReported
 from libs.ocpp.semantics.results import (
     MAY_BE_UNSUPPORTED,
@@ -22,6 +23,8 @@ from libs.ocpp.semantics.results import (
 )
 from libs.ocpp.versions import Version
 
+# 2.0.1 part 2, ItemsPerMessage and BytesPerMessage: what a charger answers to more than that.
+_TOO_LARGE: Final = frozenset({ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION, ErrorCode.FORMAT_VIOLATION})
 _QUESTIONS: Final = frozenset({"GetConfiguration", "GetVariables"})
 
 
@@ -80,6 +83,19 @@ def read_variables(record: OcppCallSent) -> dict[str, str]:
     facts = (fact for fact in read_sent(record) if isinstance(fact, VariablesReported))
     told = (seen for fact in facts for seen in fact.variables if seen.evse_id is None)
     return deciding((seen.name, seen.value) for seen in told)
+
+
+def read_excess(record: OcppCallSent) -> dict[str, str]:
+    """Return what to take for known (see `one_by_one`) of a charger that refused several items in one message.
+
+    Empty for any other answer. Of what it refused in this way nothing was done.
+    """
+    error = record.error
+    if record.outcome is not CallOutcome.ERROR or error is None or error.details == UNUSABLE_ANSWER:
+        return {}
+    if canonical(error.code) not in _TOO_LARGE or read_items(record) < 2:
+        return {}
+    return one_by_one(Version(record.version), record.action)
 
 
 def read_items(record: OcppCallSent) -> int:

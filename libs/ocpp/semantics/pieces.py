@@ -44,6 +44,11 @@ _LIMITS: Final[Mapping[tuple[bool, type], tuple[str, str]]] = {
     ),
     (True, c.SendLocalList): ("LocalAuthListCtrlr.ItemsPerMessage", "LocalAuthListCtrlr.BytesPerMessage"),
 }
+_ONE_BY_ONE: Final[Mapping[str, type]] = {
+    "GetConfiguration": c.GetVariables,
+    "GetVariables": c.GetVariables,
+    "SetVariables": c.SetVariables,
+}
 Several = c.GetVariables | c.SetVariables | c.SendLocalList
 SEVERAL: Final = frozenset(kind.__name__ for kind in get_args(Several))
 """Names of the commands that may go in several messages."""
@@ -60,6 +65,16 @@ def items_in(action: str, payload: Mapping[str, Any]) -> int:
         return 1
     items = payload.get(_LISTS[action], ()) if action in _LISTS else ()
     return len(items) if isinstance(items, list) else 0
+
+
+def one_by_one(version: Version, action: str) -> dict[str, str]:
+    """What to take for known of a charger that finds messages of an action too large; empty for most actions.
+
+    As `Abilities.variables`: one item in a message.
+    """
+    command = _ONE_BY_ONE.get(action)
+    limits = None if command is None else _LIMITS.get((version.is_v2, command))
+    return {} if limits is None else {limits[0]: "1"}
 
 
 def next_piece(version: Version, command: c.Command, abilities: Abilities, done: int) -> c.Command:

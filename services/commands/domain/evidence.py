@@ -10,7 +10,7 @@ from libs.events.commands import Fate
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent
 from libs.ocpp.errors import UNUSABLE_ANSWER
-from libs.ocpp.semantics.outbound import read_items, read_lack, read_variables, read_verdict
+from libs.ocpp.semantics.outbound import read_excess, read_items, read_lack, read_variables, read_verdict
 
 _MOST_ATTEMPTS = 512
 
@@ -19,7 +19,7 @@ class Evidence(msgspec.Struct, frozen=True):
     """What an edge's record says a command's fate is. `items`: how many items the message was about.
 
     `lacks`: what the charger, which spoke `version`, says that it cannot do at all. `told`: its own variables that
-    decide how commands are put.
+    decide how commands are put. `excess`: what to take for known of them, since the message was too large for it.
     """
 
     event_id: str
@@ -34,6 +34,7 @@ class Evidence(msgspec.Struct, frozen=True):
     version: str = ""
     lacks: str | None = None
     told: dict[str, str] = {}
+    excess: dict[str, str] = {}
 
 
 def evidence_of_call(call: OcppCallSent) -> Evidence:
@@ -52,6 +53,7 @@ def evidence_of_call(call: OcppCallSent) -> Evidence:
         version=call.version,
         lacks=read_lack(call) if fate in (Fate.FAILED, Fate.REJECTED) else None,
         told=read_variables(call) if fate in (Fate.ACCEPTED, Fate.REJECTED) else {},
+        excess=read_excess(call),
     )
 
 

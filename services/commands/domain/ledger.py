@@ -55,8 +55,8 @@ class Waiting(msgspec.Struct, frozen=True):
 
     `total`: how many items (variables, tokens) it is about, 0 if it is about something else. `degraded`: what is
     lesser in its last dispatch. `lacks`: what the charger answered that it cannot do, the last time to the dispatch
-    `refused_attempt`: something lesser is sent next. `told`: what its earlier messages brought to light of the charger;
-    `Ledger.abilities` may not have it yet.
+    `refused_attempt`: something lesser, or less of it, is sent next. `told`: what its earlier messages brought to light
+    of the charger; `Ledger.abilities` may not have it yet.
     """
 
     command_id: str

@@ -104,7 +104,9 @@ class Turn:
         if waiting is not None:
             known = attempt_number(evidence.command_id, evidence.dispatch_id, waiting.attempts)
             attempts = waiting.attempts if known is None else known
-            if attempts <= waiting.refused_attempt or self._lessen(waiting, evidence, attempts):
+            if attempts <= waiting.refused_attempt:
+                return
+            if self._split(waiting, evidence, attempts) or self._lessen(waiting, evidence, attempts):
                 return
             if evidence.items and waiting.action == GetBaseReport.__name__:
                 # The charger cannot report and was asked by names; replayed, that dispatch may not be known.
@@ -119,6 +121,27 @@ class Turn:
         if not concluded and all(early.dispatch_id != evidence.dispatch_id for early in self.ledger.early):
             early = (*self.ledger.early, evidence)[-REMEMBERED_EVIDENCE:]
             self.ledger = replace(self.ledger, early=early)
+
+    def _split(self, waiting: Waiting, evidence: Evidence, attempt: int) -> bool:
+        """Whether the same is to be sent in smaller messages after the charger refused one as too large."""
+        if not evidence.excess or waiting.dialect is CommandDialect.OCPP:
+            return False
+        self._update(
+            replace(
+                waiting,
+                attempts=max(attempt, waiting.attempts),
+                refused_attempt=attempt,
+                told={**waiting.told, **evidence.excess},
+            )
+        )
+        self._land(waiting)
+        return True
+
+    def _land(self, waiting: Waiting) -> None:
+        """The command's dispatch is over, and the command is not."""
+        flight = self.ledger.flight
+        if flight is not None and flight.command_id == waiting.command_id:
+            self.ledger = replace(self.ledger, flight=None)
 
     def _lessen(self, waiting: Waiting, evidence: Evidence, attempt: int) -> bool:
         """Whether something lesser is to be sent after the charger refused what it cannot do: nothing was done."""
@@ -140,9 +163,7 @@ class Turn:
                 total=planned.total,
             )
         )
-        flight = self.ledger.flight
-        if flight is not None and flight.command_id == waiting.command_id:
-            self.ledger = replace(self.ledger, flight=None)
+        self._land(waiting)
         return True
 
     def _conclude_part(self, waiting: Waiting, evidence: Evidence, attempt: int) -> None:
@@ -168,9 +189,7 @@ class Turn:
             self._conclude(replace(waiting, part=None), whole)
             return
         self._update(waiting)
-        flight = self.ledger.flight
-        if flight is not None and flight.command_id == waiting.command_id:
-            self.ledger = replace(self.ledger, flight=None)
+        self._land(waiting)
 
     def refuse(self, refused: DispatchRefused) -> None:
         """The edge sent nothing: the command is free to be dispatched again, unless it never can be."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import pytest
 from msgspec.structs import replace
 
 from libs.bus.message import Emit, Message
@@ -13,6 +14,7 @@ from libs.events.commands import CommandConcluded, CommandDialect, Fate
 from libs.events.ocpp_log import CallError, CallOutcome, OcppCallSent, RefusalReason
 from libs.events.record import Record
 from libs.events.stations import CapabilitiesLearned, KnownVariable
+from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.semantics import commands as c
 from libs.ocpp.semantics.dialect import to_request
 from libs.ocpp.semantics.variables import LIMITING_KEYS, LIMITING_VARIABLES
@@ -75,7 +77,7 @@ class Known:
 def answered(dispatch_of: list[Emit], seconds: float, result: object) -> OcppCallSent:
     (dispatch,) = dispatches(dispatch_of)
     call = sent(dispatch.command_id, seconds, attempt=dispatch.attempt, result=json.dumps(result))
-    version = "ocpp2.0.1" if dispatch.action == "GetVariables" else "ocpp1.6"
+    version = "ocpp2.0.1" if dispatch.action in {"GetVariables", "SetVariables"} else "ocpp1.6"
     return replace(call, action=dispatch.action, payload=dispatch.payload, version=version)
 
 
@@ -387,3 +389,98 @@ def test_a_replay_that_knows_nothing_puts_a_lesser_report_together() -> None:
     orders: list[list[Given]] = [[asked, *answers], [*answers, asked], [answers[0], asked, *answers[1:]]]
     for order in orders:
         assert replayed(order) == [replace(before, degraded=None)]
+
+
+def too_large(out: list[Emit], seconds: float, code: str = "OccurrenceConstraintViolation") -> OcppCallSent:
+    """The charger takes fewer items in a message."""
+    answer = refusal(out, seconds, CallError(code=code, details="{}"))
+    return replace(answer, version="ocpp1.6" if answer.action == "GetConfiguration" else "ocpp2.0.1")
+
+
+@pytest.mark.parametrize("code", ["OccurrenceConstraintViolation", "FormatViolation"])
+def test_what_is_too_large_goes_one_by_one(code: str) -> None:
+    """A charger with ItemsPerMessage 1, of which nothing is known, refuses the very question about it."""
+    known = Known("ocpp2.0.1")
+    out = known.ask("c1", 1, c.GetVariables(tuple(c.Variable(name) for name in LIMITING_VARIABLES[:5])))
+    asked = []
+    while dispatches(out):
+        items = len(json.loads(dispatches(out)[0].payload)["getVariableData"])
+        asked.append(items)
+        seconds = 1 + len(asked)
+        answer = (
+            too_large(out, seconds, code)
+            if items > 1
+            else told(out, seconds, ItemsPerMessage_GetVariables="1")
+        )
+        out = known.feed(answer)
+        assert known.feed(answer) == []  # repeated
+    assert asked == [2, 1, 1, 1, 1, 1]
+    assert len(json.loads(one_fate(out).result or "")["getVariableResult"]) == 5
+
+
+def test_a_charger_that_refuses_as_many_as_it_says_gets_them_one_by_one() -> None:
+    known = Known("ocpp2.0.1")
+    out = known.ask("c1", 1, c.GetVariables(tuple(c.Variable(name) for name in LIMITING_VARIABLES[:6])))
+    asked = []
+    while dispatches(out):
+        items = len(json.loads(dispatches(out)[0].payload)["getVariableData"])
+        asked.append(items)
+        seconds = 1 + len(asked)
+        answer = (
+            too_large(out, seconds) if items > 1 else told(out, seconds, ItemsPerMessage_GetVariables="3")
+        )
+        out = known.feed(answer)
+    assert asked == [2, 1, 3, 1, 1, 1, 1, 1]
+    assert one_fate(out).attempts == len(asked)
+
+
+def test_changes_that_are_too_many_at_once_go_one_by_one() -> None:
+    known = Known("ocpp2.0.1")
+    values = tuple(c.VariableValue(f"Ctrlr.V{number}", "1") for number in range(2))
+    first = known.ask("c1", 1, c.SetVariables(values))
+    out = known.feed(too_large(first, 2))
+    for number in range(2):
+        (dispatch,) = dispatches(out)
+        (item,) = json.loads(dispatch.payload)["setVariableData"]
+        assert item["variable"]["name"] == f"V{number}"
+        result = {"attributeStatus": "Accepted", "component": item["component"], "variable": item["variable"]}
+        out = known.feed(answered(out, 3 + number, {"setVariableResult": [result]}))
+    assert one_fate(out).fate is Fate.ACCEPTED
+
+
+def test_1_6_is_asked_key_by_key_if_it_refuses_several() -> None:
+    known = Known()
+    first = known.ask("c1", 1, c.GetVariables((c.Variable("A"), c.Variable("B"))))
+    second = known.feed(too_large(first, 2, "FormationViolation"))
+    assert [json.loads(d.payload)["key"] for d in dispatches(first) + dispatches(second)] == [
+        ["A", "B"],
+        ["A"],
+    ]
+
+
+def test_one_that_is_too_large_or_an_answer_that_is_unusable_is_not_sent_in_pieces() -> None:
+    known = Known("ocpp2.0.1")
+    one = known.ask("c1", 1, c.GetVariables((c.Variable("Ctrlr.A"),)))
+    assert one_fate(known.feed(too_large(one, 2))).fate is Fate.FAILED
+    two = known.ask("c2", 3, c.GetVariables((c.Variable("Ctrlr.A"), c.Variable("Ctrlr.B"))))
+    unusable = CallError(code="FormatViolation", details=UNUSABLE_ANSWER)
+    assert one_fate(known.feed(refusal(two, 4, unusable))).fate is Fate.FAILED
+    payload = {"getVariableData": [{"component": {"name": "C"}, "variable": {"name": n}} for n in "AB"]}
+    as_it_is = known.feed(request("c3", 5, action="GetVariables", payload=json.dumps(payload)))
+    assert one_fate(known.feed(too_large(as_it_is, 6))).fate is Fate.FAILED
+
+
+def test_a_replay_that_knows_nothing_puts_what_was_too_large_together() -> None:
+    live = Known("ocpp2.0.1")
+    action, payload = to_request(FIVE)
+    out = live.ask("c1", 1, FIVE)
+    answers: list[OcppCallSent] = [too_large(out, 2)]
+    out = live.feed(answers[0])
+    while dispatches(out):
+        answers.append(told(out, 2 + len(answers)))
+        out = live.feed(answers[-1])
+    before = one_fate(out)
+    asked = request("c1", 1, action=action, payload=payload, dialect=CommandDialect.VOLTBUS)
+    orders: list[list[Given]] = [[asked, *answers], [*answers, asked], [answers[0], asked, *answers[1:]]]
+    for order in orders:
+        assert replayed(order) == [before]
