@@ -76,16 +76,18 @@ def join(curve: Curve, at: int, value: int) -> Curve:
 
 
 def _merge(curve: Curve, at: int, value: int) -> Curve:
-    points = sorted({*curve.readings(), (at, value)})
-    grain = curve.grain
+    merged = thinned(sorted({*curve.readings(), (at, value)}), curve.grain)
+    return curve if merged.points == curve.points else merged
+
+
+def thinned(points: Points, grain: int) -> Curve:
+    """The curve of `points`, which are in order: of each bucket what stays of it, buckets of `grain` or coarser."""
     while _buckets(points, grain) > MOST_BUCKETS:
         grain += 1
     kept: Points = []
     for _, bucket in groupby(points, key=lambda point: point[0] >> grain):
         kept += _of_bucket(list(bucket))
     packed = b"".join([_POINT.pack(*point) for point in kept])
-    if packed == curve.points:
-        return curve
     return Curve(grain, packed, all(a[1] <= b[1] for a, b in pairwise(kept)))
 
 

@@ -122,11 +122,11 @@ def awaits(session: Session) -> bool:
 
 
 def carried(later: Session, issued: Session) -> Session:
-    """`later` evidence of the session of which `issued` is the charge record that stands now."""
+    """`later`, if it is evidence of the session `issued` whose charge record was just issued, with that."""
+    if later.session_id != issued.session_id:
+        return later
     same = later.asked is not None and issued.asked is not None and later.asked.ledger == issued.asked.ledger
-    return msgspec.structs.replace(
-        later, issued=issued.issued, grant=issued.grant if same else later.grant
-    )
+    return msgspec.structs.replace(later, issued=issued.issued, grant=issued.grant if same else later.grant)
 
 
 def kept_early(early: tuple[EarlyGrant, ...], grant: Grant, recorded_at: int) -> tuple[EarlyGrant, ...]:

@@ -9,16 +9,26 @@ import msgspec
 
 from libs.bus.processor import Tables
 from libs.events.record import Record
-from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered
+from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered, TokenRegistered
 from libs.ocpp.semantics.exchange import zone_named
 from libs.tariffs.bill import Bill
-from libs.tariffs.engine import bill
+from libs.tariffs.engine import NO_CONTRACT, Contract, bill, plan_of
+from libs.tariffs.months import month_at, month_text
 from libs.tariffs.usage import Usage
 
 STATIONS: Final = "registry.stations"
 SITES: Final = "registry.sites"
 TARIFFS: Final = "registry.tariffs"
 TOKENS: Final = "registry.tokens"
+
+
+class UnderPlan(msgspec.Struct, frozen=True):
+    """The plan that applies, if it has a bundle or a fee: of which group, and in which month by the site's clock."""
+
+    group_id: str
+    bundle_wh: int
+    month: str
+    timezone: str
 
 
 class Charge(msgspec.Struct, frozen=True):
@@ -28,6 +38,7 @@ class Charge(msgspec.Struct, frozen=True):
     version: int
     currency: str
     bill: Bill
+    under: UnderPlan | None = None
 
 
 class _Dated(Protocol):
@@ -61,7 +72,15 @@ def most_w_of(station_id: str, at: int, tables: Tables) -> int | None:
     return None if rating is None else rating.power_w
 
 
-def charge(site_id: str | None, at: int, usage: Usage, tables: Tables) -> Charge | None:
+def group_of(id_token: str | None, tables: Tables) -> str | None:
+    """The driver group of a token as it is registered now, whatever its status."""
+    token = None if id_token is None else _lookup(tables, TOKENS, id_token.casefold())
+    return token.group_id if isinstance(token, TokenRegistered) else None
+
+
+def charge(
+    site_id: str | None, at: int, usage: Usage, tables: Tables, contract: Contract = NO_CONTRACT
+) -> Charge | None:
     """What `usage` costs at a site, by the version that was valid at `at`, its begin; None if no tariff was."""
     site = None if site_id is None else _lookup(tables, SITES, site_id)
     if not isinstance(site, SiteRegistered):
@@ -72,7 +91,13 @@ def charge(site_id: str | None, at: int, usage: Usage, tables: Tables) -> Charge
     if assigned is None or version is None:
         return None
     zone = getattr(zone_named(site.timezone), "key", "UTC")
-    return Charge(assigned.id, version.version, version.currency, bill(usage, version, zone))
+    under = None
+    if contract.group_id is not None:
+        plan = plan_of(version, contract.group_id)
+        if plan is not None and (plan.prepaid_wh or plan.monthly_fee_minor):
+            under = UnderPlan(plan.group_id, plan.prepaid_wh, month_text(month_at(at, zone)), zone)
+    billed = bill(usage, version, zone, contract=contract)
+    return Charge(assigned.id, version.version, version.currency, billed, under)
 
 
 def _lookup(tables: Tables, topic: str, key: str) -> Record | None:

@@ -11,44 +11,25 @@ from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.events.commands import CommandConcluded
 from libs.events.decisions import SessionDecided, SessionRecalled
 from libs.events.ocpp_log import OcppCallReceived
+from libs.events.plans import PrepaidGranted
 from libs.ocpp.quirks.book import RuleBook
 from libs.ocpp.semantics.exchange import read_step, zone_of
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
-from services.sessions.domain import decisions, records, shown_price
-from services.sessions.domain.decisions import DECIDED, DECISIONS, open_to_decision, settled
-from services.sessions.domain.pricing import (
-    SITES,
-    STATIONS,
-    TARIFFS,
-    TOKENS,
-    charge,
-    most_w_of,
-    site_of,
-)
-from services.sessions.domain.records import Cause, Charged
-from services.sessions.domain.session import (
-    Session,
-    Source,
-    absorb,
-    begin,
-    running,
-    session_id_of,
-)
-from services.sessions.domain.station import (
-    MOST_OPEN,
-    StationSessions,
-    arrange,
-    deadline,
-    find,
-    issued_16,
-    superseded,
-)
+from services.sessions.domain import decisions, plans, records, rules, shown_price, statuses
+from services.sessions.domain.book import Book
+from services.sessions.domain.decisions import DECIDED, DECISIONS
+from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, TOKENS, group_of
+from services.sessions.domain.records import Cause
+from services.sessions.domain.session import Session, Source, absorb, begin, running
+from services.sessions.domain.station import MOST_OPEN, StationSessions, find, followed, follower, issued_16
+from services.sessions.domain.statuses import Status
 
 TRANSACTIONS: Final = records.TRANSACTIONS
-LIFECYCLE: Final = "ocpp.lifecycle"
+LIFECYCLE: Final = records.LIFECYCLE
 _ACTIONS: Final = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
+_SIGNS: Final = frozenset({"StatusNotification", "BootNotification"})
 
 
 class SessionsProcessor(Processor[StationSessions]):
@@ -64,8 +45,8 @@ class SessionsProcessor(Processor[StationSessions]):
     """
 
     name = "sessions"
-    inputs = (TRANSACTIONS, LIFECYCLE, DECISIONS, shown_price.OUTCOMES)
-    outputs = (records.EVENTS, records.CDRS, DECIDED, shown_price.ANSWERS, shown_price.REQUESTS)
+    inputs = (TRANSACTIONS, LIFECYCLE, DECISIONS, shown_price.OUTCOMES, plans.GRANTED)
+    outputs = (records.EVENTS, records.CDRS, DECIDED, shown_price.ANSWERS, shown_price.REQUESTS, plans.ASKED)
     tables = (STATIONS, SITES, TARIFFS, TOKENS)
     state = StationSessions
     linger_s = 0.25
@@ -75,19 +56,20 @@ class SessionsProcessor(Processor[StationSessions]):
         self._book = book
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
-        """The exchanges that tell of transactions; not the later answers to pending ones, nor authorisations."""
-        if topic == DECISIONS:
+        """The exchanges that tell of transactions, be it by a connector's status or a boot; not the later answers to
+        pending ones, nor authorisations."""
+        if topic in (DECISIONS, plans.GRANTED):
             return True
         if topic == shown_price.OUTCOMES:
             return subject == shown_price.ACTION
-        return kind == OcppCallReceived.__name__ and subject in _ACTIONS
+        return kind == OcppCallReceived.__name__ and (subject in _ACTIONS or subject in _SIGNS)
 
     def key(self, message: Message) -> str | None:
         """The station, for the exchanges that tell of transactions, and for decisions."""
         record = message.record
-        if isinstance(record, OcppCallReceived) and record.action in _ACTIONS:
-            return record.station_id
-        if isinstance(record, SessionDecided | SessionRecalled):
+        if isinstance(record, OcppCallReceived):
+            return record.station_id if record.action in _ACTIONS or statuses.tells(record) else None
+        if isinstance(record, SessionDecided | SessionRecalled | PrepaidGranted):
             return record.station_id
         if isinstance(record, CommandConcluded) and shown_price.cannot_show(record):
             return record.station_id
@@ -100,119 +82,54 @@ class SessionsProcessor(Processor[StationSessions]):
         if isinstance(event, Tick):
             return Step(None) if state is None else _expire(state, event.at, tables)
         record = event.record
-        if isinstance(record, SessionDecided | SessionRecalled):
-            return _decide(state or StationSessions(record.station_id), record, event, tables)
+        if isinstance(record, SessionDecided | SessionRecalled | PrepaidGranted):
+            known = state or StationSessions(record.station_id)
+            return (_granted if isinstance(record, PrepaidGranted) else _decide)(known, event, tables)
         if isinstance(record, CommandConcluded):
             return _unshown(state)
         assert isinstance(record, OcppCallReceived)
+        return (self._sign if record.action in _SIGNS else self._exchange)(state, record, event, tables)
+
+    def _exchange(
+        self, state: StationSessions | None, record: OcppCallReceived, message: Message, tables: Tables
+    ) -> Step[StationSessions]:
+        """Fold a step of a transaction."""
         step = read_step(record, zone_of(tables[STATIONS].get(record.station_id)), self._book)
         if step is None:
             return Step(state)
-        done = _fold(state, step, event, tables, self._show_every)
+        done = _fold(state, step, message, tables, self._show_every)
         return _with_answer(done, step, record) if record.pending and step.kind == "ended" else done
+
+    def _sign(
+        self, state: StationSessions | None, record: OcppCallReceived, message: Message, tables: Tables
+    ) -> Step[StationSessions]:
+        """Fold what tells of transactions without naming them: a boot, or a connector's status."""
+        if record.error is not None:
+            return Step(state)
+        source = Source(record.event_id, record.recorded_at, message.partition, message.offset)
+        cause = Cause(record.event_id, record.occurred_at, record.recorded_at)
+        if record.action == "BootNotification":
+            return _boot(state, source, cause, tables)
+        zone = zone_of(tables[STATIONS].get(record.station_id))
+        status = statuses.read(record, message.offset, zone, self._book)
+        if status is None:
+            return Step(state)
+        return _status(state or StationSessions(record.station_id), status, source, cause, tables)
 
     def due(self, state: StationSessions) -> int | None:
         """The next moment at which a session has waited, or has been remembered, long enough."""
         return state.due_at
 
 
-class _Book:
-    """The sessions of a station while one event is folded into them; `out` collects what is announced."""
-
-    def __init__(self, state: StationSessions, tables: Tables) -> None:
-        self.station_id = state.station_id
-        self.open = list(state.open)
-        self.closed = list(state.closed)
-        self.chain = state.chain
-        self.decisions = state.decisions
-        self.out: list[Emit] = []
-        self._tables = tables
-
-    def put(self, before: Session | None, after: Session, cause: Cause) -> None:
-        """Announce what changed from `before` (None: nothing known) to `after`, and remember `after`."""
-        after = self._announce(before, after, cause)
-        if before is None:
-            (self.closed if after.over else self.open).append(after)
-        elif before.over:
-            self.closed[self.closed.index(before)] = after
-        elif after.over:
-            self.open.remove(before)
-            self.closed.append(after)
-        else:
-            self.open[self.open.index(before)] = after
-
-    def find(self, session_id: str) -> Session | None:
-        """The session that was announced by this id, if it is remembered."""
-        if not session_id:
-            return None
-        return next((s for s in (*self.open, *self.closed) if s.session_id == session_id), None)
-
-    def give_up(self, session: Session, cause: Cause) -> None:
-        """Close `session` by rule."""
-        closing = msgspec.structs.replace(session, closed_by_rule=True, recorded_at=cause.recorded_at)
-        self.put(session, closing, cause)
-
-    def recall(self, known: Session | None, session: Session, cause: Cause) -> None:
-        """Remember a closed session again, and correct what was charged for it if that is now another thing."""
-        charged = self._charged(session)
-        if session.issued != msgspec.structs.replace(records.said(charged), hash=_hash_of(session)):
-            session = self._conclude(session, charged, cause)
-        if known is not None:
-            self.closed.remove(known)
-        self.closed.append(msgspec.structs.replace(session, held=True))
-
-    def step(self) -> Step[StationSessions]:
-        """The processor's decision."""
-        state = arrange(self.station_id, self.open, self.closed, self.chain, self.decisions)
-        return Step(state, tuple(self.out))
-
-    def _announce(self, before: Session | None, after: Session, cause: Cause) -> Session:
-        if after.started_at is None and not after.closed_by_rule:
-            return after
-        if not after.session_id:
-            begun = after.earliest_at if after.started_at is None else after.started_at
-            after = msgspec.structs.replace(
-                after,
-                session_id=session_id_of(self.station_id, after),
-                site_id=site_of(self.station_id, begun, self._tables),
-                most_w=most_w_of(self.station_id, begun, self._tables),
-            )
-            self.out.append(records.started(self.station_id, after, cause))
-            if not after.over and running(after) != (0, after.meter_start_wh, None):
-                self.out.append(records.updated(self.station_id, after, cause))
-        if not after.over:
-            return after
-        charged = self._charged(after)
-        if before is None or not before.revision or _differs(self._charged(before), charged):
-            return self._conclude(after, charged, cause)
-        return after
-
-    def _conclude(self, session: Session, charged: Charged, cause: Cause) -> Session:
-        session = msgspec.structs.replace(session, revision=session.revision + 1)
-        issued, out = records.ended(self.station_id, session, charged, cause, self.chain)
-        self.chain = issued.hash
-        self.out += out
-        return msgspec.structs.replace(session, issued=issued, held=open_to_decision(charged.result))
-
-    def _charged(self, session: Session) -> Charged:
-        result, usage = settled(session)
-        return Charged(result, usage, charge(session.site_id, result.started_at, usage, self._tables))
+def _tells(before: Session, after: Session) -> bool:
+    """Whether SessionUpdated would say something new. Of triggers only what tells more than measurements."""
+    if after.meter is not before.meter and after.meter.last() != before.meter.last():
+        return True
+    return _told(before) != _told(after)
 
 
-def _differs(before: Charged, after: Charged) -> bool:
-    """Whether what was announced needs a correction: not for another split of its time if nothing is paid for that."""
-    old, new = before.result, after.result
-    times = {"charging_s": new.charging_s, "suspended_s": new.suspended_s, "idle_s": new.idle_s}
-    return before.charge != after.charge or msgspec.structs.replace(old, **times) != new
-
-
-def _hash_of(session: Session) -> str:
-    return "" if session.issued is None else session.issued.hash
-
-
-def _told(session: Session) -> tuple[tuple[int, int | None, str | None], str | None, int | None]:
-    """What SessionUpdated says."""
-    return running(session), session.id_token, session.evse_id
+def _told(session: Session) -> tuple[object, ...]:
+    return running(session), session.id_token, session.evse_id, session.trigger_at, session.trigger
 
 
 def _fold(
@@ -224,27 +141,48 @@ def _fold(
     before = StationSessions(record.station_id) if state is None else state
     known = find(before, step, record.version)
     if known is not None:
-        session = absorb(known, step, source)
+        if known.closed_by_rule and rules.mutters(known, step):
+            return _muttered(before, known, source)
+        session = absorb(rules.reopened(known, step), step, source)
+        if step.kind == "started" and step.transaction_id not in (known.transaction_id, *known.aliases):
+            session = msgspec.structs.replace(session, aliases=(*known.aliases, step.transaction_id))
         if session is known:
             return Step(state)
+        session = _grouped(known, session, tables)
     elif step.kind == "updated" and record.version == Version.V16 and not issued_16(step.transaction_id):
         return Step(state)
     else:
         session = begin(step, record.version, source)
-    cause = Cause(record.event_id, record.occurred_at, record.recorded_at)
-    if known is not None and known.session_id and not session.over:
+    cause = Cause(record.event_id, record.occurred_at, record.recorded_at, step.trigger or "")
+    if known is not None and known.session_id and not known.over and not session.over:
         shown: tuple[Emit, ...] = ()
         if show_every and cause.recorded_at >= session.show_at:
             session, shown = shown_price.so_far(before.station_id, session, show_every, cause, tables)
         return _progress(before, known, session, cause, shown)
-    book = _Book(before, tables)
-    if step.kind == "started":
-        for other in superseded(before, session):
-            book.give_up(other, cause)
+    book = Book(before, tables)
+    if known is None or known.closed_by_rule or known.started_at is None:
+        session = statuses.adopted(session, before.statuses)
+    if known is None or known.started_at is None:
+        session = _among(book, session, cause)
     book.put(known, session, cause)
     if len(book.open) > MOST_OPEN:
-        book.give_up(min(book.open, key=deadline), cause)
+        book.give_up(min(book.open, key=rules.deadline), cause)
     return book.step()
+
+
+def _among(book: Book, session: Session, cause: Cause) -> Session:
+    """`session`, whose start may be news, with the begin of the next one; those that it follows are over."""
+    sessions = (*book.open, *book.closed)
+    for other in followed(sessions, session):
+        book.follow(other, session.begun_at, cause)
+    return msgspec.structs.replace(session, until=follower(sessions, session))
+
+
+def _grouped(known: Session, session: Session, tables: Tables) -> Session:
+    """With the driver group of its id token, if that is another one than was known."""
+    if session.id_token == known.id_token or not known.session_id:
+        return session
+    return msgspec.structs.replace(session, group_id=group_of(session.id_token, tables))
 
 
 def _progress(
@@ -252,12 +190,47 @@ def _progress(
 ) -> Step[StationSessions]:
     """The short way of most steps: a session under way stays so. News can only put its deadline off, so that a
     tick at the old one finds nothing to do and sets the next."""
-    station_id = state.station_id
     sessions = tuple([session if s is known else s for s in state.open])
-    after = StationSessions(station_id, sessions, state.closed, state.due_at, state.chain, state.decisions)
-    if _told(session) == _told(known):
+    after = msgspec.structs.replace(state, open=sessions)
+    if not _tells(known, session):
         return Step(after, shown)
-    return Step(after, (records.updated(station_id, session, cause), *shown))
+    return Step(after, (records.updated(state.station_id, session, cause), *shown))
+
+
+def _status(
+    state: StationSessions, status: Status, source: Source, cause: Cause, tables: Tables
+) -> Step[StationSessions]:
+    heard = statuses.joined(state.statuses, status)
+    if heard is state.statuses:
+        return Step(state)
+    book = Book(state, tables)
+    book.statuses = heard
+    following_at, repeated = statuses.following(heard, status), statuses.repeats(heard, status)
+    cause = msgspec.structs.replace(cause, trigger=status.name)
+    for known in (*state.open, *state.closed):
+        if not statuses.of_session(known, status, following_at):
+            continue
+        session = statuses.absorbed(known, status, source, repeated=repeated)
+        if session is known:
+            continue
+        book.put(known, session, cause)
+        latest = (session.state_at, session.charging_state) != (known.state_at, known.charging_state)
+        if known.session_id and not known.over and latest and not repeated and status.at >= known.begun_at:
+            book.out.append(records.updated(state.station_id, session, cause))
+    return book.step()
+
+
+def _boot(
+    state: StationSessions | None, source: Source, cause: Cause, tables: Tables
+) -> Step[StationSessions]:
+    if state is None:
+        return Step(None)
+    book = Book(state, tables)
+    for known in state.open:
+        session = statuses.booted(known, cause.recorded_at, source)
+        if session is not known:
+            book.put(known, session, cause)
+    return book.step() if book.open != list(state.open) else Step(state)
 
 
 def _with_answer(
@@ -273,13 +246,22 @@ def _unshown(state: StationSessions | None) -> Step[StationSessions]:
     return Step(msgspec.structs.replace(state, open=tuple(map(shown_price.unshown, state.open))))
 
 
-def _decide(
-    state: StationSessions, record: SessionDecided | SessionRecalled, message: Message, tables: Tables
-) -> Step[StationSessions]:
+def _muttered(state: StationSessions, known: Session, source: Source) -> Step[StationSessions]:
+    """Remember an endless session for as long as the charger goes on with it."""
+    if source.recorded_at - known.recorded_at < rules.DAY:
+        return Step(state)
+    session = msgspec.structs.replace(known, recorded_at=source.recorded_at)
+    closed = tuple([session if s is known else s for s in state.closed])
+    return Step(msgspec.structs.replace(state, closed=closed))
+
+
+def _decide(state: StationSessions, message: Message, tables: Tables) -> Step[StationSessions]:
     """Follow an operator's decision, or refuse it; once only, however often it comes."""
+    record = message.record
+    assert isinstance(record, SessionDecided | SessionRecalled)
     if record.event_id in state.decisions:
         return Step(state)
-    book = _Book(state, tables)
+    book = Book(state, tables)
     book.decisions = (*state.decisions, record.event_id)[-decisions.MOST_REMEMBERED :]
     known = book.find(record.session_id)
     cause = Cause(record.event_id, record.occurred_at, record.recorded_at)
@@ -296,11 +278,16 @@ def _decide(
     return book.step()
 
 
+def _granted(state: StationSessions, message: Message, tables: Tables) -> Step[StationSessions]:
+    record = message.record
+    assert isinstance(record, PrepaidGranted)
+    book = Book(state, tables)
+    cause = Cause(record.event_id, record.occurred_at, record.recorded_at)
+    book.granted(record.session_id, record.revision, plans.grant_in(message), cause)
+    return book.step()
+
+
 def _expire(state: StationSessions, at: int, tables: Tables) -> Step[StationSessions]:
-    book = _Book(state, tables)
-    book.closed = [s for s in state.closed if deadline(s) > at]
-    for session in state.open:
-        if deadline(session) <= at:
-            # What led to it is the last that was heard of the session.
-            book.give_up(session, Cause(session.cause_id, at, at))
+    book = Book(state, tables)
+    book.expire(at)
     return book.step()

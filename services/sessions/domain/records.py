@@ -24,10 +24,12 @@ from libs.events.sessions import (
 )
 from libs.tariffs.usage import Usage
 from services.sessions.domain.decisions import DECISIONS
+from services.sessions.domain.plans import GRANTED
 from services.sessions.domain.pricing import Charge
 from services.sessions.domain.session import Issued, Outcome, Session, running
 
 TRANSACTIONS: Final = "ocpp.transactions"
+LIFECYCLE: Final = "ocpp.lifecycle"
 EVENTS: Final = "sessions.events"
 CDRS: Final = "billing.cdrs"
 NO_TARIFF: Final = "no_tariff"
@@ -44,11 +46,15 @@ class Charged(msgspec.Struct, frozen=True, gc=False):
 
 
 class Cause(msgspec.Struct, frozen=True, gc=False):
-    """What makes a record be emitted: another record's event_id and times, or a tick's moment as both."""
+    """What makes a record be emitted: another record's event_id and times, or a tick's moment as both.
+
+    `trigger`: why the charger told it, if it said so.
+    """
 
     event_id: str
     occurred_at: int
     recorded_at: int
+    trigger: str = ""
 
 
 def started(station_id: str, session: Session, cause: Cause) -> Emit:
@@ -70,6 +76,7 @@ def started(station_id: str, session: Session, cause: Cause) -> Emit:
             version=session.version,
             started_at=session.earliest_at if session.started_at is None else session.started_at,
             meter_start_wh=session.meter_start_wh,
+            trigger="" if session.started_at is None else cause.trigger,
         ),
     )
 
@@ -94,18 +101,23 @@ def updated(station_id: str, session: Session, cause: Cause) -> Emit:
             energy_wh=energy_wh,
             meter_wh=meter_wh,
             charging_state=charging_state,
+            trigger=cause.trigger,
         ),
     )
 
 
-def ended(
-    station_id: str, session: Session, charged: Charged, cause: Cause, chain: str
-) -> tuple[Issued, list[Emit]]:
-    """SessionEnded and the charge record; from the second revision on SessionCorrected, a credit note over the version
-    before, and the next one. Documents follow on `chain`, the hash of the station's last one."""
-    result = charged.result
-    revision, before = session.revision, session.issued
-    common: dict[str, Any] = {
+def ended(station_id: str, session: Session, charged: Charged, cause: Cause) -> Emit:
+    """SessionEnded; from the second revision on SessionCorrected."""
+    common, revision = _common(station_id, session, charged, cause), session.revision
+    if revision == 1:
+        first = SessionEnded(event_id=derive_id(session.session_id, "ended"), **common)
+        return Emit(EVENTS, station_id, first)
+    event_id = derive_id(session.session_id, f"corrected:{revision}")
+    return Emit(EVENTS, station_id, SessionCorrected(event_id=event_id, version=revision, **common))
+
+
+def _common(station_id: str, session: Session, charged: Charged, cause: Cause) -> dict[str, Any]:
+    return {
         "occurred_at": cause.occurred_at,
         "recorded_at": cause.recorded_at,
         "cause_id": cause.event_id,
@@ -114,16 +126,21 @@ def ended(
         "transaction_id": session.transaction_id,
         "site_id": session.site_id,
         "quirks": session.quirks,
-        **msgspec.structs.asdict(result),
+        **msgspec.structs.asdict(charged.result),
     }
+
+
+def documents(
+    station_id: str, session: Session, charged: Charged, cause: Cause, chain: str
+) -> tuple[Issued, list[Emit]]:
+    """The charge record; from the second revision on after a credit note over the version before.
+
+    They follow on `chain`, the hash of the station's last document.
+    """
+    revision, before = session.revision, session.issued
+    common = _common(station_id, session, charged, cause) | {"group_id": session.group_id}
     out: list[Emit] = []
-    if before is None:
-        out.append(
-            Emit(EVENTS, station_id, SessionEnded(event_id=derive_id(session.session_id, "ended"), **common))
-        )
-    else:
-        event_id = derive_id(session.session_id, f"corrected:{revision}")
-        out.append(Emit(EVENTS, station_id, SessionCorrected(event_id=event_id, version=revision, **common)))
+    if before is not None:
         credit = _credit(session, before, common, chain)
         chain = credit.hash
         out.append(Emit(CDRS, station_id, credit))
@@ -140,7 +157,7 @@ def ended(
                 CdrInterval(to_at=each.end, energy_wh=each.energy_wh, kind=each.kind.value)
                 for each in charged.usage
             ),
-            **{**common, **_priced(result, charged.charge)},
+            **{**common, **_priced(charged.result, charged.charge)},
         )
     )
     out.append(Emit(CDRS, station_id, cdr))
@@ -163,6 +180,7 @@ def said(charged: Charged) -> Issued:
         exported_wh=result.exported_wh,
         hash="",
         written_off_wh=result.written_off_wh,
+        prepaid_wh=priced.get("prepaid_wh", 0),
     )
 
 
@@ -191,6 +209,7 @@ def _credit(session: Session, before: Issued, common: dict[str, Any], chain: str
             amount_minor=-before.amount_minor,
             net_minor=-before.net_minor,
             tax_minor=-before.tax_minor,
+            prepaid_wh=-before.prepaid_wh,
             credited_hash=before.hash,
             previous_hash=chain,
         )
@@ -204,11 +223,20 @@ def _sources(session: Session) -> tuple[CdrSource, ...]:
         first_offset=session.first_offset,
         last_offset=session.last_offset,
     )
+    sources = [evidence]
+    if session.last_status >= 0:
+        # The partition of a station is the same in every topic that a processor reads.
+        place = {"first_offset": session.first_status, "last_offset": session.last_status}
+        sources.append(CdrSource(topic=LIFECYCLE, partition=session.partition, **place))
     decision = session.decision
-    if decision is None:
-        return (evidence,)
-    place = {"first_offset": decision.offset, "last_offset": decision.offset}
-    return evidence, CdrSource(topic=DECISIONS, partition=decision.partition, **place)
+    if decision is not None:
+        place = {"first_offset": decision.offset, "last_offset": decision.offset}
+        sources.append(CdrSource(topic=DECISIONS, partition=decision.partition, **place))
+    grant = session.grant
+    if grant is not None:
+        place = {"first_offset": grant.offset, "last_offset": grant.offset}
+        sources.append(CdrSource(topic=GRANTED, partition=grant.partition, **place))
+    return tuple(sources)
 
 
 def _priced(result: Outcome, charge: Charge | None) -> dict[str, Any]:
@@ -222,6 +250,7 @@ def _priced(result: Outcome, charge: Charge | None) -> dict[str, Any]:
         "amount_minor": bill.gross_minor,
         "net_minor": bill.net_minor,
         "tax_minor": bill.tax_minor,
+        "prepaid_wh": bill.prepaid_wh,
         "lines": tuple(
             CdrLine(
                 kind=line.kind.value,

@@ -7,6 +7,7 @@ counts. Times are microseconds since the Unix epoch, energy is int Wh.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -16,9 +17,10 @@ from libs.ocpp import quirks
 from libs.ocpp.semantics.model import TransactionStep
 from libs.runtime.clock import SECOND
 from libs.tariffs.usage import Kind, Usage, metered
-from services.sessions.domain import curve, energy
+from services.sessions.domain import curve, energy, states
 from services.sessions.domain.curve import EMPTY, Curve
 from services.sessions.domain.energy import METER_ROLLBACK, ROLLBACK_TOLERANCE_WH, Measured
+from services.sessions.domain.plans import Asked, Grant
 from services.sessions.domain.states import STATES, still, told
 
 NO_METER: Final = "no_meter"
@@ -28,6 +30,10 @@ NO_START: Final = "no_start"
 NO_STOP: Final = "no_stop"
 STOP_CONFLICT: Final = "stop_conflict"
 CLOCK_DOUBT: Final = "clock_doubt"
+ENDLESS: Final = "endless"
+
+ROUTINE: Final = frozenset({"MeterValuePeriodic", "MeterValueClock", "SignedDataReceived", "Trigger"})
+"""Triggers of 2.x (TriggerReasonEnumType) that tell nothing of a transaction but what was measured."""
 
 _CLOCK_QUIRKS: Final = frozenset({quirks.TIMESTAMP_OUT_OF_BOUNDS, quirks.TIMESTAMP_UNREADABLE})
 
@@ -53,6 +59,7 @@ class Issued(msgspec.Struct, frozen=True, array_like=True, gc=False):
     exported_wh: int
     hash: str
     written_off_wh: int = 0
+    prepaid_wh: int = 0
 
 
 class Decided(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -83,6 +90,10 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sorted. `states`: what the vehicle did, as `usage` has it. `partition`, `first_offset` and `last_offset`: where the
     evidence is in the log. `decision`: the last one that holds. `held`: kept longer, since an operator may decide.
     `show_at`: when the driver may next be shown the cost so far, `shown_minor`: what was shown last.
+    `trigger`: the last that told more than measurements. `until`: when the next transaction of the EVSE began.
+    `booted_at`: when the station started anew, and had told nothing of it since. `aliases`: other ids that its
+    start was given. `first_status`, `last_status`: where the connector's statuses are in the log.
+    `group_id`: driver group of the id token when that became known. `asked`, `grant`: of the bundle of its plan.
     """
 
     transaction_id: str
@@ -122,11 +133,33 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     held: bool = False
     show_at: int = 0
     shown_minor: int = 0
+    trigger: str = ""
+    trigger_at: int | None = None
+    until: int | None = None
+    booted_at: int | None = None
+    first_status: int = -1
+    last_status: int = -1
+    aliases: tuple[str, ...] = ()
+    group_id: str | None = None
+    asked: Asked | None = None
+    grant: Grant | None = None
 
     @property
     def over(self) -> bool:
         """Whether nothing more is awaited of it."""
         return self.closed_by_rule or (self.stopped_at is not None and self.started_at is not None)
+
+    @property
+    def begun_at(self) -> int:
+        """When it began, as far as that is known."""
+        return self.earliest_at if self.started_at is None else self.started_at
+
+    @property
+    def ended_at(self) -> int:
+        """When it ended, as far as that is known."""
+        if self.stopped_at is not None:
+            return self.stopped_at
+        return self.latest_at if self.until is None else min(self.latest_at, self.until)
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -164,8 +197,7 @@ class Source(msgspec.Struct, frozen=True, gc=False):
 
 def session_id_of(station_id: str, session: Session) -> str:
     """Identity of a session: station, transaction id and start (or earliest evidence, if it has no start)."""
-    start = session.earliest_at if session.started_at is None else session.started_at
-    return derive_id(f"{station_id}\n{session.transaction_id}\n{start}", "session")
+    return derive_id(f"{station_id}\n{session.transaction_id}\n{session.begun_at}", "session")
 
 
 def begin(step: TransactionStep, version: str, source: Source) -> Session:
@@ -186,6 +218,8 @@ def begin(step: TransactionStep, version: str, source: Source) -> Session:
 
 def absorb(session: Session, step: TransactionStep, source: Source) -> Session:
     """`session` with `step` joined to it; the same object if the step brings no news."""
+    if step.kind == "updated" and _past(session, step.at):
+        return session
     news: dict[str, Any] = {}
     if step.at > session.latest_at:
         news["latest_at"] = step.at
@@ -195,16 +229,14 @@ def absorb(session: Session, step: TransactionStep, source: Source) -> Session:
         news["evse_id"] = step.evse_id
     if step.id_token is not None and (session.token_at is None or step.at < session.token_at):
         news["id_token"], news["token_at"] = step.id_token, step.at
-    if step.charging_state is not None:
-        _absorb_state(session, step, step.charging_state, news)
+    if step.trigger is not None:
+        _absorb_told(session, step, step.trigger, news)
     if step.quirks and not set(session.quirks).issuperset(step.quirks):
         news["quirks"] = tuple(sorted({*session.quirks, *step.quirks}))
     if step.readings or step.exported or step.signed:
         _absorb_meter(session, step, source, news)
-    if step.kind == "started":
-        _absorb_start(session, step, news)
-    elif step.kind == "ended":
-        _absorb_stop(session, step, news)
+    if step.kind != "updated":
+        (_absorb_start if step.kind == "started" else _absorb_stop)(session, step, news)
     if not news:
         return session
     if source.offset < session.first_offset:
@@ -214,14 +246,29 @@ def absorb(session: Session, step: TransactionStep, source: Source) -> Session:
     return msgspec.structs.replace(session, cause_id=source.event_id, recorded_at=source.recorded_at, **news)
 
 
-def _absorb_state(session: Session, step: TransactionStep, state: str, news: dict[str, Any]) -> None:
-    if session.state_at is None or step.at > session.state_at:
-        news["charging_state"], news["state_at"] = state, step.at
+def _past(session: Session, at: int) -> bool:
+    """Whether it was over at `at`: a charger goes on with an id whose transaction has stopped, or been followed."""
+    if session.stopped_at is not None and at > session.stopped_at:
+        return True
+    return session.until is not None and at >= session.until
+
+
+def _absorb_told(session: Session, step: TransactionStep, trigger: str, news: dict[str, Any]) -> None:
+    """What a charger of 2.x tells of a transaction beside what it measured."""
+    at, state = step.at, step.charging_state
+    if trigger not in ROUTINE:
+        known = session.trigger_at
+        if known is None or at > known or (at == known and trigger > session.trigger):
+            news["trigger"], news["trigger_at"] = trigger, at
+    if state is None:
+        return
+    if session.state_at is None or at > session.state_at:
+        news["charging_state"], news["state_at"] = state, at
     code = STATES.get(state)
     if code is not None and _CLOCK_QUIRKS.isdisjoint(step.quirks):
-        states = curve.join(session.states, step.at, code)
-        if states is not session.states:
-            news["states"] = states
+        joined = states.join(session.states, at, code, step.seq_no or 0)
+        if joined is not session.states:
+            news["states"] = joined
 
 
 def _absorb_meter(session: Session, step: TransactionStep, source: Source, news: dict[str, Any]) -> None:
@@ -289,10 +336,21 @@ def _absorb_start(session: Session, step: TransactionStep, news: dict[str, Any])
 def _absorb_stop(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:
     if session.stopped_at is None:
         news["stopped_at"], news["meter_stop_wh"] = step.at, step.meter_wh
-        news["reason"] = step.reason or ""
+        news["reason"] = _reason(step)
         _doubt_clock(session, step, news)
-    elif step.meter_wh != session.meter_stop_wh and STOP_CONFLICT not in session.doubts:
-        news["doubts"] = (*session.doubts, STOP_CONFLICT)
+    elif step.meter_wh is not None and step.meter_wh != session.meter_stop_wh:
+        if session.meter_stop_wh is None:
+            news["meter_stop_wh"] = step.meter_wh
+        elif STOP_CONFLICT not in session.doubts:
+            news["doubts"] = (*session.doubts, STOP_CONFLICT)
+
+
+def _reason(step: TransactionStep) -> str:
+    """Why it ended: the reason for the stop, else what made the charger tell of it. Of 2.x, where both are missing or
+    mean nothing, the reason is the one that may be left out (2.0.1 part 2, stoppedReason)."""
+    if step.reason:
+        return step.reason
+    return "Local" if step.trigger is None or step.trigger in ROUTINE else step.trigger
 
 
 def _doubt_clock(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:
@@ -310,16 +368,24 @@ def running(session: Session) -> tuple[int, int | None, str | None]:
     first = session.meter.first()
     if session.meter.steady and first is not None and first >= start:
         return last - start, last, session.charging_state
-    registers = _registers(session, start, session.latest_at, None)
+    registers = _registers(session, start, session.ended_at, None)
     return energy.measure(registers, False, None).delivered_wh, last, session.charging_state
 
 
 def _registers(session: Session, start: int, ended_at: int, stop: int | None) -> list[energy.Reading]:
     """The registers in order, none before the start nor after the end; with that at the end, if there is one."""
-    begin = session.earliest_at if session.started_at is None else session.started_at
+    begin = session.begun_at
     end = max(begin, ended_at)
-    readings = [(min(max(at, begin), end), wh) for at, wh in session.meter.readings()]
+    readings = [(min(max(at, begin), end), wh) for at, wh in own(session, session.meter)]
     return [(begin, start), *readings, *(() if stop is None else ((end, stop),))]
+
+
+def own(session: Session, registers: Curve) -> curve.Points:
+    """Its registers, but for those of the time when it was over."""
+    readings = registers.readings()
+    if session.until is None and (session.stopped_at is None or session.stopped_at >= session.latest_at):
+        return readings
+    return [each for each in readings if not _past(session, each[0])]
 
 
 def measured(session: Session) -> Measured | None:
@@ -336,10 +402,11 @@ def measured(session: Session) -> Measured | None:
     last = stop
     if last is None and not session.meter.points:
         last = session.undated_high
-    ended_at = session.latest_at if session.stopped_at is None else session.stopped_at
     if start is None or (last is None and not session.meter.points):
         return None
-    return energy.measure(_registers(session, start, ended_at, last), stop is not None, session.most_w)
+    return energy.measure(
+        _registers(session, start, session.ended_at, last), stop is not None, session.most_w
+    )
 
 
 def outcome(session: Session) -> tuple[Outcome, Usage]:
@@ -359,13 +426,13 @@ def outcome(session: Session) -> tuple[Outcome, Usage]:
         start = meter.first() if meter.points else low
         doubts.add(NO_METER_START)
     if stop is None:
-        stop = meter.last() if meter.points else high
+        shown = own(session, meter)
+        stop = shown[-1][1] if shown else start if meter.points else high
         if session.stopped_at is not None:
             doubts.add(NO_METER_STOP)
     found = measured(session)
     spent = dict.fromkeys(Kind, 0)
-    begun = session.earliest_at if session.started_at is None else session.started_at
-    ended_at = session.latest_at if session.stopped_at is None else session.stopped_at
+    begun, ended_at = session.begun_at, session.ended_at
     readings = () if found is None else found.readings
     usage = metered(begun, max(begun, ended_at), readings, kinds(session, begun))
     for interval in usage:
@@ -389,7 +456,7 @@ def outcome(session: Session) -> tuple[Outcome, Usage]:
         energy_wh=found.delivered_wh,
         billed_wh=found.billed_wh,
         review_wh=found.review_wh,
-        exported_wh=_exported_wh(session.exported),
+        exported_wh=_exported_wh(session),
         reason=session.reason,
         review=tuple(sorted(doubts)),
         signed=tuple(dict.fromkeys(each.event_id for each in session.signed)),
@@ -401,13 +468,24 @@ def outcome(session: Session) -> tuple[Outcome, Usage]:
 
 
 def kinds(session: Session, begun: int) -> list[tuple[int, Kind]]:
-    """What the vehicle did from which moment on: as the charger told, else as its registers show."""
+    """What the vehicle did from which moment on: as the charger told, else as its registers show.
+
+    They also have the word where they rose though nothing that was told is about charging.
+    """
+    start, stop = session.meter_start_wh, session.meter_stop_wh
+    registers = [*(() if start is None else ((begun, start),)), *own(session, session.meter)]
+    if stop is not None:
+        # Samples may be rounded, so that the register at the end is a little lower than the last of them.
+        last = registers[-1][1] if registers else stop
+        rounded = last - ROLLBACK_TOLERANCE_WH <= stop < last
+        registers.append((session.ended_at, last if rounded else stop))
     if session.states.points:
-        return told(session.states.readings())
-    start = session.meter_start_wh
-    return still([*(() if start is None else ((begun, start),)), *session.meter.readings()])
+        risen = any(one < other for (_, one), (_, other) in pairwise(registers))
+        if not risen or states.says_charging(session.states):
+            return told(session.states.readings(), begun)
+    return still(registers)
 
 
-def _exported_wh(exported: Curve) -> int:
-    readings = exported.readings()
+def _exported_wh(session: Session) -> int:
+    readings = own(session, session.exported)
     return energy.measure(readings, False, None).delivered_wh if readings else 0

@@ -1,31 +1,111 @@
 """What the vehicle did during a session: charging, suspended, idle. Pure.
 
-Where the charger tells its charging state (2.x), that counts. Else the registers must do: where one stood still for
-`STILL` or longer, nothing was charged; that was idling if it never rose again, and suspended charging if it did.
+Where the charger tells its charging state (2.x) or the status of its connector (1.6), that counts. Else the registers
+must do: where one stood still for `STILL` or longer, nothing was charged; that was idling if it never rose again, and
+suspended charging if it did.
+
+What was told is a curve of values: the step's number (2.x seqNo), then its code. Of states told for the same moment the
+one with the higher number counts, without numbers the one with the higher code: chargers tell whole seconds.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from struct import Struct
 from typing import Final
 
 from libs.runtime.clock import SECOND
 from libs.tariffs.usage import Kind
+from services.sessions.domain import curve
+from services.sessions.domain.curve import Curve, Points
 
-STATES: Final = {"Charging": 0, "SuspendedEV": 1, "SuspendedEVSE": 1, "EVConnected": 2, "Idle": 2}
-"""Charging states of 2.x (ChargingStateEnumType): number of their kind in `_KINDS`."""
+PREPARING: Final = 0
+SUSPENDED: Final = 1
+CHARGING: Final = 2
+FINISHED: Final = 3
+GONE: Final = 4
+
+STATES: Final = {
+    "Charging": CHARGING,
+    "SuspendedEV": SUSPENDED,
+    "SuspendedEVSE": SUSPENDED,
+    "EVConnected": FINISHED,
+    "Idle": FINISHED,
+}
+"""Codes of the charging states of 2.x (ChargingStateEnumType)."""
+STATUSES: Final = {
+    "Preparing": PREPARING,
+    "SuspendedEV": SUSPENDED,
+    "SuspendedEVSE": SUSPENDED,
+    "Faulted": SUSPENDED,
+    "Charging": CHARGING,
+    "Finishing": FINISHED,
+    "Available": GONE,
+}
+"""Codes of the connector statuses of 1.6 that tell of a vehicle."""
 STILL: Final = 900 * SECOND
+MOST_STATES: Final = 32
 
-_KINDS: Final = (Kind.CHARGING, Kind.SUSPENDED, Kind.IDLE)
+# A vehicle that is gone occupies nothing: whatever is left of its session is no idling.
+_KINDS: Final = (Kind.IDLE, Kind.SUSPENDED, Kind.CHARGING, Kind.IDLE, Kind.SUSPENDED)
+_CODE_BITS: Final = 3
+_CODE: Final = (1 << _CODE_BITS) - 1
+_MOST_NUMBER: Final = 2**40
+_POINT: Final = Struct("<qq")
+_SIZE: Final = _POINT.size
 
 States = list[tuple[int, Kind]]
 
 
-def told(reports: list[tuple[int, int]]) -> States:
-    """From reports of states; a vehicle that has not charged yet waits, and does not idle."""
+def join(states: Curve, at: int, code: int, number: int = 0) -> Curve:
+    """`states` with another one; the same object if that is no news.
+
+    Nothing is lost up to `MOST_STATES`. Beyond that the inner ones of a row of equals go, and if that does not help,
+    the curve is thinned by its buckets.
+    """
+    value = min(max(number, 0), _MOST_NUMBER) << _CODE_BITS | code
+    point = (at, value)
+    packed = states.points
+    if packed and _POINT.unpack_from(packed, len(packed) - _SIZE) >= point:
+        points = states.readings()
+        index = bisect_left(points, point)
+        if points[index] == point:
+            return states
+        points.insert(index, point)
+        packed = _packed(points)
+    else:
+        packed += _POINT.pack(at, value)
+    if len(packed) > MOST_STATES * _SIZE:
+        points = _edges(list(_POINT.iter_unpack(packed)))
+        packed = _packed(points)
+        if len(points) > MOST_STATES:
+            return curve.thinned(points, states.grain)
+    return Curve(states.grain, packed)
+
+
+def last_told(states: Curve) -> tuple[int, int] | None:
+    """The moment and the code of what was told last."""
+    if not states.points:
+        return None
+    at, value = _POINT.unpack_from(states.points, len(states.points) - _SIZE)
+    return at, value & _CODE
+
+
+def says_charging(states: Curve) -> bool:
+    """Whether it was told that the vehicle charged."""
+    return any(value & _CODE == CHARGING for _, value in states.readings())
+
+
+def told(reports: Points, begun: int) -> States:
+    """From a curve's states, for a session that began at `begun`: of those told before, the last counts.
+
+    A vehicle that has not charged yet waits, and does not idle.
+    """
     found: States = []
     charged = False
-    for at, code in reports:
-        kind = _KINDS[code]
+    before = max(0, bisect_left(reports, (begun + 1, 0)) - 1)
+    for at, value in reports[before:]:
+        kind = _KINDS[value & _CODE]
         charged = charged or kind is Kind.CHARGING
         kind = Kind.SUSPENDED if kind is Kind.IDLE and not charged else kind
         if found and found[-1][0] == at:
@@ -52,3 +132,18 @@ def still(registers: list[tuple[int, int]]) -> States:
     if seen - since >= STILL:
         found.append((since, Kind.IDLE))
     return found
+
+
+def _edges(points: Points) -> Points:
+    """The first and the last of each row of equal codes."""
+    codes = [value & _CODE for _, value in points]
+    last = len(points) - 1
+    return [
+        point
+        for index, point in enumerate(points)
+        if index in (0, last) or not codes[index - 1] == codes[index] == codes[index + 1]
+    ]
+
+
+def _packed(points: Points) -> bytes:
+    return b"".join([_POINT.pack(*point) for point in points])

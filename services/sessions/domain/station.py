@@ -8,38 +8,45 @@ What is retransmitted after that leads to records with the ids that it led to be
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
+from libs.ocpp import quirks
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
-from libs.runtime.clock import SECOND
+from services.sessions.domain import statuses
+from services.sessions.domain.plans import EarlyGrant
+from services.sessions.domain.rules import deadline
 from services.sessions.domain.session import Session
+from services.sessions.domain.waiting import Waiting
 
-_HOUR: Final = 3600 * SECOND
-
-AWAIT_START: Final = 24 * _HOUR
-"""How long steps wait for the start that they follow."""
-AWAIT_NEWS: Final = 7 * 24 * _HOUR
-"""How long a session may stay silent before it counts as over."""
-REMEMBER: Final = 7 * 24 * _HOUR
-"""How long a closed session is kept for messages that come late."""
-REMEMBER_HELD: Final = 90 * 24 * _HOUR
-"""How long a closed session is kept that an operator may decide about."""
 MOST_OPEN: Final = 32
 MOST_CLOSED: Final = 32
 CLOSED_PER_EVSE: Final = 3
 MOST_HELD: Final = 16
+MOST_ALIASES: Final = 4
 
 _MOST_ISSUED: Final = 2**31 - 1
+_CLOCKS: Final = frozenset(
+    {
+        quirks.TIMESTAMP_FORMAT,
+        quirks.TIMESTAMP_WITHOUT_ZONE,
+        quirks.TIMESTAMP_NUMBER,
+        quirks.TIMESTAMP_OUT_OF_BOUNDS,
+        quirks.TIMESTAMP_UNREADABLE,
+        quirks.LOCAL_TIME_MARKED_UTC,
+    }
+)
 
 
 class StationSessions(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Sessions under way and closed, each in the order in which they became so; `due_at`: the next deadline.
 
     `chain`: hash of the last document about a charge, which outlives the sessions. `decisions`: ids of the last that
-    operators made, applied or not.
+    operators made, applied or not. `statuses`: what connectors were, for sessions that may begin (`statuses.joined`).
+    `waiting`: documents that are not issued yet, in their order. `early`: answers about bundles that came too soon.
     """
 
     station_id: str
@@ -48,29 +55,25 @@ class StationSessions(msgspec.Struct, frozen=True, array_like=True, gc=False):
     due_at: int | None = None
     chain: str = ""
     decisions: tuple[str, ...] = ()
+    statuses: bytes = b""
+    waiting: tuple[Waiting, ...] = ()
+    early: tuple[EarlyGrant, ...] = ()
 
 
-def deadline(session: Session) -> int:
-    """When a rule closes the session unless there is news of it; when it is forgotten, if it is closed."""
-    if session.over:
-        return session.recorded_at + (REMEMBER_HELD if session.held else REMEMBER)
-    return session.recorded_at + (AWAIT_START if session.started_at is None else AWAIT_NEWS)
-
-
-def arrange(
-    station_id: str,
-    sessions: list[Session],
-    closed: list[Session],
-    chain: str,
-    decisions: tuple[str, ...] = (),
-) -> StationSessions | None:
-    """The state that holds these sessions; None if nothing is to be kept. Forgets closed ones beyond the bounds."""
+def arrange(state: StationSessions, sessions: list[Session], closed: list[Session]) -> StationSessions | None:
+    """`state` with these sessions; None if nothing is to be kept. Forgets closed ones beyond the bounds."""
     if len(closed) > CLOSED_PER_EVSE:
         closed = _latest(closed)
-    if not sessions and not closed:
-        return StationSessions(station_id, chain=chain, decisions=decisions) if chain or decisions else None
-    due_at = min(map(deadline, (*sessions, *closed)))
-    return StationSessions(station_id, tuple(sessions), tuple(closed), due_at, chain, decisions)
+    due = [*map(deadline, sessions), *map(deadline, closed)]
+    expiry = statuses.expiry(state.statuses)
+    if expiry is not None:
+        due.append(expiry)
+    if state.waiting:
+        due.append(state.waiting[0].until)
+    after = msgspec.structs.replace(
+        state, open=tuple(sessions), closed=tuple(closed), due_at=min(due, default=None)
+    )
+    return None if after == StationSessions(state.station_id) else after
 
 
 def _latest(closed: list[Session]) -> list[Session]:
@@ -94,16 +97,20 @@ def find(state: StationSessions, step: TransactionStep, version: str) -> Session
     transaction_id = step.transaction_id
     if version == Version.V16 and not issued_16(transaction_id):
         return _find_odd(state, step)
-    same = [s for s in state.open if s.transaction_id == transaction_id]
-    same += [s for s in state.closed if s.transaction_id == transaction_id]
+    same = [s for s in state.open if s.transaction_id == transaction_id or transaction_id in s.aliases]
+    same += [s for s in state.closed if s.transaction_id == transaction_id or transaction_id in s.aliases]
     if not same:
-        return None
+        return _same_start(state, step) if step.kind == "started" and version == Version.V16 else None
     if step.kind == "started":
+        # A station uses an id again, be it that the session before never ended. A clock that was bent may be read
+        # otherwise when a start comes again: then only a session that is over frees its id.
+        bent = not _CLOCKS.isdisjoint(step.quirks)
         for session in same:
-            if session.started_at is None or session.started_at == step.at:
+            if session.started_at == step.at or (
+                session.started_at is None and (bent or step.at <= session.latest_at)
+            ):
                 return session
-        # The clock was bent and read otherwise; only a session that is over frees its transaction id.
-        return next((s for s in same if not s.over), None)
+        return next((s for s in same if not s.over), None) if bent else None
     best = same[0]
     for session in same[1:]:
         if _fits_better(session, best, step.at):
@@ -111,9 +118,23 @@ def find(state: StationSessions, step: TransactionStep, version: str) -> Session
     return best
 
 
+def _same_start(state: StationSessions, step: TransactionStep) -> Session | None:
+    """The 1.6 session that the start began already, when it was given another id."""
+    for session in (*state.open, *state.closed):
+        if (
+            session.started_at == step.at
+            and session.evse_id == step.evse_id
+            and session.id_token == step.id_token
+            and session.meter_start_wh == step.meter_wh
+            and len(session.aliases) < MOST_ALIASES
+        ):
+            return session
+    return None
+
+
 def _fits_better(session: Session, best: Session, at: int) -> bool:
     """Whether `session` is the later one of those that had begun at `at` (a station may reuse an id)."""
-    begun, best_begun = session.started_at or session.earliest_at, best.started_at or best.earliest_at
+    begun, best_begun = session.begun_at, best.begun_at
     if begun > at:
         return best_begun > begun
     return best_begun > at or best_begun < begun
@@ -148,15 +169,35 @@ def _find_odd(state: StationSessions, step: TransactionStep) -> Session | None:
     return fitting[0] if len(fitting) == 1 else None
 
 
-def superseded(state: StationSessions, session: Session) -> list[Session]:
-    """Open sessions that `session` shows to be over: an EVSE has one transaction at a time."""
-    if session.started_at is None or session.evse_id is None:
+def followed(known: Iterable[Session], session: Session) -> list[Session]:
+    """Sessions that `session` shows to have been over when it began, and that had not stopped by then.
+
+    An EVSE has one transaction at a time, and so has a transaction id.
+    """
+    begun = session.started_at
+    if begun is None or session.evse_id is None:
         return []
     return [
         s
-        for s in state.open
-        if s.evse_id == session.evse_id
-        and s.transaction_id != session.transaction_id
+        for s in known
+        if s is not session
+        and (s.evse_id == session.evse_id or s.transaction_id == session.transaction_id)
         and s.started_at is not None
-        and s.started_at < session.started_at
+        and s.started_at < begun
+        and (s.stopped_at is None or s.stopped_at > begun)
+        and (s.until is None or s.until > begun)
     ]
+
+
+def follower(known: Iterable[Session], session: Session) -> int | None:
+    """When the next session of the same EVSE began, of those that are known; None if `session` is the last."""
+    begun = session.started_at
+    later = [
+        s.started_at
+        for s in known
+        if s.started_at is not None
+        and s.evse_id == session.evse_id
+        and begun is not None
+        and s.started_at > begun
+    ]
+    return min(later, default=None)

@@ -14,8 +14,9 @@ from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, digest
 from libs.tariffs.written import parse
 from services.sessions.domain.decisions import MOST_REMEMBERED
+from services.sessions.domain.rules import REMEMBER, REMEMBER_HELD
 from services.sessions.domain.session import Session
-from services.sessions.domain.station import MOST_HELD, REMEMBER, REMEMBER_HELD
+from services.sessions.domain.station import MOST_HELD
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, STATION, meter16, start16, stop16
 from tests.unit.sessions.given import Told, kinds, registry
 

@@ -1,0 +1,186 @@
+"""A station's sessions while one event is folded into them, and what is announced of that."""
+
+from __future__ import annotations
+
+import msgspec
+
+from libs.bus.message import Emit
+from libs.bus.processor import Step, Tables
+from libs.tariffs.engine import NO_CONTRACT, Contract
+from services.sessions.domain import plans, records, rules, statuses
+from services.sessions.domain.decisions import open_to_decision, settled
+from services.sessions.domain.plans import Grant
+from services.sessions.domain.pricing import charge, group_of, most_w_of, site_of
+from services.sessions.domain.records import Cause, Charged
+from services.sessions.domain.session import Session, running, session_id_of
+from services.sessions.domain.station import StationSessions, arrange
+from services.sessions.domain.waiting import Waiting
+
+
+class Book:
+    """Sessions under way and closed; `out` collects what is announced. `step` makes a state of them in the end."""
+
+    def __init__(self, state: StationSessions, tables: Tables) -> None:
+        self.station_id = state.station_id
+        self.open = list(state.open)
+        self.closed = list(state.closed)
+        self.chain = state.chain
+        self.decisions = state.decisions
+        self.statuses = state.statuses
+        self.waiting = list(state.waiting)
+        self.early = state.early
+        self.out: list[Emit] = []
+        self._state = state
+        self._tables = tables
+        self._expired_at = 0
+
+    def put(self, before: Session | None, after: Session, cause: Cause) -> None:
+        """Announce what changed from `before` (None: nothing known) to `after`, and remember `after`."""
+        after = self._announce(before, after, cause)
+        if before is not None and before.over == after.over:
+            among = self.closed if after.over else self.open
+            among[among.index(before)] = after
+            return
+        if before is not None:
+            (self.closed if before.over else self.open).remove(before)
+        (self.closed if after.over else self.open).append(after)
+
+    def find(self, session_id: str) -> Session | None:
+        """The session that was announced by this id, if it is remembered."""
+        if not session_id:
+            return None
+        return next((s for s in (*self.open, *self.closed) if s.session_id == session_id), None)
+
+    def give_up(self, session: Session, cause: Cause) -> None:
+        """Close `session` by rule."""
+        self.put(session, rules.closed(session, cause.recorded_at), cause)
+
+    def follow(self, session: Session, at: int, cause: Cause) -> None:
+        """Another transaction began at `at` where `session` was: so it is over."""
+        after = msgspec.structs.replace(session, until=at)
+        self.put(session, after if after.over else rules.closed(after, cause.recorded_at), cause)
+
+    def recall(self, known: Session | None, session: Session, cause: Cause) -> None:
+        """Remember a closed session again, and correct what was charged for it if that is now another thing."""
+        charged = self._charged(session)
+        if session.issued != msgspec.structs.replace(records.said(charged), hash=_hash_of(session)):
+            session = self._conclude(session, charged, cause)
+        if known is not None:
+            self.closed.remove(known)
+        self.closed.append(msgspec.structs.replace(session, held=True))
+
+    def granted(self, session_id: str, revision: int, grant: Grant, cause: Cause) -> None:
+        """A bundle covers so much of a session: issue what waits for that, or correct what was issued without."""
+        if any(each.asks(grant) for each in self.waiting):
+            self.waiting = [each.answered(grant) for each in self.waiting]
+            return
+        known = self.find(session_id)
+        if known is None or known.revision < revision:
+            self.early = plans.kept_early(self.early, grant, cause.recorded_at)
+        elif plans.awaits(known) and known.asked is not None and known.asked.ask_id == grant.ask_id:
+            self.put(known, msgspec.structs.replace(known, grant=grant), cause)
+
+    def expire(self, at: int) -> None:
+        """Forget what has been remembered long enough at `at`, and close what has waited long enough."""
+        self._expired_at = at
+        self.statuses = statuses.unexpired(self.statuses, at)
+        self.closed = [session for session in self.closed if rules.deadline(session) > at]
+        for session in tuple(self.open):
+            if rules.deadline(session) <= at or rules.endless(session):
+                # What led to it is the last that was heard of the session.
+                self.give_up(session, Cause(session.cause_id, at, at))
+
+    def step(self) -> Step[StationSessions]:
+        """The processor's decision."""
+        if self.waiting:
+            self._issue_waiting()
+        state = msgspec.structs.replace(
+            self._state,
+            chain=self.chain,
+            decisions=self.decisions,
+            statuses=self.statuses,
+            waiting=tuple(self.waiting),
+            early=self.early,
+        )
+        return Step(arrange(state, self.open, self.closed), tuple(self.out))
+
+    def _announce(self, before: Session | None, after: Session, cause: Cause) -> Session:
+        if after.started_at is None and not after.closed_by_rule:
+            return after
+        if not after.session_id:
+            after = msgspec.structs.replace(
+                after,
+                session_id=session_id_of(self.station_id, after),
+                site_id=site_of(self.station_id, after.begun_at, self._tables),
+                most_w=most_w_of(self.station_id, after.begun_at, self._tables),
+                group_id=group_of(after.id_token, self._tables),
+            )
+            self.out.append(records.started(self.station_id, after, cause))
+            if not after.over and running(after) != (0, after.meter_start_wh, None):
+                self.out.append(records.updated(self.station_id, after, cause))
+        elif before is not None and before.over and not after.over:
+            self.out.append(records.updated(self.station_id, after, cause))
+        if not after.over:
+            return after
+        charged = self._charged(after)
+        if before is None or not before.over or _differs(self._charged(before), charged):
+            return self._conclude(after, charged, cause)
+        return after
+
+    def _conclude(self, session: Session, charged: Charged, cause: Cause) -> Session:
+        session = msgspec.structs.replace(
+            session, revision=session.revision + 1, held=open_to_decision(charged.result)
+        )
+        self.out.append(records.ended(self.station_id, session, charged, cause))
+        if session.group_id is not None or session.asked is not None:
+            billed_wh = charged.result.billed_wh
+            session, questions = plans.ask(self.station_id, session, billed_wh, charged.charge, cause)
+            self.out += questions
+        if not self.waiting and not plans.awaits(session):
+            return self._issue(session, charged, cause)
+        entry = Waiting(session, cause.event_id, cause.occurred_at, cause.recorded_at)
+        for grant in (*(each.grant for each in self.waiting), *(each.grant for each in self.early)):
+            entry = entry if grant is None else entry.answered(grant)
+        self.waiting.append(entry)
+        return session
+
+    def _issue(self, session: Session, charged: Charged, cause: Cause) -> Session:
+        issued, out = records.documents(self.station_id, session, charged, cause, self.chain)
+        self.chain = issued.hash
+        self.out += out
+        return msgspec.structs.replace(session, issued=issued)
+
+    def _issue_waiting(self) -> None:
+        """Issue what waits and may not, or need not wait longer, in its order."""
+        while self.waiting:
+            first = self.waiting[0]
+            overdue = first.until <= self._expired_at or len(self.waiting) > plans.MOST_WAITING
+            if not (first.ready or overdue):
+                return
+            del self.waiting[0]
+            session = msgspec.structs.replace(first.session, grant=first.grant or first.session.grant)
+            cause = Cause(first.event_id, first.occurred_at, first.recorded_at)
+            issued = self._issue(session, self._charged(session), cause)
+            for among in (self.open, self.closed):
+                among[:] = [plans.carried(s, issued) for s in among]
+            self.waiting = [each.carrying(issued) for each in self.waiting]
+
+    def _charged(self, session: Session) -> Charged:
+        result, usage = settled(session)
+        contract = NO_CONTRACT
+        if session.group_id is not None:
+            contract = Contract(session.group_id, 0 if session.grant is None else session.grant.wh)
+        return Charged(
+            result, usage, charge(session.site_id, result.started_at, usage, self._tables, contract)
+        )
+
+
+def _differs(before: Charged, after: Charged) -> bool:
+    """Whether what was announced needs a correction: not for another split of its time if nothing is paid for that."""
+    old, new = before.result, after.result
+    times = {"charging_s": new.charging_s, "suspended_s": new.suspended_s, "idle_s": new.idle_s}
+    return before.charge != after.charge or msgspec.structs.replace(old, **times) != new
+
+
+def _hash_of(session: Session) -> str:
+    return "" if session.issued is None else session.issued.hash
