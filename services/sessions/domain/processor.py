@@ -236,8 +236,12 @@ def _boot(
 def _with_answer(
     done: Step[StationSessions], step: TransactionStep, call: OcppCallReceived
 ) -> Step[StationSessions]:
-    session = None if done.state is None else find(done.state, step, call.version)
-    return Step(done.state, (*done.out, shown_price.answer(call, session)))
+    state = done.state
+    session = None if state is None else find(state, step, call.version)
+    if state is not None and session is not None:
+        waits = any(each.session.session_id == session.session_id for each in state.waiting)
+        session = None if waits else session
+    return Step(state, (*done.out, shown_price.answer(call, session)))
 
 
 def _unshown(state: StationSessions | None) -> Step[StationSessions]:

@@ -21,6 +21,7 @@ from libs.ocpp.semantics.replies import ended_reply
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
 from libs.tariffs.currency import minor_digits
+from libs.tariffs.engine import NO_CONTRACT, Contract
 from services.sessions.domain.decisions import open_to_decision, settled
 from services.sessions.domain.pricing import STATIONS, charge
 from services.sessions.domain.records import Cause
@@ -38,10 +39,10 @@ _CALL_TIMEOUT_MS: Final = 10_000
 
 
 def answer(call: OcppCallReceived, session: Session | None) -> Emit:
-    """The answer that the edge awaits at `call.slot` to a call that ended `session` (None: nothing is known of it).
+    """The answer that the edge awaits at `call.slot` to a call that ended `session` (None: nothing is settled of it).
 
     The total is that of the charge record which stands now. It is left out where there is none, or no tariff, and
-    where some of the session is in review: then nobody can say yet what it costs.
+    where some of the session is in review or its document waits for a bundle: then nobody can say yet what it costs.
     """
     total, digits = None, 2
     issued = None if session is None else session.issued
@@ -108,8 +109,12 @@ def _cost(station_id: str, session: Session, tables: Tables) -> tuple[int, str] 
     result, usage = outcome(session)
     if result.review != (NO_STOP,):
         return None
-    charged = charge(session.site_id, result.started_at, usage, tables)
-    return None if charged is None else (charged.bill.gross_minor, charged.currency)
+    contract = NO_CONTRACT if session.group_id is None else Contract(session.group_id, 0)
+    charged = charge(session.site_id, result.started_at, usage, tables, contract)
+    if charged is None or (charged.under is not None and charged.under.bundle_wh):
+        # What is left of a bundle is not known before the end.
+        return None
+    return charged.bill.gross_minor, charged.currency
 
 
 def cannot_show(concluded: CommandConcluded) -> bool:

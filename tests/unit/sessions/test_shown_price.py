@@ -14,12 +14,13 @@ from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.commands import AnswerCall, CommandConcluded, CommandDialect, Fate, RequestCommand
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
-from libs.events.registry import StationRegistered, TariffVersion
+from libs.events.registry import StationRegistered, TariffVersion, TokenRegistered
 from libs.events.sessions import CdrIssued
 from libs.ocpp import schemas
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.versions import Version
+from libs.tariffs.model import DriverPlan, TariffTerms, flat_terms
 from services.edge.deferred import pending
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.shown_price import OUTCOMES
@@ -249,6 +250,28 @@ def test_a_station_under_certification_is_sent_nothing_unasked() -> None:
     given = told(started(), updated(1, 500), ended(), tables=tables)
     assert not shown(given)
     assert said(given) == {"totalCost": 0.91}
+
+
+def under_plan(**plan: Any) -> Tables:
+    """A price for everybody, and a plan for the drivers of a fleet."""
+    terms = TariffTerms(elements=flat_terms(50_000).elements, plans=(DriverPlan(group_id="fleet", **plan),))
+    version = TariffVersion(version=1, valid_from=0, currency="EUR", price_per_kwh_milli=50_000, terms=terms)
+    tables = registry(versions=(version,))
+    base: dict[str, Any] = {"event_id": "e", "occurred_at": NOON, "recorded_at": NOON, "cause_id": "e"}
+    return tables | {"registry.tokens": {"card": TokenRegistered(**base, id_token="card", group_id="fleet")}}
+
+
+def test_a_plans_price_is_shown() -> None:
+    given = told(started(), updated(30, 1_000), ended(), tables=under_plan(max_price_per_kwh_milli=40_000))
+    assert [p["totalCost"] for p in shown(given)] == [0.4]
+    assert said(given) == {"totalCost": 0.8}
+
+
+def test_what_a_bundle_covers_is_not_known_while_somebody_waits() -> None:
+    given = told(started(), updated(30, 1_000), ended(), tables=under_plan(prepaid_wh=1_500))
+    assert not shown(given)
+    assert not given.cdrs
+    assert said(given) == {}
 
 
 def concluded(fate: Fate, at: int, action: str = "CostUpdated") -> CommandConcluded:
