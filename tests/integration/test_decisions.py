@@ -18,7 +18,7 @@ from services.sessions.app import run as run_sessions
 from services.sessions.settings import SessionsSettings
 from tests.integration.api_platform import ANNAS_KEY, KEY, Json, Platform, api, ok, problem, until
 from tests.integration.test_cli import shell
-from tests.integration.test_reconciliation import DAY, HOUR, iso
+from tests.integration.test_reconciliation import DAY, HOUR, iso, reconciled
 from tests.unit.sessions.exchanges import meter16, start16, stop16
 
 __all__ = ["api"]
@@ -91,7 +91,7 @@ async def conclusion(platform: Platform, made: Json) -> Json:
 
 
 async def reviewed(platform: Platform) -> set[str]:
-    report = await ok(await platform.http.get("/reconciliation", params=AROUND))
+    report = await reconciled(platform, AROUND)
     return {item["session_id"] for item in report["review"]["items"]}
 
 

@@ -185,30 +185,67 @@ HAVING ahead_s > 60 * {minutes:UInt32} OR behind_s > 60 * {minutes:UInt32} OR be
 -- first and the last of each hour are enough.
 CREATE VIEW IF NOT EXISTS $database.register_rises $on_cluster AS
 WITH
-    whole AS
+    -- (start, end, register at start, at end, energy, billed, in review, written off)
+    arrayMin(arrayPushBack(
+        arrayMap(s -> if(s.2 < {until:DateTime64(6, 'UTC')}, s.1, {since:DateTime64(6, 'UTC')}), seen),
+        {since:DateTime64(6, 'UTC')}
+    )) AS span_start,
+    arrayMin(arrayPushBack(
+        arrayMap(s -> if(s.2 < {until:DateTime64(6, 'UTC')}, {until:DateTime64(6, 'UTC')}, s.1), seen),
+        {until:DateTime64(6, 'UTC')}
+    )) AS span_end,
+    arrayFilter(s -> s.2 < {until:DateTime64(6, 'UTC')} AND s.2 <= span_end, seen) AS whole,
+    arrayFilter(s -> isNotNull(s.3) AND isNotNull(s.4), whole) AS metered,
+    -- Of what comes at one moment: a session's start, a sample, a session's end.
+    arraySort(arrayConcat(
+        arrayMap(s -> (s.1, toUInt8(0), assumeNotNull(s.3)), metered),
+        arrayMap(r -> (r.1, toUInt8(1), r.2), arrayFilter(r -> r.1 >= span_start AND r.1 < span_end, readings)),
+        arrayMap(s -> (s.2, toUInt8(2), assumeNotNull(s.4)), metered)
+    )) AS walk,
+    -- (register, rises within sessions, rises between them, falls, sessions under way)
+    arrayFold(
+        (acc, step) -> (
+            if(step.3 > acc.1 OR step.3 < acc.1 - 100, step.3, acc.1),
+            acc.2 + if(step.3 > acc.1 AND acc.5 > 0, step.3 - acc.1, 0),
+            acc.3 + if(step.3 > acc.1 AND acc.5 = 0, step.3 - acc.1, 0),
+            acc.4 + if(step.3 < acc.1 - 100, 1, 0),
+            acc.5 + multiIf(step.2 = 0, 1, step.2 = 2, -1, 0)
+        ),
+        walk,
+        (tupleElement(walk[1], 3), toInt64(0), toInt64(0), toInt64(0), toInt64(0))
+    ) AS walked
+SELECT
+    e.station_id AS station_id, e.evse_id AS evse_id, p.site_id AS site_id,
+    walk[1].1 AS first_at, walk[-1].1 AS last_at, length(whole) AS sessions,
+    walked.2 + walked.3 AS register_wh, walked.3 AS between_wh, walked.4 AS falls,
+    arraySum(s -> s.5, whole) AS energy_wh, arraySum(s -> s.6, whole) AS billed_wh,
+    arraySum(s -> s.7, whole) AS review_wh, arraySum(s -> s.8, whole) AS written_off_wh,
+    register_wh - energy_wh AS departure_wh
+FROM
+(
+    SELECT station_id, evse_id, groupArrayArray(some_seen) AS seen, groupArrayArray(some_readings) AS readings
+    FROM
     (
         SELECT
-            c.station_id AS station_id, c.evse_id AS evse_id, c.started_at AS started_at, c.ended_at AS ended_at,
-            c.meter_start_wh AS meter_start_wh, c.meter_stop_wh AS meter_stop_wh, c.energy_wh AS energy_wh,
-            c.billed_wh AS billed_wh, c.review_wh AS review_wh, c.written_off_wh AS written_off_wh
-        FROM $database.cdrs_ended(since = {since:DateTime64(6, 'UTC')}, until = {until:DateTime64(6, 'UTC')}) AS c
-        WHERE c.evse_id > 0
-    ),
-    beyond AS
-    (
-        SELECT station_id, evse_id, started_at
-        FROM $database.cdrs
-        WHERE started_at < {until:DateTime64(6, 'UTC')} AND ended_at >= {until:DateTime64(6, 'UTC')}
-          AND (station_id, session_id, cdr_id) IN
-        (
-            SELECT station_id, session_id, cdr_id
-            FROM $database.cdrs_by_end
-            WHERE ended_at >= {until:DateTime64(6, 'UTC')}
+            station_id, evse_id,
+            [(
+                started_at, ended_at, meter_start_wh, meter_stop_wh, energy_wh, billed_wh, review_wh, written_off_wh
+            )] AS some_seen,
+            CAST([], 'Array(Tuple(DateTime64(6, \'UTC\'), Int64))') AS some_readings
+        FROM $database.cdrs_ended(
+            since = {since:DateTime64(6, 'UTC')}, until = {until:DateTime64(6, 'UTC')} + toIntervalDay(92)
         )
+        WHERE evse_id > 0 AND started_at < {until:DateTime64(6, 'UTC')}
         UNION ALL
-        SELECT station_id, evse_id, started_at
+        SELECT
+            station_id, evse_id,
+            [(
+                started_at, toDateTime64('2200-01-01 00:00:00', 6, 'UTC'), CAST(NULL, 'Nullable(Int64)'),
+                CAST(NULL, 'Nullable(Int64)'), toInt64(0), toInt64(0), toInt64(0), toInt64(0)
+            )] AS some_seen,
+            CAST([], 'Array(Tuple(DateTime64(6, \'UTC\'), Int64))') AS some_readings
         FROM $database.sessions
-        WHERE status = 'running' AND started_at < {until:DateTime64(6, 'UTC')}
+        WHERE status = 'running' AND evse_id > 0 AND started_at < {until:DateTime64(6, 'UTC')}
           AND (station_id, session_id) IN
         (
             SELECT station_id, session_id
@@ -217,104 +254,32 @@ WITH
             GROUP BY station_id, session_id
             HAVING NOT max(ended)
         )
-    ),
-    spans AS
-    (
+        UNION ALL
         SELECT
             station_id, evse_id,
-            least(min(if(own, started_at, {since:DateTime64(6, 'UTC')})), {since:DateTime64(6, 'UTC')}) AS span_start,
-            least(min(if(own, {until:DateTime64(6, 'UTC')}, started_at)), {until:DateTime64(6, 'UTC')}) AS span_end
-        FROM
-        (
-            SELECT station_id, evse_id, started_at, true AS own FROM whole
-            UNION ALL
-            SELECT station_id, evse_id, started_at, false AS own FROM beyond
-        )
-        GROUP BY station_id, evse_id
-    ),
-    told AS
-    (
-        SELECT
-            w.station_id AS station_id, w.evse_id AS evse_id, w.started_at AS started_at, w.ended_at AS ended_at,
-            w.meter_start_wh AS meter_start_wh, w.meter_stop_wh AS meter_stop_wh, w.energy_wh AS energy_wh,
-            w.billed_wh AS billed_wh, w.review_wh AS review_wh, w.written_off_wh AS written_off_wh,
-            isNotNull(w.meter_start_wh) AND isNotNull(w.meter_stop_wh) AS metered
-        FROM whole AS w INNER JOIN spans AS p ON p.station_id = w.station_id AND p.evse_id = w.evse_id
-        WHERE w.ended_at <= p.span_end
-    ),
-    samples AS
-    (
-        SELECT station_id, evse_id, arrayJoin([min((at, wh)), max((at, wh))]) AS reading
-        FROM
-        (
-            SELECT m.station_id AS station_id, m.evse_id AS evse_id, m.at AS at, m.wh AS wh
-            FROM
-            (
-                SELECT
-                    station_id, evse_id, sample.sampled_at AS at, intDiv(sample.value_milli + 500, 1000) AS wh
-                FROM $database.telemetry_measurements FINAL
-                ARRAY JOIN samples AS sample
-                WHERE evse_id > 0
-                  AND recorded_at >= {since:DateTime64(6, 'UTC')} - toIntervalDay(7)
-                  AND recorded_at < {until:DateTime64(6, 'UTC')} + toIntervalDay(7)
-                  AND sample.measurand = 'Energy.Active.Import.Register' AND isNull(sample.phase)
-                  AND ifNull(sample.location, 'Outlet') = 'Outlet'
-                  AND ifNull(sample.context, '') != 'Transaction.Begin'
-                  AND NOT hasAny(sample.quirks, ['timestamp_out_of_bounds', 'timestamp_unreadable'])
-            ) AS m
-            LEFT JOIN spans AS p ON p.station_id = m.station_id AND p.evse_id = m.evse_id
-            WHERE m.at >= if(p.station_id = '', {since:DateTime64(6, 'UTC')}, p.span_start)
-              AND m.at < if(p.station_id = '', {until:DateTime64(6, 'UTC')}, p.span_end)
-        )
-        GROUP BY station_id, evse_id, toStartOfHour(at)
-    ),
-    walks AS
-    (
-        -- Of what comes at one moment: a session's start, a sample, a session's end.
-        SELECT
-            station_id, evse_id, arraySort(groupArray((at, turn, wh))) AS walk,
-            min(at) AS first_at, max(at) AS last_at,
-            arrayFold(
-                (acc, step) -> (
-                    if(step.3 > acc.1 OR step.3 < acc.1 - 100, step.3, acc.1),
-                    acc.2 + if(step.3 > acc.1 AND acc.5 > 0, step.3 - acc.1, 0),
-                    acc.3 + if(step.3 > acc.1 AND acc.5 <= 0, step.3 - acc.1, 0),
-                    acc.4 + if(step.3 < acc.1 - 100, 1, 0),
-                    acc.5 + multiIf(step.2 = 0, 1, step.2 = 2, -1, 0)
-                ),
-                walk,
-                (tupleElement(walk[1], 3), toInt64(0), toInt64(0), toInt64(0), toInt64(0))
-            ) AS walked
-        FROM
-        (
-            SELECT station_id, evse_id, started_at AS at, toUInt8(0) AS turn, assumeNotNull(meter_start_wh) AS wh
-            FROM told WHERE metered
-            UNION ALL
-            SELECT station_id, evse_id, ended_at AS at, toUInt8(2) AS turn, assumeNotNull(meter_stop_wh) AS wh
-            FROM told WHERE metered
-            UNION ALL
-            SELECT station_id, evse_id, reading.1 AS at, toUInt8(1) AS turn, reading.2 AS wh FROM samples
-        )
-        GROUP BY station_id, evse_id
-    ),
-    delivered AS
-    (
-        SELECT
-            station_id, evse_id, count() AS sessions, sum(energy_wh) AS energy_wh, sum(billed_wh) AS billed_wh,
-            sum(review_wh) AS review_wh, sum(written_off_wh) AS written_off_wh
-        FROM told
-        GROUP BY station_id, evse_id
+            CAST(
+                [],
+                'Array(Tuple(DateTime64(6, \'UTC\'), DateTime64(6, \'UTC\'), Nullable(Int64), Nullable(Int64), Int64, Int64, Int64, Int64))'
+            ) AS some_seen,
+            [
+                min((sample.sampled_at, intDiv(sample.value_milli + 500, 1000))),
+                max((sample.sampled_at, intDiv(sample.value_milli + 500, 1000)))
+            ] AS some_readings
+        FROM $database.telemetry_measurements FINAL
+        ARRAY JOIN samples AS sample
+        WHERE evse_id > 0
+          AND recorded_at >= {since:DateTime64(6, 'UTC')} - toIntervalDay(7)
+          AND recorded_at < {until:DateTime64(6, 'UTC')} + toIntervalDay(7)
+          AND sample.measurand = 'Energy.Active.Import.Register' AND isNull(sample.phase)
+          AND ifNull(sample.location, 'Outlet') = 'Outlet' AND ifNull(sample.context, '') != 'Transaction.Begin'
+          AND NOT hasAny(sample.quirks, ['timestamp_out_of_bounds', 'timestamp_unreadable'])
+        GROUP BY station_id, evse_id, toStartOfHour(sample.sampled_at)
     )
-SELECT
-    w.station_id AS station_id, w.evse_id AS evse_id, s.site_id AS site_id, w.first_at AS first_at,
-    w.last_at AS last_at, d.sessions AS sessions,
-    w.walked.2 + w.walked.3 AS register_wh, w.walked.3 AS between_wh, w.walked.4 AS falls,
-    d.energy_wh AS energy_wh, d.billed_wh AS billed_wh, d.review_wh AS review_wh,
-    d.written_off_wh AS written_off_wh, register_wh - d.energy_wh AS departure_wh
-FROM walks AS w
-LEFT JOIN delivered AS d ON d.station_id = w.station_id AND d.evse_id = w.evse_id
-LEFT JOIN (SELECT * FROM $database.station_sites(at = {until:DateTime64(6, 'UTC')})) AS s
-    ON s.station_id = w.station_id;
+    GROUP BY station_id, evse_id
+) AS e
+LEFT JOIN (SELECT * FROM $database.station_sites(at = {until:DateTime64(6, 'UTC')})) AS p
+    ON p.station_id = e.station_id
+WHERE notEmpty(walk);
 
 -- Energy that nobody pays for, by station: of sessions without a tariff, in review, and what registers rose by between
 -- sessions (by more than 100 Wh). `written_off_wh` was given up by operators.
