@@ -26,7 +26,7 @@ from libs.runtime.logging import get_logger
 from libs.runtime.sealing import is_sealed
 from services.edge import metrics
 from services.edge.context import COMMANDS_TOPIC, Context
-from services.edge.domain.acceptance import asks_for, why_not_send
+from services.edge.domain.acceptance import AskedFor, asks_for, why_not_send
 from services.edge.domain.location import Holding
 from services.edge.socket import StationSocket
 
@@ -86,8 +86,7 @@ def refuse(context: Context, dispatch: DispatchCommand, reason: RefusalReason, d
 class CommandLane:
     """The commands of one connection.
 
-    `timeouts` counts unanswered commands in a row. `asked_for` holds the actions that our commands make the
-    station send.
+    `timeouts` counts unanswered commands in a row. `asked_for`: what our commands make the station send.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class CommandLane:
         self._action = ""
         self._message_id = ""
         self.timeouts = 0
-        self.asked_for: set[str] = set()
+        self.asked_for = AskedFor()
 
     @property
     def busy(self) -> bool:
@@ -150,7 +149,7 @@ class CommandLane:
 
     async def _carry_out(self, dispatch: DispatchCommand) -> None:
         try:
-            payload = self._opened(dispatch, self._check(dispatch))
+            payload = self._check(dispatch)
         except _Refusal as refusal:
             refuse(self._context, dispatch, refusal.reason, refusal.detail)
             return
@@ -158,7 +157,7 @@ class CommandLane:
         message_id = event_id if 0 < len(event_id) <= MAX_MESSAGE_ID else derive_id(event_id, "message")
         text = self._machine.call(dispatch.action, payload, message_id)
         if (wanted := asks_for(dispatch.action, payload)) is not None:
-            self.asked_for.add(wanted)
+            self.asked_for.add(wanted, now_us())
         sent_at = now_us()
         self._action, self._message_id = dispatch.action, message_id
         end = await self._exchange(text, message_id, dispatch.call_timeout_ms / 1000)
@@ -169,7 +168,7 @@ class CommandLane:
                 await self._socket.deliver(end.reply)
 
     def _check(self, dispatch: DispatchCommand) -> dict[str, Any]:
-        """The command's payload. Raises _Refusal if it must not be sent (any more)."""
+        """What goes over the wire for the command. Raises _Refusal if it must not be sent (any more)."""
         version = self._machine.version
         if self._socket.state is not State.OPEN:
             raise _Refusal(RefusalReason.NOT_HERE, "the socket is closed")
@@ -184,18 +183,21 @@ class CommandLane:
             raise _Refusal(RefusalReason.INVALID, f"the payload is not JSON: {error}") from error
         if not isinstance(payload, dict):
             raise _Refusal(RefusalReason.INVALID, "the payload is not an object")
-        violation = schemas.validate(version, dispatch.action, "request", payload)
+        opened = self._opened(dispatch, payload)
+        violation = schemas.validate(version, dispatch.action, "request", opened)
         if violation is not None:
-            raise _Refusal(RefusalReason.INVALID, f"{violation.path or '/'}: {violation.message}")
+            # What is wrong is told with the value that is wrong: not of what was sealed.
+            why = violation.message if opened == payload else "breaks the schema"
+            raise _Refusal(RefusalReason.INVALID, f"{violation.path or '/'}: {why}")
         standing = self._context.models.standing(self._holding.station_id)
         if standing is None:
             raise _Refusal(RefusalReason.NOT_HERE, "the station is not registered any more")
         if (why_not := why_not_send(dispatch.action, standing.boot_status)) is not None:
             raise _Refusal(RefusalReason.INVALID, why_not)
-        return payload
+        return opened
 
     def _opened(self, dispatch: DispatchCommand, payload: dict[str, Any]) -> dict[str, Any]:
-        """What goes over the wire: passwords as the station needs them. Raises _Refusal if one cannot be opened."""
+        """The payload with passwords as the station needs them. Raises _Refusal if one cannot be opened."""
 
         def opened(value: str) -> str:
             if not is_sealed(value):

@@ -263,7 +263,7 @@ class StationConnection:
         if isinstance(checked, Violation):
             self._hand_over(self._fail(call, frame, checked.code, describe(checked)))
             return
-        if not may_call(route, standing.boot_status, self.lane.asked_for):
+        if not may_call(route, standing.boot_status) and not self.lane.asked_for.take(route.action, now):
             reason = "the station is not accepted yet"
             self._hand_over(self._fail(call, frame, ErrorCode.SECURITY_ERROR, reason))
             return
@@ -436,7 +436,7 @@ class StationConnection:
         checked = check_call(self._version, sent.action, sent.payload)
         if isinstance(checked, Violation):
             await self._rejects.record(frame, checked.code, describe(checked), sent.message_id, sent.action)
-        elif not may_call(route, standing.boot_status, self.lane.asked_for):
+        elif not may_call(route, standing.boot_status) and not self.lane.asked_for.take(route.action, now):
             reason = "the station is not accepted yet"
             await self._rejects.record(frame, ErrorCode.SECURITY_ERROR, reason, sent.message_id, sent.action)
         else:

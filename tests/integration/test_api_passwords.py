@@ -210,6 +210,42 @@ async def test_a_made_password_is_shown_once_and_no_password_is_in_any_topic(api
                 assert not [secret for secret in secrets if secret in text], topic.name
 
 
+async def test_secrets_of_a_network_profile_are_sealed_and_opened_for_the_charger(api: Platform) -> None:
+    """Sealed they are longer than the charger's version lets them be; what is wrong with one is not told with it."""
+    await guarded_station(api, "pw-net")
+    vpn = {"server": "v", "user": "u", "password": NEW, "key": f"{NEW}-key", "type": "IPSec"}
+    apn = {"apn": "a", "apnPassword": NEW, "apnAuthentication": "AUTO"}
+    profile = {
+        "ocppVersion": "OCPP20",
+        "ocppTransport": "JSON",
+        "ocppCsmsUrl": "wss://csms.example.org",
+        "messageTimeout": 30,
+        "securityProfile": 2,
+        "ocppInterface": "Wired0",
+        "vpn": vpn,
+        "apn": apn,
+    }
+    payload = {"configurationSlot": 1, "connectionData": profile}
+    async with (
+        ledger(api),
+        guarded_edge(api) as process,
+        charger(process, "pw-net", OLD, "ocpp2.0.1") as wire,
+    ):
+        await booted(api, wire, "pw-net", BOOT_2)
+        wish = {"action": "SetNetworkProfile", "payload": payload, "wait_s": 60}
+        asked = asyncio.create_task(api.http.post("/stations/pw-net/commands", json=wish))
+        frame = await wire.receive(60)
+        assert frame[2:] == ["SetNetworkProfile", payload]
+        await wire.send([3, frame[1], {"status": "Accepted"}])
+        answered = await asked
+        assert (answered.json()["status"], NEW in answered.text) == ("ACCEPTED", False)
+    found: list[str] = []
+    for topic in ("commands.requested", "commands.dispatch", "ocpp.commands"):
+        found += [repr(message.record) async for message in read_all(api.bus, topic)]
+    assert sum("SetNetworkProfile" in text for text in found) == 3
+    assert not [text for text in found if NEW in text]
+
+
 async def test_what_an_edge_cannot_open_is_not_sent(api: Platform) -> None:
     """With another key, or none, the charger never sees the sealed form; its old password stays."""
     await guarded_station(api, "pw-key")

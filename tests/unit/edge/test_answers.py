@@ -13,7 +13,7 @@ from libs.ocpp.quirks.book import clock_rule
 from libs.ocpp.routing import ROUTES, Policy
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
-from services.edge.domain.acceptance import asks_for, may_call, why_not_send
+from services.edge.domain.acceptance import AskedFor, asks_for, may_call, why_not_send
 from services.edge.domain.answers import Asked, answer
 from services.edge.domain.rules import ReadModels, Rules, Standing, UnknownTokens
 from services.edge.domain.times import occurred_at
@@ -198,13 +198,27 @@ def test_a_csr_is_accepted_only_where_somebody_signs(version: Version) -> None:
 
 def test_before_acceptance_2_x_may_only_boot_and_send_what_it_was_asked_for() -> None:
     heartbeat, boot = ROUTES[Version.V201]["Heartbeat"], ROUTES[Version.V201]["BootNotification"]
-    assert may_call(boot, BootStatus.REJECTED, ())
-    assert not may_call(heartbeat, BootStatus.PENDING, ())
-    assert may_call(heartbeat, BootStatus.ACCEPTED, ())
+    assert may_call(boot, BootStatus.REJECTED)
+    assert not may_call(heartbeat, BootStatus.PENDING)
+    assert may_call(heartbeat, BootStatus.ACCEPTED)
     wanted = asks_for("TriggerMessage", {"requestedMessage": "Heartbeat"})
     assert wanted is not None
-    assert may_call(heartbeat, BootStatus.PENDING, {wanted})
-    assert may_call(ROUTES[Version.V16]["StatusNotification"], BootStatus.PENDING, ())
+    asked_for = AskedFor()
+    assert not asked_for.take("Heartbeat", NOW)
+    asked_for.add(wanted, NOW)
+    assert asked_for.take("Heartbeat", NOW)
+    assert may_call(ROUTES[Version.V16]["StatusNotification"], BootStatus.PENDING)
+
+
+def test_what_was_asked_for_may_come_for_a_while_and_so_many_times() -> None:
+    asked_for, ten_minutes = AskedFor(), 600_000_000
+    asked_for.add("NotifyReport", NOW)
+    asked_for.add("Heartbeat", NOW)
+    assert sum(asked_for.take("NotifyReport", NOW + number) for number in range(2_000)) == 1_000
+    assert asked_for.take("Heartbeat", NOW + ten_minutes)
+    assert not asked_for.take("Heartbeat", NOW + ten_minutes + 1)
+    asked_for.add("Heartbeat", NOW + ten_minutes + 1)
+    assert asked_for.take("Heartbeat", NOW + 2 * ten_minutes)
 
 
 def test_what_a_command_makes_a_station_send() -> None:
