@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Generic
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
@@ -26,17 +25,15 @@ from libs.bus.effects import (
     Encoded,
     Glance,
     RecordWriter,
-    Timers,
     check_partitions,
-    checked_size,
     encode,
     encode_dead_letter,
-    has_timers,
     read_partition,
 )
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Step, advance, ticks_until
 from libs.bus.settings import DEAD_LETTER_BYTES
+from libs.bus.states import States
 from libs.bus.tables import TableSet
 from libs.bus.tail import read_message
 from libs.events.codec import CodecError
@@ -154,63 +151,12 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._runtime.assign(assigned)
 
 
-class _State(Generic[S]):
-    """The states of one partition's keys, decoded when first asked for, and their timers."""
-
-    def __init__(self, processor: Processor[S]) -> None:
-        self._processor = processor
-        self._timed = has_timers(processor)
-        self._values: dict[str, S | bytes] = {}
-        self._timers = Timers(self._due)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def load(self, key: str, raw: bytes | None) -> None:
-        """Take one record of the state topic."""
-        if raw is None:
-            self._values.pop(key, None)
-        else:
-            self._values[key] = raw
-
-    def loaded(self) -> None:
-        """Set the timers after everything has been loaded."""
-        if self._timed:
-            for key in self._values:
-                self._timers.arm(key, self._due(key))
-
-    def get(self, key: str) -> S | None:
-        """The state of `key`."""
-        value = self._values.get(key)
-        if isinstance(value, bytes) and self._processor.state is not None:
-            value = msgspec.msgpack.decode(value, type=self._processor.state)
-            self._values[key] = value
-        return value  # type: ignore[return-value]
-
-    def put(self, key: str, state: S | None) -> None:
-        """Replace the state of `key`."""
-        if state is None:
-            self._values.pop(key, None)
-        else:
-            self._values[key] = state
-            if self._timed:
-                self._timers.arm(key, self._processor.due(state))
-
-    def take_due(self, now: int) -> list[str]:
-        """Keys that are due at or before `now`, earliest first, each once."""
-        return self._timers.take_due(now)
-
-    def _due(self, key: str) -> int | None:
-        state = self.get(key)
-        return None if state is None else self._processor.due(state)
-
-
 class _Batch:
     """What one transaction will hold."""
 
     def __init__(self) -> None:
         self.emits: list[Encoded] = []
-        self.states: dict[str, bytes | None] = {}
+        self.changes_state = False
         self.offsets: dict[TopicPartition, int] = {}
         self.messages = 0
         self.begun_at = 0.0
@@ -221,7 +167,7 @@ class _Batch:
     @property
     def has_effects(self) -> bool:
         """Whether anything is to be written but offsets."""
-        return bool(self.emits or self.states)
+        return bool(self.emits) or self.changes_state
 
 
 class _PartitionTask(Generic[S]):
@@ -243,7 +189,8 @@ class _PartitionTask(Generic[S]):
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._producer: AIOKafkaProducer | None = None
-        self._state: _State[S] = _State(self._processor)
+        self._state: States[S] = States(self._processor)
+        self._encodes_at_once = False
         self._in_transaction = False
         self._batch = _Batch()
         self._clock = asyncio.get_running_loop().time
@@ -374,14 +321,15 @@ class _PartitionTask(Generic[S]):
         self.ready = True
         metrics.RESTORE_SECONDS.labels(self._processor.name).set((now_us() - started) / SECOND)
 
-    async def _read_state(self) -> _State[S]:
-        state: _State[S] = _State(self._processor)
+    async def _read_state(self) -> States[S]:
+        state: States[S] = States(self._processor)
         if self._processor.state is None:
             return state
         topic = self._processor.state_topic
         async for record in read_partition(self._bus, topic, self._number, lambda: self._stopping):
-            state.load(record.key.decode(), record.value)
+            state.load(record.key.decode(), record.value, record.headers)
         state.loaded()
+        metrics.STATE_KEYS.labels(self._processor.name, self._number).set(len(state))
         return state
 
     async def _work(self) -> None:
@@ -470,10 +418,11 @@ class _PartitionTask(Generic[S]):
         """Take over what a step decided; changes nothing if any of it cannot be written."""
         emits = encode(self._bus, self._processor.name, step.out, trace)
         after = step.state
-        if after is not before:
-            stateful = after is not None and self._processor.state is not None
-            batch.states[key] = checked_size(msgspec.msgpack.encode(after)) if stateful else None
+        if after is not before and self._processor.state is not None:
+            if self._encodes_at_once:
+                self._state.encode(after)
             self._state.put(key, after)
+            batch.changes_state = True
         batch.emits += emits
 
     def _tick(self, batch: _Batch) -> None:
@@ -498,17 +447,20 @@ class _PartitionTask(Generic[S]):
             self._bus, self._processor.name, topic, record, error, decoded=decoded
         )
 
-    def _changelog(self, batch: _Batch) -> list[Encoded]:
-        if self._processor.state is None:
-            return []
+    def _changelog(self) -> list[Encoded]:
+        """The changed states. If one cannot be written, the batch is folded again, looking for who is to blame."""
         topic = self._bus.settings.topic(self._processor.state_topic)
-        return [Encoded(topic, key.encode(), value, self._number, []) for key, value in batch.states.items()]
+        try:
+            return self._state.encode_changes(topic, self._number)
+        except Exception:
+            self._encodes_at_once = True
+            raise
 
     async def _commit(self, batch: _Batch) -> None:
         """Outputs, changed state and offsets of `batch` in the open transaction; then open the next."""
         producer = self._producer
         assert producer is not None
-        await asyncio.gather(*await self._writer.send([*batch.emits, *self._changelog(batch)]))
+        await asyncio.gather(*await self._writer.send([*batch.emits, *self._changelog()]))
         if batch.offsets:
             # Not at the same time: brokers put off what is written while a transaction is being extended.
             await producer.send_offsets_to_transaction(batch.offsets, self._runtime.group)
