@@ -137,21 +137,19 @@ def _energy(cdr: CdrIssued) -> Check:
 
 
 def _meters(cdr: CdrIssued) -> Check:
-    found = sessions.measured(_evidence(cdr))
-    if found is None:
-        return Check("meters", cdr.energy_wh == 0, "there are no registers to measure by")
-    holds = found.delivered_wh == cdr.energy_wh
+    # Where a rule closed it, it ended with its last register or as the next transaction began.
+    found = [sessions.measured(each) for each in (_evidence(cdr, None), _evidence(cdr, cdr.ended_at))]
+    said = [(each.delivered_wh, each.billed_wh) if each is not None else (0, 0) for each in found]
+    delivered, sure = said[0]
     if cdr.decision_id is None:
-        holds = holds and found.billed_wh == cdr.billed_wh
-    return Check(
-        "meters",
-        holds,
-        f"by the registers {found.delivered_wh} Wh were delivered, {found.billed_wh} without doubt",
-    )
+        holds = (cdr.energy_wh, cdr.billed_wh) in said
+    else:
+        holds = cdr.energy_wh in (each[0] for each in said)
+    return Check("meters", holds, f"by the registers {delivered} Wh were delivered, {sure} without doubt")
 
 
-def _evidence(cdr: CdrIssued) -> sessions.Session:
-    """The registers of a record as the fold had them."""
+def _evidence(cdr: CdrIssued, until: int | None) -> sessions.Session:
+    """The registers of a record as the fold had them; `until`: when the next transaction began."""
     doubts = set(cdr.review)
     start = None if sessions.NO_METER_START in doubts else cdr.meter_start_wh
     stop = None if doubts & {sessions.NO_METER_STOP, sessions.NO_STOP} else cdr.meter_stop_wh
@@ -159,7 +157,7 @@ def _evidence(cdr: CdrIssued) -> sessions.Session:
         cdr.transaction_id,
         "",
         cdr.started_at,
-        cdr.ended_at,
+        max(cdr.ended_at, *(each.at for each in cdr.readings), cdr.started_at),
         0,
         "",
         started_at=None if sessions.NO_START in doubts else cdr.started_at,
@@ -170,12 +168,13 @@ def _evidence(cdr: CdrIssued) -> sessions.Session:
         undated_low=cdr.meter_start_wh,
         undated_high=cdr.meter_stop_wh,
         most_w=cdr.max_power_w,
+        until=until if sessions.NO_STOP in doubts else None,
     )
 
 
 def registers(cdr: CdrIssued) -> list[tuple[int, int]]:
-    """(moment, Wh) of every register that a record names, in order."""
-    found = [(each.at, each.wh) for each in cdr.readings]
+    """(moment, Wh) of the registers that count for a record, in order; what a station sent after the end does not."""
+    found = [(each.at, each.wh) for each in cdr.readings if each.at <= cdr.ended_at]
     if cdr.meter_start_wh is not None and sessions.NO_METER_START not in cdr.review:
         found.insert(0, (cdr.started_at, cdr.meter_start_wh))
     if cdr.meter_stop_wh is not None and not {sessions.NO_METER_STOP, sessions.NO_STOP} & set(cdr.review):
