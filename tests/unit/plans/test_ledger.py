@@ -1,0 +1,212 @@
+"""The ledger of bundles and monthly fees."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.bus.runtime_memory import MemoryRuntime
+from libs.events.ids import derive_id
+from libs.events.plans import PlanMonthCharged, PrepaidAsked, PrepaidGranted
+from libs.tariffs.model import DriverPlan
+from libs.tariffs.months import month_number, month_start
+from services.plans.domain import ASKED, KEEP, SETTLE, PlanLedger, PlansProcessor
+from tests.unit.plans.given import FLEET, tables, version
+from tests.unit.sessions.exchanges import DAY, HOUR, NOON
+
+BERLIN = "Europe/Berlin"
+NOVEMBER = month_number("2026-11")
+END = month_start(NOVEMBER + 1, BERLIN)
+
+
+def ask(
+    session: str,
+    billed_wh: int,
+    revision: int = 1,
+    *,
+    at: int = NOON,
+    month: str = "2026-11",
+    bundle_wh: int = 20_000,
+    had_wh: int = 0,
+) -> PrepaidAsked:
+    session_id = derive_id(session, "session")
+    event_id = derive_id(session_id, f"prepaid-asked:{revision}")
+    return PrepaidAsked(
+        event_id=event_id,
+        occurred_at=at,
+        recorded_at=at,
+        cause_id=event_id,
+        station_id=f"at-{session}",
+        group_id="fleet",
+        session_id=session_id,
+        revision=revision,
+        tariff_id="fleets",
+        tariff_version=1,
+        month=month,
+        timezone=BERLIN,
+        bundle_wh=bundle_wh,
+        billed_wh=billed_wh,
+        had_wh=had_wh,
+    )
+
+
+class Ledger:
+    def __init__(self, *plans: DriverPlan) -> None:
+        self.runtime = MemoryRuntime(PlansProcessor(), tables(version(*plans or (FLEET,))))
+
+    def ask(self, *asks: PrepaidAsked) -> list[int]:
+        """What was granted to each question that was answered."""
+        out = [emit for each in asks for emit in self.runtime.feed(ASKED, each.group_id, each)]
+        assert not self.runtime.dead, self.runtime.dead
+        return [e.record.granted_wh for e in out if isinstance(e.record, PrepaidGranted)]
+
+    def charged(self, until: int) -> list[PlanMonthCharged]:
+        return [e.record for e in self.runtime.tick(until) if isinstance(e.record, PlanMonthCharged)]
+
+    @property
+    def state(self) -> PlanLedger:
+        state = self.runtime.state_of("fleet\nfleets")
+        assert state is not None
+        return state
+
+
+def test_first_come_first_served() -> None:
+    assert Ledger().ask(ask("a", 12_000), ask("b", 12_000), ask("c", 5_000)) == [12_000, 8_000, 0]
+
+
+def test_a_question_that_comes_again_gets_the_same_answer() -> None:
+    ledger = Ledger()
+    first = [ledger.runtime.feed(ASKED, "fleet", ask("a", 12_000))[0].record for _ in range(2)]
+    assert first[0] == first[1]
+    assert ledger.ask(ask("b", 12_000)) == [8_000]
+
+
+def test_a_correction_keeps_its_draw_and_takes_what_is_left() -> None:
+    ledger = Ledger()
+    assert ledger.ask(ask("a", 12_000), ask("b", 5_000), ask("a", 16_000, 2)) == [12_000, 5_000, 15_000]
+
+
+def test_what_is_written_off_is_given_back() -> None:
+    ledger = Ledger()
+    assert ledger.ask(ask("a", 20_000), ask("b", 5_000)) == [20_000, 0]
+    assert ledger.ask(ask("a", 0, 2), ask("b", 5_001, 2)) == [0, 5_001]
+
+
+def test_an_older_question_that_comes_late_changes_nothing() -> None:
+    ledger = Ledger()
+    ledger.ask(ask("a", 3_000, 2))
+    before = ledger.state
+    assert ledger.ask(ask("a", 12_000, 1)) == []
+    assert ledger.state == before
+
+
+def test_each_month_has_its_bundle() -> None:
+    december = ask("b", 15_000, at=END + HOUR, month="2026-12")
+    assert Ledger().ask(ask("a", 15_000), december) == [15_000, 15_000]
+
+
+def test_a_month_is_charged_once_with_its_taxes_and_its_use() -> None:
+    ledger = Ledger()
+    ledger.ask(ask("a", 12_000), ask("b", 12_000))
+    assert ledger.charged(END + SETTLE - 1) == []
+    (charged,) = ledger.charged(END + SETTLE)
+    assert (charged.month, charged.from_at, charged.to_at) == ("2026-11", END - 30 * DAY, END)
+    assert (charged.net_minor, charged.tax_minor, charged.amount_minor) == (4_900, 931, 5_831)
+    assert (charged.bundle_wh, charged.used_wh, charged.sessions) == (20_000, 20_000, 2)
+    assert ledger.charged(END + SETTLE + DAY) == []
+
+
+def test_months_without_use_are_charged_too() -> None:
+    ledger = Ledger()
+    ledger.ask(ask("a", 12_000))
+    until = month_start(NOVEMBER + 3, BERLIN) + SETTLE
+    assert [each.month for each in ledger.charged(until)] == ["2026-11", "2026-12", "2027-01"]
+
+
+def test_a_plan_without_a_bundle_is_charged_and_not_answered() -> None:
+    ledger = Ledger(DriverPlan(group_id="fleet", monthly_fee_minor=900))
+    assert ledger.ask(ask("a", 12_000, bundle_wh=0)) == []
+    assert [each.net_minor for each in ledger.charged(END + SETTLE)] == [900]
+
+
+def test_charging_ends_with_the_plan() -> None:
+    ledger = Ledger()
+    ledger.ask(ask("a", 12_000))
+    ends = month_start(NOVEMBER + 1, BERLIN) + 10 * DAY
+    ledger.runtime.tables["registry.tariffs"] = tables(version(FLEET), version(number=2, valid_from=ends))[
+        "registry.tariffs"
+    ]
+    months = ledger.charged(month_start(NOVEMBER + 6, BERLIN))
+    assert [each.month for each in months] == ["2026-11", "2026-12"]
+
+
+def test_a_session_of_an_earlier_month_begins_the_plan_earlier() -> None:
+    ledger = Ledger()
+    ledger.ask(ask("a", 1_000))
+    assert [each.month for each in ledger.charged(END + SETTLE)] == ["2026-11"]
+    ledger.ask(ask("late", 1_000, at=END + SETTLE + DAY, month="2026-10"))
+    assert [each.month for each in ledger.charged(END + SETTLE + DAY)] == ["2026-10"]
+    after = ledger.charged(month_start(NOVEMBER + 2, BERLIN) + SETTLE)
+    assert [each.month for each in after] == ["2026-12"]
+
+
+def test_when_a_month_is_closed_sessions_keep_what_they_had() -> None:
+    ledger = Ledger()
+    ledger.ask(ask("a", 12_000))
+    ledger.charged(END + KEEP)
+    assert ledger.state.months == ()
+    late = END + KEEP + DAY
+    assert ledger.ask(ask("a", 9_000, 2, at=late, had_wh=12_000), ask("b", 9_000, at=late)) == [9_000, 0]
+    # Also questions that were recorded before it was closed.
+    assert ledger.ask(ask("c", 9_000)) == [0]
+    assert ledger.state.months == ()
+
+
+def test_a_clock_that_is_far_ahead_has_no_share() -> None:
+    ledger = Ledger()
+    assert ledger.ask(ask("a", 9_000, month="2027-05")) == [0]
+    assert ledger.runtime.state_of("fleet\nfleets") is None
+
+
+def test_what_cannot_be_read_goes_to_dead_letters() -> None:
+    ledger = Ledger()
+    for bad in (
+        msgspec.structs.replace(ask("a", 1), month="November"),
+        msgspec.structs.replace(ask("a", 1), timezone="Mars/Olympus"),
+        msgspec.structs.replace(ask("a", 1), session_id="no uuid"),
+    ):
+        ledger.runtime.feed(ASKED, "fleet", bad)
+    assert len(ledger.runtime.dead) == 3
+    ledger.runtime.dead.clear()
+    assert ledger.ask(ask("b", 20_000)) == [20_000]
+
+
+_NAMES = st.sampled_from("abcdef")
+_ASKS = st.lists(st.tuples(_NAMES, st.integers(0, 15_000), st.integers(0, 3)), max_size=40)
+
+
+@given(_ASKS)
+def test_a_bundle_is_never_overdrawn_and_never_leaks(asks: list[tuple[str, int, int]]) -> None:
+    """Questions, corrections of any revision and repeats: what the sessions have is within the bundle, and
+    what one gets is all that was left, or all that it asked for."""
+    ledger = Ledger()
+    revisions: dict[str, int] = {}
+    questions: dict[tuple[str, int], PrepaidAsked] = {}
+    has: dict[str, int] = {}
+    for name, billed_wh, step in asks:
+        newest = revisions.get(name, 0)
+        # A step of 0 repeats the newest question; others may leave revisions out, as a lost ledger would see it.
+        revision = newest + step if newest else max(1, step)
+        question = questions.setdefault((name, revision), ask(name, billed_wh, revision))
+        granted = ledger.ask(question)
+        if revision == newest:
+            assert granted == [has[name]]
+        else:
+            others = sum(has.values()) - has.get(name, 0)
+            assert granted == [min(question.billed_wh, 20_000 - others)]
+            revisions[name], has[name] = revision, granted[0]
+        assert sum(has.values()) <= 20_000
+    if has:
+        (month,) = ledger.state.months
+        assert month.drawn_wh == sum(has.values()) == sum(wh for _, wh in month.draws.values())
