@@ -29,7 +29,7 @@ from services.edge.domain.liveness import Liveness, Patience, liveness
 from services.edge.domain.throttle import Allowance, Throttle
 from services.edge.settings import EdgeSettings
 from services.edge.socket import StationSocket
-from services.edge.tls import Tls, TlsFiles
+from services.edge.tls import Tls, TlsFiles, authorities_above
 from services.edge.waiting import WaitingRoom
 
 log = get_logger(__name__)
@@ -202,7 +202,8 @@ class EdgeServer:
         encrypted = socket.transport.get_extra_info("ssl_object")
         if encrypted is None or self._tls is None:
             return Shown(False, authorization)
-        certificate, flaw = self._tls.certificate_of(encrypted.getpeercert(True), now)
+        peer = encrypted.getpeercert(True)
+        certificate, flaw = self._tls.certificate_of(peer, now, authorities_above(encrypted) if peer else ())
         return Shown(True, authorization, certificate, flaw)
 
     def _on_tls_failure(self, cause: str) -> None:

@@ -3,7 +3,8 @@
 import ctypes
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ log = get_logger(__name__)
 _CIPHERS: Final = "ECDHE+AESGCM:@SECLEVEL=2"
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
+_DER: Final = 2
 _UNREADABLE: Final = Certificate((), (), b"", 0)
 _PEM_CRL: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 
@@ -85,8 +87,13 @@ class Tls:
         log.info("tls_files_read", revoked=len(self._material.revoked))
         return True
 
-    def certificate_of(self, peer: bytes | None, now: int) -> tuple[Certificate | None, Doubt | None]:
-        """The client certificate (DER) of a finished handshake, and what is wrong with it at `now` (microseconds)."""
+    def certificate_of(
+        self, peer: bytes | None, now: int, above: Iterable[bytes] = ()
+    ) -> tuple[Certificate | None, Doubt | None]:
+        """The client certificate (DER) of a finished handshake, and what is wrong with it at `now` (microseconds).
+
+        `above`: the authorities' certificates that led to one that is trusted.
+        """
         if not peer:
             return None, None
         try:
@@ -96,6 +103,7 @@ class Tls:
                 _values(read.subject, NameOID.ORGANIZATION_NAME),
                 read.issuer.public_bytes(),
                 read.serial_number,
+                tuple(map(_named, above)),
             )
         except (ValueError, UnsupportedAlgorithm):
             # Our authority has signed it, and still nobody is named by what cannot be read.
@@ -108,8 +116,11 @@ class Tls:
         return certificate, None
 
     def is_revoked(self, certificate: Certificate) -> bool:
-        """Whether a list in force names it."""
-        return (certificate.issuer, certificate.serial) in self._material.revoked
+        """Whether a list in force names it, or an authority above it."""
+        revoked = self._material.revoked
+        return (certificate.issuer, certificate.serial) in revoked or not revoked.isdisjoint(
+            certificate.above
+        )
 
     def _look(self) -> Stamps:
         files = self._files
@@ -135,6 +146,16 @@ class Tls:
         )
         metrics.TLS_EXPIRES.labels("certificate").set(ours.not_valid_after_utc.timestamp())
         return _Material(context, revoked)
+
+
+def authorities_above(encrypted: ssl.SSLObject) -> list[bytes]:
+    """The certificates (DER) by which the peer's was found good in this handshake, without its own.
+
+    None if the handshake resumed an earlier session: that was with the same files, for others have keys of their own.
+    """
+    # Python 3.13 makes this public.
+    chain: Any = encrypted._sslobj.get_verified_chain()  # type: ignore[attr-defined]
+    return [each.public_bytes(_DER) for each in chain[1:]] if chain else []
 
 
 def keep_large_buffers_apart() -> None:
@@ -177,6 +198,13 @@ def _revoked(raw: bytes) -> frozenset[tuple[bytes, int]]:
     if due:
         metrics.TLS_EXPIRES.labels("crl").set(min(due))
     return frozenset((crl.issuer.public_bytes(), entry.serial_number) for crl in lists for entry in crl)
+
+
+@lru_cache(maxsize=256)
+def _named(authority: bytes) -> tuple[bytes, int]:
+    """Issuer and serial, by which lists name a certificate."""
+    read = x509.load_der_x509_certificate(authority)
+    return read.issuer.public_bytes(), read.serial_number
 
 
 def _values(name: x509.Name, oid: x509.ObjectIdentifier) -> tuple[str, ...]:

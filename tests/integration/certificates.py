@@ -28,11 +28,13 @@ def _name(common: str, organisation: str = OPERATOR) -> x509.Name:
 class Issued:
     """A certificate and its key, in files."""
 
-    def __init__(self, folder: Path, stem: str, certificate: x509.Certificate, key: bytes) -> None:
+    def __init__(
+        self, folder: Path, stem: str, certificate: x509.Certificate, key: bytes, brings: bytes = b""
+    ) -> None:
         self.x509 = certificate
         self.certificate = folder / f"{stem}.pem"
         self.key = folder / f"{stem}.key"
-        self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + brings)
         self.key.write_bytes(key)
 
     @property
@@ -41,9 +43,12 @@ class Issued:
 
 
 class Authority:
-    """Issues certificates into `folder`; `ca`: its own, `crl`: its revocation list."""
+    """Issues certificates into `folder`; `ca`: its own, `crl`: its revocation list.
 
-    def __init__(self, folder: Path, name: str = "Authority") -> None:
+    Below an `above` it is an intermediate one, and what it issues brings its own certificate along.
+    """
+
+    def __init__(self, folder: Path, name: str = "Authority", above: Authority | None = None) -> None:
         self._folder = folder
         self._name = _name(name)
         self._stem = name.lower().replace(" ", "-")
@@ -54,15 +59,17 @@ class Authority:
         own = (
             x509.CertificateBuilder()
             .subject_name(self._name)
-            .issuer_name(self._name)
+            .issuer_name((above or self)._name)
             .public_key(self._key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=30))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
-            .sign(self._key, hashes.SHA256())
+            .sign((above or self)._key, hashes.SHA256())
         )
+        self.serial = own.serial_number
+        self._brings = b"" if above is None else own.public_bytes(serialization.Encoding.PEM)
         self.ca = folder / f"{self._stem}-ca.pem"
         self.ca.write_bytes(own.public_bytes(serialization.Encoding.PEM))
         self.crl = folder / f"{self._stem}.crl"
@@ -98,7 +105,7 @@ class Authority:
             serialization.NoEncryption(),
         )
         stem = f"{self._stem}-{self._issued}"
-        return Issued(self._folder, stem, builder.sign(self._key, hashes.SHA256()), secret)
+        return Issued(self._folder, stem, builder.sign(self._key, hashes.SHA256()), secret, self._brings)
 
     def revoke(self, *serials: int) -> None:
         """Write the revocation list, with these added; at once, as a careful operator does."""

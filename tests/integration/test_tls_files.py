@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from services.edge.domain.authentication import Doubt
-from services.edge.tls import Tls, TlsFiles
-from tests.integration.certificates import OPERATOR, Authority, Issued
+from services.edge.tls import Tls, TlsFiles, authorities_above
+from tests.integration.certificates import OPERATOR, Authority, Issued, client_context
 
 NOW = 1_000_000
 
@@ -102,3 +102,66 @@ def test_without_an_authority_no_certificate_is_asked_for(authority: Authority) 
     server = authority.issue("edge", server=True)
     found = Tls(TlsFiles(server.certificate, server.key), lambda _: None)
     assert found.context.current.verify_mode is ssl.CERT_NONE
+
+
+class Handshake:
+    """One TLS handshake in memory. `resumed`: it went on with the client's earlier session."""
+
+    def __init__(self, found: Tls, client: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.server = found.context.wrap_bio(to_server, to_client, server_side=True)
+        self._client = client.wrap_bio(to_client, to_server, server_hostname="127.0.0.1", session=session)
+        left = [self._client, self.server]
+        while left:
+            side = left.pop(0)
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                left.append(side)
+        # With TLS 1.3 the session comes after the handshake.
+        self.server.write(b"x")
+        self._client.read(1)
+        self.resumed = bool(self._client.session_reused)
+
+    @property
+    def session(self) -> ssl.SSLSession:
+        assert self._client.session is not None
+        return self._client.session
+
+    def doubt(self, found: Tls) -> Doubt | None:
+        return found.certificate_of(self.server.getpeercert(True), NOW, authorities_above(self.server))[1]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_is_not_resumed_past_a_revocation(authority: Authority, version: ssl.TLSVersion) -> None:
+    found = tls(authority, authority.issue("127.0.0.1", server=True))
+    mine = authority.issue("CP-1")
+    client = client_context(authority.ca, mine)
+    client.minimum_version = client.maximum_version = version
+    first = Handshake(found, client)
+    assert (first.resumed, first.doubt(found)) == (False, None)
+    again = Handshake(found, client, first.session)
+    assert (again.resumed, again.doubt(found)) == (True, None)
+    # Begun before the list was read, looked at after.
+    under_way = Handshake(found, client, again.session)
+    authority.revoke(mine.serial)
+    assert found.refresh()
+    assert under_way.resumed
+    assert under_way.doubt(found) is Doubt.REVOKED_CERTIFICATE
+    after = Handshake(found, client, under_way.session)
+    assert (after.resumed, after.doubt(found)) == (False, Doubt.REVOKED_CERTIFICATE)
+
+
+def test_what_a_revoked_authority_issued_is_revoked(authority: Authority, tmp_path: Path) -> None:
+    found = tls(authority, authority.issue("127.0.0.1", server=True))
+    below, other = (Authority(tmp_path, name, authority) for name in ("Below", "Other"))
+    mine, neighbour = (each.issue("CP-1") for each in (below, other))
+    contexts = [client_context(authority.ca, each) for each in (mine, neighbour)]
+    shakes = [Handshake(found, context) for context in contexts]
+    assert [shake.doubt(found) for shake in shakes] == [None, None]
+    authority.revoke(below.serial)
+    assert found.refresh()
+    # Those that are open are judged by what they showed then.
+    assert [shake.doubt(found) for shake in shakes] == [Doubt.REVOKED_CERTIFICATE, None]
+    later = [Handshake(found, context) for context in contexts]
+    assert [shake.doubt(found) for shake in later] == [Doubt.REVOKED_CERTIFICATE, None]

@@ -29,13 +29,15 @@ class Doubt(StrEnum):
 class Certificate(msgspec.Struct, frozen=True):
     """A client certificate that our authority issued.
 
-    `names`: its common names, one in a proper certificate. `issuer` and `serial` name it in revocation lists.
+    `names`: its common names, one in a proper certificate. `issuer` and `serial` name it in revocation lists; each of
+    `above` names an authority above it in this way.
     """
 
     names: tuple[str, ...]
     organisations: tuple[str, ...]
     issuer: bytes
     serial: int
+    above: tuple[tuple[bytes, int], ...] = ()
 
 
 class Shown(msgspec.Struct, frozen=True):
