@@ -1,0 +1,38 @@
+"""Every charge record of every history that the sessions' golden files tell is found to follow from its evidence."""
+
+from __future__ import annotations
+
+import pytest
+
+from libs.events.registry import SiteRegistered, TariffRegistered
+from libs.events.sessions import CdrCredited, CdrIssued
+from libs.ocpp.semantics.exchange import zone_named
+from services.cli.cdrs_checks import Priced, chain_faults, checks
+from services.cli.cdrs_text import explained
+from tests.unit.sessions.history import Added, History
+from tests.unit.sessions.test_golden import HISTORIES, told
+
+
+def priced_of(history: History, cdr: CdrIssued) -> Priced | None:
+    tables = history.tables()
+    site = tables["registry.sites"].get(cdr.site_id or "")
+    tariff = tables["registry.tariffs"].get(cdr.tariff_id or "")
+    if not isinstance(site, SiteRegistered) or not isinstance(tariff, TariffRegistered):
+        return None
+    added = [each.version for each in history.happenings() if isinstance(each, Added)]
+    (version,) = [each for each in (*tariff.versions, *added) if each.version == cdr.tariff_version]
+    return Priced(version, getattr(zone_named(site.timezone), "key", "UTC"))
+
+
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.name)
+def test_every_record_is_verified(history: History) -> None:
+    documents = [each for each in told(history) if isinstance(each, CdrIssued | CdrCredited)]
+    assert list(chain_faults(documents)) == []
+    for number, cdr in enumerate(documents):
+        if not isinstance(cdr, CdrIssued):
+            continue
+        own = [each for each in documents[: number + 1] if each.session_id == cdr.session_id]
+        priced = priced_of(history, cdr)
+        found = checks(cdr, own, True, priced)
+        assert [each for each in found if not each.holds] == []
+        assert list(explained(cdr, own, found, priced))[-1] == "verified"
