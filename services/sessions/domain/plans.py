@@ -25,7 +25,7 @@ GRANTED: Final = "billing.prepaid"
 
 AWAIT_GRANT: Final = 15 * 60 * SECOND
 """How long a charge record waits for what the bundle covers; then it is issued without, and corrected later."""
-MOST_WAITING: Final = 32
+MOST_WAITING: Final = 64
 """Charge records of a station that wait; where there are more, the first is issued at once."""
 MOST_EARLY: Final = 8
 _EARLY_KEPT: Final = 24 * 3600 * SECOND

@@ -2,7 +2,8 @@
 
 State is bounded: at most `MOST_OPEN` sessions under way or waiting for their start, the oldest being closed
 by rule; of the closed, the last `CLOSED_PER_EVSE` of an EVSE, at most `MOST_CLOSED`, and none that brought no
-news for `REMEMBER`. Of those that an operator has to decide about, another `MOST_HELD`, for `REMEMBER_HELD`.
+news for `REMEMBER`. Of those that an operator has to decide about, another `MOST_HELD`, for `REMEMBER_HELD`; of those
+that wait for what a bundle covers, another `MOST_WAITING`.
 What is retransmitted after that leads to records with the ids that it led to before.
 """
 
@@ -17,7 +18,7 @@ from libs.ocpp import quirks
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
 from services.sessions.domain import statuses
-from services.sessions.domain.plans import EarlyGrant
+from services.sessions.domain.plans import MOST_WAITING, EarlyGrant, awaits
 from services.sessions.domain.rules import deadline
 from services.sessions.domain.session import Session
 from services.sessions.domain.waiting import Waiting
@@ -79,14 +80,17 @@ def arrange(state: StationSessions, sessions: list[Session], closed: list[Sessio
 def _latest(closed: list[Session]) -> list[Session]:
     kept: list[Session] = []
     per_evse: dict[int | None, int] = {}
-    held = 0
+    held = awaiting = 0
     for session in reversed(closed):
         count = per_evse.get(session.evse_id, 0)
-        if count < CLOSED_PER_EVSE and len(kept) - held < MOST_CLOSED:
+        if count < CLOSED_PER_EVSE and len(kept) - held - awaiting < MOST_CLOSED:
             per_evse[session.evse_id] = count + 1
             kept.append(session)
         elif session.held and held < MOST_HELD:
             held += 1
+            kept.append(session)
+        elif awaits(session) and awaiting < MOST_WAITING:
+            awaiting += 1
             kept.append(session)
     kept.reverse()
     return kept

@@ -174,6 +174,23 @@ def test_without_an_answer_it_is_issued_without_the_bundle_and_corrected_later()
     assert len(world.asked()) == 1
 
 
+def test_a_queue_of_sessions_is_corrected_when_answers_come_at_last() -> None:
+    world = World()
+    for n in range(66):
+        begin = NOON + n * MINUTE
+        world.tell(
+            start16(n + 1, begin, 0, recorded_at=NOON + 2 * HOUR),
+            stop16(n + 1, begin + 50 * SECOND, 300, recorded_at=NOON + 2 * HOUR),
+        )
+    # Where more wait than may, the first of them are issued without the bundle.
+    assert [charged(c) for c in world.cdrs] == [(1, 0, 15)] * 2
+    world.tick(NOON + 2 * HOUR + AWAIT_GRANT)
+    assert [charged(c) for c in world.cdrs] == [(1, 0, 15)] * 66
+    world.answer()
+    assert [charged(c) for c in world.cdrs[66:]] == [(2, 300, 0)] * 66
+    assert_sound(world)
+
+
 def test_evidence_that_comes_while_it_waits_is_a_correction_of_its_own() -> None:
     world = World()
     world.tell(start16(1, NOON, 0), meter16(1, NOON + 30 * MINUTE, 6_000), stop16(1, NOON + HOUR, 12_000))
