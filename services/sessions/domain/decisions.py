@@ -113,12 +113,14 @@ def decided(session: Session, message: Message) -> Session:
     )
 
 
-def recalled(known: Session | None, record: SessionRecalled) -> tuple[Session | None, str]:
+def recalled(
+    known: Session | None, record: SessionRecalled, *, waits: bool = False
+) -> tuple[Session | None, str]:
     """The session as it is to be kept, or None and why what is known stays.
 
     Recalled evidence takes the place of what is known of a closed session if it comes from as much of the log, and
-    goes with the same charge record. What was charged and decided is then what is known here, unless nothing is.
-    Raises ValueError for evidence of another session, or of one without a charge record.
+    goes with the same charge record; not while that `waits` to be issued. What was charged and decided is then what is
+    known here, unless nothing is. Raises ValueError for evidence of another session, or of one without a charge record.
     """
     evidence = msgspec.msgpack.decode(record.evidence, type=Session)
     if evidence.session_id != record.session_id:
@@ -128,7 +130,7 @@ def recalled(known: Session | None, record: SessionRecalled) -> tuple[Session | 
     if known is not None:
         if not known.over:
             return None, STILL_RUNNING
-        if evidence.revision != known.revision or evidence.last_offset < known.last_offset:
+        if waits or evidence.revision != known.revision or evidence.last_offset < known.last_offset:
             return None, NEWER_KNOWN
         evidence = msgspec.structs.replace(
             evidence, issued=known.issued, decision=known.decision or evidence.decision

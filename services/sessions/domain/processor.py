@@ -270,7 +270,8 @@ def _decide(state: StationSessions, message: Message, tables: Tables) -> Step[St
     known = book.find(record.session_id)
     cause = Cause(record.event_id, record.occurred_at, record.recorded_at)
     if isinstance(record, SessionRecalled):
-        session, detail = decisions.recalled(known, record)
+        waits = any(each.session.session_id == record.session_id for each in state.waiting)
+        session, detail = decisions.recalled(known, record, waits=waits)
         if session is not None:
             book.recall(known, session, cause)
     else:
