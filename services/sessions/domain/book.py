@@ -10,7 +10,7 @@ from libs.tariffs.engine import NO_CONTRACT, Contract
 from services.sessions.domain import plans, records, rules, statuses
 from services.sessions.domain.decisions import open_to_decision, settled
 from services.sessions.domain.plans import Grant
-from services.sessions.domain.pricing import charge, group_of, most_w_of, site_of
+from services.sessions.domain.pricing import Charge, charge, group_of, most_w_of, site_of
 from services.sessions.domain.records import Cause, Charged
 from services.sessions.domain.session import Session, running, session_id_of
 from services.sessions.domain.station import StationSessions, arrange
@@ -105,7 +105,7 @@ class Book:
         return Step(arrange(state, self.open, self.closed), tuple(self.out))
 
     def _announce(self, before: Session | None, after: Session, cause: Cause) -> Session:
-        if after.started_at is None and not after.closed_by_rule:
+        if after.started_at is None and not after.closed_by_rule and not after.session_id:
             return after
         if not after.session_id:
             after = msgspec.structs.replace(
@@ -123,9 +123,15 @@ class Book:
         if not after.over:
             return after
         charged = self._charged(after)
-        if before is None or not before.over or _differs(self._charged(before), charged):
+        if before is None or not before.over or self._differs(before, after, charged):
             return self._conclude(after, charged, cause)
         return after
+
+    def _differs(self, before: Session, after: Session, charged: Charged) -> bool:
+        """Whether what was announced needs a correction, whatever a bundle covers: that may come later."""
+        known = self._charged(before)
+        bundled = after.asked is not None and after.asked.bundle_wh > 0
+        return _differs(known, charged) or (bundled and known.usage != charged.usage)
 
     def _conclude(self, session: Session, charged: Charged, cause: Cause) -> Session:
         session = msgspec.structs.replace(
@@ -179,7 +185,15 @@ def _differs(before: Charged, after: Charged) -> bool:
     """Whether what was announced needs a correction: not for another split of its time if nothing is paid for that."""
     old, new = before.result, after.result
     times = {"charging_s": new.charging_s, "suspended_s": new.suspended_s, "idle_s": new.idle_s}
-    return before.charge != after.charge or msgspec.structs.replace(old, **times) != new
+    return _paid(before.charge) != _paid(after.charge) or msgspec.structs.replace(old, **times) != new
+
+
+def _paid(charged: Charge | None) -> Charge | None:
+    """The charge, but for when what is paid for was used."""
+    if charged is None:
+        return None
+    lines = tuple([msgspec.structs.replace(line, start=0, end=0) for line in charged.bill.lines])
+    return msgspec.structs.replace(charged, bill=msgspec.structs.replace(charged.bill, lines=lines))
 
 
 def _hash_of(session: Session) -> str:

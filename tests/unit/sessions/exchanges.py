@@ -110,6 +110,7 @@ def event2(
     tag: str | None = None,
     state: str | None = None,
     reason: str | None = None,
+    trigger: str = "MeterValuePeriodic",
     version: str = "ocpp2.0.1",
     **more: Any,
 ) -> OcppCallReceived:
@@ -121,7 +122,7 @@ def event2(
     payload: dict[str, Any] = {
         "eventType": kind,
         "timestamp": format_timestamp(at),
-        "triggerReason": "MeterValuePeriodic",
+        "triggerReason": trigger,
         "seqNo": seq,
         "transactionInfo": info,
     }

@@ -24,10 +24,11 @@ from libs.events.sessions import (
     SessionStarted,
     SessionUpdated,
 )
-from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from services.sessions.domain.processor import LIFECYCLE, TRANSACTIONS, SessionsProcessor
 from services.sessions.domain.station import StationSessions
 from tests.unit.sessions.exchanges import NOON, STATION
 
+SIGNS = ("StatusNotification", "BootNotification")
 KW22 = (PowerRating(power_w=22_080, valid_from=0),)
 
 
@@ -63,7 +64,7 @@ class Told:
     def tell(self, *exchanges: OcppCallReceived) -> list[Record]:
         before = len(self.runtime.emitted)
         for each in exchanges:
-            self.runtime.feed(TRANSACTIONS, each.station_id, each)
+            self.runtime.feed(LIFECYCLE if each.action in SIGNS else TRANSACTIONS, each.station_id, each)
         assert not self.runtime.dead, self.runtime.dead
         return self.records()[before:]
 
