@@ -133,7 +133,12 @@ def recalled(
         if waits or evidence.revision != known.revision or evidence.last_offset < known.last_offset:
             return None, NEWER_KNOWN
         evidence = msgspec.structs.replace(
-            evidence, issued=known.issued, decision=known.decision or evidence.decision
+            evidence,
+            issued=known.issued,
+            decision=known.decision or evidence.decision,
+            group_id=known.group_id,
+            asked=known.asked,
+            grant=known.grant,
         )
     return (
         msgspec.structs.replace(
