@@ -117,6 +117,11 @@ class StationConnection:
         """Whether nothing is under way in either direction."""
         return not self._busy_since and not self.lane.busy
 
+    @property
+    def ending(self) -> bool:
+        """Whether it is told to end, or has ended."""
+        return self._over or self._verdict is not None
+
     def waits_since(self) -> float | None:
         """Loop time since when something of this connection waits for Kafka; None if nothing does."""
         if self._verdict is not None:

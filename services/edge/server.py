@@ -152,7 +152,8 @@ class EdgeServer:
         ended = 0
         while self._directory and (left := begun + bound - loop.time()) > 0:
             for connection in self._directory:
-                if ended < rate * (loop.time() - begun) and connection.idle:
+                # One that is on its way out already took its turn then.
+                if ended < rate * (loop.time() - begun) and connection.idle and not connection.ending:
                     connection.end(CloseCode.SERVICE_RESTART, "restart")
                     ended += 1
             await asyncio.sleep(min(_DRAIN_STEP_S, left))

@@ -10,7 +10,14 @@ import orjson
 from libs.bus.settings import BusSettings
 from libs.events.commands import AnswerCall
 from libs.events.ids import derive_id, new_id
-from libs.events.ocpp_log import AnswerSource, CallError, CallOutcome, OcppCallAnswered, OcppCallReceived
+from libs.events.ocpp_log import (
+    AnswerSource,
+    CallError,
+    CallOutcome,
+    FrameRejected,
+    OcppCallAnswered,
+    OcppCallReceived,
+)
 from libs.runtime.clock import now_us
 from tests.integration.edge_process import (
     BOOT_2,
@@ -205,3 +212,36 @@ async def test_tokens_of_pending_events_are_judged_by_the_answer(bus: BusSetting
         await answer(log, call, verdict)
         assert await c.receive() == [3, "q1", verdict]
         assert [await decision(log, call)] == log.of("ocpp.transactions", OcppCallAnswered, "pays")
+
+
+async def test_what_comes_meanwhile_settles_commands_at_once_and_is_recorded_afterwards_in_order(
+    bus: BusSettings, log: Log
+) -> None:
+    async with (
+        edge(bus, slot=1, edge_id="edge-meanwhile", deferred=deferring(30)) as process,
+        charger(process, "chatty", "ocpp2.0.1") as c,
+    ):
+        await c.call("BootNotification", BOOT_2)
+        located = await location(log, "chatty")
+        await c.send([2, "q1", "GetCertificateStatus", GET_STATUS])
+        call = await asked(log, "chatty", "q1")
+        command = dispatch_to(located, "ClearCache", {})
+        await send_command(log, command)
+        assert (await c.receive())[2] == "ClearCache"
+        # It cannot be read, but it is the answer.
+        await c.send(f'[3,"{command.event_id}",{{"status"')
+        assert (await sent(log, command)).outcome is CallOutcome.ERROR
+        # More of them than are looked at while it waits.
+        strays = [f"stray-{number}" for number in range(6)]
+        for stray in strays:
+            await c.send([3, stray, {}])
+        assert not rejected(log, "chatty")
+        await answer(log, call, GOOD)
+        assert await c.receive() == [3, "q1", GOOD]
+        await until(lambda: len(rejected(log, "chatty")) == 1 + len(strays))
+        assert [r.message_id for r in rejected(log, "chatty")] == [command.event_id, *strays]
+        assert "currentTime" in await c.call("Heartbeat", {})
+
+
+def rejected(log: Log, station_id: str) -> list[FrameRejected]:
+    return log.of("ocpp.rejected", FrameRejected, station_id)
