@@ -55,6 +55,7 @@ def verify(
 
     documents = documents_of(api(context), station_id=station)
     faults = list(chain_faults(documents))
+    station = documents[0].station_id if documents else station
     if json:
         last = documents[-1].hash if documents else None
         typer.echo(
