@@ -48,6 +48,6 @@ def test_joined_topics_are_partitioned_alike(processor: Processor[Any]) -> None:
 
 
 def test_every_processor_is_checked_here() -> None:
-    services = {"edge", "api", "sink", "certificates"}
+    services = {"edge", "api", "cli", "sink", "certificates"}
     named = {name for topic in TOPICS.values() for name in (*topic.producers, *topic.consumers)}
     assert named == {processor.name for processor in PROCESSORS} | services
