@@ -74,8 +74,9 @@ class PlanLedger(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class PlansProcessor(Processor[PlanLedger]):
     """Answers each question (PrepaidAsked) with what the bundle covers, and charges each month of a plan.
 
-    A question that comes again gets the same answer. A plan is charged from the month of its first use until
-    no version of the tariff in the month names it, once per month, whether it was used in that month or not.
+    A question that comes again is not answered again: what was granted stays in the log. A plan is charged from the
+    month of its first use until no version of the tariff in the month names it, once per month, whether it was used
+    in that month or not.
     """
 
     name = "plans"
@@ -115,11 +116,9 @@ def _answer(state: PlanLedger | None, ask: PrepaidAsked) -> Step[PlanLedger]:
     session = bytes.fromhex(ask.session_id.replace("-", ""))
     book = next((each for each in used.months if each.number == month), None) or Month(month, {})
     revision, own = book.draws.get(session, (0, 0))
-    if ask.revision < revision:
-        # Its answer, and a later one, are out.
+    if ask.revision <= revision:
+        # It comes again; its answer is in the log.
         return Step(used)
-    if ask.revision == revision:
-        return Step(used, (_granted(ask, "granted", own),))
     if not revision and len(book.draws) >= MOST_SESSIONS:
         return Step(used, _late(ask))
     others = book.drawn_wh - own

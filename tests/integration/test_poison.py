@@ -38,18 +38,22 @@ from libs.events.firmware import (
     StationUpdateStatus,
     UpdateStationFirmware,
 )
+from libs.events.ids import derive_id
 from libs.events.load import EvseObserved, LoadPlanMade, StationObserved
 from libs.events.ocpp_log import OcppCallReceived
+from libs.events.plans import PrepaidAsked, PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import Assignment, SiteRegistered, StationRegistered
 from libs.events.sessions import SessionStarted
 from libs.events.stations import CapabilitiesLearned
 from libs.events.telemetry import MeasurementsTaken, StationStateChanged
 from libs.runtime.clock import now_us
+from libs.tariffs.months import month_at, month_text
 from libs.testing.localstack import Endpoints
 from services.commands.domain import CommandsProcessor
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
+from services.plans.domain import PlansProcessor
 from services.provisioning.domain.capabilities import CapabilitiesProcessor
 from services.provisioning.domain.onboarding import OnboardingProcessor, OnBoot
 from services.sessions.domain.processor import SessionsProcessor
@@ -118,6 +122,22 @@ def command_out_of_time(key: str, event_id: str) -> Record:
         dialect=CommandDialect.OCPP,
         requested_by="test",
         expires_at=now_us(),
+    )
+
+
+def prepaid_asked(key: str, event_id: str) -> Record:
+    return PrepaidAsked(
+        **envelope(event_id),
+        station_id=f"at-{event_id}",
+        group_id=key,
+        session_id=derive_id(event_id, "session"),
+        revision=1,
+        tariff_id="fleets",
+        tariff_version=1,
+        month=month_text(month_at(now_us(), "UTC")),
+        timezone="UTC",
+        bundle_wh=100_000,
+        billed_wh=1_000,
     )
 
 
@@ -197,6 +217,7 @@ CASES = [
     Case(CampaignProcessor, "firmware.progress", installed, CampaignProgressed, campaigns),
     Case(CapabilitiesProcessor, "ocpp.lifecycle", booted, CapabilitiesLearned),
     Case(AskingProcessor, "ocpp.lifecycle", booted, RequestCommand),
+    Case(PlansProcessor, "billing.prepaid-asked", prepaid_asked, PrepaidGranted),
     Case(CommandsProcessor, "commands.requested", command_out_of_time, CommandConcluded),
 ]
 
