@@ -45,33 +45,65 @@ def _record(schema: Mapping[str, Any], shape: Any) -> Reader:
     scope: dict[str, Any] = {"make": dict if shape is None else shape, "number": _long, "sizes": _SIZES}
     lines, arguments = [], []
     for index, field in enumerate(schema["fields"]):
-        name, kind = field["name"], field["type"]
-        if kind == "string":
-            lines += [
-                " size = sizes[data[at]]",
-                " if size >= 0: at += 1",
-                " else:",
-                "  size, at = number(data, at)",
-                "  if size < 0: raise ValueError('negative size')",
-                f" end = at + size; v{index} = data[at:end].decode(); at = end",
-            ]
-        else:
-            scope[f"read{index}"] = compile_reader(kind, shapes.get(name))
-            lines.append(f" v{index}, at = read{index}(data, at)")
-        arguments.append(f"{name}=v{index}")
-    source = "\n".join(["def read(data, at):", *lines, f" return make({', '.join(arguments)}), at"])
+        lines += _steps(field["type"], shapes.get(field["name"]), index, scope)
+        arguments.append(f"{field['name']}=v{index}")
+    source = "\n ".join(["def read(data, at):", *lines, f"return make({', '.join(arguments)}), at"])
     # Field names come from the contract's own schemas, and Avro's names are Python's.
     exec(compile(source, f"<reader of {schema['name']}>", "exec"), scope)  # noqa: S102
     reader: Reader = scope["read"]
     return reader
 
 
-def _optional(union: list[Any], shape: Any) -> Reader:
+def _steps(schema: Any, shape: Any, index: int, scope: dict[str, Any]) -> list[str]:
+    """Lines that read field `index` of a record into `v<index>`: a call costs more than most fields do."""
+    if isinstance(schema, list):
+        inner, shape = _inside(schema, shape)
+        return [
+            "branch = data[at]; at += 1",
+            f"if branch == 0: v{index} = None",
+            "elif branch != 2: raise ValueError(f'no branch {branch >> 1} in the union')",
+            "else:",
+            *[f" {line}" for line in _steps(inner, shape, index, scope)],
+        ]
+    kind = schema["type"] if isinstance(schema, Mapping) else schema
+    if kind == "string":
+        return [
+            "size = sizes[data[at]]",
+            "if size >= 0: at += 1",
+            "else:",
+            " size, at = number(data, at)",
+            " if size < 0: raise ValueError('negative size')",
+            f"end = at + size; v{index} = data[at:end].decode(); at = end",
+        ]
+    if kind in ("int", "long"):
+        return [
+            f"v{index} = data[at]",
+            f"if v{index} < 128: v{index} = (v{index} >> 1) ^ -(v{index} & 1); at += 1",
+            f"else: v{index}, at = number(data, at)",
+        ]
+    if kind == "boolean":
+        return [f"v{index} = data[at] != 0; at += 1"]
+    scope[f"read{index}"] = compile_reader(schema, shape)
+    reading = f"v{index}, at = read{index}(data, at)"
+    if kind == "array":
+        return [
+            f"if data[at] == 0: v{index} = {'[]' if shape is None else '()'}; at += 1",
+            f"else: {reading}",
+        ]
+    return [reading]
+
+
+def _inside(union: list[Any], shape: Any) -> tuple[Any, Any]:
+    """Schema and shape of what is not null in `union`."""
     if len(union) != 2 or union[0] != "null":
         raise ValueError(f"no reader for {union!r}")
     if get_origin(shape) in (Union, types.UnionType):
         (shape,) = (each for each in get_args(shape) if each is not type(None))
-    read = compile_reader(union[1], shape)
+    return union[1], shape
+
+
+def _optional(union: list[Any], shape: Any) -> Reader:
+    read = compile_reader(*_inside(union, shape))
 
     def read_optional(data: bytes, at: int) -> tuple[Any, int]:
         branch = data[at]
