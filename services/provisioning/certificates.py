@@ -25,7 +25,7 @@ from libs.bus.producer import Producer
 from libs.bus.tables import TableSet
 from libs.events.commands import AnswerCall
 from libs.events.ids import derive_id
-from libs.events.ocpp_log import OcppCallReceived, StationLocated
+from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import TokenRegistered, TokenStatus
 from libs.ocpp import schemas
@@ -45,14 +45,12 @@ log = get_logger(__name__)
 
 NAME: Final = "certificates"
 TOPICS: Final = ("ocpp.lifecycle", "ocpp.transactions")
-LOCATIONS: Final = "edge.connections"
 TOKENS: Final = "registry.tokens"
 DISPATCH: Final = "commands.dispatch"
 
 ACTIONS: Final = frozenset({"GetCertificateStatus", "GetCertificateChainStatus", "Authorize"})
 _HASHES: Final = "iso15118CertificateHashData"
 _TOO_OLD: Final = 60 * SECOND
-_LOCATED_S: Final = 2.0
 _GROUP_LENGTH: Final = 36
 _AT_A_TIME: Final = 4
 """Questions of one station. It has one open as a rule, and more only if it comes back again and again."""
@@ -71,7 +69,7 @@ _OUTCOMES: Final[Mapping[type[Exception], str]] = {
 
 
 class CertificateDesk:
-    """Answers pending calls about certificates. `tokens` and `locations`: the topics' tables.
+    """Answers pending calls about certificates. `tokens`: the topic's table.
 
     A contract certificate authorises only if a trusted authority vouches for each of its certificates, and the
     registry for its token; `unknown_tokens` tells whether a token that it does not know may charge. `longest_s` is for
@@ -83,7 +81,6 @@ class CertificateDesk:
         client: OcspClient,
         producer: Producer,
         tokens: Mapping[str, Record],
-        locations: Mapping[str, Record],
         *,
         unknown_tokens: bool,
         longest_s: float = 10.0,
@@ -91,7 +88,6 @@ class CertificateDesk:
         self._client = client
         self._producer = producer
         self._tokens = tokens
-        self._locations = locations
         self._unknown_tokens = unknown_tokens
         self._longest_s = longest_s
         self._under_way: defaultdict[str, int] = defaultdict(int)
@@ -108,7 +104,7 @@ class CertificateDesk:
         Of one station 4 at a time: the edge answers alone what comes beyond them.
         """
         call = message.record
-        if not isinstance(call, OcppCallReceived) or not call.pending or call.action not in ACTIONS:
+        if not isinstance(call, OcppCallReceived) or call.slot is None or call.action not in ACTIONS:
             return
         if now_us() - call.recorded_at > _TOO_OLD:
             return
@@ -217,10 +213,8 @@ class CertificateDesk:
         return found
 
     async def _send(self, call: OcppCallReceived, answer: Payload) -> None:
-        slot = await self._slot(call)
-        if slot is None:
-            return
-        now = now_us()
+        now, slot = now_us(), call.slot
+        assert slot is not None
         record = AnswerCall(
             event_id=derive_id(call.event_id, "answer"),
             occurred_at=now,
@@ -245,18 +239,6 @@ class CertificateDesk:
             return
         ANSWERS.labels(call.action).inc()
 
-    async def _slot(self, call: OcppCallReceived) -> int | None:
-        """The slot of the connection that asked; None if it is gone. Its record may come after the call's."""
-        ends_at = asyncio.get_running_loop().time() + _LOCATED_S
-        while True:
-            located = self._locations.get(call.station_id)
-            if isinstance(located, StationLocated) and located.connection_epoch >= call.connection_epoch:
-                same = located.connection_epoch == call.connection_epoch and located.connected
-                return located.slot if same else None
-            if asyncio.get_running_loop().time() > ends_at:
-                return None
-            await asyncio.sleep(0.05)
-
 
 def contract_status(findings: list[Finding | None]) -> str:
     """One word for a chain (AuthorizeCertificateStatusEnumType): the worst that is known of any of it."""
@@ -274,7 +256,7 @@ async def answer_about_certificates(
     bus: Bus, settings: ProvisioningSettings, health: Health, stop: asyncio.Event
 ) -> None:
     """Answer what chargers ask about certificates until `stop`."""
-    tables = TableSet(bus, (TOKENS, LOCATIONS))
+    tables = TableSet(bus, (TOKENS,))
     producer = Producer(bus, NAME)
     client = OcspClient(
         authorities=read_authorities(settings.certificate_authorities),
@@ -290,7 +272,6 @@ async def answer_about_certificates(
             client,
             producer,
             tables[TOKENS],
-            tables[LOCATIONS],
             unknown_tokens=settings.unknown_tokens == "accept",
         )
         await reader.run(desk.handle, stop)

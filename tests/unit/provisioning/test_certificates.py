@@ -10,7 +10,7 @@ import orjson
 from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.events.commands import AnswerCall
-from libs.events.ocpp_log import OcppCallReceived, StationLocated
+from libs.events.ocpp_log import OcppCallReceived
 from libs.ocpp import schemas
 from libs.ocpp.versions import Version
 from libs.runtime.clock import now_us
@@ -60,12 +60,10 @@ class Written:
 class Desk:
     def __init__(self, longest_s: float = 60.0) -> None:
         self.responders, self.written = Responders(), Written()
-        located = {name: where(name) for name in ("greedy", "other")}
         self.desk = CertificateDesk(
             cast(OcspClient, self.responders),
             cast(Producer, self.written),
             {},
-            located,
             unknown_tokens=False,
             longest_s=longest_s,
         )
@@ -77,21 +75,6 @@ class Desk:
         # Until nothing more happens by itself.
         for _ in range(10):
             await asyncio.sleep(0)
-
-
-def where(station: str) -> StationLocated:
-    return StationLocated(
-        event_id=station,
-        occurred_at=1,
-        recorded_at=1,
-        cause_id=station,
-        station_id=station,
-        edge_id="edge-0",
-        slot=3,
-        connection_epoch=7,
-        version="ocpp2.1",
-        connected=True,
-    )
 
 
 def question(station: str, number: int, *urls: str, **changes: str) -> OcppCallReceived:
@@ -109,6 +92,7 @@ def question(station: str, number: int, *urls: str, **changes: str) -> OcppCallR
         action="GetCertificateChainStatus",
         payload=orjson.dumps({"certificateStatusRequests": [wanted]}).decode(),
         pending=True,
+        slot=3,
         quirks=("too_long",) if changes else (),
     )
 
