@@ -21,6 +21,8 @@ from libs.events.registry import (
 )
 from libs.events.sessions import CdrIssued
 from libs.runtime.clock import SECOND, now_us
+from services.simulator.domain.scenario import Arrival, Group, Scenario
+from services.simulator.fleet import Fleet
 from tests.integration.device import Answer, Device, device
 from tests.integration.edge_process import Log, edge, stamp, until
 from tests.integration.service_process import ServiceProcess
@@ -32,7 +34,7 @@ SHOWS: dict[str, Answer] = {"CostUpdated": lambda _: {}}
 ACCEPTED = {"idTokenInfo": {"status": "Accepted"}}
 
 
-async def register(log: Log, *stations: str) -> None:
+async def register(log: Log, *stations: str, power_w: int = 22_080) -> None:
     now = now_us()
     base: dict[str, Any] = {"occurred_at": now, "recorded_at": now, "cause_id": "test"}
     version = TariffVersion(version=1, valid_from=0, currency="EUR", price_per_kwh_milli=45_500)
@@ -47,7 +49,7 @@ async def register(log: Log, *stations: str) -> None:
             event_id=station,
             station_id=station,
             sites=(at_site,),
-            power_ratings=(PowerRating(power_w=22_080, valid_from=0),),
+            power_ratings=(PowerRating(power_w=power_w, valid_from=0),),
         )
         await log.publish("registry.stations", station, record)
 
@@ -201,3 +203,39 @@ async def test_the_charger_waits_no_longer_than_it_was_said_and_the_energy_never
             await until(lambda: dropped(process, "late") == 1, what="the price comes too late")
             assert (await cdr(log, "alone-201")) == record
             assert len(answers(log, call)) == 1
+
+
+async def test_simulated_drivers_see_what_they_are_charged(bus: BusSettings, log: Log) -> None:
+    # Its clock is real while a second of charging is five minutes.
+    await register(log, "amp-0001", power_w=50_000 * 1_000)
+    arrivals = tuple(
+        Arrival("AMP-0001", evse, at_s=30.0, energy_wh=wh, max_power_w=45_000, id_token=f"CARD-{evse}")
+        for evse, wh in ((1, 20_000), (2, 15_000))
+    )
+    scenario = Scenario((Group("Ampera", 1, "site"),), speed=300, duration_s=3_000, arrivals=arrivals)
+    with services(bus) as running:
+        async with (
+            following(log, "billing.cdrs"),
+            edge(bus, slot=3, edge_id="edge-simulated", deferred=f"{ENDED}:30") as process,
+        ):
+            for service in running.values():
+                await until(service.is_ready, 60, f"{service.name} is ready")
+            fleet = Fleet(scenario, f"ws://127.0.0.1:{process.port}/ocpp")
+            try:
+                await fleet.run()
+            finally:
+                await fleet.stop()
+            stats, truths = fleet.stats(), fleet.truths()
+            assert (stats.totals_shown, len(truths), stats.failures) == (2, 2, 0)
+            assert stats.costs_shown >= 2
+            await until(
+                lambda: len(log.of("billing.cdrs", CdrIssued, "amp-0001")) == 2, what="charge records"
+            )
+            charged = {r.transaction_id: r for r in log.of("billing.cdrs", CdrIssued, "amp-0001")}
+            for truth in truths:
+                record = charged[truth.transaction_id]
+                assert (record.billed_wh, record.review) == (truth.energy_wh, ())
+                total = record.amount_minor / 100
+                assert truth.total_cost == total
+                assert truth.shown_cost is not None
+                assert 0 < truth.shown_cost <= total
