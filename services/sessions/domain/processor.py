@@ -143,12 +143,13 @@ def _fold(
     if known is not None:
         if known.closed_by_rule and rules.mutters(known, step):
             return _muttered(before, known, source)
-        session = absorb(rules.reopened(known, step), step, source)
+        session = absorb(rules.reopened(known, step) if known.closed_by_rule else known, step, source)
         if step.kind == "started" and step.transaction_id not in (known.transaction_id, *known.aliases):
             session = msgspec.structs.replace(session, aliases=(*known.aliases, step.transaction_id))
         if session is known:
             return Step(state)
-        session = _grouped(known, session, tables)
+        if session.id_token != known.id_token:
+            session = _grouped(session, tables)
     elif step.kind == "updated" and record.version == Version.V16 and not issued_16(step.transaction_id):
         return Step(state)
     else:
@@ -178,9 +179,9 @@ def _among(book: Book, session: Session, cause: Cause) -> Session:
     return msgspec.structs.replace(session, until=follower(sessions, session))
 
 
-def _grouped(known: Session, session: Session, tables: Tables) -> Session:
-    """With the driver group of its id token, if that is another one than was known."""
-    if session.id_token == known.id_token or not known.session_id:
+def _grouped(session: Session, tables: Tables) -> Session:
+    """With the driver group of its id token, which is another one than was known."""
+    if not session.session_id:
         return session
     return msgspec.structs.replace(session, group_id=group_of(session.id_token, tables))
 

@@ -64,13 +64,13 @@ def closed(session: Session, at: int) -> Session:
 
 
 def reopened(session: Session, step: TransactionStep) -> Session:
-    """`session`, under way again if `step` shows that it goes on; else the same object.
+    """`session`, which a rule closed, under way again if `step` shows that it goes on; else the same object.
 
     One that was endless goes on only when its register rises.
     """
-    if not session.closed_by_rule or session.stopped_at is not None:
+    if session.stopped_at is not None or step.kind != "updated":
         return session
-    if step.kind != "updated" or step.at <= session.latest_at or mutters(session, step):
+    if step.at <= session.latest_at or mutters(session, step):
         return session
     if session.until is not None and step.at >= session.until:
         return session
@@ -79,8 +79,8 @@ def reopened(session: Session, step: TransactionStep) -> Session:
 
 
 def mutters(session: Session, step: TransactionStep) -> bool:
-    """Whether `step` merely goes on with a session that was closed since it was endless."""
-    if ENDLESS not in session.doubts or not session.closed_by_rule or step.kind != "updated":
+    """Whether `step` merely goes on with a session that a rule closed since it was endless."""
+    if ENDLESS not in session.doubts or step.kind != "updated":
         return False
     last = session.meter.last()
     return last is None or all(reading.wh <= last for reading in step.readings)

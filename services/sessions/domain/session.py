@@ -218,7 +218,8 @@ def begin(step: TransactionStep, version: str, source: Source) -> Session:
 
 def absorb(session: Session, step: TransactionStep, source: Source) -> Session:
     """`session` with `step` joined to it; the same object if the step brings no news."""
-    if step.kind == "updated" and _past(session, step.at):
+    stopped, until = session.stopped_at, session.until
+    if (until is not None or stopped is not None) and step.kind == "updated" and _past(session, step.at):
         return session
     news: dict[str, Any] = {}
     if step.at > session.latest_at:

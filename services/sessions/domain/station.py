@@ -99,6 +99,13 @@ def _latest(closed: list[Session]) -> list[Session]:
 def find(state: StationSessions, step: TransactionStep, version: str) -> Session | None:
     """The session that `step` belongs to; None if it is the first evidence of one."""
     transaction_id = step.transaction_id
+    if step.kind == "updated":
+        # The short way of most steps: the last session of that id is under way.
+        for session in state.open:
+            if session.transaction_id != transaction_id or session.until is not None:
+                continue
+            if session.started_at is not None and session.started_at <= step.at:
+                return session
     if version == Version.V16 and not issued_16(transaction_id):
         return _find_odd(state, step)
     same = [s for s in state.open if s.transaction_id == transaction_id or transaction_id in s.aliases]
@@ -194,13 +201,13 @@ def followed(known: Iterable[Session], session: Session) -> list[Session]:
 
 
 def follower(known: Iterable[Session], session: Session) -> int | None:
-    """When the next session of the same EVSE began, of those that are known; None if `session` is the last."""
+    """When the next session of the same EVSE or id began, of those that are known; None if `session` is the last."""
     begun = session.started_at
     later = [
         s.started_at
         for s in known
         if s.started_at is not None
-        and s.evse_id == session.evse_id
+        and (s.evse_id == session.evse_id or s.transaction_id == session.transaction_id)
         and begun is not None
         and s.started_at > begun
     ]
