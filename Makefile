@@ -6,7 +6,7 @@ UV_VERSION := $(shell sed -n 's/^ *"uv==\([^"]*\)",/\1/p' pyproject.toml)
 STAMP := $(VENV)/.synced
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos fuzz bench lint types schemas docs clean
+.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos fuzz truth bench lint types schemas docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,6 +56,10 @@ chaos: setup ## Kill tests, ten rounds each
 fuzz: $(STAMP) ## Fuzz the frame parser for VOLTBUS_FUZZ_SECONDS (300), and OCPP's property tests at length
 	@VOLTBUS_FUZZ_SECONDS=$${VOLTBUS_FUZZ_SECONDS:-300} $(RUN)/pytest tests/unit/ocpp/test_frame_fuzz.py \
 	  tests/unit/ocpp/test_rpc_model_lossy.py tests/unit/ocpp/test_actions_property.py
+
+truth: $(STAMP) ## Sessions against their truth: VOLTBUS_TRUTH_EXAMPLES (200000) random stations for each property
+	@VOLTBUS_TRUTH_EXAMPLES=$${VOLTBUS_TRUTH_EXAMPLES:-200000} $(RUN)/pytest tests/unit/sessions/test_truth.py \
+	  tests/unit/sessions/test_truth_liars.py tests/unit/sessions/test_truth_machine.py
 
 bench: setup ## Print the benchmark tables
 	@$(RUN)/python -m benchmarks
