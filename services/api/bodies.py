@@ -116,6 +116,7 @@ class Session(Output):
     charging_state: str | None
     reason: str
     review: list[str]
+    decision_id: str | None
     correction: int
     ocpp_version: str
     updated_at: Time

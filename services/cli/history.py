@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.client import as_json, segment
+from services.cli.client import Json, as_json, segment
 from services.cli.context import api
 from services.cli.output import AsJson, Limit, kwh, listing, moment, money, price, sheet, table
 
@@ -86,7 +86,7 @@ def show_session(
             ("meter", _meter(found["meter_start_wh"], found["meter_stop_wh"] or found["meter_wh"])),
             ("charging state", found["charging_state"]),
             ("reason", found["reason"]),
-            ("to be reviewed", ", ".join(found["review"])),
+            _doubts(found),
             ("corrections", found["correction"] or ""),
             ("last news", moment(found["updated_at"])),
         ]
@@ -152,13 +152,16 @@ def show_cdr(
             ("started", moment(found["started_at"])),
             ("ended", moment(found["ended_at"])),
             ("energy", f"{kwh(found['energy_wh'])} kWh"),
+            ("in review", f"{kwh(found['review_wh'])} kWh" if found["review_wh"] else ""),
+            ("written off", f"{kwh(found['written_off_wh'])} kWh" if found["written_off_wh"] else ""),
+            ("decided by", found["decided_by"]),
             ("meter", _meter(found["meter_start_wh"], found["meter_stop_wh"])),
             (
                 "tariff",
                 f"{found['tariff_id']}, version {found['tariff_version']}" if found["tariff_id"] else "none",
             ),
             ("amount", money(found["amount_minor"], currency)),
-            ("to be reviewed", ", ".join(found["review"])),
+            _doubts(found),
             ("issued", moment(found["issued_at"])),
         ]
     )
@@ -170,6 +173,12 @@ def show_cdr(
             ("amount", lambda line: money(line["amount_minor"], currency)),
         ]
         table(found["lines"], columns, "no lines")
+
+
+def _doubts(found: Json) -> tuple[str, str]:
+    """The doubts, and whether they wait for a decision."""
+    decided = found.get("decision_id") is not None and "after_decision" not in found["review"]
+    return "was in doubt" if decided else "to be reviewed", ", ".join(found["review"])
 
 
 def _meter(start: int | None, stop: int | None) -> str:

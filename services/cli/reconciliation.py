@@ -27,7 +27,7 @@ class Part(StrEnum):
 
 
 def _energy(title: str, name: str) -> Column:
-    return (f"kWh {title}", lambda item: kwh(item.get(name)))
+    return (f"kWh {title}".rstrip(), lambda item: kwh(item.get(name)))
 
 
 def _plain(title: str, name: str | None = None) -> Column:
@@ -47,7 +47,7 @@ _TITLES: Final = {
 }
 _COLUMNS: Final[dict[Part, list[Column]]] = {
     Part.REVIEW: [
-        ("session", lambda i: i.get("session_id") or f"{i['sessions']} sessions"),
+        ("session", lambda i: i.get("session_id") or f"total of {i['sessions']}"),
         _plain("version"),
         _plain("station", "station_id"),
         ("ended", lambda i: moment(i.get("ended_at"))),
@@ -58,7 +58,7 @@ _COLUMNS: Final[dict[Part, list[Column]]] = {
         ("amount at stake", lambda i: _stake(i.get("at_stake_minor"), i.get("currency"))),
     ],
     Part.GAPS: [
-        ("session", lambda i: i.get("session_id") or f"{i['sessions']} sessions"),
+        ("session", lambda i: i.get("session_id") or f"total of {i['sessions']}"),
         _plain("station", "station_id"),
         _plain("EVSE", "evse_id"),
         ("started", lambda i: moment(i.get("started_at"))),
@@ -69,7 +69,7 @@ _COLUMNS: Final[dict[Part, list[Column]]] = {
         ("decided", lambda i: "yes" if i.get("decided") else ""),
     ],
     Part.CLOCKS: [
-        ("station", lambda i: i.get("station_id") or f"{i['stations']} stations"),
+        ("station", lambda i: i.get("station_id") or f"total of {i['stations']}"),
         _plain("site", "site_id"),
         _plain("messages"),
         ("ahead", lambda i: _long(i.get("ahead_s"))),
@@ -78,7 +78,7 @@ _COLUMNS: Final[dict[Part, list[Column]]] = {
         _listed("quirks", "quirks"),
     ],
     Part.REGISTERS: [
-        ("station", lambda i: i.get("station_id") or f"{i['evses']} EVSEs"),
+        ("station", lambda i: i.get("station_id") or f"total of {i['evses']}"),
         _plain("EVSE", "evse_id"),
         _plain("sessions"),
         _energy("register", "register_wh"),
@@ -90,7 +90,7 @@ _COLUMNS: Final[dict[Part, list[Column]]] = {
         _plain("falls"),
     ],
     Part.UNBILLED: [
-        ("station", lambda i: i.get("station_id") or f"{i['stations']} stations"),
+        ("station", lambda i: i.get("station_id") or f"total of {i['stations']}"),
         _plain("site", "site_id"),
         _energy("without tariff", "no_tariff_wh"),
         _energy("in review", "review_wh"),
@@ -152,14 +152,14 @@ def _totals(part: Part, found: Json) -> list[Json]:
     lines = [found["total"]]
     if part is Part.REVIEW:
         lines += [
-            {"session_id": f"{stake['sessions']} in {stake['currency']}"} | stake
+            {"session_id": f"of these {stake['sessions']} in {stake['currency']}"} | stake
             for stake in found["amounts"]
         ]
     return lines
 
 
 def _stake(minor: int | None, currency: str | None) -> str:
-    return "" if minor is None else f"about {money(minor, currency)}"
+    return "" if not minor else f"about {money(minor, currency)}"
 
 
 def _long(seconds: int | None) -> str:

@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS $database.sessions_latest $on_cluster
     charging_state AggregateFunction(argMax, Nullable(String), UInt64),
     reason AggregateFunction(argMax, Nullable(String), UInt64),
     review AggregateFunction(argMax, Array(String), UInt64),
+    decision_id AggregateFunction(argMax, Nullable(String), UInt64),
     INDEX by_session session_id TYPE bloom_filter(0.001) GRANULARITY 1
 )
 ENGINE = ${replicated}AggregatingMergeTree
@@ -76,7 +77,8 @@ SELECT
     argMaxState(e.meter_stop_wh, rank) AS meter_stop_wh,
     argMaxState(CAST(e.charging_state, 'Nullable(String)'), rank) AS charging_state,
     argMaxState(CAST(e.reason, 'Nullable(String)'), rank) AS reason,
-    argMaxState(CAST(e.review, 'Array(String)'), rank) AS review
+    argMaxState(CAST(e.review, 'Array(String)'), rank) AS review,
+    argMaxState(e.decision_id, rank) AS decision_id
 FROM $database.sessions_events_feed AS e
 WHERE e.session_id != ''
 GROUP BY station_id, session_id;

@@ -18,6 +18,7 @@ SELECT
     if(s.kind < 2, finalizeAggregation(s.charging_state), NULL) AS charging_state,
     ifNull(finalizeAggregation(s.reason), '') AS reason,
     finalizeAggregation(s.review) AS review,
+    finalizeAggregation(s.decision_id) AS decision_id,
     CAST(s.correction, 'Int32') AS correction,
     ifNull(s.ocpp_version, '') AS ocpp_version,
     CAST(s.updated_at, 'DateTime64(6, \'UTC\')') AS updated_at
