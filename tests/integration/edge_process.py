@@ -40,7 +40,7 @@ TOPICS = (
 )
 
 
-async def until(condition: Callable[[], Any], deadline_s: float = 20.0, what: str = "") -> Any:
+async def until(condition: Callable[[], Any], deadline_s: float = 60.0, what: str = "") -> Any:
     """Poll until `condition` gives something true, and return that."""
     end = time.monotonic() + deadline_s
     while not (found := condition()):
@@ -92,7 +92,7 @@ class EdgeProcess:
             return False
 
     def metrics(self) -> str:
-        return httpx.get(f"http://127.0.0.1:{self._http}/metrics", timeout=5).text
+        return httpx.get(f"http://127.0.0.1:{self._http}/metrics", timeout=60).text
 
     def children(self) -> list[int]:
         """Processes that this one started."""
@@ -118,7 +118,7 @@ class EdgeProcess:
 
     async def start(self) -> Self:
         self.launch()
-        await until(self.is_ready, 30, "the edge is ready")
+        await until(self.is_ready, 120, "the edge is ready")
         return self
 
     async def stop(self) -> None:
@@ -155,7 +155,7 @@ class Charger:
     async def send(self, frame: object) -> None:
         await self.socket.send(frame if isinstance(frame, str | bytes) else orjson.dumps(frame).decode())
 
-    async def receive(self, timeout_s: float = 10) -> list[Any]:
+    async def receive(self, timeout_s: float = 60) -> list[Any]:
         async with asyncio.timeout(timeout_s):
             frame: list[Any] = orjson.loads(await self.socket.recv())
             return frame
@@ -169,7 +169,7 @@ class Charger:
         self.answered[message_id] = frame[2] if frame[0] == 3 else frame
         return self.answered[message_id]
 
-    async def closed(self, timeout_s: float = 20) -> int:
+    async def closed(self, timeout_s: float = 60) -> int:
         """Wait for the close, and return its code."""
         async with asyncio.timeout(timeout_s):
             await self.socket.wait_closed()
@@ -186,7 +186,7 @@ async def charger(
         ping_interval=None,
         close_timeout=1,
         proxy=None,
-        **options,
+        **{"open_timeout": 60, **options},
     ) as socket:
         yield Charger(socket)
 

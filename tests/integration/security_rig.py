@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ class Guarded:
             subprotocols=[Subprotocol("ocpp1.6")],
             additional_headers=headers,
             ping_interval=None,
+            open_timeout=60,
             close_timeout=1,
             proxy=None,
             **options,
@@ -125,6 +127,14 @@ async def refused(opening: Any) -> InvalidStatus:
         "date", "connection", "content-length", "content-type", "www-authenticate",
     }  # fmt: skip
     return error.value
+
+
+async def eventually(attempt: Callable[[], Awaitable[bool]], deadline_s: float = 60.0) -> None:
+    """Try until it succeeds: as soon as the edge has read what was written."""
+    end = time.monotonic() + deadline_s
+    while not await attempt():
+        assert time.monotonic() < end, f"not in {deadline_s} s"
+        await asyncio.sleep(0.05)
 
 
 async def cut_at_once(charger: Charger) -> None:

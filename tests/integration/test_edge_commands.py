@@ -47,8 +47,8 @@ def dispatch_to(located: StationLocated, action: str, payload: object, **fields:
         "attempt": 1,
         "action": action,
         "payload": payload if isinstance(payload, str) else orjson.dumps(payload).decode(),
-        "send_by": now + 10_000_000,
-        "call_timeout_ms": 5_000,
+        "send_by": now + 60_000_000,
+        "call_timeout_ms": 30_000,
     }
     return DispatchCommand(**(base | fields))
 

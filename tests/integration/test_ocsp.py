@@ -97,7 +97,7 @@ async def provisioning(bus: BusSettings, authorities: Path, **settings: object) 
     given = bus.model_dump() | {
         "certificate_authorities": authorities,
         "url_networks": LOOPBACK,
-        "ocsp_timeout_s": 2,
+        "ocsp_timeout_s": 7,
     }
     made = ProvisioningSettings.model_validate(given | settings)
     stop, health = asyncio.Event(), Health()
@@ -222,8 +222,8 @@ async def test_who_is_not_trusted_authorises_nobody(bus: BusSettings, log: Log, 
 
 
 @asynccontextmanager
-async def asking(kept_bytes: int = 1 << 20) -> AsyncIterator[OcspClient]:
-    client = OcspClient(allowed=LOOPBACK, timeout_s=2, kept_bytes=kept_bytes)
+async def asking(kept_bytes: int = 1 << 20, timeout_s: float = 20) -> AsyncIterator[OcspClient]:
+    client = OcspClient(allowed=LOOPBACK, timeout_s=timeout_s, kept_bytes=kept_bytes)
     try:
         yield client
     finally:
@@ -252,11 +252,10 @@ async def test_a_responder_is_not_followed_anywhere_nor_waited_for() -> None:
         responder.answer = partial(said, "200 OK", b"<html>hello</html>")
         with pytest.raises(OcspUnusableError):
             await client.ask(responder.url, wanted)
-        responder.pause_s = 30
-        begun = time.monotonic()
-        with pytest.raises(OcspUnavailableError, match="TimeoutError"):
-            await client.ask(responder.url, wanted)
-        assert time.monotonic() - begun < 10
+        responder.pause_s = 300
+        async with asking(timeout_s=0.5) as hurried:
+            with pytest.raises(OcspUnavailableError, match="TimeoutError"):
+                await hurried.ask(responder.url, wanted)
     async with asking() as client:
         with pytest.raises(OcspUnavailableError):
             await client.ask(responder.url, wanted)
