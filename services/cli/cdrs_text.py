@@ -32,6 +32,7 @@ REASONS: Final = {
     "no_meter_stop": "there is no register at the end; the last one that was read stands in for it",
     "no_start": "the start was never told; the first evidence stands in for it",
     "no_stop": "the end was never told; a rule closed the session",
+    "endless": "the session went on for months without effect; a rule closed it",
     "stop_conflict": "the station told two ends with different registers; the first counts",
     "clock_doubt": "the station's clock could not be read; the time of receipt stands in for it",
     "meter_rollback": "the register fell back",
