@@ -24,6 +24,7 @@ TOPICS: Final = (
     "load.plans",
     "firmware.campaigns",
     "billing.cdrs",
+    "billing.decided",
 )
 
 Plan = dict[str, Any]
