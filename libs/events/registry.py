@@ -85,6 +85,13 @@ class TokenStatus(StrEnum):
     INVALID = "Invalid"
 
 
+class GroupMembership(Part, frozen=True, kw_only=True):
+    """The driver group of a token from a moment on; None: none."""
+
+    group_id: str | None = None
+    valid_from: int
+
+
 class TokenRegistered(Record, frozen=True, kw_only=True):
     """An id token (RFID card, app contract) as operators configured it."""
 
@@ -94,6 +101,7 @@ class TokenRegistered(Record, frozen=True, kw_only=True):
     valid_until: int | None = None
     group_id: str | None = None
     driver: str = ""
+    groups: tuple[GroupMembership, ...] = ()
 
 
 class TariffVersion(Part, frozen=True, kw_only=True):

@@ -177,7 +177,12 @@ CREATE TABLE IF NOT EXISTS $database.registry_tokens $on_cluster
     status LowCardinality(String),
     valid_until Nullable(DateTime64(6, 'UTC')),
     group_id Nullable(String),
-    driver String
+    driver String,
+    groups Nested
+    (
+        group_id Nullable(String),
+        valid_from DateTime64(6, 'UTC')
+    )
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (id_token, recorded_at, _partition, _offset)

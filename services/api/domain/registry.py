@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from libs.events.record import Record
-from libs.events.registry import Assignment, PowerRating, TariffVersion
+from libs.events.registry import Assignment, GroupMembership, PowerRating, TariffVersion, TokenRegistered
 from libs.tariffs.model import TariffTerms
 from services.api.domain.errors import Conflict
 
@@ -48,6 +48,16 @@ def renewed(old: R, changes: Mapping[str, Any], stamp: Stamp) -> R:
     """`old` with `changes` as a new record; `old` itself if it was written (has an id) and nothing differs."""
     new = replace(old, **changes)
     return old if old.event_id and new == old else replace(new, **stamp.fields())
+
+
+def joined(old: TokenRegistered, group_id: str | None, stamp: Stamp) -> tuple[GroupMembership, ...]:
+    """The token's groups by time, with `group_id` after the settle delay if that is another one than now."""
+    if group_id == old.group_id:
+        return old.groups
+    known = old.groups
+    if not known and old.event_id:
+        known = (GroupMembership(group_id=old.group_id, valid_from=0),)
+    return (*known, GroupMembership(group_id=group_id, valid_from=stamp.start(None)))
 
 
 def assign(

@@ -10,7 +10,7 @@ from services.api.context import Api
 from services.api.domain.errors import Invalid
 from services.api.domain.identity import token_identity
 from services.api.domain.paging import page_of
-from services.api.domain.registry import TOKENS, UNWRITTEN, Stamp, renewed
+from services.api.domain.registry import TOKENS, UNWRITTEN, Stamp, joined, renewed
 from services.api.fields import Folded, micros
 from services.api.models import NewToken, Page, Token, TokenQuery, TokenSettings
 from services.api.registry import Registry
@@ -40,6 +40,8 @@ class Tokens(Entries[TokenRegistered, TokenSettings, Token]):
         changes: dict[str, Any] = body.model_dump(exclude={"id_token"}, exclude_unset=partly)
         if changes.get("valid_until") is not None:
             changes["valid_until"] = micros(changes["valid_until"])
+        if "group_id" in changes:
+            changes["groups"] = joined(old, changes["group_id"], stamp)
         return renewed(old, changes, stamp)
 
     def shown(self, entry: TokenRegistered, now: int) -> Token:

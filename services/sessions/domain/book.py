@@ -113,7 +113,7 @@ class Book:
                 session_id=session_id_of(self.station_id, after),
                 site_id=site_of(self.station_id, after.begun_at, self._tables),
                 most_w=most_w_of(self.station_id, after.begun_at, self._tables),
-                group_id=group_of(after.id_token, self._tables),
+                group_id=group_of(after.id_token, after.begun_at, self._tables),
             )
             self.out.append(records.started(self.station_id, after, cause))
             if not after.over and running(after) != (0, after.meter_start_wh, None):

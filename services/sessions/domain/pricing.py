@@ -72,10 +72,15 @@ def most_w_of(station_id: str, at: int, tables: Tables) -> int | None:
     return None if rating is None else rating.power_w
 
 
-def group_of(id_token: str | None, tables: Tables) -> str | None:
-    """The driver group of a token as it is registered now, whatever its status."""
+def group_of(id_token: str | None, at: int, tables: Tables) -> str | None:
+    """The driver group that a token belonged to at `at`, whatever its status."""
     token = None if id_token is None else _lookup(tables, TOKENS, id_token.casefold())
-    return token.group_id if isinstance(token, TokenRegistered) else None
+    if not isinstance(token, TokenRegistered):
+        return None
+    if not token.groups:
+        return token.group_id
+    member = as_of(at, token.groups)
+    return None if member is None else member.group_id
 
 
 def charge(

@@ -183,7 +183,7 @@ def _grouped(session: Session, tables: Tables) -> Session:
     """With the driver group of its id token, which is another one than was known."""
     if not session.session_id:
         return session
-    return msgspec.structs.replace(session, group_id=group_of(session.id_token, tables))
+    return msgspec.structs.replace(session, group_id=group_of(session.id_token, session.begun_at, tables))
 
 
 def _progress(

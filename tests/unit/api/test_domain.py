@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from libs.events.commands import CommandDialect
-from libs.events.registry import Assignment, PowerRating, StationRegistered, TariffVersion
+from libs.events.registry import Assignment, PowerRating, StationRegistered, TariffVersion, TokenRegistered
 from libs.ocpp.semantics.commands import Reset
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.versions import Version
@@ -23,7 +23,7 @@ from services.api.domain.dated import in_force, power_in_force, version_in_force
 from services.api.domain.errors import Conflict, Invalid
 from services.api.domain.identity import station_identity, token_identity
 from services.api.domain.paging import cursor_of, page_of, position_at
-from services.api.domain.registry import Stamp, assign, in_use, ordered, rated, renewed, reprice
+from services.api.domain.registry import Stamp, assign, in_use, joined, ordered, rated, renewed, reprice
 
 NOW = 1_000_000_000
 STAMP = Stamp("00000000-0000-0000-0000-000000000001", NOW, 5_000_000)
@@ -144,6 +144,18 @@ def test_only_a_difference_makes_a_new_record() -> None:
     assert (written.event_id, written.recorded_at, written.cause_id) == (STAMP.event_id, NOW, STAMP.event_id)
     assert renewed(written, {"name": ""}, STAMP) is written
     assert renewed(written, {"name": "x"}, Stamp("other", NOW + 1, 0)).event_id == "other"
+
+
+def test_a_token_s_groups_are_kept_by_time() -> None:
+    new = TokenRegistered(event_id="", occurred_at=0, recorded_at=0, cause_id="", id_token="card")
+    assert joined(new, None, STAMP) == ()
+    (first,) = joined(new, "fleet", STAMP)
+    assert (first.group_id, first.valid_from) == ("fleet", NOW + STAMP.settle)
+    # One that was written before its groups were kept belonged to its group all the time.
+    old = replace(new, event_id="e", group_id="fleet")
+    left = joined(old, None, STAMP)
+    assert [(each.group_id, each.valid_from) for each in left] == [("fleet", 0), (None, NOW + STAMP.settle)]
+    assert joined(replace(old, group_id=None, groups=left), None, STAMP) is left
 
 
 # --- commands

@@ -10,6 +10,7 @@ from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.decisions import Decision
 from libs.events.plans import PrepaidGranted
 from libs.events.record import Record
+from libs.events.registry import GroupMembership, TokenRegistered
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded, digest
 from libs.tariffs.model import DriverPlan
 from services.plans.domain import GRANTED
@@ -356,3 +357,25 @@ def test_ends_are_announced_before_documents() -> None:
     ends = [e.record for e in world.sessions.emitted if isinstance(e.record, SessionEnded | SessionCorrected)]
     assert len(ends) == 1
     assert world.documents == []
+
+
+def test_when_the_log_is_folded_anew_groups_are_those_of_then() -> None:
+    calls = [start16(1, NOON, 0, tag="TAG-A"), stop16(1, NOON + HOUR, 10_000)]
+    registry = tables(version(DISCOUNT))
+    first = World(registry)
+    first.tell(*calls)
+    card = registry["registry.tokens"]["tag-a"]
+    assert isinstance(card, TokenRegistered)
+    registry["registry.tokens"]["tag-a"] = msgspec.structs.replace(
+        card,
+        group_id=None,
+        groups=(
+            GroupMembership(group_id="fleet", valid_from=0),
+            GroupMembership(group_id=None, valid_from=NOON + 1),
+        ),
+    )
+    anew = World(registry)
+    anew.tell(*calls)
+    assert anew.documents == first.documents
+    anew.tell(start16(2, NOON + DAY, 0, tag="TAG-A"), stop16(2, NOON + DAY + HOUR, 10_000))
+    assert [cdr.group_id for cdr in anew.cdrs] == ["fleet", None]
