@@ -19,7 +19,6 @@ class PrepaidAsked(Record, frozen=True, kw_only=True):
     timezone: str
     bundle_wh: int
     billed_wh: int
-    had_wh: int = 0
 
 
 class PrepaidGranted(Record, frozen=True, kw_only=True):
@@ -33,6 +32,7 @@ class PrepaidGranted(Record, frozen=True, kw_only=True):
     month: str
     billed_wh: int
     granted_wh: int
+    closed: bool = False
 
 
 class PlanTax(Part, frozen=True, kw_only=True):

@@ -139,10 +139,10 @@ def _late(ask: PrepaidAsked) -> tuple[Emit, ...]:
     """Under another id: the question may have been answered otherwise while the month was open."""
     if not ask.bundle_wh:
         return ()
-    return (_granted(ask, "late", min(ask.had_wh, ask.billed_wh)),)
+    return (_granted(ask, "late", 0, closed=True),)
 
 
-def _granted(ask: PrepaidAsked, purpose: str, wh: int) -> Emit:
+def _granted(ask: PrepaidAsked, purpose: str, wh: int, *, closed: bool = False) -> Emit:
     return Emit(
         GRANTED,
         ask.station_id,
@@ -159,6 +159,7 @@ def _granted(ask: PrepaidAsked, purpose: str, wh: int) -> Emit:
             month=ask.month,
             billed_wh=ask.billed_wh,
             granted_wh=wh,
+            closed=closed,
         ),
     )
 

@@ -22,8 +22,7 @@ CREATE TABLE IF NOT EXISTS $database.billing_prepaid_asked $on_cluster
     month LowCardinality(String),
     timezone LowCardinality(String),
     bundle_wh Int64,
-    billed_wh Int64,
-    had_wh Int64
+    billed_wh Int64
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (group_id, recorded_at, _partition, _offset)
@@ -49,7 +48,8 @@ CREATE TABLE IF NOT EXISTS $database.billing_prepaid $on_cluster
     tariff_id LowCardinality(String),
     month LowCardinality(String),
     billed_wh Int64,
-    granted_wh Int64
+    granted_wh Int64,
+    closed Bool
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (group_id, recorded_at, _partition, _offset)
@@ -120,7 +120,7 @@ FROM
     (
         SELECT group_id, tariff_id, month, argMax(granted_wh, (revision, -_offset)) AS granted
         FROM $database.billing_prepaid
-        WHERE _type = 'PrepaidGranted'
+        WHERE _type = 'PrepaidGranted' AND NOT closed
         GROUP BY group_id, tariff_id, month, station_id, session_id
     )
     GROUP BY group_id, tariff_id, month

@@ -78,7 +78,7 @@ class Book:
         if known is None or known.revision < revision:
             self.early = plans.kept_early(self.early, grant, cause.recorded_at)
         elif plans.awaits(known) and known.asked is not None and known.asked.ask_id == grant.ask_id:
-            self.put(known, msgspec.structs.replace(known, grant=grant), cause)
+            self.put(known, plans.granted(known, grant), cause)
 
     def expire(self, at: int) -> None:
         """Forget what has been remembered long enough at `at`, and close what has waited long enough."""
@@ -164,7 +164,7 @@ class Book:
             if not (first.ready or overdue):
                 return
             del self.waiting[0]
-            session = msgspec.structs.replace(first.session, grant=first.grant or first.session.grant)
+            session = plans.granted(first.session, first.grant)
             cause = Cause(first.event_id, first.occurred_at, first.recorded_at)
             issued = self._issue(session, self._charged(session), cause)
             for among in (self.open, self.closed):
@@ -175,7 +175,7 @@ class Book:
         result, usage = settled(session)
         contract = NO_CONTRACT
         if session.group_id is not None:
-            contract = Contract(session.group_id, 0 if session.grant is None else session.grant.wh)
+            contract = Contract(session.group_id, plans.granted_wh(session))
         return Charged(
             result, usage, charge(session.site_id, result.started_at, usage, self._tables, contract)
         )

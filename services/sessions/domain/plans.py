@@ -50,10 +50,10 @@ class Asked(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The answer to a question, and where in the log it is."""
+    """The answer to a question, and where in the log it is. `wh`: None for what it had before (the month is closed)."""
 
     ask_id: str
-    wh: int
+    wh: int | None
     partition: int
     offset: int
 
@@ -69,7 +69,22 @@ def grant_in(message: Message) -> Grant:
     """The grant that `message` brings."""
     record = message.record
     assert isinstance(record, PrepaidGranted)
-    return Grant(record.cause_id, record.granted_wh, message.partition, message.offset)
+    wh = None if record.closed else record.granted_wh
+    return Grant(record.cause_id, wh, message.partition, message.offset)
+
+
+def granted(session: Session, grant: Grant | None) -> Session:
+    """`session` with the answer, if there is one."""
+    if grant is None:
+        return session
+    if grant.wh is None:
+        grant = msgspec.structs.replace(grant, wh=granted_wh(session))
+    return msgspec.structs.replace(session, grant=grant)
+
+
+def granted_wh(session: Session) -> int:
+    """What a bundle covers of it, as far as it is known."""
+    return 0 if session.grant is None else session.grant.wh or 0
 
 
 def ask(
@@ -97,17 +112,14 @@ def ask(
     if same and before is not None and asked is not None:
         if not asked.bundle_wh or before.billed_wh == billed_wh:
             return session, []
-        had = 0 if session.grant is None else session.grant.wh
-        return msgspec.structs.replace(session, asked=asked), [
-            _question(station_id, session, asked, had, cause)
-        ]
+        return msgspec.structs.replace(session, asked=asked), [_question(station_id, session, asked, cause)]
     out = []
     if before is not None and before.bundle_wh:
         ask_id = derive_id(session.session_id, f"prepaid-returned:{session.revision}")
         returned = msgspec.structs.replace(before, ask_id=ask_id, billed_wh=0)
-        out.append(_question(station_id, session, returned, 0, cause))
+        out.append(_question(station_id, session, returned, cause))
     if asked is not None:
-        out.append(_question(station_id, session, asked, 0, cause))
+        out.append(_question(station_id, session, asked, cause))
     if before is None and asked is None:
         return session, out
     return msgspec.structs.replace(session, asked=asked, grant=None), out
@@ -135,7 +147,7 @@ def kept_early(early: tuple[EarlyGrant, ...], grant: Grant, recorded_at: int) ->
     return (*kept, EarlyGrant(grant, recorded_at))[-MOST_EARLY:]
 
 
-def _question(station_id: str, session: Session, asked: Asked, had_wh: int, cause: Cause) -> Emit:
+def _question(station_id: str, session: Session, asked: Asked, cause: Cause) -> Emit:
     return Emit(
         ASKED,
         asked.group_id,
@@ -154,6 +166,5 @@ def _question(station_id: str, session: Session, asked: Asked, had_wh: int, caus
             timezone=asked.timezone,
             bundle_wh=asked.bundle_wh,
             billed_wh=asked.billed_wh,
-            had_wh=had_wh,
         ),
     )

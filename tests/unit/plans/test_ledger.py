@@ -28,7 +28,6 @@ def ask(
     at: int = NOON,
     month: str = "2026-11",
     bundle_wh: int = 20_000,
-    had_wh: int = 0,
 ) -> PrepaidAsked:
     session_id = derive_id(session, "session")
     event_id = derive_id(session_id, f"prepaid-asked:{revision}")
@@ -47,7 +46,6 @@ def ask(
         timezone=BERLIN,
         bundle_wh=bundle_wh,
         billed_wh=billed_wh,
-        had_wh=had_wh,
     )
 
 
@@ -55,11 +53,12 @@ class Ledger:
     def __init__(self, *plans: DriverPlan) -> None:
         self.runtime = MemoryRuntime(PlansProcessor(), tables(version(*plans or (FLEET,))))
 
-    def ask(self, *asks: PrepaidAsked) -> list[int]:
-        """What was granted to each question that was answered."""
+    def ask(self, *asks: PrepaidAsked) -> list[int | None]:
+        """What was granted to each question that was answered; None where the month is closed."""
         out = [emit for each in asks for emit in self.runtime.feed(ASKED, each.group_id, each)]
         assert not self.runtime.dead, self.runtime.dead
-        return [e.record.granted_wh for e in out if isinstance(e.record, PrepaidGranted)]
+        answers = [emit.record for emit in out if isinstance(emit.record, PrepaidGranted)]
+        return [None if each.closed else each.granted_wh for each in answers]
 
     def charged(self, until: int) -> list[PlanMonthCharged]:
         return [e.record for e in self.runtime.tick(until) if isinstance(e.record, PlanMonthCharged)]
@@ -155,15 +154,15 @@ def test_when_a_month_is_closed_sessions_keep_what_they_had() -> None:
     ledger.charged(END + KEEP)
     assert ledger.state.months == ()
     late = END + KEEP + DAY
-    assert ledger.ask(ask("a", 9_000, 2, at=late, had_wh=12_000), ask("b", 9_000, at=late)) == [9_000, 0]
+    assert ledger.ask(ask("a", 9_000, 2, at=late), ask("b", 9_000, at=late)) == [None, None]
     # Also questions that were recorded before it was closed.
-    assert ledger.ask(ask("c", 9_000)) == [0]
+    assert ledger.ask(ask("c", 9_000)) == [None]
     assert ledger.state.months == ()
 
 
 def test_a_clock_that_is_far_ahead_has_no_share() -> None:
     ledger = Ledger()
-    assert ledger.ask(ask("a", 9_000, month="2027-05")) == [0]
+    assert ledger.ask(ask("a", 9_000, month="2027-05")) == [None]
     assert ledger.runtime.state_of("fleet\nfleets") is None
 
 
@@ -203,7 +202,7 @@ def test_a_bundle_is_never_overdrawn_and_never_leaks(asks: list[tuple[str, int, 
         else:
             others = sum(has.values()) - has.get(name, 0)
             assert granted == [min(question.billed_wh, 20_000 - others)]
-            revisions[name], has[name] = revision, granted[0]
+            revisions[name], has[name] = revision, granted[0] or 0
         assert sum(has.values()) <= 20_000
     if has:
         (month,) = ledger.state.months

@@ -71,7 +71,7 @@ def test_the_end_is_announced_at_once_and_the_charge_record_waits() -> None:
         "2026-11",
         "Europe/Berlin",
     )
-    assert (ask.bundle_wh, ask.billed_wh, ask.revision, ask.had_wh) == (20_000, 12_000, 1, 0)
+    assert (ask.bundle_wh, ask.billed_wh, ask.revision) == (20_000, 12_000, 1)
     (cdr,) = world.answer()
     assert isinstance(cdr, CdrIssued)
     assert charged(cdr) == (1, 12_000, 0)
@@ -138,8 +138,7 @@ def test_a_correction_asks_again_and_gets_what_it_had_and_what_is_left() -> None
     assert world.cdrs[-1].review_wh == 9_000
     told = world.decide(world.cdrs[-1], Decision.ACCEPT)
     assert kinds(told) == ["SessionCorrected", "PrepaidAsked", "SessionDecisionConcluded"]
-    ask = world.asked()[-1]
-    assert (ask.billed_wh, ask.had_wh) == (16_000, 7_000)
+    assert world.asked()[-1].billed_wh == 16_000
     assert kinds(world.answer()) == ["CdrCredited", "CdrIssued"]
     assert charged(world.cdrs[-1])[1:] == (12_000, 200)
 
@@ -203,6 +202,36 @@ def test_evidence_that_comes_while_it_waits_is_a_correction_of_its_own() -> None
     answered = kinds(world.answer())
     assert answered[0] == "CdrIssued"
     assert answered[1:] == ["CdrCredited", "CdrIssued"] * (len(answered) // 2)
+    assert_sound(world)
+
+
+def test_when_the_month_is_closed_a_session_keeps_what_it_had() -> None:
+    world = World()
+    world.tell(
+        event2("Started", "x", 0, NOON, 5_000, tag="TAG-A"), event2("Ended", "x", 9, NOON + HOUR, 12_000)
+    )
+    world.answer()
+    world.tell(event2("Updated", "x", 1, NOON + 20 * MINUTE, 9_000, recorded_at=NOON + 4 * HOUR))
+    world.tell(event2("Updated", "x", 2, NOON + 30 * MINUTE, 1_000, recorded_at=NOON + 4 * HOUR))
+    world.decide(world.cdrs[-1], Decision.ACCEPT)
+    ask = world.asked()[-1]
+    closed = PrepaidGranted(
+        event_id="late",
+        occurred_at=ask.recorded_at,
+        recorded_at=ask.recorded_at,
+        cause_id=ask.event_id,
+        station_id=ask.station_id,
+        group_id=ask.group_id,
+        session_id=ask.session_id,
+        revision=ask.revision,
+        tariff_id=ask.tariff_id,
+        month=ask.month,
+        billed_wh=ask.billed_wh,
+        granted_wh=0,
+        closed=True,
+    )
+    world.sessions.feed(GRANTED, closed.station_id, closed)
+    assert charged(world.cdrs[-1])[1:] == (7_000, 450)
     assert_sound(world)
 
 
