@@ -13,6 +13,7 @@ from services.cli.client import Json, as_json
 from services.cli.context import api
 from services.cli.output import AsJson, Column, console, kwh, moment, money, printable, table
 
+_PATIENCE_S: Final = 600
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -126,7 +127,7 @@ def reconcile(
         "tolerance_wh": tolerance,
         "limit": limit,
     }
-    found = api(context).get("/reconciliation", query)
+    found = api(context).request("GET", "/reconciliation", query=query, patience_s=_PATIENCE_S)
     if json:
         typer.echo(as_json(found))
     elif as_csv is not None:
