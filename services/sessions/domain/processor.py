@@ -23,7 +23,7 @@ from services.sessions.domain.decisions import DECIDED, DECISIONS
 from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, TOKENS, group_of
 from services.sessions.domain.records import Cause
 from services.sessions.domain.session import Session, Source, absorb, begin, running
-from services.sessions.domain.station import MOST_OPEN, StationSessions, find, followed, follower, issued_16
+from services.sessions.domain.station import StationSessions, find, followed, follower, issued_16, surplus
 from services.sessions.domain.statuses import Status
 
 TRANSACTIONS: Final = records.TRANSACTIONS
@@ -166,8 +166,8 @@ def _fold(
     if known is None or known.started_at is None:
         session = _among(book, session, cause)
     book.put(known, session, cause)
-    if len(book.open) > MOST_OPEN:
-        book.give_up(min(book.open, key=rules.deadline), cause)
+    if (one := surplus(book.open)) is not None:
+        book.give_up(one, cause)
     return book.step()
 
 

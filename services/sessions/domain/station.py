@@ -1,7 +1,7 @@
 """A station's sessions: which of them a step belongs to, when one is given up, and how long it is remembered.
 
-State is bounded: at most `MOST_OPEN` sessions under way or waiting for their start, the oldest being closed
-by rule; of the closed, the last `CLOSED_PER_EVSE` of an EVSE, at most `MOST_CLOSED`, and none that brought no
+State is bounded: at most `MOST_OPEN` sessions, and `MOST_STARTLESS` without a start, the oldest being closed by
+rule; of the closed, the last `CLOSED_PER_EVSE` of an EVSE, at most `MOST_CLOSED`, and none that brought no
 news for `REMEMBER`. Of those that an operator has to decide about, another `MOST_HELD`, for `REMEMBER_HELD`; of those
 that wait for what a bundle covers, another `MOST_WAITING`.
 What is retransmitted after that leads to records with the ids that it led to before.
@@ -23,7 +23,8 @@ from services.sessions.domain.rules import deadline
 from services.sessions.domain.session import Session
 from services.sessions.domain.waiting import Waiting
 
-MOST_OPEN: Final = 32
+MOST_OPEN: Final = 128
+MOST_STARTLESS: Final = 32
 MOST_CLOSED: Final = 32
 CLOSED_PER_EVSE: Final = 3
 MOST_HELD: Final = 16
@@ -127,6 +128,16 @@ def find(state: StationSessions, step: TransactionStep, version: str) -> Session
         if _fits_better(session, best, step.at):
             best = session
     return best
+
+
+def surplus(sessions: list[Session]) -> Session | None:
+    """Which of the open sessions is to be closed, as there are too many."""
+    if len(sessions) <= MOST_STARTLESS:
+        return None
+    waiting = [session for session in sessions if session.started_at is None]
+    if len(waiting) > MOST_STARTLESS:
+        return min(waiting, key=deadline)
+    return min(sessions, key=deadline) if len(sessions) > MOST_OPEN else None
 
 
 def _same_start(state: StationSessions, step: TransactionStep) -> Session | None:

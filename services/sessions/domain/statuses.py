@@ -153,8 +153,12 @@ def absorbed(session: Session, status: Status, source: Source, *, repeated: bool
 
 def adopted(session: Session, told: bytes) -> Session:
     """`session` with all that was told of its connector before it was known."""
-    for status in _unpacked(told):
-        if of_session(session, status, following(told, status)) and (news := _news(session, status)):
+    if session.version != Version.V16 or not told:
+        return session
+    own = [status for status in _unpacked(told) if status.connector_id == session.evse_id]
+    for index, status in enumerate(own):
+        following_at = own[index + 1].at if index + 1 < len(own) else None
+        if of_session(session, status, following_at) and (news := _news(session, status)):
             session = msgspec.structs.replace(session, **news)
     return session
 

@@ -176,6 +176,24 @@ def test_everything_twice_changes_nothing(version: str) -> None:
     assert told.state == state
 
 
+@all_versions
+def test_a_station_of_many_evses_charges_at_all_of_them(version: str) -> None:
+    """Many more than it may have sessions whose start is missing."""
+    told, evses = Told(), range(1, 61)
+    for n in evses:
+        if version == "ocpp1.6":
+            told.tell(start16(n, NOON + n, 0, connector=n))
+        else:
+            told.tell(event2("Started", str(n), 0, NOON + n, 0, evse=n, version=version))
+    for minute in (10, 20):
+        for n in evses:
+            told.tell(Charger(version).update(n, NOON + minute * MINUTE, 100 * minute))
+    assert told.ends == []
+    for n in evses:
+        told.tell(Charger(version).end(n, NOON + HOUR, 6000))
+    assert [(e.evse_id, e.energy_wh, e.review) for e in told.ends] == [(n, 6000, ()) for n in evses]
+
+
 def test_an_outage_of_days_ends_in_one_charge_record_per_session() -> None:
     """Two sessions made offline: statuses and transactions of 1.6 come afterwards, all statuses first."""
     now = NOON + 3 * DAY
