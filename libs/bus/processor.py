@@ -38,7 +38,7 @@ class Processor(Generic[S]):
     `name`: consumer group, transactional ids and metrics. `inputs`: topics keyed and partitioned alike.
     `tables`: compacted topics that it looks things up in. `outputs`: topics it may emit to.
     `state`: the msgspec type of a key's state, None for a stateless processor. State is kept in the compacted
-    topic `state_topic`. `linger_s`: least time between two transactions of a partition. A transaction costs far
+    topic `state_topic`. `linger_s`: least time between two transactions (on Faust: batches). A transaction costs far
     more than a message, so whoever need not be quick when much happens should let effects come together; the
     first ones after a pause are committed at once.
     """

@@ -48,6 +48,7 @@ log = get_logger(__name__)
 BATCH_RECORDS = 500
 QUEUED_EVENTS = 1_000
 READY_POLL_S = 0.02
+LINGER_POLL_S = 0.05
 CHECK_TIMEOUT_MS = 10_000
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
@@ -154,6 +155,8 @@ class _Member(Generic[S]):
         self._positions: dict[TP, int | None] = {}
         self._caught_up: dict[int, int] = {}
         self._next_look = 0.0
+        self._clock = asyncio.get_running_loop().time
+        self._written_at = float("-inf")
         self._app = make_app(runtime.group, settings, runtime.processor.inputs, self._events.put, self._drain)
         self._stored: Any = {}
         if self._processor.state is not None:
@@ -264,7 +267,7 @@ class _Member(Generic[S]):
         )  # fmt: skip
 
     async def _work(self) -> None:
-        clock = asyncio.get_running_loop().time
+        clock = self._clock
         recovery = RecoveryWatch(self._app)
         while True:
             events = await self._next_events()
@@ -289,6 +292,10 @@ class _Member(Generic[S]):
             events = [await asyncio.wait_for(self._events.get(), TICK_INTERVAL_S)]
         except TimeoutError:
             return []
+        # As in the other runtime: the first news after a pause goes through at once.
+        due = self._written_at + self._processor.linger_s
+        while self._clock() < due and self._events.qsize() < BATCH_RECORDS:  # noqa: ASYNC110
+            await asyncio.sleep(LINGER_POLL_S)
         while len(events) < BATCH_RECORDS and not self._events.empty():
             events.append(self._events.get_nowait())
         return events
@@ -310,6 +317,8 @@ class _Member(Generic[S]):
             if event.message.offset >= self._processed.get(event.message.tp, 0):
                 await self._handle(changes, event.message)
         await self._write(changes)
+        if events:
+            self._written_at = self._clock()
         # Without awaiting: Faust may commit at any moment, and it commits past a gap.
         for tp, run in runs.items():
             for event in run:

@@ -185,6 +185,7 @@ class _PartitionTask(Generic[S]):
         self._buffers: dict[TopicPartition, deque[ConsumerRecord]] = {tp: deque() for tp in self._inputs}
         self._next: dict[TopicPartition, int] = {}
         self._positions: dict[TopicPartition, int] = {}
+        self._exhausted: set[TopicPartition] = set()
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -368,6 +369,8 @@ class _PartitionTask(Generic[S]):
 
     async def _process(self, batch: _Batch) -> None:
         """Process buffered records in order of time, while none is missing from an input that lags."""
+        # What has no more to fetch stays so for as long as nobody else gets to run.
+        self._exhausted.clear()
         while batch.messages < BATCH_RECORDS:
             partition = self._earliest()
             if partition is None:
@@ -382,6 +385,7 @@ class _PartitionTask(Generic[S]):
             await self._handle(batch, self._inputs[partition], record)
             if batch.messages % 256 == 0:
                 await asyncio.sleep(0)
+                self._exhausted.clear()
 
     def _earliest(self) -> TopicPartition | None:
         """The input whose next record is the oldest; None if an input that has more has nothing at hand."""
@@ -392,8 +396,10 @@ class _PartitionTask(Generic[S]):
                 time = buffer[0].timestamp
                 if best is None or time < best_time:
                     best, best_time = partition, time
-            elif self._lag(partition) != 0:
-                return None
+            elif partition not in self._exhausted:
+                if self._lag(partition) != 0:
+                    return None
+                self._exhausted.add(partition)
         return best
 
     async def _handle(self, batch: _Batch, topic: str, record: ConsumerRecord) -> None:

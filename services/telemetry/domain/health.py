@@ -43,6 +43,7 @@ class HealthProcessor(Processor[StationHealth]):
     outputs = (HEALTH,)
     tables = (STATIONS,)
     state = StationHealth
+    linger_s = 0.25
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """Exchanges, connections and rejected frames; not the later answers to pending calls."""
