@@ -13,7 +13,7 @@ class SessionsSettings(ServiceSettings, BusSettings):
     """
 
     show_cost_every_s: int = Field(
-        default=60,
+        default=300,
         ge=0,
         description="How often, at most, the driver at a 2.x station is shown the cost so far; 0: never.",
     )
