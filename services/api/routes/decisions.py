@@ -12,7 +12,7 @@ from libs.runtime.clock import now_us
 from services.api.context import Api, Context
 from services.api.domain.commands import repeatable_id
 from services.api.domain.errors import Conflict, Invalid, NotFound
-from services.api.fields import Input, Output, Text, Time
+from services.api.fields import Input, Output, Text, Time, micros
 from services.api.listing import Row
 from services.api.routes.commands import IdempotencyKey
 from services.api.routes.shared import ERRORS, location
@@ -80,7 +80,8 @@ async def decide(
             return _repeated(known[0], body)
     cdr = await _billed(api, session_id)
     _check(body, cdr)
-    now = now_us()
+    # After what it is about, by whatever clock: when the log is folded anew, topics are merged by these times.
+    now = max(now_us(), micros(cdr["issued_at"]) + 1)
     record = SessionDecided(
         event_id=decision_id,
         occurred_at=now,
