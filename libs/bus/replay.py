@@ -2,7 +2,7 @@
 
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,8 +16,8 @@ from libs.bus.message import Message
 from libs.bus.tail import read_message
 from libs.events.codec import CodecError
 
-Wanted = Callable[[str, str, Iterable[tuple[str, bytes]]], bool]
-"""Whether to decode a record, by its topic (as in the contract), key and headers."""
+Wanted = Callable[[str, str, int, Iterable[tuple[str, bytes]]], bool]
+"""Whether to decode a record, by its topic (as in the contract), key, Kafka's timestamp in microseconds and headers."""
 
 _FETCH_BYTES = 1 << 20
 _WAIT_MS = 500
@@ -50,12 +50,13 @@ async def count_partitions(bus: Bus, topics: Sequence[str]) -> int:
 
 
 class Stretch:
-    """The messages of one partition of some topics from one moment to another (microseconds), merged by time.
+    """The messages of one partition of some topics from a moment on (microseconds), merged by time.
 
     Use as an async context manager and iterate. Order within a topic is kept; of several topics the message that Kafka
-    has the earlier time of comes first. Reads committed records that were there when it was entered. What is not
-    wanted is passed over without being decoded. `done` of `total` offsets are behind; `unreadable` could not be
-    decoded. Memory is bounded by what one fetch returns for each topic. Raises KafkaError.
+    has the earlier time of comes first. Reads committed records that were there when it was entered; of `bounded`
+    topics those before `until`. These must not be written in transactions, whose marks have the broker's time.
+    What is not wanted is passed over without being decoded. `done` of `total` offsets are behind; `unreadable` could
+    not be decoded. Memory is bounded by what one fetch returns for each topic. Raises KafkaError.
     """
 
     def __init__(
@@ -65,13 +66,15 @@ class Stretch:
         partition: int,
         *,
         since: int,
-        until: int | None = None,
-        wanted: Wanted = lambda topic, key, headers: True,
+        until: int,
+        bounded: Collection[str] = (),
+        wanted: Wanted = lambda topic, key, at, headers: True,
     ) -> None:
         self._bus = bus
         self._topics = {TopicPartition(bus.settings.topic(topic), partition): topic for topic in topics}
         self._since = since
         self._until = until
+        self._bounded = bounded
         self._wanted = wanted
         self._ends: dict[TopicPartition, int] = {}
         self._left: dict[TopicPartition, int] = {}
@@ -96,9 +99,10 @@ class Stretch:
         await consumer.start()
         consumer.assign(list(self._topics))
         starts = await consumer.offsets_for_times(dict.fromkeys(self._topics, max(0, self._since // 1000)))
+        bounded = [place for place, topic in self._topics.items() if topic in self._bounded]
         stops: dict[Any, Any] = {}
-        if self._until is not None:
-            stops = await consumer.offsets_for_times(dict.fromkeys(self._topics, self._until // 1000))
+        if bounded:
+            stops = await consumer.offsets_for_times(dict.fromkeys(bounded, self._until // 1000))
         for place, end in (await consumer.end_offsets(list(self._topics))).items():
             stop = end if stops.get(place) is None else stops[place].offset
             start = stop if starts[place] is None else starts[place].offset
@@ -132,7 +136,8 @@ class Stretch:
             while waiting:
                 record = waiting[0]
                 self._left[place] = max(0, end - record.offset - 1)
-                if self._wanted(topic, (record.key or b"").decode(errors="replace"), record.headers):
+                key = (record.key or b"").decode(errors="replace")
+                if self._wanted(topic, key, record.timestamp * 1000, record.headers):
                     heapq.heappush(heads, (record.timestamp, topic, place))
                     return
                 waiting.popleft()

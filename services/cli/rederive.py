@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _DECISIONS: Final = "billing.decisions"
 _DAY: Final = 86_400_000_000
+_SHOWN: Final = 20
 
 Reason = Annotated[str, typer.Option(help="Why, for whoever reads the corrections.")]
 By = Annotated[str | None, typer.Option(help="Who asks for it; the user of this machine without it.")]
@@ -79,9 +80,11 @@ def rederive(
     ):
         if entries or entries is found.recalled:
             console().print(f"{len(entries)} {words}")
-            for entry in entries:
+            for entry in entries[:_SHOWN]:
                 line = f"  {entry.any.station_id} {entry.any.session_id}"
                 console().print(printable(line), markup=False)
+            if len(entries) > _SHOWN:
+                console().print("  ...")
 
 
 def recall(

@@ -262,6 +262,9 @@ async def test_what_a_wrong_fold_charged_is_corrected_once(rig: Rig) -> None:
     words = span(LONG_AGO - DAY, now_us())
     found = await compared(rig, *words, "--against-issued")
     assert (found["sessions"], found["changed"]) == (3, 3)
+    # Kafka's marks of transactions are of today.
+    found = await compared(rig, *span(LONG_AGO - DAY, LONG_AGO + DAY), "--against-issued")
+    assert (found["sessions"], found["only_after"], found["largest"][0]["before_wh"]) == (1, 0, 7_000)
     async with processing(rig, SessionsProcessor()):
         code, said = await voltbus(rig, "sessions", "rederive", *words, "--reason", "the stop", "--dry-run")
         assert code == 0, said

@@ -166,7 +166,8 @@ class Period(msgspec.Struct, frozen=True):
 
 
 class Comparison:
-    """Collects both sides. `held`: ids of sessions that are not settled before the end.
+    """Collects both sides. `held`: ids of sessions that are not settled before the end. `both`: nor are those that one
+    side alone has a record of, since the sides are not read in the same order.
 
     `settled` is called with each session that was compared and what differs in it, as it is settled.
     """
@@ -175,10 +176,13 @@ class Comparison:
         self,
         period: Period,
         held: Collection[str] = (),
+        *,
+        both: bool = False,
         largest: int = 10,
     ) -> None:
         self._period = period
         self._held = held
+        self._both = both
         self.settled: Settled = lambda entry, fields: None
         self._most = largest
         self._pending: dict[str, dict[str, Entry]] = {}
@@ -194,10 +198,12 @@ class Comparison:
         if entry is None:
             self._settle(sessions, cdr.recorded_at - SETTLED_AFTER)
             entry = sessions[cdr.session_id] = Entry()
+        # What is not compared is not kept.
+        slim = msgspec.structs.replace(cdr, readings=(), intervals=(), sources=())
         if side is Side.BEFORE:
-            entry.before = cdr
+            entry.before = slim
         else:
-            entry.after = cdr
+            entry.after = slim
         entry.touched = max(entry.touched, cdr.recorded_at)
         return entry
 
@@ -222,7 +228,7 @@ class Comparison:
 
     def _settle(self, sessions: dict[str, Entry], before: int | None) -> None:
         for session_id, entry in list(sessions.items()):
-            if before is not None and (entry.touched >= before or session_id in self._held):
+            if before is not None and (entry.touched >= before or self._awaited(session_id, entry)):
                 continue
             if session_id not in sessions:
                 continue
@@ -230,6 +236,9 @@ class Comparison:
             if entry.before is None or entry.after is None:
                 _join_other_half(entry, sessions)
             self._count(entry)
+
+    def _awaited(self, session_id: str, entry: Entry) -> bool:
+        return session_id in self._held or (self._both and (entry.before is None or entry.after is None))
 
     def _count(self, entry: Entry) -> None:
         before, after, period = entry.before, entry.after, self._period

@@ -89,7 +89,7 @@ async def compare(bus: Bus, job: Job, progress: Progress = lambda number, count,
     numbers: Iterable[int] = range(count)
     if job.stations is not None:
         numbers = sorted({partition_of(each, count) for each in job.stations})
-    comparison = Comparison(job.period, decisions.recalled)
+    comparison = Comparison(job.period, decisions.sessions, both=job.before is None)
     for number in numbers:
         run = _Partition(bus, job, comparison, decisions, number)
         comparison.settled = run.settled
@@ -98,10 +98,11 @@ async def compare(bus: Bus, job: Job, progress: Progress = lambda number, count,
 
 
 class _Decisions:
-    """What operators decided, by partition in order, and which of their sessions had been forgotten meanwhile."""
+    """What operators decided, by partition in order; about which sessions, and which of them were recalled for it."""
 
     def __init__(self) -> None:
         self.by_partition: dict[int, list[Message]] = {}
+        self.sessions: set[str] = set()
         self.recalled: set[str] = set()
 
 
@@ -119,6 +120,7 @@ async def _decisions(bus: Bus, stations: Collection[str] | None) -> _Decisions:
             continue
         if stations is not None and record.station_id not in stations:
             continue
+        found.sessions.add(record.session_id)
         if isinstance(record, SessionRecalled):
             found.recalled.add(record.session_id)
             # The evidence is what is folded here.
@@ -148,6 +150,7 @@ class _Partition:
         self._folds = {side: Fold(each.processor, each.tables) for side, each in sides if each is not None}
         self._kept: dict[tuple[Side, str], Session] = {}
         self._glance = Glance(job.after.processor)
+        self._decided_since = {each.key for each in self._decisions if each.timestamp_us >= job.read_until}
 
     async def through(self, topics: list[str], progress: Callable[[float], None]) -> None:
         """Fold everything, and settle what was compared."""
@@ -160,11 +163,12 @@ class _Partition:
             self._partition,
             since=read_from,
             until=read_until,
+            bounded=[topic for topic in topics if topic.startswith("ocpp.")],
             wanted=self._wanted,
         )
         async with stretch:
             async for message in stretch:
-                self._decide(message.timestamp_us)
+                self._decide(min(message.timestamp_us, read_until))
                 self._take(message)
                 comparison.report.messages += 1
                 if comparison.report.messages % 1000 == 0:
@@ -172,13 +176,8 @@ class _Partition:
         comparison.report.unreadable += stretch.unreadable
         self._decide(read_until)
         self._put({side: fold.pass_time(read_until) for side, fold in self._folds.items()})
-        # Sessions that were decided about or corrected since.
+        # Sessions that were decided about since.
         self._decide(None)
-        if issued and (stations := self._recalled_stations()):
-            later = Stretch(self._bus, issued, self._partition, since=read_until, wanted=_only(stations))
-            async with later:
-                async for message in later:
-                    self._take(message)
         comparison.settle_all()
         comparison.report.failed += sum(fold.failed for fold in self._folds.values())
         progress(1.0)
@@ -192,10 +191,12 @@ class _Partition:
             )
         self._job.settled(entry, fields)
 
-    def _wanted(self, topic: str, key: str, headers: Iterable[tuple[str, bytes]]) -> bool:
+    def _wanted(self, topic: str, key: str, at: int, headers: Iterable[tuple[str, bytes]]) -> bool:
         if self._job.stations is not None and key not in self._job.stations:
             return False
-        return topic == CDRS or self._glance.wants(topic, headers)
+        if topic == CDRS:
+            return at < self._job.read_until or key in self._decided_since
+        return at < self._job.read_until and self._glance.wants(topic, headers)
 
     def _take(self, message: Message) -> None:
         if message.topic == CDRS:
@@ -226,14 +227,3 @@ class _Partition:
                     entry.session = session
                 if session is not None and cdr.session_id in self._recalled:
                     self._kept[side, cdr.session_id] = session
-
-    def _recalled_stations(self) -> set[str]:
-        return {
-            entry.any.station_id
-            for entry in self._comparison.pending()
-            if entry.any.session_id in self._recalled
-        }
-
-
-def _only(stations: set[str]) -> Callable[[str, str, Iterable[tuple[str, bytes]]], bool]:
-    return lambda topic, key, headers: key in stations
