@@ -22,7 +22,7 @@ from tests.chaos.harness import Ledger
 INPUTS = {
     "commands": ["commands.requested", "ocpp.commands", "edge.connections", "stations.capabilities"],
     "capabilities": ["ocpp.lifecycle", "ocpp.commands"],
-    "sessions": ["ocpp.transactions"],
+    "sessions": ["ocpp.transactions", "ocpp.lifecycle", "billing.decisions", "billing.prepaid"],
     "telemetry-measurements": ["ocpp.transactions"],
     "telemetry-health": ["ocpp.lifecycle", "ocpp.rejected"],
     "load-observer": [
