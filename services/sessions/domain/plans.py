@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 ASKED: Final = "billing.prepaid-asked"
 GRANTED: Final = "billing.prepaid"
 
-AWAIT_GRANT: Final = 15 * 60 * SECOND
-"""How long a charge record waits for what the bundle covers; then it is issued without, and corrected later."""
+AWAIT_GRANT: Final = 3600 * SECOND
+"""How long a charge record waits for what the bundle covers; then it is issued without, and corrected later.
+
+By recorded time: who catches up with more than this reaches the end of the wait before the answer.
+"""
 MOST_WAITING: Final = 64
 """Charge records of a station that wait; where there are more, the first is issued at once."""
 MOST_EARLY: Final = 8
