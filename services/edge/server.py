@@ -275,7 +275,7 @@ class EdgeServer:
             self._directory.close(connection)
 
     async def _watch(self) -> None:
-        """Close sockets that wait too long for Kafka, are silent, or leave commands unanswered."""
+        """Close sockets that wait too long for Kafka, are silent, do not read, or leave commands unanswered."""
         while True:
             await asyncio.sleep(_WATCH_S)
             self._look_at_sockets(self._context.loop.time())
@@ -288,6 +288,10 @@ class EdgeServer:
     def _look_at_sockets(self, now: float) -> None:
         settings = self._context.settings
         for connection in self._directory:
+            if connection.socket.does_not_read(now):
+                # Nor would it read why it is closed.
+                connection.socket.abort()
+                continue
             waits_since = connection.waits_since()
             if waits_since is not None:
                 if now - waits_since > settings.publish_timeout_s:

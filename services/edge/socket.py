@@ -73,6 +73,7 @@ class StationSocket(ServerConnection):
         self._fragments: bytearray | None = None
         self._between_frames = False
         self._parsing_later = False
+        self._unread_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take note that there is a peer, and who: a transport that is lost cannot tell any more."""
@@ -175,6 +176,7 @@ class StationSocket(ServerConnection):
 
     def pause_writing(self) -> None:
         """Read nothing from a peer that does not read: what it sends may have to be answered, pings for one."""
+        self._unread_since = self.loop.time()
         super().pause_writing()
         self.transport.pause_reading()
 
@@ -245,6 +247,10 @@ class StationSocket(ServerConnection):
         except (OSError, RuntimeError):
             self.transport.abort()
         return True
+
+    def does_not_read(self, now: float) -> bool:
+        """Whether the peer has not read for half a minute what it is sent; `now` is a loop time."""
+        return self.paused and now - self._unread_since > _UNREAD_S
 
     @property
     def gone(self) -> bool:

@@ -208,3 +208,15 @@ async def test_a_close_frame_behind_many_others_is_read() -> None:
     closed = socket.protocol.close_rcvd
     assert closed is not None
     assert (len(seen), closed.code) == (2 * AT_ONCE, 1000)
+
+
+async def test_a_peer_that_does_not_read_is_known_after_half_a_minute() -> None:
+    socket, transport = connected()
+    now = asyncio.get_running_loop().time()
+    assert not socket.does_not_read(now + 60)
+    socket.pause_writing()
+    assert not transport.reading
+    assert not socket.does_not_read(now + 29)
+    assert socket.does_not_read(now + 31)
+    socket.resume_writing()
+    assert not socket.does_not_read(now + 60)
