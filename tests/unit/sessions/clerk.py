@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
 from libs.events.decisions import SessionDecisionConcluded
+from libs.events.plans import PlanMonthCharged
 from libs.events.record import Record
 from libs.events.sessions import CdrCredited, CdrIssued, CdrLine, SessionCorrected, SessionEnded
 from libs.tariffs.currency import minor_digits
@@ -28,6 +29,10 @@ def told_by(records: Iterable[Record], clock: Clock, detailed: bool) -> Iterator
                     yield from (line(each, record.currency or "EUR") for each in record.lines)
             case CdrCredited():
                 yield f"credit note over {record.transaction_id} version {record.version}: {amounts(record)}"
+            case PlanMonthCharged():
+                fee = money(record.amount_minor, record.currency)
+                used = f"{record.used_wh} of {record.bundle_wh} Wh used"
+                yield f"fee of {record.group_id} for {record.month}: {used}, {fee} {record.currency}"
             case SessionDecisionConcluded():
                 yield f"decision {'applied' if record.applied else f'refused: {record.detail}'}"
             case _:

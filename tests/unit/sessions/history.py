@@ -175,7 +175,7 @@ class History:
             },
             "registry.tariffs": {"flat": TariffRegistered(**base, tariff_id="flat", versions=versions)},
             "registry.tokens": {
-                tag: TokenRegistered(**base, id_token=tag, group_id=group)
+                tag.casefold(): TokenRegistered(**base, id_token=tag, group_id=group)
                 for tag, group in self.data.get("drivers", {}).items()
             },
         }

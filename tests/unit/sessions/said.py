@@ -57,6 +57,8 @@ class Said:
             case "earlier":
                 moment, wh, context = value.split(" ")
                 self.earlier.append((moment, wh, context))
+            case "flagged":
+                self.quirks.append(value)
             case "reservation":
                 self.reservation = int(value)
             case "offline" | "signed":
@@ -111,6 +113,8 @@ class Said:
                 payload: dict[str, Any] = {"connectorId": self.connector, "meterValue": self.values()}
                 if self.tx != "-":
                     payload["transactionId"] = int(self.tx)
+                if "object_for_list" in self.quirks:
+                    (payload["meterValue"],) = payload["meterValue"]
                 return "MeterValues", payload, {}
             case "stop":
                 return self.stop()

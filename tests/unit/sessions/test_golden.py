@@ -5,10 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from libs.bus.message import Emit
 from libs.bus.runtime_memory import MemoryRuntime
+from libs.events.plans import PrepaidAsked, PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import TariffRegistered
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded, digest
+from services.plans.domain import ASKED, GRANTED, PlansProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from tests.unit.sessions.clerk import told_by
 from tests.unit.sessions.document import DOCUMENT, document
@@ -21,16 +24,26 @@ HISTORIES = histories()
 def told(history: History, times: int = 1) -> list[Record]:
     """The records that a history leads to; `times`: how often each message comes in."""
     runtime = MemoryRuntime(SessionsProcessor(), history.tables())
-    now = history.begin
+    plans = MemoryRuntime(PlansProcessor(), history.tables())
+    now, out = history.begin, list[Record]()
 
-    def documents() -> list[Record]:
-        return [emit.record for emit in runtime.emitted if emit.record is not None]
+    def said(emitted: list[Emit]) -> None:
+        """What plans are asked they answer at once."""
+        for emit in emitted:
+            assert emit.record is not None
+            if not isinstance(emit.record, PrepaidAsked | PrepaidGranted):
+                out.append(emit.record)
+            if emit.topic == ASKED:
+                said(plans.feed(ASKED, emit.key, emit.record))
+            elif emit.topic == GRANTED:
+                said(runtime.feed(GRANTED, emit.key, emit.record))
 
     for number, happening in enumerate(history.happenings()):
         match happening:
             case Pass(length):
                 now += length
-                runtime.tick(now)
+                said(runtime.tick(now))
+                said(plans.tick(now))
             case Added(version):
                 tariff = runtime.tables["registry.tariffs"]["flat"]
                 assert isinstance(tariff, TariffRegistered)
@@ -38,18 +51,19 @@ def told(history: History, times: int = 1) -> list[Record]:
                 runtime.tables["registry.tariffs"]["flat"] = grown
             case Decided(at, transaction_id):
                 now = at
-                about = [
-                    r for r in documents() if isinstance(r, CdrIssued) and r.transaction_id == transaction_id
-                ][-1]
+                about = [r for r in out if isinstance(r, CdrIssued) and r.transaction_id == transaction_id][
+                    -1
+                ]
                 record = decided(history, at, about.session_id, about.version, happening, number)
                 for _ in range(times):
-                    runtime.feed(DECISIONS, STATION, record)
+                    said(runtime.feed(DECISIONS, STATION, record))
             case _:
                 now = max(now, happening.record.recorded_at)
                 for _ in range(times):
-                    runtime.feed(happening.topic, STATION, happening.record)
+                    said(runtime.feed(happening.topic, STATION, happening.record))
         assert not runtime.dead, runtime.dead
-    return documents()
+        assert not plans.dead, plans.dead
+    return out
 
 
 @pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.name)
