@@ -1,5 +1,8 @@
 """The engine agrees with a slow and independent calculation, line by line and to the smallest unit."""
 
+import ast
+from pathlib import Path
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,27 +30,44 @@ RELAXED = settings(
 )
 
 
-def compare(usage: Usage, tariff: TariffTerms, zone: str, group: str | None, tick: int) -> None:
+def compare(
+    usage: Usage, tariff: TariffTerms, zone: str, group: str | None, tick: int, left: int | None = None
+) -> None:
+    """`left`: of the bundle; None: all of it."""
     assert problems(tariff) == ()
     plan = next((plan for plan in tariff.plans if plan.group_id == group), None)
-    slow = Ledger(usage, tariff, zone, group, plan.prepaid_wh if plan else 0, tick)
+    bundle = plan.prepaid_wh if plan else 0
+    slow = Ledger(usage, tariff, zone, group, bundle if left is None or not bundle else left, tick)
     wanted = slow.result()
-    bill = pricer(tariff, zone, group).bill(usage)
-    assert sorted(metered(bill)) == sorted(
-        (run.dimension, -1 if run.element is None else run.element, run.free, run.step, run.quantity)
+    bill = pricer(tariff, zone, group).bill(usage, left)
+    exact = sorted(
+        (
+            run.dimension,
+            -1 if run.element is None else run.element,
+            run.free,
+            run.step,
+            run.quantity,
+            run.amount,
+        )
         for run in wanted.runs
     )
+    lines = metered(bill, tariff.tax_included)
+    assert [line[:5] for line in lines] == [run[:5] for run in exact]
+    # Before discounts and limits each line is a neighbour of its exact amount.
+    assert all(abs(line[5] - run[5]) < 1 for line, run in zip(lines, exact, strict=True))
     assert (bill.net_minor, bill.tax_minor, bill.gross_minor) == (wanted.net, wanted.tax, wanted.gross)
     adds_up(bill)
 
 
-def metered(bill: Bill) -> list[tuple[str, int, bool, bool, int]]:
-    return [
-        (dimension, -1 if line.element is None else line.element, free, step, line.quantity)
-        for line in bill.lines
-        if line.kind in NAMES
-        for dimension, free, step in [NAMES[line.kind]]
-    ]
+def metered(bill: Bill, with_tax: bool) -> list[tuple[str, int, bool, bool, int, int]]:
+    found = []
+    for line in bill.lines:
+        if line.kind in NAMES:
+            dimension, free, step = NAMES[line.kind]
+            amount = line.gross_minor if with_tax else line.net_minor
+            element = -1 if line.element is None else line.element
+            found.append((dimension, element, free, step, line.quantity, amount))
+    return sorted(found)
 
 
 def adds_up(bill: Bill) -> None:
@@ -56,11 +76,24 @@ def adds_up(bill: Bill) -> None:
     assert sum(tax.tax_minor for tax in bill.taxes) == bill.tax_minor
 
 
+def test_the_slow_calculation_shares_no_code_with_the_engine() -> None:
+    """What is stored, and what was used: no more than that, and nothing that calculates."""
+    source = (Path(__file__).parent / "ledger.py").read_text(encoding="utf-8")
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    shared = {
+        alias.name for node in imports if (node.module or "").startswith("libs") for alias in node.names
+    }
+    stored = {"DriverPlan", "PriceComponent", "TariffRestrictions", "TariffTerms"}
+    assert shared == stored | {"Interval", "Usage"}
+
+
 @RELAXED
 @given(st.data())
 def test_second_by_second(data: st.DataObject) -> None:
     zone, near = data.draw(places())
-    compare(data.draw(usages(near)), data.draw(terms()), zone, data.draw(st.sampled_from([None, "fleet"])), 1)
+    group = data.draw(st.sampled_from([None, "fleet"]))
+    left = data.draw(st.sampled_from([None, 0, 1, 50, 250, 10_000]))
+    compare(data.draw(usages(near)), data.draw(terms()), zone, group, 1, left)
 
 
 @RELAXED
