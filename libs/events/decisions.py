@@ -36,6 +36,7 @@ class SessionRecalled(Record, frozen=True, kw_only=True):
     evidence: bytes
     reason: str
     decided_by: str
+    corrected: bool = False
 
 
 class SessionDecisionConcluded(Record, frozen=True, kw_only=True):

@@ -74,7 +74,6 @@ def rederive(
         (found.recalled, told),
         (found.decided, "differ, but operators decided about them: decide again"),
         (found.regrouped, "differ, but their drivers belong to another group now: not corrected"),
-        (found.unpaid, "differ only in what is not charged: not corrected"),
         (found.unissued, "have no charge record yet"),
         (found.unknown, "have a charge record, and no such session is in the log"),
     ):

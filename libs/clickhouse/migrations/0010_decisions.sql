@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS $database.billing_decisions $on_cluster
     billed_wh Nullable(Int64),
     version Nullable(Int32),
     evidence Nullable(String),
+    corrected Nullable(Bool),
     reason String,
     decided_by String
 )

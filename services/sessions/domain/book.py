@@ -60,10 +60,13 @@ class Book:
         after = msgspec.structs.replace(session, until=at)
         self.put(session, after if after.over else rules.closed(after, cause.recorded_at), cause)
 
-    def recall(self, known: Session | None, session: Session, cause: Cause) -> None:
-        """Remember a closed session again, and correct what was charged for it if that is now another thing."""
+    def recall(self, known: Session | None, session: Session, cause: Cause, *, anew: bool) -> None:
+        """Remember a closed session again, and correct what was charged for it if that is now another thing.
+
+        `anew`: the next version is issued even if the same is charged.
+        """
         charged = self._charged(session)
-        if session.issued != msgspec.structs.replace(records.said(charged), hash=_hash_of(session)):
+        if anew or session.issued != msgspec.structs.replace(records.said(charged), hash=_hash_of(session)):
             session = self._conclude(session, charged, cause)
         if known is not None:
             self.closed.remove(known)

@@ -274,7 +274,7 @@ def _decide(state: StationSessions, message: Message, tables: Tables) -> Step[St
         waits = any(each.session.session_id == record.session_id for each in state.waiting)
         session, detail = decisions.recalled(known, record, waits=waits)
         if session is not None:
-            book.recall(known, session, cause)
+            book.recall(known, session, cause, anew=record.corrected)
     else:
         detail = decisions.refusal(known, record)
         if known is not None and not detail:

@@ -16,14 +16,13 @@ from services.sessions.replay.compare import Entry
 class Sorted(msgspec.Struct):
     """Sessions that differ from their records. Only those in `recalled` are corrected.
 
-    `decided`: operators decided about them. `regrouped`: their drivers belong to other groups now. `unpaid`: what
-    differs is not charged for. `unissued`: they never had a record. `unknown`: the fold knows no such session.
+    `decided`: operators decided about them. `regrouped`: their drivers belong to other groups now. `unissued`: they
+    never had a record. `unknown`: the fold knows no such session.
     """
 
     recalled: list[Entry] = msgspec.field(default_factory=list)
     decided: list[Entry] = msgspec.field(default_factory=list)
     regrouped: list[Entry] = msgspec.field(default_factory=list)
-    unpaid: list[Entry] = msgspec.field(default_factory=list)
     unissued: list[Entry] = msgspec.field(default_factory=list)
     unknown: list[Entry] = msgspec.field(default_factory=list)
 
@@ -40,8 +39,6 @@ class Sorted(msgspec.Struct):
             self.decided.append(entry)
         elif before.group_id != after.group_id:
             self.regrouped.append(entry)
-        elif issued_of(before) == msgspec.structs.replace(issued_of(after), hash=before.hash):
-            self.unpaid.append(entry)
         else:
             self.recalled.append(entry)
 
@@ -56,13 +53,15 @@ def recall_of(
 ) -> SessionRecalled:
     """`session`, as it was folded anew, with the last record that was issued of it.
 
-    Without `event_id` it has one that follows from both, so that a repeat is dropped.
+    With `event_id` only to be remembered; without it to be corrected, under an id that follows from both, so that a
+    repeat is dropped.
     """
     evidence = msgspec.msgpack.encode(
         msgspec.structs.replace(
             session, session_id=before.session_id, revision=before.version, issued=issued_of(before)
         )
     )
+    corrected = not event_id
     event_id = event_id or derive_id(before.hash, f"recalled:{sha256(evidence).hexdigest()}")
     return SessionRecalled(
         event_id=event_id,
@@ -74,4 +73,5 @@ def recall_of(
         evidence=evidence,
         reason=reason,
         decided_by=decided_by,
+        corrected=corrected,
     )

@@ -234,13 +234,28 @@ def entry(before: CdrIssued | None, after: CdrIssued | None, *, session: bool = 
     return Entry(before, after, NOON, known)
 
 
+def test_a_wrong_doubt_is_corrected_though_the_same_is_charged() -> None:
+    made, (right,) = fold(start16(1, NOON, 0), stop16(1, NOON + HOUR, 5_000))
+    session = made.session(right.station_id, right.session_id)
+    assert session is not None
+    wrong = msgspec.structs.replace(right, review=("meter_rollback",))
+    told = Told()
+    for event_id, versions in (("only to be remembered", []), ("", [1, 2])):
+        recall = recall_of(
+            wrong, session, reason="r", decided_by="anna", now=NOON + 20 * DAY, event_id=event_id
+        )
+        told.runtime.feed(DECISIONS, recall.station_id, recall)
+        assert [each.version for each in told.documents] == versions
+    assert (told.cdrs[-1].review, told.cdrs[-1].amount_minor) == ((), right.amount_minor)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "where"),
     [
         (cdr(), cdr(amount_minor=60, net_minor=60), "recalled"),
         (cdr(decision_id="d"), cdr(amount_minor=60), "decided"),
         (cdr(), cdr(group_id="fleet", amount_minor=60), "regrouped"),
-        (cdr(), cdr(reason="Local"), "unpaid"),
+        (cdr(), cdr(reason="Local"), "recalled"),
         (None, cdr(), "unissued"),
         (cdr(), None, "unknown"),
     ],
