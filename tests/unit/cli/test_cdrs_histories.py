@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from libs.events.registry import SiteRegistered, TariffRegistered
@@ -9,8 +11,13 @@ from libs.events.sessions import CdrCredited, CdrIssued
 from libs.ocpp.semantics.exchange import zone_named
 from services.cli.cdrs_checks import Priced, chain_faults, checks
 from services.cli.cdrs_text import explained
+from tests.unit.sessions.exchanges import DAY, NOON
+from tests.unit.sessions.given import Told, registry
 from tests.unit.sessions.history import Added, History
 from tests.unit.sessions.test_golden import HISTORIES, told
+from tests.unit.sessions.truthful import channel, truth
+
+VERSIONS = ("ocpp1.6", "ocpp2.0.1", "ocpp2.1")
 
 
 def priced_of(history: History, cdr: CdrIssued) -> Priced | None:
@@ -36,3 +43,19 @@ def test_every_record_is_verified(history: History) -> None:
         found = checks(cdr, own, True, priced)
         assert [each for each in found if not each.holds] == []
         assert list(explained(cdr, own, found, priced))[-1] == "verified"
+
+
+@pytest.mark.parametrize("seed", range(45))
+def test_so_is_every_record_of_random_sessions_of_which_messages_are_lost(seed: int) -> None:
+    random = Random(seed)
+    version = VERSIONS[seed % len(VERSIONS)]
+    told_truth = truth(random, random.randint(1, 4), version, NOON)
+    station = Told([each for each in channel(random, told_truth, version, NOON) if random.random() > 0.15])
+    station.tick(NOON + 60 * DAY)
+    tariff = registry()["registry.tariffs"]["flat"]
+    assert isinstance(tariff, TariffRegistered)
+    for number, cdr in enumerate(station.documents):
+        if isinstance(cdr, CdrIssued):
+            own = [d for d in station.documents[: number + 1] if d.session_id == cdr.session_id]
+            found = checks(cdr, own, True, Priced(tariff.versions[0], "UTC"))
+            assert [each for each in found if not each.holds] == []
