@@ -85,14 +85,27 @@ async def records(settings: BusSettings) -> dict[str, dict[str, Record]]:
     return found
 
 
+async def at_rest(settings: BusSettings) -> None:
+    """Until processors have nothing more to say: two looks with some time between see the same."""
+    async with asyncio.timeout(120):
+        seen: dict[str, int] = {}
+        while True:
+            now = {topic: len(found) for topic, found in (await records(settings)).items()}
+            if now == seen:
+                return
+            seen = now
+            await asyncio.sleep(3)
+
+
 async def test_a_replay_gives_the_same_records(platform: Platform) -> None:
     ledger = Ledger(platform)
     await ledger.round(seed=7, kill=lambda: None)
+    await at_rest(platform.bus)
+    for name in PROCESSORS:
+        platform.services[name].stop()
     before = await records(platform.bus)
     assert all(before.values())
 
-    for name in PROCESSORS:
-        platform.services[name].stop()
     await delete_topics(platform.bus, [*DERIVED, *(f"state.{name}" for name in INPUTS)])
     await apply_contract(platform.bus)
     for name, topics in INPUTS.items():
