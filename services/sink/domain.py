@@ -1,6 +1,8 @@
 """Batches of raw records to blocks of columns, and when a table's rows are due."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -76,7 +78,7 @@ def build_block(
         timestamps.extend([record.timestamp for record in records])
         keys.extend([record.key or b"" for record in records])
         deleted.extend([record.value is None for record in records])
-    data = [*positions, types, deleted, *(_values(column, rows) for column in layout.columns)]
+    data = [*positions, types, deleted, *_columns(layout, rows)]
     ranges = {partition: (records[0].offset, records[-1].offset) for partition, records in batches.items()}
     return Block(data, len(rows), ranges, tuple(bad))
 
@@ -110,15 +112,47 @@ def _place(layout: TableLayout, record: RawRecord) -> Fields:
     return fields
 
 
+def _columns(layout: TableLayout, rows: list[Fields]) -> Iterator[list[Any]]:
+    """The values of each column, in their order."""
+    for (field, nested), columns in groupby(
+        layout.columns, lambda c: (c.field, c.many and c.part is not None)
+    ):
+        if nested:
+            yield from _parts(field, list(columns), rows)
+        else:
+            yield from (_values(column, rows) for column in columns)
+
+
 def _values(column: Column, rows: list[Fields]) -> list[Any]:
     field, part, default = column.field, column.part, column.default
-    if part is None:
+    if part is not None:
+        return [default if (inner := row.get(field)) is None else inner[part] for row in rows]
+    try:
+        # Most fields are in every record of the topic.
+        return list(map(itemgetter(field), rows))
+    except KeyError:
         return [row.get(field, default) for row in rows]
-    if column.as_json:
-        return [[_json(item[part]) for item in row.get(field, ())] for row in rows]
-    if column.many:
-        return [[item[part] for item in row.get(field, ())] for row in rows]
-    return [default if (inner := row.get(field)) is None else inner[part] for row in rows]
+
+
+def _parts(field: str, columns: list[Column], rows: list[Fields]) -> list[list[Any]]:
+    """A list of records, part by part: each list is gone through once, not once for each part."""
+    parts = [column.part or "" for column in columns]
+    # Twice the first, since of one name alone the getter makes no tuple.
+    get = itemgetter(parts[0], *parts)
+    data: list[list[Any]] = [[] for _ in columns]
+    for row in rows:
+        if items := row.get(field):
+            turned = zip(*map(get, items), strict=True)
+            next(turned)
+            for values, part in zip(data, turned, strict=True):
+                values.append(list(part))
+        else:
+            for values in data:
+                values.append([])
+    for number, column in enumerate(columns):
+        if column.as_json:
+            data[number] = [[_json(value) for value in values] for values in data[number]]
+    return data
 
 
 def _json(value: Fields | None) -> str:
