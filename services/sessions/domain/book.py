@@ -7,7 +7,7 @@ import msgspec
 from libs.bus.message import Emit
 from libs.bus.processor import Step, Tables
 from libs.tariffs.engine import NO_CONTRACT, Contract
-from services.sessions.domain import plans, records, rules, statuses
+from services.sessions.domain import past, plans, records, rules, statuses
 from services.sessions.domain.decisions import open_to_decision, settled
 from services.sessions.domain.plans import Grant
 from services.sessions.domain.pricing import Charge, charge, group_of, most_w_of, site_of
@@ -27,6 +27,7 @@ class Book:
         self.chain = state.chain
         self.decisions = state.decisions
         self.statuses = state.statuses
+        self.past = state.past
         self.waiting = list(state.waiting)
         self.early = state.early
         self.out: list[Emit] = []
@@ -87,6 +88,7 @@ class Book:
         """Forget what has been remembered long enough at `at`, and close what has waited long enough."""
         self._expired_at = at
         self.statuses = statuses.unexpired(self.statuses, at)
+        self.past = past.unexpired(self.past, at)
         self.closed = [session for session in self.closed if rules.deadline(session) > at]
         for session in tuple(self.open):
             if rules.deadline(session) <= at or rules.endless(session):
@@ -102,6 +104,7 @@ class Book:
             chain=self.chain,
             decisions=self.decisions,
             statuses=self.statuses,
+            past=self.past,
             waiting=tuple(self.waiting),
             early=self.early,
         )

@@ -17,7 +17,7 @@ from libs.ocpp.semantics.exchange import read_step, zone_of
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
-from services.sessions.domain import decisions, plans, records, rules, shown_price, statuses
+from services.sessions.domain import decisions, past, plans, records, rules, shown_price, statuses
 from services.sessions.domain.book import Book
 from services.sessions.domain.decisions import DECIDED, DECISIONS
 from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, TOKENS, group_of
@@ -150,7 +150,7 @@ def _fold(
             return Step(state)
         if session.id_token != known.id_token:
             session = _grouped(session, tables)
-    elif step.kind == "updated" and record.version == Version.V16 and not issued_16(step.transaction_id):
+    elif _nothing_new(before, step, record.version):
         return Step(state)
     else:
         session = begin(step, record.version, source)
@@ -169,6 +169,12 @@ def _fold(
     if (one := surplus(book.open)) is not None:
         book.give_up(one, cause)
     return book.step()
+
+
+def _nothing_new(state: StationSessions, step: TransactionStep, version: str) -> bool:
+    """Whether `step`, of no session that is known, does not begin one: a sample with an odd id, or old news."""
+    odd = step.kind == "updated" and version == Version.V16 and not issued_16(step.transaction_id)
+    return odd or past.recognised(state.past, step)
 
 
 def _among(book: Book, session: Session, cause: Cause) -> Session:
@@ -208,6 +214,7 @@ def _status(
     book.statuses = heard
     following_at, repeated = statuses.following(heard, status), statuses.repeats(heard, status)
     cause = msgspec.structs.replace(cause, trigger=status.name)
+    news: tuple[Emit, ...] = ()
     for known in (*state.open, *state.closed):
         if not statuses.of_session(known, status, following_at):
             continue
@@ -217,7 +224,9 @@ def _status(
         book.put(known, session, cause)
         latest = (session.state_at, session.charging_state) != (known.state_at, known.charging_state)
         if known.session_id and not known.over and latest and not repeated and status.at >= known.begun_at:
-            book.out.append(records.updated(state.station_id, session, cause))
+            # Of several sessions that a connector cannot have at once, the one that came last.
+            news = (records.updated(state.station_id, session, cause),)
+    book.out += news
     return book.step()
 
 

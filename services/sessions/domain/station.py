@@ -3,7 +3,7 @@
 State is bounded: at most `MOST_OPEN` sessions, and `MOST_STARTLESS` without a start, the oldest being closed by
 rule; of the closed, the last `CLOSED_PER_EVSE` of an EVSE, at most `MOST_CLOSED`, and none that brought no
 news for `REMEMBER`. Of those that an operator has to decide about, another `MOST_HELD`, for `REMEMBER_HELD`; of those
-that wait for what a bundle covers, another `MOST_WAITING`.
+that wait for what a bundle covers, another `MOST_WAITING`. Others that had to make room are recognised for `REMEMBER`.
 What is retransmitted after that leads to records with the ids that it led to before.
 """
 
@@ -17,9 +17,9 @@ import msgspec
 from libs.ocpp import quirks
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
-from services.sessions.domain import statuses
+from services.sessions.domain import past, statuses
 from services.sessions.domain.plans import MOST_WAITING, EarlyGrant, awaits
-from services.sessions.domain.rules import deadline
+from services.sessions.domain.rules import REMEMBER, deadline
 from services.sessions.domain.session import Session
 from services.sessions.domain.waiting import Waiting
 
@@ -49,6 +49,7 @@ class StationSessions(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `chain`: hash of the last document about a charge, which outlives the sessions. `decisions`: ids of the last that
     operators made, applied or not. `statuses`: what connectors were, for sessions that may begin (`statuses.joined`).
     `waiting`: documents that are not issued yet, in their order. `early`: answers about bundles that came too soon.
+    `past`: by what sessions are recognised that had to make room (`past.recognised`).
     """
 
     station_id: str
@@ -60,20 +61,25 @@ class StationSessions(msgspec.Struct, frozen=True, array_like=True, gc=False):
     statuses: bytes = b""
     waiting: tuple[Waiting, ...] = ()
     early: tuple[EarlyGrant, ...] = ()
+    past: bytes = b""
 
 
 def arrange(state: StationSessions, sessions: list[Session], closed: list[Session]) -> StationSessions | None:
     """`state` with these sessions; None if nothing is to be kept. Forgets closed ones beyond the bounds."""
+    gone = state.past
     if len(closed) > CLOSED_PER_EVSE:
-        closed = _latest(closed)
+        kept = _latest(closed)
+        if len(kept) < len(closed):
+            stay, now = set(map(id, kept)), max([session.recorded_at for session in closed])
+            until = [(s, s.recorded_at + REMEMBER) for s in closed if id(s) not in stay]
+            gone = past.added(gone, [each for each in until if each[1] > now])
+            closed = kept
     due = [*map(deadline, sessions), *map(deadline, closed)]
-    expiry = statuses.expiry(state.statuses)
-    if expiry is not None:
-        due.append(expiry)
+    due += [at for at in (statuses.expiry(state.statuses), past.expiry(gone)) if at is not None]
     if state.waiting:
         due.append(state.waiting[0].until)
     after = msgspec.structs.replace(
-        state, open=tuple(sessions), closed=tuple(closed), due_at=min(due, default=None)
+        state, open=tuple(sessions), closed=tuple(closed), due_at=min(due, default=None), past=gone
     )
     return None if after == StationSessions(state.station_id) else after
 
@@ -117,9 +123,10 @@ def find(state: StationSessions, step: TransactionStep, version: str) -> Session
         # A station uses an id again, be it that the session before never ended. A clock that was bent may be read
         # otherwise when a start comes again: then only a session that is over frees its id.
         bent = not _CLOCKS.isdisjoint(step.quirks)
+        old = past.recognised(state.past, step)
         for session in same:
             if session.started_at == step.at or (
-                session.started_at is None and (bent or step.at <= session.latest_at)
+                session.started_at is None and not old and (bent or step.at <= session.latest_at)
             ):
                 return session
         return next((s for s in same if not s.over), None) if bent else None

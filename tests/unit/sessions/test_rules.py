@@ -187,3 +187,14 @@ def test_a_session_without_start_that_goes_on_is_under_way_again() -> None:
         NOON - HOUR,
         (),
     )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_deadlines_end_however_many_sessions_were_closed(version: str) -> None:
+    """The last of forty zombies is closed by time, when the oldest of those to be decided about has to make room."""
+    say = Charger(version)
+    told = Told([say.start(n, NOON + n * DAY, 1000 * n) for n in range(1, 41)])
+    told.tick(NOON + 400 * DAY)
+    assert len({end.session_id for end in told.ends}) == 40
+    assert told.state is not None
+    assert (told.state.open, told.state.closed, told.state.due_at) == ((), (), None)

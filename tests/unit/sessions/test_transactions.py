@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import msgspec
 import pytest
 
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, event2, exchange, meter16, start16, stop16
@@ -192,6 +193,36 @@ def test_a_station_of_many_evses_charges_at_all_of_them(version: str) -> None:
     for n in evses:
         told.tell(Charger(version).end(n, NOON + HOUR, 6000))
     assert [(e.evse_id, e.energy_wh, e.review) for e in told.ends] == [(n, 6000, ()) for n in evses]
+
+
+@all_versions
+def test_what_comes_again_long_after_its_session_made_room_begins_none(version: str) -> None:
+    """A charger sends its whole queue again, of many sessions at one EVSE."""
+    say = Charger(version)
+    log = []
+    for n in range(1, 30):
+        at = NOON + n * HOUR
+        log += [say.start(n, at, 1000 * n), say.update(n, at + MINUTE, 1000 * n + 300)]
+        log.append(say.end(n, at + 30 * MINUTE, 1000 * n + 900))
+    told = Told(log)
+    assert len(told.cdrs) == 29
+    again = [
+        msgspec.structs.replace(e, event_id=f"again-{e.event_id}", recorded_at=NOON + 2 * DAY) for e in log
+    ]
+    assert told.tell(*again) == []
+    assert told.tick(NOON + 20 * DAY) == []
+    assert told.state is not None
+    assert told.state.past == b""
+
+
+@all_versions
+def test_the_stop_of_a_session_that_made_room_without_one_is_not_thrown_away(version: str) -> None:
+    say = Charger(version)
+    log = [say.start(n, NOON + n * HOUR, 1000 * n) for n in range(1, 30)]
+    told = Told(log)
+    told.tell(say.end(2, NOON + 2 * HOUR, 2400, recorded_at=NOON + 2 * DAY))
+    told.tick(NOON + 4 * DAY)
+    assert "2" in {end.transaction_id for end in told.ends if end.recorded_at > NOON + 2 * DAY}
 
 
 def test_an_outage_of_days_ends_in_one_charge_record_per_session() -> None:
