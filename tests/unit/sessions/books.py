@@ -92,10 +92,10 @@ class Books:
 
 
 def price(
-    visit: Visit, version: TariffVersion, zone: str, tick: int, group: str | None = None
+    visit: Visit, version: TariffVersion, zone: str, tick: int, group: str | None = None, prepaid_wh: int = 0
 ) -> Mapping[str, int]:
     """What a visit costs, by the slow calculation, from what the meter measured."""
-    slow = Ledger(visit.usage(), terms_of(version), zone, group, 0, tick).result()
+    slow = Ledger(visit.usage(), terms_of(version), zone, group, prepaid_wh, tick).result()
     return {"net_minor": slow.net, "tax_minor": slow.tax, "amount_minor": slow.gross}
 
 

@@ -24,7 +24,8 @@ def delivered(random: Random, scripts: list[Script], *, orderly: bool, slow: boo
     """The log of one station: every message at least once.
 
     `orderly`: what a charger tells of a transaction comes in its order, as 1.6 has it.
-    `slow`: hours go by, so that rules close sessions before all is known.
+    `slow`: hours go by, so that rules close sessions before all is known; less than a day where connectors tell
+    statuses, which are remembered no longer.
     """
     queues = [list(script) for script in scripts]
     for queue in queues:
@@ -53,7 +54,8 @@ def again(random: Random, log: list[OcppCallReceived]) -> list[OcppCallReceived]
 
 def recorded(random: Random, log: list[OcppCallReceived], slow: bool) -> list[OcppCallReceived]:
     """The messages at the moments at which they were recorded; what came before has a new id, or the same."""
-    now, seen, out, patience = 0, set[str](), [], 5 * 24 * HOUR
+    statuses = any(each.action == "StatusNotification" for each in log)
+    now, seen, out, patience = 0, set[str](), [], 20 * HOUR if statuses else 5 * 24 * HOUR
     for n, each in enumerate(log):
         now = max(now + random.choice([1, SECOND, MINUTE]), each.occurred_at + SECOND)
         if slow and random.random() < 0.1:

@@ -13,6 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from libs.bus.message import Emit
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
@@ -23,8 +24,10 @@ from libs.events.registry import (
     StationRegistered,
     TariffRegistered,
     TariffVersion,
+    TokenRegistered,
 )
 from libs.tariffs.usage import Kind
+from services.plans.domain import ASKED, GRANTED, PlansProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from tests.unit.sessions.books import Books, price, valid_at
 from tests.unit.sessions.channel import delivered, topic_of
@@ -44,7 +47,8 @@ RELAXED = settings(
 )
 
 
-def tables_of(versions: tuple[TariffVersion, ...], zone: str) -> Tables:
+def tables_of(versions: tuple[TariffVersion, ...], zone: str, fleet: tuple[str, ...] = ()) -> Tables:
+    """`fleet`: tags of its drivers."""
     base: dict[str, Any] = {"event_id": "e", "occurred_at": NOON, "recorded_at": NOON, "cause_id": "e"}
     here, flat = (Assignment(id="site-1", valid_from=0),), (Assignment(id="flat", valid_from=0),)
     station = StationRegistered(
@@ -54,15 +58,28 @@ def tables_of(versions: tuple[TariffVersion, ...], zone: str) -> Tables:
         "registry.stations": {STATION: station},
         "registry.sites": {"site-1": SiteRegistered(**base, site_id="site-1", timezone=zone, tariffs=flat)},
         "registry.tariffs": {"flat": TariffRegistered(**base, tariff_id="flat", versions=versions)},
+        "registry.tokens": {
+            tag.casefold(): TokenRegistered(**base, id_token=tag, group_id="fleet") for tag in fleet
+        },
     }
 
 
 def folded(log: list[OcppCallReceived], tables: Tables) -> list[Record]:
-    runtime = MemoryRuntime(SessionsProcessor(), tables)
+    """What sessions say. What they ask of bundles is answered at once."""
+    runtime, plans = MemoryRuntime(SessionsProcessor(), tables), MemoryRuntime(PlansProcessor(), tables)
+
+    def answer(emitted: list[Emit]) -> None:
+        for asked in emitted:
+            if asked.topic == ASKED and asked.record is not None:
+                for granted in plans.feed(ASKED, asked.key, asked.record):
+                    assert granted.record is not None
+                    answer(runtime.feed(GRANTED, granted.key, granted.record))
+
     for each in log:
-        runtime.feed(topic_of(each), STATION, each)
-    runtime.tick(log[-1].recorded_at + 40 * 24 * 3600 * US)
+        answer(runtime.feed(topic_of(each), STATION, each))
+    answer(runtime.tick(log[-1].recorded_at + 40 * 24 * 3600 * US))
     assert not runtime.dead, runtime.dead
+    assert not plans.dead, plans.dead
     return [emit.record for emit in runtime.emitted if emit.record is not None]
 
 
@@ -97,7 +114,8 @@ def test_charge_records_are_the_truth(data: st.DataObject, version: str, seed: i
     scripts = [told_by(random, visit, version) for visit in true]
     orderly = version == "ocpp1.6" and random.random() < 0.5
     log = delivered(random, scripts, orderly=orderly, slow=random.random() < 0.3)
-    tables = tables_of(versions, zone)
+    fleet = tuple(visit.tag for visit in true if random.random() < 0.3)
+    tables = tables_of(versions, zone, fleet)
     records = folded(log, tables)
     books = Books(records)
     for visit in true:
@@ -106,7 +124,9 @@ def test_charge_records_are_the_truth(data: st.DataObject, version: str, seed: i
         assert counts is not None
         cdr = books.cdr_of(transaction_id(visit, version))
         assert cdr.tariff_version == counts.version
-        wanted = price(visit, counts, zone, tick)
+        group = "fleet" if visit.tag in fleet else None
+        wanted = price(visit, counts, zone, tick, group, cdr.prepaid_wh)
+        assert cdr.prepaid_wh <= bundle_of(counts, group)
         assert {name: getattr(cdr, name) for name in wanted} == wanted
     assert len(books.cdrs) == len(books.ends) == len(true)
     assert books.delivered_wh() == sum(visit.energy_wh for visit in true)
@@ -119,10 +139,15 @@ def test_charge_records_are_the_truth(data: st.DataObject, version: str, seed: i
         name = transaction_id(visit, version)
         end, cdr = plainly.end_of(name), plainly.cdr_of(name)
         assert (end.charging_s, end.suspended_s, end.idle_s) == tuple(map(visit.seconds, KINDS))
-        assert (cdr.version, cdr.amount_minor) == (
-            1,
-            books.cdr_of(transaction_id(visit, version)).amount_minor,
-        )
+        late = books.cdr_of(name)
+        assert cdr.version == 1
+        # Who is first to ask has more of a bundle.
+        assert late.prepaid_wh != cdr.prepaid_wh or late.amount_minor == cdr.amount_minor
+
+
+def bundle_of(version: TariffVersion, group: str | None) -> int:
+    plans = () if version.terms is None else version.terms.plans
+    return sum(plan.prepaid_wh for plan in plans if plan.group_id == group)
 
 
 def check(visit: Visit, version: str, books: Books) -> None:
