@@ -148,7 +148,8 @@ def changed_tariff(
     from libs.tariffs.model import base_price_milli  # noqa: PLC0415
 
     written = _written(file)
-    name = tariff_id or written.pop("tariff_id", None)
+    said, said_currency = written.pop("tariff_id", None), written.pop("currency", None)
+    name = tariff_id or said
     known = tables[_TARIFFS].get(name or "")
     if not isinstance(known, TariffRegistered):
         names = ", ".join(sorted(tables[_TARIFFS])) or "none"
@@ -159,8 +160,7 @@ def changed_tariff(
     if "versions" in written:
         versions = tuple(_version(file, each) for each in written["versions"])
         return msgspec.structs.replace(known, versions=versions)
-    written.pop("tariff_id", None)
-    own = currency or written.pop("currency", None) or known.versions[-1].currency
+    own = currency or said_currency or known.versions[-1].currency
     terms = _terms(file, written, own)
     last = known.versions[-1]
     version = msgspec.structs.replace(
