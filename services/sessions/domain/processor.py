@@ -20,9 +20,10 @@ from libs.runtime.clock import SECOND
 from services.sessions.domain import decisions, past, plans, records, rules, shown_price, statuses
 from services.sessions.domain.book import Book
 from services.sessions.domain.decisions import DECIDED, DECISIONS
+from services.sessions.domain.evidence import Source, absorb, begin
 from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, TOKENS, group_of
 from services.sessions.domain.records import Cause
-from services.sessions.domain.session import Session, Source, absorb, begin, running
+from services.sessions.domain.session import Session, running
 from services.sessions.domain.station import StationSessions, find, followed, follower, issued_16, surplus
 from services.sessions.domain.statuses import Status
 

@@ -24,7 +24,8 @@ from libs.ocpp.semantics.model import ConnectorStatusReported
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
 from services.sessions.domain import states
-from services.sessions.domain.session import Session, Source
+from services.sessions.domain.evidence import Source
+from services.sessions.domain.session import Session
 from services.sessions.domain.states import STATUSES
 
 KEPT: Final = 24 * 3600 * SECOND
