@@ -26,7 +26,7 @@ from libs.tariffs.usage import Usage
 from services.sessions.domain.decisions import DECISIONS
 from services.sessions.domain.plans import GRANTED
 from services.sessions.domain.pricing import Charge
-from services.sessions.domain.session import Issued, Outcome, Session, running
+from services.sessions.domain.session import Issued, Outcome, Session, own, running
 
 TRANSACTIONS: Final = "ocpp.transactions"
 LIFECYCLE: Final = "ocpp.lifecycle"
@@ -151,7 +151,7 @@ def documents(
             version=revision,
             previous_hash=chain,
             sources=_sources(session),
-            readings=tuple(CdrReading(at=at, wh=wh) for at, wh in session.meter.readings()),
+            readings=tuple(CdrReading(at=at, wh=wh) for at, wh in own(session, session.meter)),
             max_power_w=session.most_w,
             intervals=tuple(
                 CdrInterval(to_at=each.end, energy_wh=each.energy_wh, kind=each.kind.value)
