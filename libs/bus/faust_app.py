@@ -175,6 +175,19 @@ class RecoveryWatch:
                 recovery.active_offsets[tp] = last
 
 
+def position_of(kafka: AIOKafkaConsumer, tp: TP) -> int | None:
+    """The next offset that Faust's consumer will hand over; None while it has not got `tp`, or not begun.
+
+    Faust asks the consumer's own thread, and wakes it up each time; the number may as well be read from here.
+    """
+    subscription = kafka._subscription.subscription
+    assignment = None if subscription is None else subscription.assignment
+    if assignment is None or tp not in assignment.tps:
+        return None
+    position: int | None = assignment.state_value(tp)._position
+    return position
+
+
 def source_record(message: Any) -> ConsumerRecord:
     """Faust's message as the consumer gave it."""
     headers = message.headers or ()

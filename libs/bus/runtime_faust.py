@@ -33,7 +33,7 @@ from libs.bus.effects import (
     has_timers,
     read_partition,
 )
-from libs.bus.faust_app import RecoveryWatch, make_app, make_table, source_record
+from libs.bus.faust_app import RecoveryWatch, make_app, make_table, position_of, source_record
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, advance, ticks_until
 from libs.bus.settings import DEAD_LETTER_BYTES
@@ -283,7 +283,7 @@ class _Member(Generic[S]):
                 await self._process(events)
                 if clock() >= self._next_look:
                     self._next_look = clock() + TICK_INTERVAL_S
-                    await self._observe_lag()
+                    self._observe_lag()
                     await self._tick()
                     await self._bury()
 
@@ -471,7 +471,7 @@ class _Member(Generic[S]):
         await self._store(done)
         self._graves.difference_update(done)
 
-    async def _observe_lag(self) -> None:
+    def _observe_lag(self) -> None:
         """Note how far behind each partition is, and when it last was not."""
         now = now_us()
         consumer: Any = self._app.consumer
@@ -482,7 +482,7 @@ class _Member(Generic[S]):
             if tp.topic not in inputs:
                 continue
             end = kafka.last_stable_offset(tp)
-            position = await consumer.position(tp)
+            position = position_of(kafka, tp)
             unmoved = self._positions.get(tp) == position and self._events.empty()
             self._positions[tp] = position
             processed = self._processed.get(tp, 0)
