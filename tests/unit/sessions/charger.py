@@ -47,7 +47,7 @@ class Charger16:
             )
         ]
         if not self.at_the_stop:
-            script += [self.samples(at, wh) for at, wh in inner]
+            script += [self.samples(at, wh) for n, (at, wh) in enumerate(inner, 1) if n not in visit.unread]
         stop: dict[str, Any] = {
             "transactionId": visit.number,
             "meterStop": last[1],
@@ -127,9 +127,9 @@ class Charger2:
             payload["evse"] = {"id": visit.evse, "connectorId": 1}
         if index == self.token_at:
             payload["idToken"] = {"idToken": visit.tag, "type": "ISO14443"}
-        if not self.at_the_end:
+        if not self.at_the_end and index not in visit.unread:
             payload["meterValue"] = [self.value(at, wh, index, last)]
-        elif index == last:
+        elif self.at_the_end and index == last:
             payload["meterValue"] = [self.value(*each, n, last) for n, each in enumerate(readings)]
         return exchange("TransactionEvent", payload, at=at, version=self.version, recorded_at=at + US)
 

@@ -15,8 +15,8 @@ MUCH = 100_000
 class Lie(Visit):
     """A visit whose register is `shown` otherwise than it is; `what` says how."""
 
-    what: str
-    shown: tuple[int, ...]
+    what: str = ""
+    shown: tuple[int, ...] = ()
 
     def readings(self) -> list[tuple[int, int]]:
         true = super().readings()
@@ -56,5 +56,5 @@ def lie(random: Random, visit: Visit) -> Visit:
             after[0] = max(0, here - random.randint(1, 5_000))
         case _:
             after[0] = 0
-    known = {each.name: getattr(visit, each.name) for each in fields(Visit)}
+    known = {each.name: getattr(visit, each.name) for each in fields(Visit)} | {"unread": frozenset()}
     return Lie(**known, what=what, shown=(*before, *after))

@@ -7,7 +7,7 @@ stretch ends and the next begins, so that everything that matters can be known f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from random import Random
 from typing import NamedTuple
 
@@ -45,6 +45,8 @@ class Visit:
     register: int
     stretches: tuple[Stretch, ...]
     told: bool
+    unread: frozenset[int] = frozenset()
+    """Readings that the charger does not send, by index: the state that it tells there says as much."""
 
     @property
     def end(self) -> int:
@@ -89,12 +91,19 @@ def visits(random: Random, begin: int, tick: int, told: bool) -> list[Visit]:
         register, at = random.randrange(10**7), begin + tick * random.randrange(20) * US
         for n in range(random.randint(1, 3)):
             stretches = tuple(a_visit(random, tick, told))
-            visit = Visit(evse, evse * 10 + n, f"TAG-{evse}-{n}", at, register, stretches, told)
+            unread = frozenset(each for each in needless(stretches) if told and random.random() < 0.3)
+            visit = Visit(evse, evse * 10 + n, f"TAG-{evse}-{n}", at, register, stretches, told, unread)
             found.append(visit)
             # Between transactions a meter may be replaced, but it does not run.
             register = visit.register + visit.energy_wh if random.random() < 0.9 else random.randrange(10**6)
             at = visit.end + tick * random.randint(1, 30) * US
     return found
+
+
+def needless(stretches: tuple[Stretch, ...]) -> list[int]:
+    """Readings where charging pauses: what was charged since the one before, was charged until then."""
+    states = [each.state == "Charging" for each in stretches]
+    return [n + 1 for n, (charges, goes_on) in enumerate(pairwise(states)) if charges and not goes_on]
 
 
 def a_visit(random: Random, tick: int, told: bool) -> list[Stretch]:

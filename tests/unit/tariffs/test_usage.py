@@ -97,6 +97,17 @@ def test_energy_goes_to_the_time_of_charging() -> None:
     )
 
 
+def test_what_is_split_by_a_pause_is_rounded_half_up() -> None:
+    states = [(0, Kind.CHARGING), (MINUTE, Kind.SUSPENDED), (2 * MINUTE, Kind.CHARGING)]
+    found = metered(0, 4 * MINUTE, [(0, 100), (4 * MINUTE, 105)], states)
+    # A third of 5 Wh in the first minute: the register would have shown 101.67, so 102.
+    assert [(each.end - each.start, each.energy_wh) for each in found] == [
+        (MINUTE, 2),
+        (MINUTE, 0),
+        (2 * MINUTE, 3),
+    ]
+
+
 @pytest.mark.parametrize("readings", [[(0, 5), (10, 4)], [(5, 1), (4, 2)], [(-1, 0)], [(101, 0)]])
 def test_registers_that_go_back_or_lie_outside_are_refused(readings: list[tuple[int, int]]) -> None:
     with pytest.raises(ValueError, match=r"register|reading"):
