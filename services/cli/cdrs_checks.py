@@ -116,14 +116,19 @@ def _taken_back(documents: Sequence[Document]) -> Iterator[Check]:
     issued = [each for each in documents if isinstance(each, CdrIssued)]
     for each in issued[:-1]:
         notes = [n for n in documents if isinstance(n, CdrCredited) and n.credited_hash == each.hash]
-        holds = len(notes) == 1 and _amounts(notes[0]) == tuple(-amount for amount in _amounts(each))
+        holds = (
+            len(notes) == 1
+            and _amounts(notes[0]) == tuple(-amount for amount in _amounts(each))
+            and (notes[0].id_token, notes[0].group_id) == (each.id_token, each.group_id)
+        )
         words = "is taken back by a credit note" if holds else "is not taken back as it was"
         yield Check("credit notes", holds, f"version {each.version} {words}")
 
 
 def _amounts(document: Document) -> tuple[int, ...]:
     d = document
-    return (d.amount_minor, d.net_minor, d.tax_minor, d.energy_wh, d.billed_wh, d.exported_wh)
+    energy = (d.energy_wh, d.billed_wh, d.review_wh, d.written_off_wh, d.prepaid_wh, d.exported_wh)
+    return (d.amount_minor, d.net_minor, d.tax_minor, *energy)
 
 
 def _energy(cdr: CdrIssued) -> Check:

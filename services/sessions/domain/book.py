@@ -67,7 +67,9 @@ class Book:
         `anew`: the next version is issued even if the same is charged.
         """
         charged = self._charged(session)
-        if anew or session.issued != msgspec.structs.replace(records.said(charged), hash=_hash_of(session)):
+        if anew or session.issued != msgspec.structs.replace(
+            records.said(session, charged), hash=_hash_of(session)
+        ):
             session = self._conclude(session, charged, cause)
         if known is not None:
             self.closed.remove(known)

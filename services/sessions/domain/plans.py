@@ -95,7 +95,8 @@ def ask(
 ) -> tuple[Session, list[Emit]]:
     """`session` with its question, and what is asked. Nothing if it has asked that already.
 
-    What another ledger had granted (the driver or the start turned out to be others) is given back to that.
+    What another ledger had granted, or an earlier version of the tariff (the driver or the start turned out to be
+    others), is given back.
     """
     before = session.asked
     under = None if charge is None else charge.under
@@ -111,9 +112,13 @@ def ask(
             under.bundle_wh,
             billed_wh,
         )
-    same = before is not None and asked is not None and before.ledger == asked.ledger
-    if same and before is not None and asked is not None:
-        if not asked.bundle_wh or before.billed_wh == billed_wh:
+    if (
+        before is not None
+        and asked is not None
+        and before.ledger == asked.ledger
+        and bool(before.bundle_wh) == bool(asked.bundle_wh)
+    ):
+        if not asked.bundle_wh or (before.billed_wh, before.bundle_wh) == (billed_wh, asked.bundle_wh):
             return session, []
         return msgspec.structs.replace(session, asked=asked), [_question(station_id, session, asked, cause)]
     out = []

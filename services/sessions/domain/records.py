@@ -161,10 +161,10 @@ def documents(
         )
     )
     out.append(Emit(CDRS, station_id, cdr))
-    return msgspec.structs.replace(said(charged), hash=cdr.hash), out
+    return msgspec.structs.replace(said(session, charged), hash=cdr.hash), out
 
 
-def said(charged: Charged) -> Issued:
+def said(session: Session, charged: Charged) -> Issued:
     """What a charge record says of it that a credit note would take back, without its hash."""
     result = charged.result
     priced = _priced(result, charged.charge)
@@ -181,6 +181,8 @@ def said(charged: Charged) -> Issued:
         hash="",
         written_off_wh=result.written_off_wh,
         prepaid_wh=priced.get("prepaid_wh", 0),
+        id_token=result.id_token,
+        group_id=session.group_id,
     )
 
 
@@ -189,7 +191,7 @@ def _sealed(document: D) -> D:
 
 
 def _credit(session: Session, before: Issued, common: dict[str, Any], chain: str) -> CdrCredited:
-    """Takes back what was issued; says of the session what is known now, but the energy as it was then."""
+    """Takes back what was issued, of whom it was charged to; else says of the session what is known now."""
     return _sealed(
         CdrCredited(
             **{
@@ -199,6 +201,8 @@ def _credit(session: Session, before: Issued, common: dict[str, Any], chain: str
                 "review_wh": before.billed_wh + before.written_off_wh - before.energy_wh,
                 "written_off_wh": -before.written_off_wh,
                 "exported_wh": -before.exported_wh,
+                "id_token": before.id_token,
+                "group_id": before.group_id,
             },
             event_id=derive_id(session.session_id, f"credit:{session.revision - 1}"),
             cdr_id=derive_id(session.session_id, "cdr"),

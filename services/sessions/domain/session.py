@@ -51,6 +51,8 @@ class Issued(msgspec.Struct, frozen=True, array_like=True, gc=False):
     hash: str
     written_off_wh: int = 0
     prepaid_wh: int = 0
+    id_token: str | None = None
+    group_id: str | None = None
 
 
 class Decided(msgspec.Struct, frozen=True, array_like=True, gc=False):

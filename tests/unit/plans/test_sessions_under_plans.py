@@ -408,3 +408,50 @@ def test_when_the_log_is_folded_anew_groups_are_those_of_then() -> None:
     assert anew.documents == first.documents
     anew.tell(start16(2, NOON + DAY, 0, tag="TAG-A"), stop16(2, NOON + DAY + HOUR, 10_000))
     assert [cdr.group_id for cdr in anew.cdrs] == ["fleet", None]
+
+
+def test_a_credit_note_names_whom_the_version_was_charged_to() -> None:
+    world = World(tables(version(DISCOUNT)))
+    world.tell(event2("Started", "x", 0, NOON, 0), event2("Ended", "x", 2, NOON + HOUR, 10_000))
+    world.tell(event2("Updated", "x", 1, NOON + MINUTE, 100, tag="TAG-A"))
+    assert [(d.group_id, d.id_token, d.net_minor) for d in world.documents] == [
+        (None, None, 500),
+        (None, None, -500),
+        ("fleet", "TAG-A", 450),
+    ]
+
+
+def _starts_later_than_it_did(before: DriverPlan, after: DriverPlan) -> World:
+    """A session that seems to have begun after the plan changed at noon, until its start comes; as much is billed."""
+    world = World(tables(version(before), version(after, number=2, valid_from=NOON)))
+    for seq, minutes, wh in ((3, 30, 0), (5, 60, 10_000)):
+        kind = "Updated" if seq == 3 else "Ended"
+        world.tell(event2(kind, "x", seq, NOON + minutes * MINUTE, wh, tag="TAG-A"))
+    world.tick(NOON + DAY + HOUR + MINUTE)
+    world.answer()
+    world.tell(event2("Started", "x", 0, NOON - HOUR, 0, tag="TAG-A"))
+    world.answer()
+    return world
+
+
+def test_what_a_later_version_of_the_plan_had_granted_is_given_back_where_it_has_no_bundle() -> None:
+    free = DriverPlan(group_id="fleet", monthly_fee_minor=4_900)
+    world = _starts_later_than_it_did(free, FLEET)
+    assert [charged(c) for c in world.cdrs] == [(1, 10_000, 0), (2, 0, 500)]
+    assert [(ask.bundle_wh, ask.billed_wh) for ask in world.asked()] == [
+        (20_000, 10_000),
+        (20_000, 0),
+        (0, 10_000),
+    ]
+
+
+def test_a_bundle_is_asked_for_that_only_the_earlier_version_of_the_plan_has() -> None:
+    free = DriverPlan(group_id="fleet", monthly_fee_minor=4_900)
+    world = _starts_later_than_it_did(FLEET, free)
+    assert [charged(c) for c in world.cdrs] == [(1, 0, 500), (2, 10_000, 0)]
+
+
+def test_a_bundle_of_another_size_is_asked_for_anew() -> None:
+    smaller = DriverPlan(group_id="fleet", prepaid_wh=6_000)
+    world = _starts_later_than_it_did(FLEET, smaller)
+    assert [charged(c) for c in world.cdrs] == [(1, 6_000, 200), (2, 10_000, 0)]
