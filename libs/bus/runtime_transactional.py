@@ -182,6 +182,10 @@ class _PartitionTask(Generic[S]):
             TopicPartition(runtime.bus.settings.topic(topic), number): topic
             for topic in runtime.processor.inputs
         }
+        self._lag_gauges = {
+            tp: metrics.LAG.labels(runtime.processor.name, topic, number)
+            for tp, topic in self._inputs.items()
+        }
         self._buffers: dict[TopicPartition, deque[ConsumerRecord]] = {tp: deque() for tp in self._inputs}
         self._next: dict[TopicPartition, int] = {}
         self._positions: dict[TopicPartition, int] = {}
@@ -234,7 +238,7 @@ class _PartitionTask(Generic[S]):
     async def observe_lag(self) -> None:
         """Note how far behind this task is, and when it last was not."""
         total = 0
-        for partition, topic in self._inputs.items():
+        for partition in self._inputs:
             if not self.ready:
                 return
             # Unlike the last record's offset, the position also moves past transaction markers.
@@ -242,7 +246,7 @@ class _PartitionTask(Generic[S]):
             lag = self._lag(partition)
             total += 1 if lag is None else lag
             if lag is not None:
-                metrics.LAG.labels(self._processor.name, topic, self._number).set(lag)
+                self._lag_gauges[partition].set(lag)
         if total == 0:
             self._caught_up_at = now_us()
 
