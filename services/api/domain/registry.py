@@ -95,10 +95,9 @@ def ordered(assignments: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
     return tuple(sorted(assignments, key=lambda each: each.valid_from))
 
 
-def in_use(assignments: tuple[Assignment, ...], target: str, now: int) -> bool:
-    """Whether `target` is assigned now or will be."""
-    current = max((a.valid_from for a in assignments if a.valid_from <= now), default=now)
-    return any(a.id == target and a.valid_from >= current for a in assignments)
+def in_use(assignments: tuple[Assignment, ...], target: str) -> bool:
+    """Whether `target` is, was or will be assigned: sessions of the past are corrected by what held then."""
+    return any(each.id == target for each in assignments)
 
 
 def reprice(

@@ -55,10 +55,9 @@ class Sites(Entries[SiteRegistered, SiteSettings, Site]):
 
     def must_be_unused(self, registry: Registry, key: str) -> None:
         """Stations refer to sites."""
-        now = now_us()
-        users = [s.station_id for s in registry.stations.values() if in_use(s.sites, key, now)]
+        users = [s.station_id for s in registry.stations.values() if in_use(s.sites, key)]
         if users:
-            raise Conflict(f"{len(users)} stations are assigned to it, {min(users)} among them")
+            raise Conflict(f"{len(users)} stations are or were assigned to it, {min(users)} among them")
 
 
 _SITES = Sites()
@@ -107,7 +106,7 @@ async def change_site(
 
 @router.delete("/sites/{site_id}", status_code=status.HTTP_204_NO_CONTENT, responses=CONDITIONAL)
 async def delete_site(api: Api, site_id: str, if_match: IfMatch = None) -> None:
-    """Forget a site; 409 while stations are assigned to it, now or from a later moment on."""
+    """Forget a site; 409 while stations have it among their sites, be it in the past: sessions are billed by it."""
     await _SITES.delete(api, site_id, if_match)
 
 

@@ -76,10 +76,9 @@ class Tariffs(Entries[TariffRegistered, TariffChange | TariffSettings, Tariff]):
 
     def must_be_unused(self, registry: Registry, key: str) -> None:
         """Sites refer to tariffs."""
-        now = now_us()
-        users = [s.site_id for s in registry.sites.values() if in_use(s.tariffs, key, now)]
+        users = [s.site_id for s in registry.sites.values() if in_use(s.tariffs, key)]
         if users:
-            raise Conflict(f"{len(users)} sites charge by it, {min(users)} among them")
+            raise Conflict(f"{len(users)} sites charge or charged by it, {min(users)} among them")
 
 
 def _parsed(written: dict[str, Any], currency: str) -> TariffTerms:
@@ -133,5 +132,5 @@ async def change_tariff(
 
 @router.delete("/tariffs/{tariff_id}", status_code=status.HTTP_204_NO_CONTENT, responses=CONDITIONAL)
 async def delete_tariff(api: Api, tariff_id: str, if_match: IfMatch = None) -> None:
-    """Forget a tariff; 409 while sites charge by it, now or from a later moment on."""
+    """Forget a tariff; 409 while sites have it among their tariffs, be it in the past: sessions are billed by it."""
     await _TARIFFS.delete(api, tariff_id, if_match)

@@ -85,11 +85,11 @@ def test_a_rewritten_list_is_put_in_order() -> None:
         ordered((at("b", 2), at("a", 2)))
 
 
-def test_in_use_is_what_is_assigned_now_or_later() -> None:
+def test_in_use_is_what_is_or_was_assigned_or_will_be() -> None:
     assigned = (at("a", 1), at("b", 10), at("c", 100))
-    assert [in_use(assigned, each, 50) for each in "abc"] == [False, True, True]
+    assert [in_use(assigned, each) for each in "abcd"] == [True, True, True, False]
     assert [in_force(assigned, moment) for moment in (0, 1, 99, 100)] == [None, "a", "b", "c"]
-    assert not in_use((), "a", 50)
+    assert not in_use((), "a")
 
 
 def test_a_connector_s_power_is_rated_from_now_on_and_never_rewritten() -> None:
