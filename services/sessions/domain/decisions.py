@@ -127,10 +127,13 @@ def recalled(
         raise ValueError(f"evidence of session {evidence.session_id!r} recalled as {record.session_id!r}")
     if not evidence.over or evidence.issued is None:
         raise ValueError(f"session {record.session_id!r} has no charge record")
+    if known is not None and not known.over:
+        return None, STILL_RUNNING
+    if waits:
+        # It may have had to make room for later ones, and its next charge record is still to come.
+        return None, NEWER_KNOWN
     if known is not None:
-        if not known.over:
-            return None, STILL_RUNNING
-        if waits or evidence.revision != known.revision or evidence.last_offset < known.last_offset:
+        if evidence.revision != known.revision or evidence.last_offset < known.last_offset:
             return None, NEWER_KNOWN
         evidence = msgspec.structs.replace(
             evidence,

@@ -1,0 +1,81 @@
+"""Corrections of sessions under a plan: what is taken back, what is asked anew, what is given back."""
+
+from __future__ import annotations
+
+import msgspec
+
+from libs.events.decisions import SessionRecalled
+from libs.tariffs.model import DriverPlan
+from services.sessions.domain.decisions import NEWER_KNOWN, recalled
+from tests.unit.plans.given import FLEET, World, tables, version
+from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, STATION, event2, start16, stop16
+
+DISCOUNT = DriverPlan(group_id="fleet", discount_milli=10_000)
+
+
+def test_a_credit_note_names_whom_the_version_was_charged_to() -> None:
+    world = World(tables(version(DISCOUNT)))
+    world.tell(event2("Started", "x", 0, NOON, 0), event2("Ended", "x", 2, NOON + HOUR, 10_000))
+    world.tell(event2("Updated", "x", 1, NOON + MINUTE, 100, tag="TAG-A"))
+    assert [(d.group_id, d.id_token, d.net_minor) for d in world.documents] == [
+        (None, None, 500),
+        (None, None, -500),
+        ("fleet", "TAG-A", 450),
+    ]
+
+
+def _starts_later_than_it_did(before: DriverPlan, after: DriverPlan) -> World:
+    """A session that seems to have begun after the plan changed at noon, until its start comes; as much is billed."""
+    world = World(tables(version(before), version(after, number=2, valid_from=NOON)))
+    for seq, minutes, wh in ((3, 30, 0), (5, 60, 10_000)):
+        kind = "Updated" if seq == 3 else "Ended"
+        world.tell(event2(kind, "x", seq, NOON + minutes * MINUTE, wh, tag="TAG-A"))
+    world.tick(NOON + DAY + HOUR + MINUTE)
+    world.answer()
+    world.tell(event2("Started", "x", 0, NOON - HOUR, 0, tag="TAG-A"))
+    world.answer()
+    return world
+
+
+def test_what_a_later_version_of_the_plan_had_granted_is_given_back_where_it_has_no_bundle() -> None:
+    free = DriverPlan(group_id="fleet", monthly_fee_minor=4_900)
+    world = _starts_later_than_it_did(free, FLEET)
+    assert [(c.version, c.prepaid_wh, c.net_minor) for c in world.cdrs] == [(1, 10_000, 0), (2, 0, 500)]
+    assert [(ask.bundle_wh, ask.billed_wh) for ask in world.asked()] == [
+        (20_000, 10_000),
+        (20_000, 0),
+        (0, 10_000),
+    ]
+
+
+def test_a_bundle_is_asked_for_that_only_the_earlier_version_of_the_plan_has() -> None:
+    free = DriverPlan(group_id="fleet", monthly_fee_minor=4_900)
+    world = _starts_later_than_it_did(FLEET, free)
+    assert [(c.version, c.prepaid_wh, c.net_minor) for c in world.cdrs] == [(1, 0, 500), (2, 10_000, 0)]
+
+
+def test_a_bundle_of_another_size_is_asked_for_anew() -> None:
+    smaller = DriverPlan(group_id="fleet", prepaid_wh=6_000)
+    world = _starts_later_than_it_did(FLEET, smaller)
+    assert [(c.version, c.prepaid_wh, c.net_minor) for c in world.cdrs] == [(1, 6_000, 200), (2, 10_000, 0)]
+
+
+def test_a_session_that_waits_to_be_charged_is_not_recalled_even_if_it_had_to_make_room() -> None:
+    world = World()
+    world.tell(start16(1, NOON, 0), stop16(1, NOON + MINUTE, 200))
+    world.answer()
+    state = world.sessions.state_of(STATION)
+    assert state is not None
+    (session,) = state.closed
+    record = SessionRecalled(
+        event_id="recall",
+        occurred_at=NOON + HOUR,
+        recorded_at=NOON + HOUR,
+        cause_id="recall",
+        station_id=STATION,
+        session_id=session.session_id,
+        evidence=msgspec.msgpack.encode(session),
+        reason="a complaint",
+        decided_by="anna",
+    )
+    assert recalled(None, record, waits=True) == (None, NEWER_KNOWN)
