@@ -1,6 +1,7 @@
 """The frame of a service process: logging, uvloop, health and metrics endpoints, stop on a signal."""
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -113,11 +114,23 @@ def run_service(name: str, settings: ServiceSettings, main: Main) -> None:
     An exception that leaves `main` is logged and ends the process with status 1.
     """
     configure_logging(name, settings.log_level, settings.log_json)
+    spare_the_collector()
     try:
         uvloop.run(_run(settings, main))
     except Exception:
         log.exception("service_failed")
         raise SystemExit(1) from None
+
+
+def spare_the_collector() -> None:
+    """Let the garbage collector look less often, and never at what was loaded so far.
+
+    A batch of messages is tens of thousands of small objects without cycles: by default they are searched for cycles
+    again and again, which costs up to a quarter of decoding them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 async def _run(settings: ServiceSettings, main: Main) -> None:
