@@ -119,7 +119,7 @@ def _taken_back(documents: Sequence[Document]) -> Iterator[Check]:
         holds = (
             len(notes) == 1
             and _amounts(notes[0]) == tuple(-amount for amount in _amounts(each))
-            and (notes[0].id_token, notes[0].group_id) == (each.id_token, each.group_id)
+            and _parties(notes[0]) == _parties(each)
         )
         words = "is taken back by a credit note" if holds else "is not taken back as it was"
         yield Check("credit notes", holds, f"version {each.version} {words}")
@@ -129,6 +129,10 @@ def _amounts(document: Document) -> tuple[int, ...]:
     d = document
     energy = (d.energy_wh, d.billed_wh, d.review_wh, d.written_off_wh, d.prepaid_wh, d.exported_wh)
     return (d.amount_minor, d.net_minor, d.tax_minor, *energy)
+
+
+def _parties(document: Document) -> tuple[str | None, ...]:
+    return document.id_token, document.group_id, document.site_id
 
 
 def _energy(cdr: CdrIssued) -> Check:

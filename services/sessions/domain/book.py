@@ -10,7 +10,7 @@ from libs.tariffs.engine import NO_CONTRACT, Contract
 from services.sessions.domain import past, plans, records, rules, statuses
 from services.sessions.domain.decisions import open_to_decision, settled
 from services.sessions.domain.plans import Grant
-from services.sessions.domain.pricing import Charge, charge, group_of, most_w_of, site_of
+from services.sessions.domain.pricing import Charge, charge, placed
 from services.sessions.domain.records import Cause, Charged
 from services.sessions.domain.session import Session, running, session_id_of
 from services.sessions.domain.station import StationSessions, arrange
@@ -116,13 +116,8 @@ class Book:
         if after.started_at is None and not after.closed_by_rule and not after.session_id:
             return after
         if not after.session_id:
-            after = msgspec.structs.replace(
-                after,
-                session_id=session_id_of(self.station_id, after),
-                site_id=site_of(self.station_id, after.begun_at, self._tables),
-                most_w=most_w_of(self.station_id, after.begun_at, self._tables),
-                group_id=group_of(after.id_token, after.begun_at, self._tables),
-            )
+            after = placed(self.station_id, after, self._tables)
+            after = msgspec.structs.replace(after, session_id=session_id_of(self.station_id, after))
             self.out.append(records.started(self.station_id, after, cause))
             if not after.over and running(after) != (0, after.meter_start_wh, None):
                 self.out.append(records.updated(self.station_id, after, cause))
@@ -137,6 +132,8 @@ class Book:
 
     def _differs(self, before: Session, after: Session, charged: Charged) -> bool:
         """Whether what was announced needs a correction, whatever a bundle covers: that may come later."""
+        if (before.site_id, before.group_id) != (after.site_id, after.group_id):
+            return True
         known = self._charged(before)
         bundled = after.asked is not None and after.asked.bundle_wh > 0
         return _differs(known, charged) or (bundled and known.usage != charged.usage)

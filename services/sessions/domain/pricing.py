@@ -15,6 +15,7 @@ from libs.tariffs.bill import Bill
 from libs.tariffs.engine import NO_CONTRACT, Contract, bill, plan_of
 from libs.tariffs.months import month_at, month_text
 from libs.tariffs.usage import Usage
+from services.sessions.domain.session import Session
 
 STATIONS: Final = "registry.stations"
 SITES: Final = "registry.sites"
@@ -81,6 +82,17 @@ def group_of(id_token: str | None, at: int, tables: Tables) -> str | None:
         return token.group_id
     member = as_of(at, token.groups)
     return None if member is None else member.group_id
+
+
+def placed(station_id: str, session: Session, tables: Tables) -> Session:
+    """`session` with what held when it began: its site, what its connector can deliver, its driver's group."""
+    begun = session.begun_at
+    return msgspec.structs.replace(
+        session,
+        site_id=site_of(station_id, begun, tables),
+        most_w=most_w_of(station_id, begun, tables),
+        group_id=group_of(session.id_token, begun, tables),
+    )
 
 
 def charge(

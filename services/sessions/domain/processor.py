@@ -21,7 +21,7 @@ from services.sessions.domain import decisions, past, plans, records, rules, sho
 from services.sessions.domain.book import Book
 from services.sessions.domain.decisions import DECIDED, DECISIONS
 from services.sessions.domain.evidence import Source, absorb, begin
-from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, TOKENS, group_of
+from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, TOKENS, placed
 from services.sessions.domain.records import Cause
 from services.sessions.domain.session import Session, running
 from services.sessions.domain.station import StationSessions, find, followed, follower, issued_16, surplus
@@ -149,8 +149,8 @@ def _fold(
             session = msgspec.structs.replace(session, aliases=(*known.aliases, step.transaction_id))
         if session is known:
             return Step(state)
-        if session.id_token != known.id_token:
-            session = _grouped(session, tables)
+        if _begun_otherwise(known, session):
+            session = placed(before.station_id, session, tables)
     elif _nothing_new(before, step, record.version):
         return Step(state)
     else:
@@ -186,11 +186,13 @@ def _among(book: Book, session: Session, cause: Cause) -> Session:
     return msgspec.structs.replace(session, until=follower(sessions, session))
 
 
-def _grouped(session: Session, tables: Tables) -> Session:
-    """With the driver group of its id token, which is another one than was known."""
+def _begun_otherwise(known: Session, session: Session) -> bool:
+    """Whether an announced session turned out to have another driver, or to have begun at another moment."""
     if not session.session_id:
-        return session
-    return msgspec.structs.replace(session, group_id=group_of(session.id_token, session.begun_at, tables))
+        return False
+    if session.id_token != known.id_token or session.started_at is not known.started_at:
+        return True
+    return session.started_at is None and session.earliest_at != known.earliest_at
 
 
 def _progress(

@@ -183,6 +183,7 @@ def said(session: Session, charged: Charged) -> Issued:
         prepaid_wh=priced.get("prepaid_wh", 0),
         id_token=result.id_token,
         group_id=session.group_id,
+        site_id=session.site_id,
     )
 
 
@@ -203,6 +204,7 @@ def _credit(session: Session, before: Issued, common: dict[str, Any], chain: str
                 "exported_wh": -before.exported_wh,
                 "id_token": before.id_token,
                 "group_id": before.group_id,
+                "site_id": before.site_id,
             },
             event_id=derive_id(session.session_id, f"credit:{session.revision - 1}"),
             cdr_id=derive_id(session.session_id, "cdr"),

@@ -53,6 +53,7 @@ class Issued(msgspec.Struct, frozen=True, array_like=True, gc=False):
     prepaid_wh: int = 0
     id_token: str | None = None
     group_id: str | None = None
+    site_id: str | None = None
 
 
 class Decided(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -86,7 +87,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `trigger`: the last that told more than measurements. `until`: when the next transaction of the EVSE began.
     `booted_at`: when the station started anew, and had told nothing of it since. `aliases`: other ids that its
     start was given. `first_status`, `last_status`: where the connector's statuses are in the log.
-    `group_id`: driver group of the id token when that became known. `asked`, `grant`: of the bundle of its plan.
+    `group_id`: driver group of the id token when it began. `asked`, `grant`: of the bundle of its plan.
     """
 
     transaction_id: str

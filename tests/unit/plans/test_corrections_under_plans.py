@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from libs.events.decisions import SessionRecalled
+from libs.events.registry import Assignment, GroupMembership
 from libs.tariffs.model import DriverPlan
 from services.sessions.domain.decisions import NEWER_KNOWN, recalled
 from tests.unit.plans.given import FLEET, World, tables, version
@@ -58,6 +59,29 @@ def test_a_bundle_of_another_size_is_asked_for_anew() -> None:
     smaller = DriverPlan(group_id="fleet", prepaid_wh=6_000)
     world = _starts_later_than_it_did(FLEET, smaller)
     assert [(c.version, c.prepaid_wh, c.net_minor) for c in world.cdrs] == [(1, 6_000, 200), (2, 10_000, 0)]
+
+
+def test_the_site_and_the_group_are_those_of_the_start_however_late_it_comes() -> None:
+    registry = tables(version(DISCOUNT))
+    station, site = registry["registry.stations"][STATION], registry["registry.sites"]["depot"]
+    sites = (Assignment(id="depot", valid_from=0), Assignment(id="yard", valid_from=NOON))
+    registry["registry.stations"][STATION] = msgspec.structs.replace(station, sites=sites)
+    registry["registry.sites"]["yard"] = msgspec.structs.replace(site, site_id="yard")
+    groups = (
+        GroupMembership(group_id="fleet", valid_from=0),
+        GroupMembership(group_id=None, valid_from=NOON),
+    )
+    member = registry["registry.tokens"]["tag-a"]
+    registry["registry.tokens"]["tag-a"] = msgspec.structs.replace(member, groups=groups)
+    world = World(registry)
+    world.tell(event2("Ended", "x", 5, NOON + HOUR, 10_000, tag="TAG-A"))
+    world.tick(NOON + DAY + HOUR + MINUTE)
+    world.tell(event2("Started", "x", 0, NOON - HOUR, 0, tag="TAG-A"))
+    assert [(d.site_id, d.group_id, d.net_minor) for d in world.documents] == [
+        ("yard", None, 0),
+        ("yard", None, 0),
+        ("depot", "fleet", 450),
+    ]
 
 
 def test_a_session_that_waits_to_be_charged_is_not_recalled_even_if_it_had_to_make_room() -> None:
