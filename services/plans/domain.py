@@ -5,8 +5,8 @@ First come, first served: the order in which their questions reach the ledger de
 A session draws once for each question; a new question replaces its draw: what others have drawn is not touched.
 So all draws of a month are together never more than the bundle.
 
-State is bounded: a month is open until `KEEP` after its end and for `MOST_SESSIONS` sessions. Who asks later keeps what
-it had and gets nothing more.
+State is bounded: a month is open until `KEEP` after its end and for `MOST_SESSIONS` sessions that have
+something of it. Who asks later keeps what it had and gets nothing more.
 """
 
 from __future__ import annotations
@@ -119,11 +119,17 @@ def _answer(state: PlanLedger | None, ask: PrepaidAsked) -> Step[PlanLedger]:
     if ask.revision <= revision:
         # It comes again; its answer is in the log.
         return Step(used)
-    if not revision and len(book.draws) >= MOST_SESSIONS:
-        return Step(used, _late(ask))
+    draws = dict(book.draws)
+    if not revision and len(draws) >= MOST_SESSIONS:
+        # One that has nothing makes room: who begins sessions without energy must not shut out those that have some.
+        idle = next((each for each, (_, drawn_wh) in draws.items() if not drawn_wh), None)
+        if idle is None:
+            return Step(used, _late(ask))
+        del draws[idle]
     others = book.drawn_wh - own
     wh = min(ask.billed_wh, max(0, ask.bundle_wh - others))
-    book = Month(month, {**book.draws, session: (ask.revision, wh)}, others + wh)
+    draws[session] = (ask.revision, wh)
+    book = Month(month, draws, others + wh)
     months = sorted((book, *(m for m in used.months if m.number != month)), key=lambda m: m.number)
     used = msgspec.structs.replace(used, months=tuple(months))
     return Step(_dated(used), (_granted(ask, "granted", wh),))

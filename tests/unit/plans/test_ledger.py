@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,6 +89,19 @@ def test_what_is_written_off_is_given_back() -> None:
     ledger = Ledger()
     assert ledger.ask(ask("a", 20_000), ask("b", 5_000)) == [20_000, 0]
     assert ledger.ask(ask("a", 0, 2), ask("b", 5_001, 2)) == [0, 5_001]
+
+
+def test_sessions_that_have_nothing_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.plans.domain.MOST_SESSIONS", 2)
+    ledger = Ledger()
+    assert ledger.ask(ask("a", 0), ask("b", 9_000), ask("c", 8_000), ask("d", 7_000)) == [
+        0,
+        9_000,
+        8_000,
+        None,
+    ]
+    assert (len(ledger.state.months[0].draws), ledger.state.months[0].drawn_wh) == (2, 17_000)
+    assert ledger.ask(ask("b", 0, 2), ask("d", 7_000, 2)) == [0, 7_000]
 
 
 def test_an_older_question_that_comes_late_changes_nothing() -> None:
