@@ -9,6 +9,7 @@ import msgspec
 from libs.events.decisions import SessionRecalled
 from libs.events.ids import derive_id
 from libs.events.sessions import CdrIssued
+from libs.tariffs.months import month_at, month_text
 from services.sessions.domain.session import Issued, Session
 from services.sessions.replay.compare import Entry
 
@@ -48,6 +49,22 @@ def issued_of(cdr: CdrIssued) -> Issued:
     return Issued(**{name: getattr(cdr, name) for name in Issued.__struct_fields__})
 
 
+def _as_asked(before: CdrIssued, session: Session) -> Session:
+    """`session` with what was asked of a bundle and granted when its record was issued: the ledger knows no other."""
+    asked, grant = session.asked, session.grant
+    if asked is None:
+        return session
+    asked = msgspec.structs.replace(
+        asked,
+        tariff_id=before.tariff_id or asked.tariff_id,
+        month=month_text(month_at(before.started_at, asked.timezone)),
+        billed_wh=before.billed_wh,
+    )
+    if grant is not None:
+        grant = msgspec.structs.replace(grant, ask_id=asked.ask_id, wh=before.prepaid_wh)
+    return msgspec.structs.replace(session, asked=asked, grant=grant)
+
+
 def recall_of(
     before: CdrIssued, session: Session, *, reason: str, decided_by: str, now: int, event_id: str = ""
 ) -> SessionRecalled:
@@ -58,7 +75,10 @@ def recall_of(
     """
     evidence = msgspec.msgpack.encode(
         msgspec.structs.replace(
-            session, session_id=before.session_id, revision=before.version, issued=issued_of(before)
+            _as_asked(before, session),
+            session_id=before.session_id,
+            revision=before.version,
+            issued=issued_of(before),
         )
     )
     corrected = not event_id

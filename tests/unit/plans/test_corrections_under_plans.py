@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from libs.events.decisions import SessionRecalled
 from libs.events.registry import Assignment, GroupMembership
 from libs.tariffs.model import DriverPlan
-from services.sessions.domain.decisions import NEWER_KNOWN, recalled
+from services.sessions.domain.decisions import DECISIONS, NEWER_KNOWN, recalled
+from services.sessions.replay.rederive import recall_of
 from tests.unit.plans.given import FLEET, World, tables, version
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, STATION, event2, start16, stop16
 
@@ -82,6 +84,29 @@ def test_the_site_and_the_group_are_those_of_the_start_however_late_it_comes() -
         ("yard", None, 0),
         ("depot", "fleet", 450),
     ]
+
+
+@pytest.mark.parametrize(("stop_wh", "net_minor"), [(8_000, 0), (12_000, 0), (22_000, 100)])
+def test_a_corrected_fold_asks_the_bundle_anew_for_a_session_that_was_forgotten(
+    stop_wh: int, net_minor: int
+) -> None:
+    world = World()
+    world.tell(start16(1, NOON, 0), stop16(1, NOON + HOUR, 10_000))
+    world.answer()
+    state = world.sessions.state_of(STATION)
+    assert state is not None
+    (known,) = state.closed
+    assert known.asked is not None
+    world.tick(NOON + 8 * DAY)
+    # Folded anew it asks the same question about another energy, and finds the answer of then in the log.
+    asked = msgspec.structs.replace(known.asked, billed_wh=stop_wh)
+    folded = msgspec.structs.replace(known, meter_stop_wh=stop_wh, asked=asked)
+    recall = recall_of(world.cdrs[-1], folded, reason="the stop", decided_by="anna", now=NOON + 9 * DAY)
+    world.sessions.feed(DECISIONS, STATION, recall)
+    world.answer()
+    covered = min(stop_wh, 20_000)
+    assert (world.cdrs[-1].prepaid_wh, world.cdrs[-1].net_minor) == (covered, net_minor)
+    assert world.granted()[-1].granted_wh == covered
 
 
 def test_a_session_that_waits_to_be_charged_is_not_recalled_even_if_it_had_to_make_room() -> None:
