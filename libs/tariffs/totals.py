@@ -76,14 +76,20 @@ def _adjust(amounts: list[Amount], kind: LineKind, exact: int, taxes: Taxes, end
 
 
 def _limit(amounts: list[Amount], kind: LineKind, totals: tuple[int, int], unit: int, end: int) -> None:
-    """Lines that bring the first of `totals` to the second, shared out by what is taxed alike."""
+    """Lines that bring the first of `totals` to the second, shared out by what is taxed alike.
+
+    Where two have the same claim to a minor unit, what is taxed less gets it: nobody pays more for a tie.
+    """
     total, limit = totals
-    groups = _by_taxes(amounts)
-    parts = share(
-        [exact * (limit - total) for exact in groups.values()], total * unit, (limit - total) // unit
-    )
-    for taxes, part in zip(groups, parts, strict=True):
+    groups = sorted(_by_taxes(amounts).items(), key=lambda group: _rates(group[0]))
+    parts = share([exact * (limit - total) for _, exact in groups], total * unit, (limit - total) // unit)
+    for (taxes, _), part in zip(groups, parts, strict=True):
         _adjust(amounts, kind, part * unit, taxes, end)
+
+
+def _rates(taxes: Taxes) -> tuple[int, list[tuple[str, int]]]:
+    named = [(tax.name, tax.rate_milli) for tax in taxes]
+    return sum(rate for _, rate in named), named
 
 
 def _rounded(amounts: Sequence[Amount], terms: TariffTerms, end: int) -> Bill:

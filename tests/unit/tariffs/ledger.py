@@ -268,6 +268,7 @@ class Ledger:
 
     def bring(self, amounts: list[tuple[Fraction, Any]], total: Fraction, to: int) -> None:
         parts = [(part / total * (to - total), taxes) for part, taxes in self.groups(amounts)]
+        parts.sort(key=lambda part: (sum(rate for _, rate in part[1]), part[1]))
         if self.terms.rounding_scope == "LINE":
             whole = [math.floor(part) for part, _ in parts]
             while sum(whole) < to - total:

@@ -248,3 +248,20 @@ def test_the_highest_price_holds_however_lines_are_rounded(scope: RoundingScope)
     assert sum(line.net_minor for line in of(found, LineKind.MAXIMUM)) == 500 - sum(
         line.net_minor for line in found.lines if line.kind is not LineKind.MAXIMUM
     )
+
+
+@pytest.mark.parametrize("flat_first", [True, False])
+def test_of_two_with_the_same_claim_what_is_taxed_less_gets_the_minor_unit(flat_first: bool) -> None:
+    """3 at 19 % and 1 at none are raised by 46 to 50: 34.5 and 11.5."""
+    flat = PriceComponent(type=Dimension.FLAT, price_milli=1000, vat_milli=0)
+    energy = PriceComponent(type=Dimension.ENERGY, price_milli=3000)
+    order = (flat, energy) if flat_first else (energy, flat)
+    tariff = TariffTerms(
+        elements=tuple([TariffElement(price_components=(component,)) for component in order]),
+        min_price_minor=50,
+        taxes=(Tax(name="VAT", rate_milli=19_000),),
+        rounding_scope=RoundingScope.LINE,
+    )
+    found = bill((Interval(0, HOUR, 1000),), version(tariff), "UTC")
+    assert [line.net_minor for line in of(found, LineKind.MINIMUM)] == [12, 34]
+    assert (found.net_minor, found.tax_minor) == (50, 7)
