@@ -34,6 +34,7 @@ class Book:
         self._state = state
         self._tables = tables
         self._expired_at = 0
+        self._leaving: list[Session] = []
 
     def put(self, before: Session | None, after: Session, cause: Cause) -> None:
         """Announce what changed from `before` (None: nothing known) to `after`, and remember `after`."""
@@ -91,6 +92,7 @@ class Book:
         self._expired_at = at
         self.statuses = statuses.unexpired(self.statuses, at)
         self.past = past.unexpired(self.past, at)
+        self._leaving += [session for session in self.closed if rules.deadline(session) <= at]
         self.closed = [session for session in self.closed if rules.deadline(session) > at]
         for session in tuple(self.open):
             if rules.deadline(session) <= at or rules.endless(session):
@@ -110,7 +112,22 @@ class Book:
             waiting=tuple(self.waiting),
             early=self.early,
         )
-        return Step(arrange(state, self.open, self.closed), tuple(self.out))
+        after = arrange(state, self.open, self.closed)
+        self._give_up_grants(after)
+        return Step(after, tuple(self.out))
+
+    def _give_up_grants(self, after: StationSessions | None) -> None:
+        """Of sessions that await an answer and are not remembered: it would find nobody."""
+        last = {each.session_id: each for each in (*self._leaving, *self.closed)}
+        lost = {session_id: each for session_id, each in last.items() if plans.awaits(each)}
+        if not lost:
+            return
+        if after is not None:
+            for each in (*after.open, *after.closed, *[waiting.session for waiting in after.waiting]):
+                lost.pop(each.session_id, None)
+        at = max([self._expired_at, *(each.recorded_at for each in last.values())])
+        for each in lost.values():
+            self.out.append(plans.given_up(self.station_id, each, Cause(each.cause_id, at, at)))
 
     def _announce(self, before: Session | None, after: Session, cause: Cause) -> Session:
         if after.started_at is None and not after.closed_by_rule and not after.session_id:
@@ -175,6 +192,7 @@ class Book:
             for among in (self.open, self.closed):
                 among[:] = [plans.carried(s, issued) for s in among]
             self.waiting = [each.carrying(issued) for each in self.waiting]
+            self._leaving.append(issued)
 
     def _charged(self, session: Session) -> Charged:
         result, usage = settled(session)

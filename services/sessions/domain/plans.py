@@ -141,6 +141,18 @@ def awaits(session: Session) -> bool:
     return grant is None or grant.ask_id != asked.ask_id
 
 
+def given_up(station_id: str, session: Session, cause: Cause) -> Emit:
+    """What is asked once a session that awaits an answer is forgotten: that the ledger keeps no more for it than its
+    charge record says. The ledger has this after the question that was not answered."""
+    asked = session.asked
+    assert asked is not None
+    ask_id = derive_id(session.session_id, f"prepaid-given-up:{session.revision}")
+    charged_wh = 0 if session.issued is None else session.issued.prepaid_wh
+    later = msgspec.structs.replace(session, revision=session.revision + 1)
+    asked = msgspec.structs.replace(asked, ask_id=ask_id, billed_wh=charged_wh)
+    return _question(station_id, later, asked, cause)
+
+
 def carried(later: Session, issued: Session) -> Session:
     """`later`, if it is evidence of the session `issued` whose charge record was just issued, with that."""
     if later.session_id != issued.session_id:

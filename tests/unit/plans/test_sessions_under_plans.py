@@ -191,6 +191,34 @@ def test_a_queue_of_sessions_is_corrected_when_answers_come_at_last() -> None:
     assert_sound(world)
 
 
+def test_what_a_session_was_granted_that_is_forgotten_meanwhile_goes_back() -> None:
+    # Given more sessions than are remembered, all issued without the bundle while the ledger is away.
+    world = World()
+    for n in range(80):
+        begin = NOON + n * MINUTE
+        world.tell(
+            start16(n + 1, begin, 0, recorded_at=NOON + 2 * HOUR),
+            stop16(n + 1, begin + 50 * SECOND, 200, recorded_at=NOON + 2 * HOUR),
+        )
+    world.tick(NOON + 2 * HOUR + AWAIT_GRANT)
+    assert {charged(c) for c in world.cdrs} == {(1, 0, 10)}
+    # When the ledger is back, then it keeps drawn what charge records say, and nothing else.
+    world.answer()
+    assert drawn(world) == prepaid(world)
+    assert sum(prepaid(world).values()) == 67 * 200
+    assert_sound(world)
+
+
+def test_what_is_granted_after_a_session_is_forgotten_goes_back() -> None:
+    world = World()
+    world.tell(start16(1, NOON, 0), stop16(1, NOON + HOUR, 12_000))
+    world.tick(NOON + HOUR + SECOND + AWAIT_GRANT)
+    world.tick(NOON + 8 * DAY)
+    world.answer()
+    assert [charged(c) for c in world.cdrs] == [(1, 0, 600)]
+    assert drawn(world) == prepaid(world)
+
+
 def test_evidence_that_comes_while_it_waits_is_a_correction_of_its_own() -> None:
     world = World()
     world.tell(start16(1, NOON, 0), meter16(1, NOON + 30 * MINUTE, 6_000), stop16(1, NOON + HOUR, 12_000))
@@ -304,6 +332,16 @@ def test_stations_share_the_bundle() -> None:
         )
     world.answer()
     assert sorted(c.prepaid_wh for c in world.cdrs) == [8_000, 12_000]
+
+
+def drawn(world: World) -> dict[str, int]:
+    """What the ledger has drawn for each session in the end."""
+    return {each.session_id: each.granted_wh for each in world.granted()}
+
+
+def prepaid(world: World) -> dict[str, int]:
+    """What the last charge record of each session says that the bundle covers."""
+    return {each.session_id: each.prepaid_wh for each in world.cdrs}
 
 
 def assert_sound(world: World) -> None:
