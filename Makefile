@@ -54,11 +54,11 @@ chaos: setup ## Kill tests, ten rounds each
 	@VOLTBUS_CHAOS_ROUNDS=$${VOLTBUS_CHAOS_ROUNDS:-10} $(RUN)/pytest tests -m chaos
 
 fuzz: $(STAMP) ## Fuzz the frame parser for VOLTBUS_FUZZ_SECONDS (300), and OCPP's property tests at length
-	@VOLTBUS_FUZZ_SECONDS=$${VOLTBUS_FUZZ_SECONDS:-300} $(RUN)/pytest tests/unit/ocpp/test_frame_fuzz.py \
+	@VOLTBUS_NEW_CASES=1 VOLTBUS_FUZZ_SECONDS=$${VOLTBUS_FUZZ_SECONDS:-300} $(RUN)/pytest tests/unit/ocpp/test_frame_fuzz.py \
 	  tests/unit/ocpp/test_rpc_model_lossy.py tests/unit/ocpp/test_actions_property.py
 
 truth: $(STAMP) ## Sessions against their truth: VOLTBUS_TRUTH_EXAMPLES (200000) random stations for each property
-	@VOLTBUS_TRUTH_EXAMPLES=$${VOLTBUS_TRUTH_EXAMPLES:-200000} $(RUN)/pytest tests/unit/sessions/test_truth.py \
+	@VOLTBUS_NEW_CASES=1 VOLTBUS_TRUTH_EXAMPLES=$${VOLTBUS_TRUTH_EXAMPLES:-200000} $(RUN)/pytest tests/unit/sessions/test_truth.py \
 	  tests/unit/sessions/test_truth_liars.py tests/unit/sessions/test_truth_machine.py
 
 bench: setup ## Print the benchmark tables
