@@ -1,5 +1,6 @@
 """What operators decide about sessions that are in review."""
 
+from collections.abc import Collection
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Request, Response, status
@@ -35,7 +36,9 @@ class NewDecision(Input):
     )
     reason: Annotated[Text, Field(min_length=1)]
     decided_by: Annotated[Text, Field(min_length=1)] | None = Field(
-        None, description="Needed with the platform's key; with an operator's own key it is that operator."
+        None,
+        description="Needed with the platform's key, and then nobody who has an own key;"
+        " with an operator's own key it is that operator.",
     )
 
 
@@ -70,7 +73,7 @@ async def decide(
     idempotency_key: Annotated[IdempotencyKey, Header()] = None,
 ) -> ShownDecision:
     """Decide about a session; 202 once that is durable. The list tells what became of it, within a second or so."""
-    decided_by = _operator(request, body)
+    decided_by = _operator(request, body, api.settings.keys)
     decision_id = new_id()
     response.headers["Location"] = location("sessions", session_id, "decisions")
     if idempotency_key is not None:
@@ -109,12 +112,14 @@ async def list_decisions(api: Api, session_id: str) -> list[ShownDecision]:
     return [ShownDecision.model_validate(row) for row in found]
 
 
-def _operator(request: Request, body: NewDecision) -> str:
-    """Who decides: the operator whose key it is, else whom the body names."""
+def _operator(request: Request, body: NewDecision, names: Collection[str]) -> str:
+    """Who decides: the operator whose key it is, else whom the body names, if that is none of `names`."""
     operator: str = request.state.operator
     if not operator:
         if body.decided_by is None:
             raise Invalid("say who decides, or use an operator's own key", "/decided_by")
+        if body.decided_by.strip().casefold() in {name.casefold() for name in names if name}:
+            raise Invalid(f"{body.decided_by.strip()} has an own key, and decides with that", "/decided_by")
         return body.decided_by
     if body.decided_by not in (None, operator):
         raise Invalid(f"this is the key of {operator}, who cannot decide for another", "/decided_by")
