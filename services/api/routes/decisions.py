@@ -1,6 +1,6 @@
 """What operators decide about sessions that are in review."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Request, Response, status
@@ -77,10 +77,13 @@ async def decide(
     decision_id = new_id()
     response.headers["Location"] = location("sessions", session_id, "decisions")
     if idempotency_key is not None:
-        decision_id = repeatable_id(f"decision:{session_id}", idempotency_key)
-        known = [d for d in await api.history.decisions(session_id) if d["decision_id"] == decision_id]
-        if known:
-            return _repeated(known[0], body)
+        wanted = _content(body.model_dump())
+        decision_id = _decision_id(session_id, idempotency_key, wanted)
+        for known in await api.history.decisions(session_id):
+            if known["decision_id"] == _decision_id(session_id, idempotency_key, _content(known)):
+                if known["decision_id"] != decision_id:
+                    raise Conflict("this Idempotency-Key was used for another decision")
+                return ShownDecision.model_validate(known)
     cdr = await _billed(api, session_id)
     _check(body, cdr)
     # After what it is about, by whatever clock: when the log is folded anew, topics are merged by these times.
@@ -150,8 +153,11 @@ def _check(body: NewDecision, cdr: Row) -> None:
         raise Invalid(f"at most the {cdr['energy_wh']} Wh that were delivered", "/billed_wh")
 
 
-def _repeated(row: dict[str, Any], body: NewDecision) -> ShownDecision:
-    wanted = (body.decision.value, body.billed_wh, body.version)
-    if (row["decision"], row["billed_wh"], row["version"]) != wanted:
-        raise Conflict("this Idempotency-Key was used for another decision")
-    return ShownDecision.model_validate(row)
+def _content(decision: Mapping[str, Any]) -> str:
+    """What is decided: two decisions under one key are a repeat only if it is the same."""
+    return f"{decision['decision']}:{decision['billed_wh']}:{decision['version']}"
+
+
+def _decision_id(session_id: str, key: str, content: str) -> str:
+    """By its content, too: what was written just now is not in the history yet, and must not swallow another one."""
+    return repeatable_id(f"decision:{session_id}:{content}", key)

@@ -1,4 +1,4 @@
-"""Decisions: who may decide in whose name."""
+"""Decisions: who may decide in whose name, and what an Idempotency-Key stands for."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import pytest
 from fastapi import Response
 
 from libs.events.decisions import SessionDecided
-from services.api.domain.errors import Invalid
+from services.api.domain.errors import Conflict, Invalid
 from services.api.routes.decisions import NewDecision, ShownDecision, decide
 
 WISH = {"decision": "accept", "version": 1, "reason": "looked at", "decided_by": "clara"}
@@ -70,3 +70,24 @@ def test_nobody_decides_with_the_platforms_key_in_the_name_of_who_has_an_own(nam
     assert not platform.written
     assert platform.decide({"decided_by": "clara"}).decided_by == "clara"
     assert platform.decide({"decided_by": "anna"}, operator="anna").decided_by == "anna"
+
+
+def test_another_decision_under_the_same_key_is_not_taken_for_a_repeat_of_the_first() -> None:
+    # Given a decision that is not in the history yet, another one is one of its own.
+    platform = Platform()
+    first = platform.decide({}, key="k-1")
+    assert platform.decide({}, key="k-1").decision_id == first.decision_id
+    other = platform.decide({"decision": "write_off"}, key="k-1")
+    assert other.decision_id != first.decision_id
+    assert platform.decide({"decision": "adjust", "billed_wh": 1}, key="k-1").decision_id not in {
+        first.decision_id,
+        other.decision_id,
+    }
+    # When it is there, then it is refused.
+    platform.stored.append(first.model_dump(mode="json"))
+    written = len(platform.written)
+    assert platform.decide({}, key="k-1").decision_id == first.decision_id
+    with pytest.raises(Conflict, match="another decision"):
+        platform.decide({"decision": "write_off"}, key="k-1")
+    assert len(platform.written) == written
+    assert platform.decide({"decision": "write_off"}, key="k-2").decision_id != other.decision_id
