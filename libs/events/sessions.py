@@ -146,6 +146,7 @@ class CdrIssued(OfCdr, frozen=True, kw_only=True):
     readings: tuple[CdrReading, ...] = ()
     max_power_w: int | None = None
     intervals: tuple[CdrInterval, ...] = ()
+    timezone: str | None = None
 
 
 class CdrCredited(OfCdr, frozen=True, kw_only=True):

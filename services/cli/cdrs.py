@@ -12,6 +12,7 @@ from services.cli.context import api
 from services.cli.output import AsJson, console, printable
 
 if TYPE_CHECKING:
+    from libs.events.sessions import CdrIssued
     from services.cli.cdrs_checks import Check, Document, Priced
 
 _MANY = 1_000_000
@@ -92,8 +93,8 @@ def _predecessor(client: Client, cdr: "Document") -> bool | None:
     return bool(documents_of(client, station_id=cdr.station_id, hash=cdr.previous_hash))
 
 
-def _priced(client: Client, cdr: "Document") -> "Priced | None":
-    """The version of the tariff that bills it, and the site's clock; None if either is gone."""
+def _priced(client: Client, cdr: "CdrIssued") -> "Priced | None":
+    """The version of the tariff that bills it, and the clock; None if the tariff is gone, or what says the clock."""
     from datetime import datetime, timedelta  # noqa: PLC0415
 
     from libs.events.registry import TariffVersion  # noqa: PLC0415
@@ -105,7 +106,7 @@ def _priced(client: Client, cdr: "Document") -> "Priced | None":
         return None
     try:
         tariff = client.get(f"/tariffs/{segment(cdr.tariff_id)}")
-        site = client.get(f"/sites/{segment(cdr.site_id)}")
+        zone = cdr.timezone or client.get(f"/sites/{segment(cdr.site_id)}")["timezone"]
     except NotFoundError:
         return None
     for each in tariff["versions"]:
@@ -119,7 +120,7 @@ def _priced(client: Client, cdr: "Document") -> "Priced | None":
             price_per_kwh_milli=each["price_per_kwh_milli"],
             terms=None if each["terms"] is None else parse(each["terms"], each["currency"]),
         )
-        return Priced(version, getattr(zone_named(site["timezone"]), "key", "UTC"))
+        return Priced(version, getattr(zone_named(zone), "key", "UTC"))
     return None
 
 

@@ -134,7 +134,8 @@ CREATE TABLE IF NOT EXISTS $database.billing_cdrs $on_cluster
         to_at DateTime64(6, 'UTC'),
         energy_wh Int64,
         kind LowCardinality(String)
-    )
+    ),
+    timezone LowCardinality(Nullable(String))
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (station_id, recorded_at, _partition, _offset)

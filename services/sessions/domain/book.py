@@ -199,8 +199,9 @@ class Book:
         contract = NO_CONTRACT
         if session.group_id is not None:
             contract = Contract(session.group_id, plans.granted_wh(session))
+        begun, zone = result.started_at, session.timezone
         return Charged(
-            result, usage, charge(session.site_id, result.started_at, usage, self._tables, contract)
+            result, usage, charge(session.site_id, begun, usage, self._tables, contract, timezone=zone)
         )
 
 

@@ -138,6 +138,7 @@ def recalled(
         evidence = msgspec.structs.replace(
             evidence,
             issued=known.issued,
+            timezone=known.timezone if known.site_id == evidence.site_id else evidence.timezone,
             decision=known.decision or evidence.decision,
             group_id=known.group_id,
             asked=known.asked,

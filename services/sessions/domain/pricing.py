@@ -85,20 +85,39 @@ def group_of(id_token: str | None, at: int, tables: Tables) -> str | None:
 
 
 def placed(station_id: str, session: Session, tables: Tables) -> Session:
-    """`session` with what held when it began: its site, what its connector can deliver, its driver's group."""
+    """`session` with what held when it began: its site, that one's clock, its connector's power, its driver's group."""
     begun = session.begun_at
+    site_id = site_of(station_id, begun, tables)
+    # What is registered of a site's clock has no date: the clock that was found first stays.
+    kept = session.timezone if site_id == session.site_id else None
     return msgspec.structs.replace(
         session,
-        site_id=site_of(station_id, begun, tables),
+        site_id=site_id,
+        timezone=kept or timezone_of(site_id, tables),
         most_w=most_w_of(station_id, begun, tables),
         group_id=group_of(session.id_token, begun, tables),
     )
 
 
+def timezone_of(site_id: str | None, tables: Tables) -> str | None:
+    """IANA name of the clock of a site, UTC if it has none that is known; None if the site is not registered."""
+    site = None if site_id is None else _lookup(tables, SITES, site_id)
+    return getattr(zone_named(site.timezone), "key", "UTC") if isinstance(site, SiteRegistered) else None
+
+
 def charge(
-    site_id: str | None, at: int, usage: Usage, tables: Tables, contract: Contract = NO_CONTRACT
+    site_id: str | None,
+    at: int,
+    usage: Usage,
+    tables: Tables,
+    contract: Contract = NO_CONTRACT,
+    *,
+    timezone: str | None = None,
 ) -> Charge | None:
-    """What `usage` costs at a site, by the version that was valid at `at`, its begin; None if no tariff was."""
+    """What `usage` costs at a site, by the version that was valid at `at`, its begin; None if no tariff was.
+
+    By the clock of `timezone`, or of the site as it is registered now.
+    """
     site = None if site_id is None else _lookup(tables, SITES, site_id)
     if not isinstance(site, SiteRegistered):
         return None
@@ -107,7 +126,7 @@ def charge(
     version = as_of(at, tariff.versions) if isinstance(tariff, TariffRegistered) else None
     if assigned is None or version is None:
         return None
-    zone = getattr(zone_named(site.timezone), "key", "UTC")
+    zone = timezone or timezone_of(site_id, tables) or "UTC"
     under = None
     if contract.group_id is not None:
         plan = plan_of(version, contract.group_id)

@@ -153,6 +153,7 @@ def documents(
             sources=_sources(session),
             readings=tuple(CdrReading(at=at, wh=wh) for at, wh in own(session, session.meter)),
             max_power_w=session.most_w,
+            timezone=session.timezone,
             intervals=tuple(
                 CdrInterval(to_at=each.end, energy_wh=each.energy_wh, kind=each.kind.value)
                 for each in charged.usage

@@ -88,6 +88,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `booted_at`: when the station started anew, and had told nothing of it since. `aliases`: other ids that its
     start was given. `first_status`, `last_status`: where the connector's statuses are in the log.
     `group_id`: driver group of the id token when it began. `asked`, `grant`: of the bundle of its plan.
+    `timezone`: IANA name of the site's clock when the site was found; None where it was not.
     """
 
     transaction_id: str
@@ -137,6 +138,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     group_id: str | None = None
     asked: Asked | None = None
     grant: Grant | None = None
+    timezone: str | None = None
 
     @property
     def over(self) -> bool:

@@ -110,7 +110,8 @@ def _cost(station_id: str, session: Session, tables: Tables) -> tuple[int, str] 
     if result.review != (NO_STOP,):
         return None
     contract = NO_CONTRACT if session.group_id is None else Contract(session.group_id, 0)
-    charged = charge(session.site_id, result.started_at, usage, tables, contract)
+    begun, zone = result.started_at, session.timezone
+    charged = charge(session.site_id, begun, usage, tables, contract, timezone=zone)
     if charged is None or (charged.under is not None and charged.under.bundle_wh):
         # What is left of a bundle is not known before the end.
         return None

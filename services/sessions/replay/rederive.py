@@ -49,6 +49,16 @@ def issued_of(cdr: CdrIssued) -> Issued:
     return Issued(**{name: getattr(cdr, name) for name in Issued.__struct_fields__})
 
 
+def _by_its_clock(before: CdrIssued, session: Session) -> Session:
+    """`session` with the clock by which its record was priced, if it is of that site: the fold has the one of now."""
+    if before.timezone is None or before.site_id != session.site_id:
+        return session
+    asked = session.asked
+    if asked is not None:
+        asked = msgspec.structs.replace(asked, timezone=before.timezone)
+    return msgspec.structs.replace(session, timezone=before.timezone, asked=asked)
+
+
 def _as_asked(before: CdrIssued, session: Session) -> Session:
     """`session` with what was asked of a bundle and granted when its record was issued: the ledger knows no other."""
     asked, grant = session.asked, session.grant
@@ -75,7 +85,7 @@ def recall_of(
     """
     evidence = msgspec.msgpack.encode(
         msgspec.structs.replace(
-            _as_asked(before, session),
+            _as_asked(before, _by_its_clock(before, session)),
             session_id=before.session_id,
             revision=before.version,
             issued=issued_of(before),

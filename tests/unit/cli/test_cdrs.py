@@ -62,7 +62,8 @@ class Platform:
             return problem(404, "there is no such thing")
         answers = {
             "/tariffs/flat": {"versions": [self._version()]},
-            "/sites/site-1": {"site_id": "site-1", "timezone": "Europe/Berlin"},
+            # Another clock than when the sessions began.
+            "/sites/site-1": {"site_id": "site-1", "timezone": "UTC"},
         }
         return httpx.Response(200, json=answers[path])
 

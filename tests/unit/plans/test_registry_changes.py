@@ -1,0 +1,94 @@
+"""Corrections after operators changed what has no date, or removed what the session was placed by."""
+
+from __future__ import annotations
+
+import msgspec
+
+from libs.events.decisions import Decision
+from libs.events.registry import SiteRegistered, TariffVersion
+from libs.tariffs.model import (
+    Dimension,
+    PriceComponent,
+    TariffElement,
+    TariffRestrictions,
+)
+from services.sessions.domain.decisions import DECISIONS
+from services.sessions.replay.rederive import recall_of
+from tests.unit.plans.given import FLEET, World, tables, version
+from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, STATION, event2
+
+NEW_YEAR = NOON + 39 * DAY + 11 * HOUR + 30 * MINUTE
+"""Half past midnight of the first of January in Berlin, half an hour before it in UTC."""
+
+
+def _night() -> TariffVersion:
+    """Half the price from midnight to two by the site's clock, and the bundle."""
+    dear = version(FLEET)
+    assert dear.terms is not None
+    night = TariffElement(
+        price_components=(PriceComponent(type=Dimension.ENERGY, price_milli=25_000),),
+        restrictions=TariffRestrictions(start_time="00:00", end_time="02:00"),
+    )
+    terms = msgspec.structs.replace(dear.terms, elements=(night, *dear.terms.elements))
+    return msgspec.structs.replace(dear, terms=terms)
+
+
+def _reset_zone(world: World) -> None:
+    site = world.sessions.tables["registry.sites"]["depot"]
+    assert isinstance(site, SiteRegistered)
+    world.sessions.tables["registry.sites"]["depot"] = msgspec.structs.replace(site, timezone="UTC")
+
+
+def _charged_by_night(world: World) -> None:
+    world.tell(
+        event2("Started", "x", 0, NEW_YEAR, 0, tag="TAG-A"),
+        event2("Ended", "x", 2, NEW_YEAR + HOUR, 30_000),
+    )
+    world.answer()
+
+
+def test_a_correction_prices_by_the_clock_that_the_site_had() -> None:
+    world = World(tables(_night()))
+    _charged_by_night(world)
+    _reset_zone(world)
+    world.decide(world.cdrs[-1], Decision.ACCEPT)
+    world.answer()
+    assert [(c.version, c.net_minor, c.prepaid_wh) for c in world.cdrs] == [
+        (1, 250, 20_000),
+        (2, 250, 20_000),
+    ]
+    assert {ask.month for ask in world.asked()} == {"2027-01"}
+    assert {c.timezone for c in world.cdrs} == {"Europe/Berlin"}
+
+
+def test_a_session_without_a_start_keeps_the_clock_when_the_start_comes() -> None:
+    world = World(tables(_night()))
+    world.tell(event2("Ended", "x", 2, NEW_YEAR + HOUR, 30_000, tag="TAG-A"))
+    world.tick(NEW_YEAR + DAY + 2 * HOUR)
+    _reset_zone(world)
+    world.tell(event2("Started", "x", 0, NEW_YEAR, 0, tag="TAG-A"))
+    world.answer()
+    assert {(c.timezone, c.tariff_id) for c in world.cdrs} == {("Europe/Berlin", "fleets")}
+    assert (world.cdrs[-1].net_minor, world.cdrs[-1].prepaid_wh) == (250, 20_000)
+    assert {ask.month for ask in world.asked()} == {"2027-01"}
+
+
+def test_a_session_recalled_after_it_was_forgotten_has_the_clock_of_its_record() -> None:
+    world = World(tables(_night()))
+    _charged_by_night(world)
+    state = world.sessions.state_of(STATION)
+    assert state is not None
+    (known,) = state.closed
+    assert known.asked is not None
+    world.tick(NEW_YEAR + 8 * DAY)
+    _reset_zone(world)
+    asked = msgspec.structs.replace(known.asked, month="2026-12", timezone="UTC")
+    folded = msgspec.structs.replace(known, timezone="UTC", asked=asked)
+    recall = recall_of(world.cdrs[-1], folded, reason="the stop", decided_by="anna", now=NEW_YEAR + 9 * DAY)
+    world.sessions.feed(DECISIONS, STATION, recall)
+    world.answer()
+    assert [(c.version, c.net_minor, c.timezone) for c in world.cdrs] == [
+        (1, 250, "Europe/Berlin"),
+        (2, 250, "Europe/Berlin"),
+    ]
+    assert {ask.month for ask in world.asked()} == {"2027-01"}
