@@ -3,6 +3,7 @@
 One class per Avro schema of the same name; the schemas carry each field's meaning and unit.
 """
 
+from libs.events.ids import derive_id
 from libs.events.record import Part, Record
 
 
@@ -61,3 +62,8 @@ class PlanMonthCharged(Record, frozen=True, kw_only=True):
     bundle_wh: int
     used_wh: int
     sessions: int
+
+
+def given_up_id(session_id: str, revision: int) -> str:
+    """Id of the question by which a session gives back what the answer to that of the same revision may grant it."""
+    return derive_id(session_id, f"prepaid-given-up:{revision}")

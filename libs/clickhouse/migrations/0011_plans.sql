@@ -118,7 +118,7 @@ FROM
         CAST(NULL, 'Nullable(Int64)') AS tax
     FROM
     (
-        SELECT group_id, tariff_id, month, argMax(granted_wh, (revision, -_offset)) AS granted
+        SELECT group_id, tariff_id, month, argMax(granted_wh, (revision, -billed_wh, -_offset)) AS granted
         FROM $database.billing_prepaid
         WHERE _type = 'PrepaidGranted' AND NOT closed
         GROUP BY group_id, tariff_id, month, station_id, session_id

@@ -12,7 +12,7 @@ import msgspec
 
 from libs.bus.message import Emit, Message
 from libs.events.ids import derive_id
-from libs.events.plans import PrepaidAsked, PrepaidGranted
+from libs.events.plans import PrepaidAsked, PrepaidGranted, given_up_id
 from libs.runtime.clock import SECOND
 
 if TYPE_CHECKING:
@@ -146,11 +146,10 @@ def given_up(station_id: str, session: Session, cause: Cause) -> Emit:
     charge record says. The ledger has this after the question that was not answered."""
     asked = session.asked
     assert asked is not None
-    ask_id = derive_id(session.session_id, f"prepaid-given-up:{session.revision}")
+    ask_id = given_up_id(session.session_id, session.revision)
     charged_wh = 0 if session.issued is None else session.issued.prepaid_wh
-    later = msgspec.structs.replace(session, revision=session.revision + 1)
     asked = msgspec.structs.replace(asked, ask_id=ask_id, billed_wh=charged_wh)
-    return _question(station_id, later, asked, cause)
+    return _question(station_id, session, asked, cause)
 
 
 def carried(later: Session, issued: Session) -> Session:

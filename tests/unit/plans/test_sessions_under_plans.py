@@ -13,7 +13,7 @@ from libs.events.record import Record
 from libs.events.registry import GroupMembership, TokenRegistered
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded, digest
 from libs.tariffs.model import DriverPlan
-from services.plans.domain import GRANTED
+from services.plans.domain import ASKED, GRANTED
 from services.sessions.domain.plans import AWAIT_GRANT
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
 from tests.unit.plans.given import FLEET, World, at_station, tables, token, version
@@ -217,6 +217,13 @@ def test_what_is_granted_after_a_session_is_forgotten_goes_back() -> None:
     world.answer()
     assert [charged(c) for c in world.cdrs] == [(1, 0, 600)]
     assert drawn(world) == prepaid(world)
+    # A correction of a session that was recalled can still draw, and what was given back comes again without effect.
+    first, back = world.asked()
+    assert first.revision == back.revision
+    again = msgspec.structs.replace(first, event_id="again", revision=first.revision + 1)
+    for ask in (first, back, again, back):
+        world.plans.feed(ASKED, ask.group_id, ask)
+    assert [each.granted_wh for each in world.granted()] == [12_000, 0, 12_000]
 
 
 def test_evidence_that_comes_while_it_waits_is_a_correction_of_its_own() -> None:
