@@ -16,6 +16,7 @@ import msgspec
 
 from libs.events.sessions import CdrIssued
 from libs.runtime.clock import SECOND
+from services.sessions.domain.plans import GRANTED
 from services.sessions.domain.rules import REMEMBER
 from services.sessions.domain.session import NO_START, Session
 
@@ -198,8 +199,9 @@ class Comparison:
         if entry is None:
             self._settle(sessions, cdr.recorded_at - SETTLED_AFTER)
             entry = sessions[cdr.session_id] = Entry()
-        # What is not compared is not kept.
-        slim = msgspec.structs.replace(cdr, readings=(), intervals=(), sources=())
+        # What is not compared is not kept, but for where a bundle's answer is.
+        answers = tuple([source for source in cdr.sources if source.topic == GRANTED])
+        slim = msgspec.structs.replace(cdr, readings=(), intervals=(), sources=answers)
         if side is Side.BEFORE:
             entry.before = slim
         else:

@@ -10,6 +10,7 @@ from libs.events.decisions import SessionRecalled
 from libs.events.ids import derive_id
 from libs.events.sessions import CdrIssued
 from libs.tariffs.months import month_at, month_text
+from services.sessions.domain.plans import GRANTED, Asked, Grant
 from services.sessions.domain.session import Issued, Session
 from services.sessions.replay.compare import Entry
 
@@ -61,18 +62,41 @@ def _by_its_clock(before: CdrIssued, session: Session) -> Session:
 
 def _as_asked(before: CdrIssued, session: Session) -> Session:
     """`session` with what was asked of a bundle and granted when its record was issued: the ledger knows no other."""
-    asked, grant = session.asked, session.grant
+    asked, grant = session.asked or _drawn(before), session.grant
     if asked is None:
         return session
     asked = msgspec.structs.replace(
         asked,
         tariff_id=before.tariff_id or asked.tariff_id,
         month=month_text(month_at(before.started_at, asked.timezone)),
+        bundle_wh=asked.bundle_wh or before.prepaid_wh,
         billed_wh=before.billed_wh,
     )
+    place = next((source for source in before.sources if source.topic == GRANTED), None)
     if grant is not None:
         grant = msgspec.structs.replace(grant, ask_id=asked.ask_id, wh=before.prepaid_wh)
+    elif place is not None:
+        grant = Grant(asked.ask_id, before.prepaid_wh, place.partition, place.last_offset)
+    else:
+        # There never was an answer: so it asks anew, even if as much is billed.
+        asked = msgspec.structs.replace(asked, billed_wh=0)
     return msgspec.structs.replace(session, asked=asked, grant=grant)
+
+
+def _drawn(before: CdrIssued) -> Asked | None:
+    """What the record draws from a bundle, for a session that is under no plan as it is folded now."""
+    if not before.prepaid_wh or before.group_id is None or before.timezone is None:
+        return None
+    return Asked(
+        ask_id="",
+        group_id=before.group_id,
+        tariff_id=before.tariff_id or "",
+        tariff_version=before.tariff_version or 0,
+        month="",
+        timezone=before.timezone,
+        bundle_wh=before.prepaid_wh,
+        billed_wh=before.billed_wh,
+    )
 
 
 def recall_of(

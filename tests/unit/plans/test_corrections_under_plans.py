@@ -6,9 +6,13 @@ import msgspec
 import pytest
 
 from libs.events.decisions import SessionRecalled
+from libs.events.plans import PrepaidAsked
+from libs.events.record import Record
 from libs.events.registry import Assignment, GroupMembership
 from libs.tariffs.model import DriverPlan
 from services.sessions.domain.decisions import DECISIONS, NEWER_KNOWN, recalled
+from services.sessions.domain.session import Session
+from services.sessions.replay.compare import Comparison, Period, Side
 from services.sessions.replay.rederive import recall_of
 from tests.unit.plans.given import FLEET, World, tables, version
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, STATION, event2, start16, stop16
@@ -107,6 +111,55 @@ def test_a_corrected_fold_asks_the_bundle_anew_for_a_session_that_was_forgotten(
     covered = min(stop_wh, 20_000)
     assert (world.cdrs[-1].prepaid_wh, world.cdrs[-1].net_minor) == (covered, net_minor)
     assert world.granted()[-1].granted_wh == covered
+
+
+def _charged_and_forgotten(*, answered: bool = True) -> tuple[World, Session]:
+    world = World()
+    world.tell(start16(1, NOON, 0), stop16(1, NOON + HOUR, 10_000))
+    if answered:
+        world.answer()
+    world.tick(NOON + 2 * HOUR + MINUTE)
+    state = world.sessions.state_of(STATION)
+    assert state is not None
+    world.tick(NOON + 8 * DAY)
+    world.answer()
+    return world, state.closed[0]
+
+
+def _correct(world: World, folded: Session) -> list[Record]:
+    """Recall it as `rederive` does, by the record that a comparison keeps; what comes of that at once."""
+    entry = Comparison(Period(0, NOON + DAY, 0)).put(Side.BEFORE, world.cdrs[-1])
+    assert entry.before is not None
+    assert (entry.before.readings, entry.before.intervals) == ((), ())
+    recall = recall_of(entry.before, folded, reason="the stop", decided_by="anna", now=NOON + 9 * DAY)
+    out = [emit.record for emit in world.sessions.feed(DECISIONS, STATION, recall)]
+    world.answer()
+    return [record for record in out if record is not None]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_corrected_fold_that_finds_no_answer_of_its_own_goes_on_from_what_was_charged(
+    answered: bool,
+) -> None:
+    world, known = _charged_and_forgotten(answered=answered)
+    assert world.cdrs[-1].prepaid_wh == (10_000 if answered else 0)
+    # Folded anew as much is billed, by another revision, to which there is no answer in the log.
+    assert known.asked is not None
+    asked = msgspec.structs.replace(known.asked, ask_id="of its own")
+    _correct(world, msgspec.structs.replace(known, reason="Local", asked=asked, grant=None))
+    # Then the bundle has it all, without waiting for long, and the ledger knows.
+    assert [(c.version, c.prepaid_wh) for c in world.cdrs][-1] == (2, 10_000)
+    assert world.granted()[-1].granted_wh == 10_000
+
+
+def test_a_corrected_fold_under_no_plan_any_more_gives_back_what_was_charged() -> None:
+    world, known = _charged_and_forgotten()
+    free = tables(version())
+    world.sessions.tables["registry.tariffs"] = free["registry.tariffs"]
+    told = _correct(world, msgspec.structs.replace(known, asked=None, grant=None))
+    assert [r.billed_wh for r in told if isinstance(r, PrepaidAsked)] == [0]
+    assert (world.cdrs[-1].version, world.cdrs[-1].prepaid_wh, world.cdrs[-1].net_minor) == (2, 0, 500)
+    assert (world.granted()[-1].granted_wh, world.granted()[-1].month) == (0, "2026-11")
 
 
 def test_a_session_that_waits_to_be_charged_is_not_recalled_even_if_it_had_to_make_room() -> None:
