@@ -84,18 +84,27 @@ def group_of(id_token: str | None, at: int, tables: Tables) -> str | None:
     return None if member is None else member.group_id
 
 
-def placed(station_id: str, session: Session, tables: Tables) -> Session:
-    """`session` with what held when it began: its site, that one's clock, its connector's power, its driver's group."""
-    begun = session.begun_at
-    site_id = site_of(station_id, begun, tables)
+def placed(station_id: str, session: Session, tables: Tables, token_before: str | None = None) -> Session:
+    """`session` with what held when it began: its site, that one's clock, its connector's power, its driver's group.
+
+    A station or token that was removed since says nothing: what the session has of it stays. `token_before`: the one
+    that its group is of.
+    """
+    begun, id_token = session.begun_at, session.id_token
+    site_id, most_w, group_id = session.site_id, session.most_w, session.group_id
+    if _lookup(tables, STATIONS, station_id) is not None:
+        site_id, most_w = site_of(station_id, begun, tables), most_w_of(station_id, begun, tables)
     # What is registered of a site's clock has no date: the clock that was found first stays.
     kept = session.timezone if site_id == session.site_id else None
+    key = "" if id_token is None else id_token.casefold()
+    if key != (token_before or "").casefold() or _lookup(tables, TOKENS, key) is not None:
+        group_id = group_of(id_token, begun, tables)
     return msgspec.structs.replace(
         session,
         site_id=site_id,
         timezone=kept or timezone_of(site_id, tables),
-        most_w=most_w_of(station_id, begun, tables),
-        group_id=group_of(session.id_token, begun, tables),
+        most_w=most_w,
+        group_id=group_id,
     )
 
 

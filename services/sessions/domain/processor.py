@@ -150,7 +150,7 @@ def _fold(
         if session is known:
             return Step(state)
         if _begun_otherwise(known, session):
-            session = placed(before.station_id, session, tables)
+            session = placed(before.station_id, session, tables, known.id_token)
     elif _nothing_new(before, step, record.version):
         return Step(state)
     else:

@@ -8,6 +8,7 @@ from libs.events.decisions import Decision
 from libs.events.registry import SiteRegistered, TariffVersion
 from libs.tariffs.model import (
     Dimension,
+    DriverPlan,
     PriceComponent,
     TariffElement,
     TariffRestrictions,
@@ -92,3 +93,33 @@ def test_a_session_recalled_after_it_was_forgotten_has_the_clock_of_its_record()
         (2, 250, "Europe/Berlin"),
     ]
     assert {ask.month for ask in world.asked()} == {"2027-01"}
+
+
+def _given_a_session_without_its_start() -> World:
+    """Of a driver with a tenth off; it is charged, and then its start comes late."""
+    discount = DriverPlan(group_id="fleet", discount_milli=10_000)
+    world = World(tables(version(discount)))
+    world.tell(event2("Ended", "x", 2, NOON + HOUR, 10_000, tag="TAG-A"))
+    world.tick(NOON + DAY + 2 * HOUR)
+    return world
+
+
+def test_a_session_keeps_its_group_when_the_token_is_removed() -> None:
+    world = _given_a_session_without_its_start()
+    del world.sessions.tables["registry.tokens"]["tag-a"]
+    world.tell(event2("Started", "x", 0, NOON, 0, tag="TAG-A"))
+    assert (world.cdrs[-1].group_id, world.cdrs[-1].net_minor) == ("fleet", 450)
+
+
+def test_a_session_keeps_its_site_when_the_station_is_removed() -> None:
+    world = _given_a_session_without_its_start()
+    del world.sessions.tables["registry.stations"][STATION]
+    world.tell(event2("Started", "x", 0, NOON, 0, tag="TAG-A"))
+    last = world.cdrs[-1]
+    assert (last.site_id, last.net_minor, last.max_power_w) == ("depot", 450, 22_080)
+
+
+def test_a_session_does_not_keep_the_group_of_another_token_than_its_own() -> None:
+    world = _given_a_session_without_its_start()
+    world.tell(event2("Started", "x", 0, NOON, 0, tag="TAG-X"))
+    assert (world.cdrs[-1].group_id, world.cdrs[-1].net_minor) == (None, 500)
