@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.integration.edge_process import stamp
 from tests.scenarios.charger import ScriptedCharger
 from tests.scenarios.rig import LONG_AGO, Rig
 from tests.scenarios.v16.flows import ago, authorize, report, start, started, stop
@@ -86,11 +87,12 @@ async def test_tc_037_3_offline_start_with_an_invalid_tag(rig: Rig, cp: Scripted
 
 async def test_tc_039_offline_transaction(rig: Rig, cp: ScriptedCharger) -> None:
     """A transaction that began and ended offline is told after the reconnect, start and stop in a row."""
+    begun, over = ago(3600), ago(1800)
     await cp.leave()
     async with rig.charger(cp.station_id) as back:
-        transaction = await started(back, timestamp=ago(3600), meter=0)
-        await stop(back, transaction, 11_000, timestamp=ago(1800), idTag="TAG-OK")
+        transaction = await started(back, timestamp=begun, meter=0)
+        await stop(back, transaction, 11_000, timestamp=over, idTag="TAG-OK")
         await report(back, 1, "Available")
     ended = await rig.ended(cp)
-    assert (ended.energy_wh, ended.ended_at - ended.started_at) == (11_000, 1800_000_000)
+    assert (ended.energy_wh, stamp(ended.started_at), stamp(ended.ended_at)) == (11_000, begun, over)
     assert (await rig.cdr(cp)).amount_minor == 550
