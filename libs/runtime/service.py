@@ -122,15 +122,15 @@ def run_service(name: str, settings: ServiceSettings, main: Main) -> None:
         raise SystemExit(1) from None
 
 
-def spare_the_collector() -> None:
+def spare_the_collector(youngest: int = 100_000, oldest: int = 20) -> None:
     """Let the garbage collector look less often, and never at what was loaded so far.
 
     A batch of messages is tens of thousands of small objects without cycles: by default they are searched for cycles
-    again and again, which costs up to a quarter of decoding them.
+    again and again, which costs up to a quarter of decoding them. `youngest`, `oldest`: its first and last threshold.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
+    gc.set_threshold(youngest, 20, oldest)
 
 
 async def _run(settings: ServiceSettings, main: Main) -> None:

@@ -17,6 +17,7 @@ from libs.tariffs.validation import TariffError
 from libs.tariffs.written import parse
 from services.cli.bus import run_on_bus
 from services.cli.client import CliError, Json, as_json
+from services.cli.moments import iso, micros, moment_given
 from services.cli.output import AsJson, console, kwh, moment, money, printable, table
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from services.sessions.replay.compare import Report, Row
     from services.sessions.replay.run import Job, Progress
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TARIFFS: Final = "registry.tariffs"
 _SAY_EVERY: Final = timedelta(seconds=5)
 
@@ -48,11 +48,11 @@ class Span:
 
     def __init__(self, since: str, until: str | None, lead_days: int) -> None:
         now = datetime.now(UTC)
-        self.since = micros(_moment(since, "--from"))
-        self.until = micros(now if until is None else _moment(until, "--to"))
+        self.since = micros(moment_given(since, "--from"))
+        self.until = micros(now if until is None else moment_given(until, "--to"))
         if self.since >= self.until:
             raise typer.BadParameter("must be later than --from", param_hint="--to")
-        self.read_from = max(0, self.since - micros(_EPOCH + timedelta(days=lead_days)))
+        self.read_from = max(0, self.since - timedelta(days=lead_days) // timedelta(microseconds=1))
         self.now = micros(now)
 
 
@@ -355,26 +355,6 @@ def _difference(each: Json) -> Json:
         "amount difference": money(each["after_minor"] - each["before_minor"], currency),
         "differs in": ", ".join(each["fields"]),
     }
-
-
-def micros(at: datetime) -> int:
-    """Microseconds since 1970."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
-
-
-def iso(at: int) -> str:
-    """RFC 3339."""
-    return (_EPOCH + timedelta(microseconds=at)).isoformat()
-
-
-def _moment(text: str, option: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is no moment, such as 2026-05-01T00:00:00Z", param_hint=option
-        ) from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
 def ids(entries: Iterable[Any]) -> list[str]:

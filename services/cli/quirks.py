@@ -12,6 +12,7 @@ import typer
 
 from libs.runtime.settings import read_settings
 from services.cli.client import CliError, Json, as_json
+from services.cli.moments import iso, micros, moment_given
 from services.cli.output import AsJson, console, moment, printable, sheet, table
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Rules about models that do not follow OCPP.", no_args_is_help=True)
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN: Final = 60
 _STORED: Final = " UNION ALL ".join(
     """
@@ -139,8 +139,8 @@ def try_file(
     trial = Trial(_in_force(), book, examples)
     now = datetime.now(UTC)
     spread = (
-        _micros(_moment(since, "--since") or now - timedelta(days=7)),
-        _micros(_moment(until, "--until") or now),
+        micros(now - timedelta(days=7) if since is None else moment_given(since, "--since")),
+        micros(now if until is None else moment_given(until, "--until")),
     )
     names = {rule.name for rule in rules}
     concerned = [*rules, *(rule for rule in _in_force().rules if rule.name in names)]
@@ -205,25 +205,9 @@ def _read_frames(trial: "Trial", client: "ClickHouseClient", params: dict[str, A
 def _record(row: Json) -> "OcppCallReceived":
     from libs.events.ocpp_log import OcppCallReceived  # noqa: PLC0415
 
-    times = {name: _micros(row[name]) for name in ("occurred_at", "recorded_at")}
+    times = {name: micros(row[name]) for name in ("occurred_at", "recorded_at")}
     given = {**row, **times, "quirks": tuple(row["quirks"])}
     return OcppCallReceived(cause_id=row["event_id"], connection_epoch=0, edge_id="", **given)
-
-
-def _moment(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is no moment, such as 2026-05-01T00:00:00Z", param_hint=option
-        ) from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
-
-
-def _micros(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def _in_force() -> "RuleBook":
@@ -290,7 +274,7 @@ def _example(changed: "Changed") -> Json:
     return {
         "event_id": record.event_id,
         "station_id": record.station_id,
-        "recorded_at": (_EPOCH + timedelta(microseconds=record.recorded_at)).isoformat(),
+        "recorded_at": iso(record.recorded_at),
         "version": record.version,
         "action": record.action,
         "payload": record.payload,

@@ -20,7 +20,6 @@ from services.cli.backtest import (
     To,
     as_builtins,
     ids,
-    iso,
     job_of,
     print_report,
     progress,
@@ -29,6 +28,7 @@ from services.cli.bus import run_on_bus
 from services.cli.cdrs import documents_of
 from services.cli.client import CliError, as_json
 from services.cli.context import api
+from services.cli.moments import iso
 from services.cli.output import AsJson, console, done, printable
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Wiring of one edge process."""
 
 import asyncio
-import gc
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import cast
@@ -18,7 +17,7 @@ from libs.events.stations import CapabilitiesLearned
 from libs.ocpp import schemas
 from libs.runtime.logging import get_logger
 from libs.runtime.sealing import Sealer
-from libs.runtime.service import Health
+from libs.runtime.service import Health, spare_the_collector
 from services.edge.context import (
     CAPABILITIES_TOPIC,
     CREDENTIALS_TOPIC,
@@ -91,7 +90,9 @@ async def _serve(
     tables.on_change(CREDENTIALS_TOPIC, directory.on_registry)
     directory.bury_predecessor()
     async with Tail(bus, DISPATCH_TOPIC, (context.slot,)) as tail:
-        _spare_the_collector()
+        # Every call makes some fifty objects, which reference counting frees; by default that is a collection every
+        # fifteen calls.
+        spare_the_collector(youngest=25_000, oldest=50)
         caught_up.set()
         follower = asyncio.create_task(_follow(tail, directory), name="dispatch")
         stopped = asyncio.create_task(stop.wait(), name="stop")
@@ -112,17 +113,6 @@ async def _follow(tail: Tail, directory: Directory) -> None:
             directory.dispatch(message.record)
         elif isinstance(message.record, AnswerCall):
             directory.answer(message.record)
-
-
-def _spare_the_collector() -> None:
-    """Let the garbage collector look less often, and never at what was loaded so far.
-
-    Every call makes some fifty objects, which reference counting frees; by default that is a collection every
-    fifteen calls.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(25_000, 20, 50)
 
 
 def _sealer(settings: EdgeSettings) -> Sealer | None:

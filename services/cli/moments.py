@@ -1,0 +1,29 @@
+"""Moments as people type them, and as the platform counts them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import typer
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment_given(text: str, option: str) -> datetime:
+    """What was typed for `option`; UTC where no zone was. Raises BadParameter for what is no moment."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no moment, such as 2026-05-01T00:00:00Z", param_hint=option
+        ) from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+def micros(at: datetime) -> int:
+    """Microseconds since 1970."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def iso(at: int) -> str:
+    """Microseconds since 1970 as RFC 3339."""
+    return (_EPOCH + timedelta(microseconds=at)).isoformat()
