@@ -32,23 +32,23 @@ def test_a_whole_message_is_unmasked_up_to_64_kib(size: int) -> None:
     assert whole_text(sent(text)) == (text if size < 65_536 else None)
 
 
+# With names, because the masks are random: every process of a run has to find the same tests.
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
-        b"\x81",
-        sent(b"abc", mask=False),
-        sent(b"abc", fin=False),
-        sent(b"abc", opcode=Opcode.BINARY),
-        sent(b"abc", opcode=Opcode.CONT),
-        sent(b"abc", opcode=Opcode.PING),
-        sent(b"abc")[:-1],
-        sent(b"abc") + sent(b"d"),
-        sent(b"x" * 300)[:-1],
-        sent(b"x" * 300)[:7],
-        b"\xc1" + sent(b"abc")[1:],
-        # The long form of a short length.
-        b"\x81\xfe\x00\x03" + b"\0\0\0\0" + b"abc",
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\x81", id="half a header"),
+        pytest.param(sent(b"abc", mask=False), id="unmasked"),
+        pytest.param(sent(b"abc", fin=False), id="first fragment"),
+        pytest.param(sent(b"abc", opcode=Opcode.BINARY), id="binary"),
+        pytest.param(sent(b"abc", opcode=Opcode.CONT), id="later fragment"),
+        pytest.param(sent(b"abc", opcode=Opcode.PING), id="ping"),
+        pytest.param(sent(b"abc")[:-1], id="cut off"),
+        pytest.param(sent(b"abc") + sent(b"d"), id="two"),
+        pytest.param(sent(b"x" * 300)[:-1], id="longer, cut off"),
+        pytest.param(sent(b"x" * 300)[:7], id="longer, half a header"),
+        pytest.param(b"\xc1" + sent(b"abc")[1:], id="reserved bit"),
+        pytest.param(b"\x81\xfe\x00\x03" + b"\0\0\0\0" + b"abc", id="long form of a short length"),
     ],
 )
 def test_everything_else_is_left_to_the_library(data: bytes) -> None:
