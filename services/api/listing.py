@@ -13,6 +13,8 @@ from services.api.fields import micros
 Row = dict[str, Any]
 
 _GROWTH: Final = 8
+# What is compared with a value that is asked for, where it is not the column as it is.
+_COMPARED: Final = {"id_token": "lowerUTF8(id_token)"}
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -20,7 +22,8 @@ class Listing(msgspec.Struct, frozen=True):
 
     `index`: the narrow table that holds the order. `order`: sort key, a time first. `filters`: columns of the view
     that can be asked for, each with conditions on the index: every wanted row meets one of them, and few others do;
-    no row meets two. None for those by which the view itself finds few rows at once.
+    no row meets two. None for those by which the view itself finds few rows at once. Ids of tokens are asked for in
+    lower case.
     """
 
     view: str
@@ -143,7 +146,10 @@ async def _chunk(
 async def _rows(reader: Reader, listing: Listing, wanted: Wanted, span: _Span, limit: int) -> list[Row]:
     """The first `limit` rows in the span that are wanted."""
     within, params = _within(listing, wanted, span)
-    conditions = [within, *(f"{column} = %({column})s" for column in sorted(wanted.values))]
+    conditions = [
+        within,
+        *(f"{_COMPARED.get(column, column)} = %({column})s" for column in sorted(wanted.values)),
+    ]
     if span.bottom is not None:
         # By key: what these rows were before they were merged need not be read of all the others. FINAL: what has
         # changed since, such as the end of a session, is no longer taken for wanted.

@@ -90,7 +90,9 @@ async def _refusal(request: Request, error: Refusal) -> JSONResponse:
 
 async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
     faults = [_fault(each) for each in error.errors()[:_MOST_ERRORS]]
-    detail = "; ".join(f"{fault.path}: {fault.detail}" for fault in faults[:3])
+    detail = "; ".join(
+        f"{fault.path}: {fault.detail}" if fault.path else fault.detail for fault in faults[:3]
+    )
     return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail, faults)
 
 

@@ -30,7 +30,7 @@ SESSION = {
     "site_id": "if(n % 140000 = 7, 'seldom', concat('site-', toString(n % 50)))",
     "started_at": "fromUnixTimestamp64Micro(toInt64(1700000000 + n * 10) * 1000000, 'UTC')",
 }
-TOKEN = "if(n % 140000 = 11, 'rare', concat('card-', toString(sipHash64(n) % 10000)))"
+TOKEN = "if(n % 140000 = 11, 'rare', concat('Card-', toString(sipHash64(n) % 10000)))"
 RUNNING = "(n % 90000 = 13 OR n >= 299900)"
 """Some that never ended, and those of the last minutes."""
 # The token of LATE comes with an update, that of RENAMED changes with one; a start and a token are corrected.
@@ -90,7 +90,7 @@ def past(stack: Endpoints) -> Iterator[ClickHouseSettings]:
         # What came later is not merged with it yet.
         fill("sessions_events", "SessionStarted", 0, SESSION, f"n = {LATE}")
         unstarted = {name: value for name, value in SESSION.items() if name != "started_at"}
-        fill("sessions_events", "SessionUpdated", 1, {**unstarted, "id_token": "'late'"}, f"n = {LATE}")
+        fill("sessions_events", "SessionUpdated", 1, {**unstarted, "id_token": "'Late'"}, f"n = {LATE}")
         fill("sessions_events", "SessionUpdated", 1, {**unstarted, "id_token": "'another'"}, f"n = {RENAMED}")
         amended = {**ENDED, "id_token": "'amended'", "correction": "1"}
         fill("sessions_events", "SessionCorrected", 3, amended, f"n = {CORRECTED}")
@@ -162,7 +162,8 @@ async def test_a_page_is_right_and_reads_little(
     rows, cursor = await page(cast(Reader, watched), listing, asked, LIMIT, None)
     assert watched.read < MOST_READ
 
-    conditions = ["1", *(f"{name} = '{value}'" for name, value in asked.values.items())]
+    # Tokens are shown as they were told, and found in whatever case.
+    conditions = ["1", *(f"lower({name}) = '{value}'" for name, value in asked.values.items())]
     for moment, sign in ((asked.since, ">="), (asked.until, "<")):
         if moment is not None:
             conditions.append(f"{listing.order[0]} {sign} fromUnixTimestamp64Micro({moment}, 'UTC')")
@@ -179,7 +180,7 @@ async def test_a_page_is_right_and_reads_little(
 async def test_what_the_index_tells_of_earlier_is_not_taken_for_wanted(past: ClickHouseSettings) -> None:
     watched = cast(Reader, Watched(past))
     late, _ = await page(watched, SESSIONS, wanted(id_token="late"), LIMIT, None)
-    assert [(row["id_token"], row["status"]) for row in late] == [("late", "running")]
+    assert [(row["id_token"], row["status"]) for row in late] == [("Late", "running")]
     another, _ = await page(watched, SESSIONS, wanted(id_token="another"), LIMIT, None)
     assert [(row["id_token"], row["status"]) for row in another] == [("another", "running")]
     amended, _ = await page(watched, SESSIONS, wanted(id_token="amended"), LIMIT, None)

@@ -212,10 +212,13 @@ def gaps(history: History) -> None:
 def clocks(history: History) -> None:
     at = BEGIN + DAY
     history.call("clock-ahead", "StatusNotification", at)
-    history.call("clock-ahead", "TransactionEvent", at + HOUR, late=-600 * SECOND, seqNo=0)
+    history.call("clock-ahead", "TransactionEvent", at + HOUR, late=-600 * SECOND - 250_000, seqNo=0)
     for minute in range(3):
         history.call(
-            "clock-behind", "StatusNotification", at + minute * MINUTE, late=(3_600 + minute) * SECOND
+            "clock-behind",
+            "StatusNotification",
+            at + minute * MINUTE,
+            late=(3_600 + minute) * SECOND + 750_000,
         )
     history.call("clock-bent", "StatusNotification", at, late=0, quirks=("timestamp_unreadable",))
     # Kept back while it was offline, beside a message that says how late it is now.

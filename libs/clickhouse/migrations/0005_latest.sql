@@ -86,7 +86,8 @@ GROUP BY station_id, session_id;
 -- Sessions in the order of their starts, with what lists are filtered by: finds the newest of a million, or the few
 -- with a certain token, without reading them all. A row says what the events with that start know: every token that
 -- one of them named, as a correction may name another. A session whose start was corrected has several rows, and a
--- token that a running session got after its start is in none yet, but among the late tokens.
+-- token that a running session got after its start is in none yet, but among the late tokens. Tokens are in lower case
+-- in tables that lists are filtered by: case does not count.
 CREATE TABLE IF NOT EXISTS $database.sessions_by_start $on_cluster
 (
     started_at DateTime64(6, 'UTC'),
@@ -110,7 +111,7 @@ SELECT
     e.station_id AS station_id,
     e.session_id AS session_id,
     max(ifNull(e.site_id, '')) AS site_id,
-    groupUniqArrayIf(assumeNotNull(e.id_token), isNotNull(e.id_token)) AS id_tokens,
+    groupUniqArrayIf(lowerUTF8(assumeNotNull(e.id_token)), isNotNull(e.id_token)) AS id_tokens,
     max(e._type IN ('SessionEnded', 'SessionCorrected'))::Bool AS ended
 FROM $database.sessions_events_feed AS e
 WHERE e.session_id != '' AND isNotNull(e.started_at)
@@ -129,7 +130,7 @@ SETTINGS index_granularity = 1024;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.sessions_late_tokens_mv $on_cluster
 TO $database.sessions_late_tokens AS
-SELECT DISTINCT assumeNotNull(e.id_token) AS id_token, e.station_id AS station_id, e.session_id AS session_id
+SELECT DISTINCT lowerUTF8(assumeNotNull(e.id_token)) AS id_token, e.station_id AS station_id, e.session_id AS session_id
 FROM $database.sessions_events_feed AS e
 WHERE e.session_id != '' AND isNull(e.started_at) AND isNotNull(e.id_token);
 
@@ -159,6 +160,7 @@ CREATE TABLE IF NOT EXISTS $database.cdrs_latest $on_cluster
     review Array(LowCardinality(String)),
     decision_id Nullable(String),
     decided_by Nullable(String),
+    token_refusal LowCardinality(String),
     tariff_id LowCardinality(Nullable(String)),
     tariff_version Nullable(Int32),
     currency LowCardinality(Nullable(String)),
@@ -188,7 +190,8 @@ SELECT
     bitShiftLeft(toUInt64(version), 44) + toUInt64(_offset) AS version_order,
     recorded_at AS issued_at,
     evse_id, transaction_id, site_id, id_token, started_at, ended_at, meter_start_wh, meter_stop_wh, energy_wh,
-    billed_wh, review_wh, written_off_wh, exported_wh, reason, review, decision_id, decided_by, tariff_id,
+    billed_wh, review_wh, written_off_wh, exported_wh, reason, review, decision_id, decided_by, token_refusal,
+    tariff_id,
     tariff_version, currency, amount_minor, net_minor, tax_minor, hash,
     lines.kind, lines.quantity, lines.unit, lines.price_milli, lines.amount_minor
 FROM $database.billing_cdrs_feed
@@ -218,7 +221,8 @@ TO $database.cdrs_by_end AS
 SELECT
     e.ended_at AS ended_at, e.station_id AS station_id, e.session_id AS session_id, e.cdr_id AS cdr_id,
     bitShiftLeft(toUInt64(e.version), 44) + toUInt64(e._offset) AS version_order,
-    ifNull(e.site_id, '') AS site_id, ifNull(e.id_token, '') AS id_token, ifNull(e.tariff_id, '') AS tariff_id
+    ifNull(e.site_id, '') AS site_id, lowerUTF8(ifNull(e.id_token, '')) AS id_token,
+    ifNull(e.tariff_id, '') AS tariff_id
 FROM $database.billing_cdrs_feed AS e
 WHERE e.cdr_id != '' AND e._type = 'CdrIssued';
 

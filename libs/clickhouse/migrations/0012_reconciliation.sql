@@ -136,7 +136,8 @@ WHERE status = 'running'
 CREATE VIEW IF NOT EXISTS $database.clock_skew $on_cluster AS
 SELECT
     d.station_id AS station_id, s.site_id AS site_id,
-    sum(d.timed) AS messages, max(d.ahead_us) / 1000000 AS ahead_s, max(d.behind_us) / 1000000 AS behind_s,
+    sum(d.timed) AS messages,
+    intDiv(max(d.ahead_us), 1000000) AS ahead_s, intDiv(max(d.behind_us), 1000000) AS behind_s,
     sum(d.bent) AS bent_messages, arraySort(groupUniqArrayArray(d.bent_by)) AS quirks, max(d.last_at) AS last_at
 FROM
 (
