@@ -1,0 +1,129 @@
+"""The records of one partition, of every input topic of a processor, in the order in which they are handled."""
+
+from collections import deque
+from collections.abc import Collection, Mapping
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from libs.bus import metrics
+from libs.bus.settings import BusSettings
+from libs.runtime.clock import now_us
+
+BUFFERED_RECORDS = 10_000
+
+
+class Inputs:
+    """What `consumer` has fetched of partition `number` of `topics`, and how far behind the rest is.
+
+    `topics`: names as in the contract by Kafka's place. `placed`: whether it is known where to read on.
+    `caught_up_at`: when there was last nothing more to read (microseconds), 0 for never.
+    """
+
+    def __init__(
+        self,
+        settings: BusSettings,
+        consumer: AIOKafkaConsumer,
+        processor: str,
+        topics: Collection[str],
+        number: int,
+    ) -> None:
+        self._consumer = consumer
+        self.topics = {TopicPartition(settings.topic(topic), number): topic for topic in topics}
+        self._lag_gauges = {
+            place: metrics.LAG.labels(processor, topic, number) for place, topic in self.topics.items()
+        }
+        self._buffers: dict[TopicPartition, deque[ConsumerRecord]] = {place: deque() for place in self.topics}
+        self._next: dict[TopicPartition, int] = {}
+        self._positions: dict[TopicPartition, int] = {}
+        self._exhausted: set[TopicPartition] = set()
+        self.placed = False
+        self.caught_up_at = 0
+
+    async def seek_to_committed(self) -> None:
+        """Begin where the group has committed, or at the beginning. Raises KafkaError."""
+        for place in self.topics:
+            committed = await self._consumer.committed(place)
+            if committed is None:
+                committed = (await self._consumer.beginning_offsets([place]))[place]
+            self._next[place] = committed
+        self._positions.update(self._next)
+        for place, offset in self._next.items():
+            self._consumer.seek(place, offset)
+            self._consumer.resume(place)
+        self.placed = True
+
+    def clear(self) -> None:
+        """Forget what was fetched, and where."""
+        self.placed = False
+        for buffer in self._buffers.values():
+            buffer.clear()
+
+    def offer(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> bool:
+        """Take what is ours of `fetched`; False if nothing is. What was fetched before it was placed comes again."""
+        if not self.placed:
+            return False
+        taken = False
+        for place, buffer in self._buffers.items():
+            if place not in fetched:
+                continue
+            taken = True
+            expected = self._next[place]
+            for record in fetched[place]:
+                if record.offset >= expected:
+                    buffer.append(record)
+                    expected = record.offset + 1
+            self._next[place] = expected
+            if len(buffer) > BUFFERED_RECORDS:
+                self._consumer.pause(place)
+        return taken
+
+    async def observe_lag(self) -> None:
+        """Note how far behind the inputs are, and when they last were not."""
+        total = 0
+        for place in self.topics:
+            if not self.placed:
+                return
+            # Unlike the last record's offset, the position also moves past transaction markers.
+            self._positions[place] = await self._consumer.position(place)
+            lag = self._lag(place)
+            total += 1 if lag is None else lag
+            if lag is not None:
+                self._lag_gauges[place].set(lag)
+        if total == 0:
+            self.caught_up_at = now_us()
+
+    def _lag(self, place: TopicPartition) -> int | None:
+        """Records of `place` that are not processed; None while it has not been fetched from."""
+        end = self._consumer.last_stable_offset(place)
+        if end is None or end < 0:
+            return None
+        return len(self._buffers[place]) + max(0, int(end) - self._positions[place])
+
+    def look_again(self) -> None:
+        """Somebody else got to run: what had no more to fetch may have."""
+        self._exhausted.clear()
+
+    def take(self) -> tuple[TopicPartition, ConsumerRecord] | None:
+        """The oldest record at hand; None if there is none, or an input that has more has nothing at hand."""
+        place = self._earliest()
+        if place is None:
+            return None
+        buffer = self._buffers[place]
+        record = buffer.popleft()
+        if len(buffer) == BUFFERED_RECORDS // 2:
+            self._consumer.resume(place)
+        return place, record
+
+    def _earliest(self) -> TopicPartition | None:
+        best: TopicPartition | None = None
+        best_time = 0
+        for place, buffer in self._buffers.items():
+            if buffer:
+                time = buffer[0].timestamp
+                if best is None or time < best_time:
+                    best, best_time = place, time
+            elif place not in self._exhausted:
+                if self._lag(place) != 0:
+                    return None
+                self._exhausted.add(place)
+        return best

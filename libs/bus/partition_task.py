@@ -1,0 +1,284 @@
+"""One input partition (of every input topic) in the transactional runtime: restores, processes, commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Generic
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from libs.bus import metrics
+from libs.bus.bus import Bus
+from libs.bus.effects import (
+    TICK_GRACE_US,
+    TICK_INTERVAL_S,
+    Encoded,
+    Glance,
+    encode,
+    encode_dead_letter,
+    read_partition,
+)
+from libs.bus.inputs import Inputs
+from libs.bus.message import Emit
+from libs.bus.processor import Processor, S, Step, Tables, advance, ticks_until
+from libs.bus.states import States
+from libs.bus.tail import read_message
+from libs.bus.transactions import Transactions
+from libs.events.codec import CodecError
+from libs.runtime.clock import SECOND, now_us
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
+
+BATCH_RECORDS = 2_000
+RESTART_BACKOFF_S = 0.5
+OFFSETS_LINGER_S = 1.0
+"""How long the offsets of messages that led to nothing may wait for a transaction."""
+STOP_TIMEOUT_S = 30.0
+
+
+class _Batch:
+    """What one transaction will hold."""
+
+    def __init__(self) -> None:
+        self.emits: list[Encoded] = []
+        self.changes_state = False
+        self.offsets: dict[TopicPartition, int] = {}
+        self.messages = 0
+        self.begun_at = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.offsets or self.has_effects)
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether anything is to be written but offsets."""
+        return bool(self.emits) or self.changes_state
+
+
+class PartitionTask(Generic[S]):
+    """Runs `processor` over partition `number` of its inputs, which `consumer` fetches for `group`.
+
+    It restores the state after it has fenced whoever had the partition before, and only then takes messages.
+    Whatever goes wrong in a transaction, it starts over from what is committed.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        processor: Processor[S],
+        tables: Tables,
+        consumer: AIOKafkaConsumer,
+        *,
+        group: str,
+        number: int,
+    ) -> None:
+        self._bus = bus
+        self._processor = processor
+        self._tables = tables
+        self._group = group
+        self._number = number
+        self._glance = Glance(processor)
+        self._inputs = Inputs(bus.settings, consumer, processor.name, processor.inputs, number)
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._transactions: Transactions | None = None
+        self._state: States[S] = States(processor)
+        self._encodes_at_once = False
+        self._batch = _Batch()
+        self._clock = asyncio.get_running_loop().time
+        self._committed_at = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is restored and takes messages."""
+        return self._inputs.placed
+
+    def start(self) -> None:
+        """Begin to restore."""
+        name = f"{self._processor.name}-{self._number}"
+        self._task = asyncio.create_task(self._run(), name=name)
+
+    async def stop(self) -> None:
+        """Finish the transaction under way, or give it up if that takes too long; then disconnect."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is None:
+            return
+        await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
+        if not self._task.done():
+            log.warning("task_given_up", processor=self._processor.name, partition=self._number)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            await self._close()
+
+    def offer(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
+        """Take what is ours of what was fetched."""
+        if self._inputs.offer(fetched):
+            self._wake.set()
+
+    async def observe_lag(self) -> None:
+        """Note how far behind this task is, and when it last was not. Raises KafkaError."""
+        await self._inputs.observe_lag()
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            try:
+                await self._restore()
+                while not self._stopping:
+                    await self._work()
+                if self._batch:
+                    await self._flush()
+            except Exception:
+                # Also a fenced producer: if the partition is really elsewhere, the group takes it from us.
+                metrics.TASK_RESTARTS.labels(self._processor.name).inc()
+                log.exception("task_restarts", processor=self._processor.name, partition=self._number)
+                await self._close()
+                await asyncio.sleep(RESTART_BACKOFF_S)
+        await self._close()
+
+    async def _close(self) -> None:
+        self._inputs.clear()
+        transactions, self._transactions = self._transactions, None
+        if transactions is not None:
+            await transactions.close()
+
+    async def _restore(self) -> None:
+        """Fence, then read back the state and the committed offsets, then take messages."""
+        started = now_us()
+        self._batch = _Batch()
+        self._transactions = Transactions(self._bus.settings, f"{self._group}.{self._number}", self._group)
+        await self._transactions.start()
+        self._state = await self._read_state()
+        await self._inputs.seek_to_committed()
+        metrics.RESTORE_SECONDS.labels(self._processor.name).set((now_us() - started) / SECOND)
+
+    async def _read_state(self) -> States[S]:
+        state: States[S] = States(self._processor)
+        if self._processor.state is None:
+            return state
+        topic = self._processor.state_topic
+        async for record in read_partition(self._bus, topic, self._number, lambda: self._stopping):
+            state.load(record.key.decode(), record.value, record.headers)
+        state.loaded()
+        metrics.STATE_KEYS.labels(self._processor.name, self._number).set(len(state))
+        return state
+
+    async def _work(self) -> None:
+        """Process what is at hand; commit if it had effects, or if offsets alone have waited long enough."""
+        batch = self._batch
+        handled = batch.messages
+        await self._process(batch)
+        self._tick(batch)
+        wait_s = self._pause(batch)
+        if wait_s <= 0:
+            await self._flush()
+        elif batch.messages == handled:
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait_s)
+            except TimeoutError:
+                return
+
+    def _pause(self, batch: _Batch) -> float:
+        """Seconds that `batch` may still wait for company; 0: commit now."""
+        if not batch:
+            return TICK_INTERVAL_S
+        if batch.messages >= BATCH_RECORDS:
+            return 0
+        now = self._clock()
+        if batch.has_effects:
+            return min(TICK_INTERVAL_S, self._committed_at + self._processor.linger_s - now)
+        # Messages that led to nothing need no transaction of their own: taken again, they lead to nothing again.
+        return min(TICK_INTERVAL_S, batch.begun_at + OFFSETS_LINGER_S - now)
+
+    async def _process(self, batch: _Batch) -> None:
+        """Process buffered records in order of time, while none is missing from an input that lags."""
+        # What has no more to fetch stays so for as long as nobody else gets to run.
+        self._inputs.look_again()
+        while batch.messages < BATCH_RECORDS:
+            taken = self._inputs.take()
+            if taken is None:
+                break
+            place, record = taken
+            batch.begun_at = batch.begun_at or self._clock()
+            batch.offsets[place] = record.offset + 1
+            batch.messages += 1
+            await self._handle(batch, self._inputs.topics[place], record)
+            if batch.messages % 256 == 0:
+                await asyncio.sleep(0)
+                self._inputs.look_again()
+
+    async def _handle(self, batch: _Batch, topic: str, record: ConsumerRecord) -> None:
+        if not self._glance.wants(topic, record.headers):
+            return
+        try:
+            message = await read_message(self._bus, topic, record)
+        except CodecError as error:
+            self._dead_letter(batch, topic, record, error, decoded=False)
+            return
+        try:
+            key = self._processor.key(message)
+            if key is None:
+                return
+            before = self._state.get(key)
+            step = advance(self._processor, before, message, self._tables)
+            self._apply(batch, key, before, step, message.traceparent)
+        except Exception as error:
+            self._dead_letter(batch, topic, record, error, decoded=True)
+
+    def _apply(self, batch: _Batch, key: str, before: S | None, step: Step[S], trace: str | None) -> None:
+        """Take over what a step decided; changes nothing if any of it cannot be written."""
+        emits = encode(self._bus, self._processor.name, step.out, trace)
+        after = step.state
+        if after is not before and self._processor.state is not None:
+            if self._encodes_at_once:
+                self._state.encode(after)
+            self._state.put(key, after)
+            batch.changes_state = True
+        batch.emits += emits
+
+    def _tick(self, batch: _Batch) -> None:
+        now = min(now_us(), self._inputs.caught_up_at) - TICK_GRACE_US
+        for key in self._state.take_due(now):
+            out: list[Emit] = []
+            before = self._state.get(key)
+            try:
+                after = ticks_until(self._processor, before, now, self._tables, out)
+                self._apply(batch, key, before, Step(after, tuple(out)), None)
+            except Exception:
+                # There is no message to put aside: the key keeps its state, and its timer is not set again.
+                metrics.DEAD_LETTERS.labels(self._processor.name, "tick", "failed").inc()
+                log.exception("tick_failed", processor=self._processor.name, key=key)
+                continue
+            metrics.TICKS.labels(self._processor.name).inc()
+
+    def _dead_letter(
+        self, batch: _Batch, topic: str, record: ConsumerRecord, error: Exception, *, decoded: bool
+    ) -> None:
+        batch.emits += encode_dead_letter(
+            self._bus, self._processor.name, topic, record, error, decoded=decoded
+        )
+
+    async def _flush(self) -> None:
+        """Commit outputs, changed states and offsets of the batch, and begin another."""
+        batch, self._batch = self._batch, _Batch()
+        assert self._transactions is not None
+        name = self._processor.name
+        with metrics.COMMIT_SECONDS.labels(name).time():
+            await self._transactions.commit([*batch.emits, *self._changelog()], batch.offsets)
+        self._committed_at = self._clock()
+        metrics.PROCESSED.labels(name).inc(batch.messages)
+        metrics.EMITTED.labels(name).inc(len(batch.emits))
+        metrics.STATE_KEYS.labels(name, self._number).set(len(self._state))
+
+    def _changelog(self) -> list[Encoded]:
+        """The changed states. If one cannot be written, the batch is folded again, looking for who is to blame."""
+        topic = self._bus.settings.topic(self._processor.state_topic)
+        try:
+            return self._state.encode_changes(topic, self._number)
+        except Exception:
+            self._encodes_at_once = True
+            raise

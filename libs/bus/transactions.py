@@ -1,0 +1,69 @@
+"""One transactional id: records and offsets in one Kafka transaction after the other."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from libs.bus.compression import compression_type
+from libs.bus.effects import Encoded, RecordWriter
+from libs.bus.settings import DEAD_LETTER_BYTES, BusSettings
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
+
+_RETRY_BACKOFF_MS = 10
+"""Brokers ask for a retry while the last transaction is being completed, which takes milliseconds."""
+_CLOSE_TIMEOUT_S = 10
+
+
+class Transactions:
+    """The transactions of whoever holds `transactional_id` of consumer group `group`; one is always open."""
+
+    def __init__(self, settings: BusSettings, transactional_id: str, group: str) -> None:
+        self._id = transactional_id
+        self._group = group
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=settings.kafka,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=60_000,
+            acks="all",
+            linger_ms=0,
+            max_batch_size=1 << 20,
+            max_request_size=DEAD_LETTER_BYTES,
+            retry_backoff_ms=_RETRY_BACKOFF_MS,
+            compression_type=compression_type(settings),
+        )
+        self._writer = RecordWriter(self._producer)
+        self._open = False
+
+    async def start(self) -> None:
+        """End the transactions of an earlier holder of this id and fence it; open the first. Raises KafkaError."""
+        await self._producer.start()
+        # Waits for the producer id, which is what fences.
+        await self._producer.begin_transaction()
+        self._open = True
+
+    async def commit(self, records: Iterable[Encoded], offsets: Mapping[TopicPartition, int]) -> None:
+        """Write `records`, commit them with `offsets` of the group, open the next. Raises KafkaError."""
+        await asyncio.gather(*await self._writer.send(records))
+        if offsets:
+            # Not at the same time: brokers put off what is written while a transaction is being extended.
+            await self._producer.send_offsets_to_transaction(offsets, self._group)
+        await self._producer.commit_transaction()
+        self._open = False
+        await self._producer.begin_transaction()
+        self._open = True
+
+    async def close(self) -> None:
+        """Give up the open transaction and disconnect, as far as Kafka is there."""
+        try:
+            if self._open:
+                self._open = False
+                await asyncio.wait_for(self._producer.abort_transaction(), _CLOSE_TIMEOUT_S)
+        except (Exception, TimeoutError) as error:
+            log.warning("abort_failed", transactional_id=self._id, error=repr(error))
+        try:
+            await asyncio.wait_for(self._producer.stop(), _CLOSE_TIMEOUT_S)
+        except (Exception, TimeoutError) as error:
+            log.warning("producer_stop_failed", transactional_id=self._id, error=repr(error))
