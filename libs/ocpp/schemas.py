@@ -145,5 +145,6 @@ def _compile(version: Version) -> dict[Kind, dict[str, jsonschema_rs.Validator]]
     for action in ROUTES[version]:
         for kind, name in files(version, action).items():
             schema = orjson.loads(folder.joinpath(name).read_bytes())
-            compiled[kind][action] = jsonschema_rs.validator_for(schema, validate_formats=True)
+            # From draft 6 on 1.0 is an integer, and the reader would hand on a float; what differs else is not used.
+            compiled[kind][action] = jsonschema_rs.Draft4Validator(schema, validate_formats=True)
     return compiled

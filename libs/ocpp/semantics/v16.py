@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
+from operator import attrgetter
 from typing import Any, Final
 
 from libs.ocpp import quirks
@@ -17,6 +18,7 @@ from libs.ocpp.semantics.model import (
     TokenPresented,
     TransactionStep,
 )
+from libs.ocpp.semantics.numbers import evse_number, register_wh
 from libs.ocpp.semantics.reports import (
     CertificateSigningAsked,
     FaultReported,
@@ -85,7 +87,9 @@ def _start(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) ->
     if transaction_id is None:  # not answered: the charger will send it again
         return []
     at, odd = parse_timestamp(payload.get("timestamp"), received_at, zone)
-    connector = payload["connectorId"]
+    connector, meter_wh = evse_number(payload["connectorId"]), register_wh(payload["meterStart"])
+    if meter_wh is None:
+        odd += (quirks.SAMPLE_DROPPED,)
     return [
         TransactionStep(
             kind="started",
@@ -95,7 +99,7 @@ def _start(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) ->
             connector_id=connector,
             id_token=payload["idTag"],
             token_status=_token_status(answer),
-            meter_wh=payload["meterStart"],
+            meter_wh=meter_wh,
             reservation_id=payload.get("reservationId"),
             quirks=odd,
         )
@@ -108,6 +112,9 @@ def _stop(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> 
     transaction_id = "" if number is None else str(number)
     if number is not None and not 0 < number <= _MOST_ISSUED:
         odd += (quirks.TRANSACTION_ID_ODD,)
+    meter_wh = register_wh(payload["meterStop"])
+    if meter_wh is None:
+        odd += (quirks.SAMPLE_DROPPED,)
     meter = read_meter_values(payload.get("transactionData", ()), received_at, zone)
     step = TransactionStep(
         kind="ended",
@@ -116,7 +123,7 @@ def _stop(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> 
         id_token=payload.get("idTag"),
         token_status=_token_status(answer),
         reason=payload.get("reason", "Local"),  # §6.49: may be omitted only when Local
-        meter_wh=payload["meterStop"],
+        meter_wh=meter_wh,
         readings=meter.readings,
         quirks=tuple(dict.fromkeys(odd + meter.quirks)),
         exported=meter.exported,
@@ -127,14 +134,14 @@ def _stop(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> 
 
 def _meter_values(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
     meter = read_meter_values(payload["meterValue"], received_at, zone)
-    connector = payload["connectorId"]
+    connector = evse_number(payload["connectorId"])
     number = payload.get("transactionId", 0)
     # Real chargers send 0 or -1 outside transactions; our own ids are positive.
     transaction_id = str(number) if number > 0 else None
     odd = (quirks.TRANSACTION_ID_ODD,) if number > _MOST_ISSUED else ()
     events = _measured(connector, transaction_id, meter)
     if transaction_id is not None and meter.readings:
-        last = meter.readings[-1]
+        last = sorted(meter.readings, key=attrgetter("at"))[-1]  # some list the newest first
         events.append(
             TransactionStep(
                 kind="updated",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
+from operator import attrgetter
 from typing import Any, Final
 
 from libs.ocpp.semantics.measurements import MeterRead, read_meter_values
@@ -18,6 +19,7 @@ from libs.ocpp.semantics.model import (
     TokenPresented,
     TransactionStep,
 )
+from libs.ocpp.semantics.numbers import evse_number
 from libs.ocpp.times import parse_timestamp
 
 Payload = Mapping[str, Any]
@@ -73,8 +75,8 @@ def transaction_event(
         kind=kind,
         transaction_id=info["transactionId"],
         at=at,
-        evse_id=evse.get("id"),
-        connector_id=evse.get("connectorId"),
+        evse_id=evse_number(evse.get("id")),
+        connector_id=evse_number(evse.get("connectorId")),
         id_token=payload.get("idToken", _NOTHING).get("idToken") or None,
         token_status=_token_status(answer),
         seq_no=payload["seqNo"],
@@ -104,9 +106,11 @@ def _firmware(payload: Payload, _answer: Payload, received_at: int, _zone: tzinf
 
 
 def _own_register(kind: StepKind, readings: tuple[Reading, ...]) -> int | None:
-    """Return the register of the step itself: an Ended event may carry the whole history (2.0.1 J02)."""
+    """Return the register of the step itself: an Ended event may carry the whole history (2.0.1 J02), in any order."""
     if not readings:
         return None
+    if len(readings) > 1:
+        readings = tuple(sorted(readings, key=attrgetter("at")))
     if kind == "started":
         return next((r.wh for r in readings if r.context == "Transaction.Begin"), readings[0].wh)
     if kind == "ended":

@@ -258,10 +258,12 @@ def _wrong_values(schema: Schema) -> Iterator[tuple[str, Any]]:
         elif "maxLength" in schema:
             yield "too long", "x" * (schema["maxLength"] + 1)
     else:
+        # The bounds of integers are written as 0.0 in 2.x.
+        number = int if schema["type"] == "integer" else float
         if "minimum" in schema:
-            yield "too small", schema["minimum"] - 1
+            yield "too small", number(schema["minimum"] - 1)
         if "maximum" in schema:
-            yield "too large", schema["maximum"] + 1
+            yield "too large", number(schema["maximum"] + 1)
         if "multipleOf" in schema:
             yield "no multiple", 8.15
 

@@ -188,6 +188,13 @@ BENDS: list[tuple[Version, str, dict[str, Any], dict[str, Any], tuple[str, ...]]
         _event(meterValue=[{"timestamp": AT, "sampledValue": [{"value": 5.25}]}]),
         (quirks.DECIMAL_COMMA,),
     ),
+    (
+        V201,
+        "TransactionEvent",
+        _event(seqNo=3.0, evse={"id": 1.0}),
+        _event(seqNo=3, evse={"id": 1}),
+        (quirks.FRACTION_FOR_INTEGER,),
+    ),
     (V201, "TransactionEvent", _event(offline="true"), _event(offline=True), (quirks.STRING_FOR_BOOLEAN,)),
     (V201, "TransactionEvent", _event(meterValue=[]), _event(meterValue=[]), (quirks.EMPTY_LIST,)),
 ]

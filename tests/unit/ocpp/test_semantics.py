@@ -237,6 +237,37 @@ def test_each_step_takes_its_own_register(kind: str, wh: int) -> None:
     assert len(step.readings) == 4
 
 
+@pytest.mark.parametrize(("kind", "wh"), [("Started", 10), ("Updated", 30), ("Ended", 30)])
+def test_each_step_takes_its_own_register_whatever_the_order(kind: str, wh: int) -> None:
+    times = [(30, "2026-01-01T00:20:00Z"), (20, "2026-01-01T00:10:00Z"), (10, AT)]
+    values = [{"timestamp": at, "sampledValue": [{"value": v}]} for v, at in times]
+    step = read(V21, "TransactionEvent", event(kind, meterValue=values))[0]
+    assert isinstance(step, TransactionStep)
+    assert step.meter_wh == wh
+
+
+def test_meter_values_16_of_which_the_newest_comes_first() -> None:
+    times = [("30", "2026-01-01T00:20:00Z"), ("10", AT)]
+    values = [{"timestamp": at, "sampledValue": [{"value": v}]} for v, at in times]
+    step = read(V16, "MeterValues", {"connectorId": 1, "transactionId": 7, "meterValue": values})[-1]
+    assert isinstance(step, TransactionStep)
+    assert (step.at, step.meter_wh) == (NOW + 20 * 60 * 1_000_000, 30)
+
+
+def test_numbers_that_nothing_has_are_left_out() -> None:
+    start = {"connectorId": 10**12, "idTag": "TAG", "meterStart": 10**25, "timestamp": AT}
+    (begun,) = read(V16, "StartTransaction", start, {"transactionId": 7})
+    assert isinstance(begun, TransactionStep)
+    assert (begun.evse_id, begun.meter_wh, begun.quirks) == (None, None, (quirks.SAMPLE_DROPPED,))
+    stop = {"transactionId": 7, "meterStop": -(10**15), "timestamp": AT}
+    (ended,) = read(V16, "StopTransaction", stop)
+    assert isinstance(ended, TransactionStep)
+    assert (ended.meter_wh, ended.quirks) == (None, (quirks.SAMPLE_DROPPED,))
+    (told,) = read(V21, "TransactionEvent", event("Updated", evse={"id": 10**25, "connectorId": 2**31}))
+    assert isinstance(told, TransactionStep)
+    assert (told.evse_id, told.connector_id) == (None, None)
+
+
 def test_transaction_event_without_token_evse_or_meter() -> None:
     payload = event(
         "Ended",
