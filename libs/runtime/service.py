@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +17,7 @@ from starlette.routing import Route
 
 from libs.runtime.logging import configure_logging, get_logger
 from libs.runtime.settings import ServiceSettings
+from libs.runtime.stopping import bound_stop
 
 log = get_logger(__name__)
 
@@ -111,7 +111,8 @@ Main = Callable[[Health, asyncio.Event], Awaitable[None]]
 def run_service(name: str, settings: ServiceSettings, main: Main) -> None:
     """Run `main` until it returns or SIGTERM or SIGINT asks it to stop.
 
-    An exception that leaves `main` is logged and ends the process with status 1.
+    An exception that leaves `main` is logged and ends the process with status 1; so does a stop that takes longer
+    than `settings.stop_timeout_s`, and the same signal again ends it at once (`bound_stop`).
     """
     configure_logging(name, settings.log_level, settings.log_json)
     spare_the_collector()
@@ -135,9 +136,7 @@ def spare_the_collector(youngest: int = 100_000, oldest: int = 20) -> None:
 
 async def _run(settings: ServiceSettings, main: Main) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+    bound_stop(stop, settings.stop_timeout_s)
     health = Health()
     async with serve_http(Starlette(routes=health.routes()), settings.http_host, settings.http_port) as port:
         log.info("service_started", http_port=port)

@@ -21,12 +21,15 @@ class Settings(BaseSettings):
 
 
 class ServiceSettings(Settings):
-    """What each service process has: logging, and where it serves health and metrics."""
+    """What each service process has: logging, where it serves health and metrics, and the bound of its stop."""
 
     log_level: str = "INFO"
     log_json: bool = True
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, description="Health and metrics; 0 picks a free port.")
+    stop_timeout_s: float = Field(
+        default=25, gt=0, description="From SIGTERM or SIGINT on; who is still there then ends with status 1."
+    )
 
 
 def read_settings(kind: type[S]) -> S:

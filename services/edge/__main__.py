@@ -12,7 +12,9 @@ def run() -> None:
     """Run one edge process, or a supervisor of several."""
     settings, bus = read_settings(EdgeSettings), read_settings(BusSettings)
     if settings.edge_processes > 1:
-        run_service("edge", settings, lambda health, stop: supervise(settings, health, stop))
+        # Its processes have their own bound each, and it waits for them.
+        patient = settings.model_copy(update={"stop_timeout_s": settings.stop_timeout_s + 15})
+        run_service("edge", patient, lambda health, stop: supervise(settings, health, stop))
     else:
         run_service("edge", settings, lambda health, stop: main(settings, bus, health, stop))
 

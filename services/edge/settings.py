@@ -100,7 +100,14 @@ class EdgeSettings(ServiceSettings):
     publish_timeout_s: float = Field(
         default=10, gt=0, description="After this long without Kafka's acknowledgement the socket is closed."
     )
-    drain_s: float = Field(default=20, ge=0, description="Bound of an orderly stop.")
+    drain_s: float = Field(
+        default=20,
+        ge=0,
+        description="How long a stop waits for calls under way, and then for Kafka to take what is to be told.",
+    )
+    stop_timeout_s: float = Field(
+        default=60, gt=0, description="From SIGTERM or SIGINT on; at least twice drain_s and 15 s."
+    )
     ping_after_s: float = Field(default=30, gt=0, description="A socket silent for this long is pinged.")
     silence_timeout_s: float = Field(
         default=90, gt=0, description="A socket silent for this long is closed; longer if it never ponged."
@@ -141,6 +148,12 @@ class EdgeSettings(ServiceSettings):
             raise ValueError("VOLTBUS_TLS_CERTIFICATE and VOLTBUS_TLS_KEY belong together")
         if self.tls_certificate is None and (self.tls_client_ca or self.tls_crl):
             raise ValueError("VOLTBUS_TLS_CLIENT_CA and VOLTBUS_TLS_CRL need VOLTBUS_TLS_CERTIFICATE")
+        return self
+
+    @model_validator(mode="after")
+    def _a_drain_has_time(self) -> Self:
+        if self.stop_timeout_s < 2 * self.drain_s + 15:
+            raise ValueError("VOLTBUS_STOP_TIMEOUT_S has to be at least twice VOLTBUS_DRAIN_S and 15 s")
         return self
 
     @property

@@ -30,7 +30,7 @@ class _Keeper:
     """Keeps one process running."""
 
     def __init__(self, settings: EdgeSettings, ordinal: int) -> None:
-        self._drain_s = settings.drain_s
+        self._end_s = settings.stop_timeout_s + 5
         self._slot = settings.slot + ordinal
         self._environment = {
             **os.environ,
@@ -69,8 +69,8 @@ class _Keeper:
     async def _end(self, process: asyncio.subprocess.Process, ended: "asyncio.Task[int]") -> None:
         if process.returncode is None:
             process.terminate()
-        # Draining, closing and flushing are bounded by themselves; this bound is for a process that hangs.
-        await asyncio.wait({ended}, timeout=2 * self._drain_s + 15)
+        # It ends itself in time; this is for one that cannot even do that.
+        await asyncio.wait({ended}, timeout=self._end_s)
         if process.returncode is None:
             process.kill()
             await ended

@@ -226,8 +226,14 @@ def test_services_have_no_rights_they_do_not_need() -> None:
 
 def test_the_edge_may_drain() -> None:
     assert service("edge")["stop_grace_period"] == "90s"
-    # The supervisor's own bound: twice the drain, and 15 s.
-    assert 2 * EdgeSettings.model_fields["drain_s"].default + 15 < 90
+    # The supervisor's own bound.
+    assert EdgeSettings.model_fields["stop_timeout_s"].default + 15 < 90
+
+
+def test_services_end_by_themselves_before_they_are_killed() -> None:
+    for name in SERVICES:
+        (grace_s,) = re.findall(r"^(\d+)s$", str(service(name)["stop_grace_period"]))
+        assert ServiceSettings.model_fields["stop_timeout_s"].default < int(grace_s)
 
 
 def test_image_tags_are_pinned() -> None:
