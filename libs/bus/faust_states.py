@@ -1,0 +1,162 @@
+"""The states of the Faust runtime, as its table and the state topic hold them: with the offsets they include."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Any, Generic
+
+import msgspec
+from faust.types import TP
+
+from libs.bus.bus import Bus
+from libs.bus.effects import Encoded, RecordWriter, Timers, checked_size, has_timers, read_partition
+from libs.bus.processor import Processor, S
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """A value of the state topic: the key's state, and the last offset of each input topic that it includes.
+
+    A key that was forgotten keeps its offsets (`state` None) until they are committed; then it gets a tombstone.
+    """
+
+    partition: int
+    offsets: dict[str, int]
+    state: bytes | None
+
+
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+
+
+class Changes(Generic[S]):
+    """What a batch changed, on top of what the table holds, and what it emits."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.states: dict[str, S | None] = {}
+        self.emits: list[Encoded] = []
+
+    def put(self, key: str, entry: Entry, state: S | None) -> None:
+        """Replace what is known of `key`; `state` is that of the entry."""
+        self.entries[key] = entry
+        self.states[key] = state
+
+
+class FaustStates(Generic[S]):
+    """Entries and timers of `processor`'s keys. `table`: what Faust restores, changed here and nowhere else."""
+
+    def __init__(self, bus: Bus, processor: Processor[S], table: Any) -> None:
+        self._bus = bus
+        self._processor = processor
+        self._table = table
+        self._timers = Timers(self._due)
+        self._graves: set[str] = set()
+
+    async def restore(self, partitions: Collection[int]) -> None:
+        """Make the table hold what the state topic holds for `partitions`, no more, and set the timers.
+
+        Faust has just restored it; but in a rebalance it may throw away records of the state topic that it has
+        read, and then count on from an older state.
+        """
+        stored: dict[bytes, bytes] = {}
+        for partition in partitions:
+            async for record in read_partition(self._bus, self._processor.state_topic, partition):
+                if record.value is None:
+                    stored.pop(record.key, None)
+                else:
+                    stored[record.key] = record.value
+        for key in [key for key in self._table if key not in stored]:
+            del self._table[key]
+        self._timers = Timers(self._due)
+        self._graves.clear()
+        for key, raw in stored.items():
+            self._table[key] = raw
+            entry = _decode_entry(raw)
+            if entry.state is None:
+                self._graves.add(key.decode())
+            elif has_timers(self._processor):
+                self._timers.arm(key.decode(), self._due(key.decode()))
+        log.info(
+            "partitions_assigned", processor=self._processor.name, partitions=sorted(partitions),
+            keys=len(self._table),
+        )  # fmt: skip
+
+    def current(self, changes: Changes[S], key: str) -> tuple[Mapping[str, int], S | None]:
+        """Offsets and state of `key` with `changes`."""
+        if key in changes.states:
+            return changes.entries[key].offsets, changes.states[key]
+        raw = self._table.get(key.encode())
+        if raw is None:
+            return {}, None
+        entry = _decode_entry(raw)
+        return entry.offsets, self.state_of(entry)
+
+    def entry(self, key: str) -> Entry:
+        """What the table holds of `key`. Raises KeyError if that is nothing."""
+        return _decode_entry(self._table[key.encode()])
+
+    def state_of(self, entry: Entry) -> S | None:
+        """The state in `entry`."""
+        if entry.state is None or self._processor.state is None:
+            return None
+        return msgspec.msgpack.decode(entry.state, type=self._processor.state)
+
+    def raw(self, state: S | None) -> bytes | None:
+        """The bytes of a state. Raises what msgspec raises, or RecordTooLargeError."""
+        return None if state is None else checked_size(msgspec.msgpack.encode(state))
+
+    def take_due(self, now: int) -> list[str]:
+        """Keys that are due at or before `now`, earliest first, each once."""
+        return self._timers.take_due(now)
+
+    def arm(self, key: str) -> None:
+        """Set the timer of `key` by what the table holds."""
+        self._timers.arm(key, self._due(key))
+
+    async def write(self, writer: RecordWriter, changes: Changes[S]) -> None:
+        """Outputs, and only when Kafka has them the states; the table changes last. Raises KafkaError."""
+        await asyncio.gather(*await writer.send(changes.emits))
+        await self._store(
+            writer,
+            {key: (entry.partition, msgspec.msgpack.encode(entry)) for key, entry in changes.entries.items()},
+        )
+        for key, state in changes.states.items():
+            if state is None:
+                self._graves.add(key)
+            else:
+                self._graves.discard(key)
+                if has_timers(self._processor):
+                    self._timers.arm(key, self._processor.due(state))
+
+    async def bury(self, writer: RecordWriter, committed: Mapping[TP, int | None]) -> None:
+        """Write tombstones of forgotten keys whose last messages are committed and cannot come again."""
+        done: dict[str, tuple[int, None]] = {}
+        for key in self._graves:
+            entry = self.entry(key)
+            ends = {
+                TP(self._bus.settings.topic(topic), entry.partition): offset + 1
+                for topic, offset in entry.offsets.items()
+            }
+            if all((committed.get(tp) or 0) >= end for tp, end in ends.items()):
+                done[key] = (entry.partition, None)
+        await self._store(writer, done)
+        self._graves.difference_update(done)
+
+    async def _store(self, writer: RecordWriter, values: Mapping[str, tuple[int, bytes | None]]) -> None:
+        """Write `values` (partition and value, None for a tombstone, by key) to the state topic and the table."""
+        topic = self._bus.settings.topic(self._processor.state_topic)
+        records = [
+            Encoded(topic, key.encode(), value, partition, []) for key, (partition, value) in values.items()
+        ]
+        await asyncio.gather(*await writer.send(records))
+        for key, (_, value) in values.items():
+            if value is None:
+                self._table.pop(key.encode(), None)
+            else:
+                self._table[key.encode()] = value
+
+    def _due(self, key: str) -> int | None:
+        raw = self._table.get(key.encode())
+        state = None if raw is None else self.state_of(_decode_entry(raw))
+        return None if state is None else self._processor.due(state)
