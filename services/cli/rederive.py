@@ -74,6 +74,10 @@ def rederive(
         (found.recalled, told),
         (found.decided, "differ, but operators decided about them: decide again"),
         (found.regrouped, "differ, but their drivers belong to another group now: not corrected"),
+        (
+            found.orphaned,
+            "differ, but the registry has no site or no tariff for them any more: not corrected",
+        ),
         (found.unissued, "have no charge record yet"),
         (found.unknown, "have a charge record, and no such session is in the log"),
     ):

@@ -18,13 +18,15 @@ from services.sessions.replay.compare import Entry
 class Sorted(msgspec.Struct):
     """Sessions that differ from their records. Only those in `recalled` are corrected.
 
-    `decided`: operators decided about them. `regrouped`: their drivers belong to other groups now. `unissued`: they
-    never had a record. `unknown`: the fold knows no such session.
+    `decided`: operators decided about them. `regrouped`: their drivers belong to other groups now. `orphaned`: the
+    registry has no site or no tariff for them any more. `unissued`: they never had a record. `unknown`: the fold knows
+    no such session.
     """
 
     recalled: list[Entry] = msgspec.field(default_factory=list)
     decided: list[Entry] = msgspec.field(default_factory=list)
     regrouped: list[Entry] = msgspec.field(default_factory=list)
+    orphaned: list[Entry] = msgspec.field(default_factory=list)
     unissued: list[Entry] = msgspec.field(default_factory=list)
     unknown: list[Entry] = msgspec.field(default_factory=list)
 
@@ -35,14 +37,24 @@ class Sorted(msgspec.Struct):
             return
         if before is None:
             self.unissued.append(entry)
-        elif after is None or entry.session is None:
+        elif after is None:
             self.unknown.append(entry)
         elif before.decision_id is not None:
+            # The fold may have forgotten it since: it waited for the decision alone.
             self.decided.append(entry)
+        elif entry.session is None:
+            self.unknown.append(entry)
         elif before.group_id != after.group_id:
             self.regrouped.append(entry)
+        elif _gone(before.site_id, after.site_id) or _gone(before.tariff_id, after.tariff_id):
+            self.orphaned.append(entry)
         else:
             self.recalled.append(entry)
+
+
+def _gone(before: str | None, after: str | None) -> bool:
+    """Whether it was removed. Another one is none: these have dates, so that somebody rewrote the past on purpose."""
+    return before is not None and after is None
 
 
 def issued_of(cdr: CdrIssued) -> Issued:

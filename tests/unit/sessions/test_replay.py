@@ -10,6 +10,8 @@ import pytest
 from libs.bus.message import Message
 from libs.events.decisions import Decision, SessionDecided, SessionRecalled
 from libs.events.ocpp_log import OcppCallReceived
+from libs.events.record import Record
+from libs.events.registry import Assignment
 from libs.events.sessions import CdrIssued, CdrLine
 from services.sessions.domain.decisions import DECISIONS
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
@@ -149,8 +151,10 @@ def test_the_largest_differences_are_kept() -> None:
     assert (report.sessions, report.changed) == (30, 29)
 
 
-def fold(*exchanges: OcppCallReceived) -> tuple[Fold, list[CdrIssued]]:
-    made = Fold(SessionsProcessor(), registry())
+def fold(
+    *exchanges: OcppCallReceived, tables: dict[str, dict[str, Record]] | None = None
+) -> tuple[Fold, list[CdrIssued]]:
+    made = Fold(SessionsProcessor(), registry() if tables is None else tables)
     found: list[CdrIssued] = []
     for offset, each in enumerate(exchanges):
         found += made.handle(Message(TRANSACTIONS, 0, offset, each.station_id, each, each.recorded_at))
@@ -255,6 +259,10 @@ def test_a_wrong_doubt_is_corrected_though_the_same_is_charged() -> None:
         (cdr(), cdr(amount_minor=60, net_minor=60), "recalled"),
         (cdr(decision_id="d"), cdr(amount_minor=60), "decided"),
         (cdr(), cdr(group_id="fleet", amount_minor=60), "regrouped"),
+        (cdr(), cdr(site_id=None, tariff_id=None, currency=None, amount_minor=0), "orphaned"),
+        (cdr(), cdr(tariff_id=None, currency=None, amount_minor=0), "orphaned"),
+        (cdr(tariff_id=None, currency=None), cdr(), "recalled"),
+        (cdr(), cdr(site_id="south", amount_minor=60), "recalled"),
         (cdr(), cdr(reason="Local"), "recalled"),
         (None, cdr(), "unissued"),
         (cdr(), None, "unknown"),
@@ -266,6 +274,20 @@ def test_only_what_was_charged_wrongly_is_brought_back(
     found = Sorted()
     found.add(entry(before, after), differing(before, after))
     assert [name for name in found.__struct_fields__ if getattr(found, name)] == [where]
+
+
+def test_of_a_decided_session_the_decision_counts_though_the_fold_has_forgotten_it() -> None:
+    found = Sorted()
+    found.add(entry(cdr(decision_id="d"), cdr(amount_minor=60), session=False), ("amount_minor",))
+    assert (len(found.decided), len(found.unknown)) == (1, 0)
+
+
+def test_a_station_that_was_moved_since_is_no_difference() -> None:
+    exchanges = [start16(1, NOON, 0), stop16(1, NOON + HOUR, 5_000)]
+    _, before = fold(*exchanges)
+    moved = Assignment(id="site-1", valid_from=0), Assignment(id="elsewhere", valid_from=NOON + HOUR)
+    _, after = fold(*exchanges, tables=registry(sites=moved))
+    assert after == before
 
 
 def test_equal_sessions_are_left_alone() -> None:
