@@ -26,8 +26,8 @@ def parse_timestamp(value: object, received_at: Micros, zone: tzinfo = UTC) -> t
     """Return a charger's timestamp in microseconds, and the quirks that reading it took.
 
     ``value`` is what the payload holds, usually a string. Without a zone it is read in ``zone`` (the
-    charger's configured one). Before 2010 or later than a year after ``received_at``, and whatever cannot be
-    read at all, gives ``received_at``. A missing timestamp (``None``) gives ``received_at`` without a quirk.
+    charger's configured one, see :func:`local_moment`). Before 2010 or later than a year after ``received_at``,
+    and whatever cannot be read at all, gives ``received_at``. A missing timestamp (``None``) gives ``received_at`` without a quirk.
     """
     if type(value) is not str or len(value) > _LONGEST:
         return _from_other(value, received_at, zone)
@@ -49,6 +49,15 @@ def parse_timestamp(value: object, received_at: Micros, zone: tzinfo = UTC) -> t
 def format_timestamp(at: Micros) -> str:
     """Return ``at`` as RFC 3339 in UTC with milliseconds: ``2026-01-01T00:00:00.000Z``."""
     return f"{iso(at)[:-9]}Z"
+
+
+def local_moment(shown: datetime, received_at: Micros, zone: tzinfo) -> Micros:
+    """Return the moment at which clocks in ``zone`` show ``shown``, a time without zone.
+
+    Of the two where clocks go back it is the one nearer to ``received_at``.
+    """
+    moments = [(shown.replace(tzinfo=zone, fold=fold) - _EPOCH) // _MICROSECOND for fold in (0, 1)]
+    return min(moments, key=lambda at: abs(at - received_at))
 
 
 def _from_other(value: object, received_at: Micros, zone: tzinfo) -> tuple[Micros, tuple[str, ...]]:
@@ -80,10 +89,9 @@ def _zoned(
     moment: datetime, received_at: Micros, zone: tzinfo, seen: tuple[str, ...]
 ) -> tuple[Micros, tuple[str, ...]]:
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone)
         seen = (*seen, quirks.TIMESTAMP_WITHOUT_ZONE)
-    micros = (moment - _EPOCH) // _MICROSECOND
-    return _bounded(micros, received_at, seen)
+        return _bounded(local_moment(moment, received_at, zone), received_at, seen)
+    return _bounded((moment - _EPOCH) // _MICROSECOND, received_at, seen)
 
 
 def _from_number(number: float, received_at: Micros) -> tuple[Micros, tuple[str, ...]]:

@@ -16,7 +16,7 @@ from libs.ocpp import quirks
 from libs.ocpp.quirks.bent import Bent
 from libs.ocpp.semantics.measurements import REGISTER, default_unit
 from libs.ocpp.semantics.model import Reading, SemanticEvent, TransactionStep
-from libs.ocpp.times import format_timestamp, parse_timestamp
+from libs.ocpp.times import format_timestamp, local_moment, parse_timestamp
 from libs.runtime.clock import SECOND
 
 Payload = dict[str, Any]
@@ -135,7 +135,7 @@ class LocalTimeMarkedUtc(Effect, frozen=True, tag="local_time_marked_utc"):
         tolerance = self.tolerance_s * SECOND
         if abs(at - received_at) <= tolerance:
             return None
-        local = _as_local(at, zone)
+        local = _as_local(at, received_at, zone)
         return local if abs(local - received_at) <= tolerance else None
 
     def bend(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
@@ -144,7 +144,7 @@ class LocalTimeMarkedUtc(Effect, frozen=True, tag="local_time_marked_utc"):
         newest = max((at for _, at in holders), default=received_at)
         if self.moment(newest, received_at, zone) is not None:
             for holder, at in holders:
-                holder["timestamp"] = Bent(format_timestamp(_as_local(at, zone)), self.flag)
+                holder["timestamp"] = Bent(format_timestamp(_as_local(at, received_at, zone)), self.flag)
         return False
 
 
@@ -291,7 +291,7 @@ def _timestamped(payload: Payload, received_at: int) -> Iterator[tuple[Payload, 
                 yield holder, at
 
 
-def _as_local(at: int, zone: tzinfo) -> int:
+def _as_local(at: int, received_at: int, zone: tzinfo) -> int:
     """The moment at which clocks in `zone` show what clocks in UTC show at `at`."""
-    shown = datetime.fromtimestamp(at // SECOND, UTC).replace(tzinfo=zone)
-    return int(shown.timestamp()) * SECOND + at % SECOND
+    shown = datetime.fromtimestamp(at // SECOND, UTC).replace(tzinfo=None)
+    return local_moment(shown, received_at, zone) + at % SECOND

@@ -1,4 +1,5 @@
 from datetime import timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -64,3 +65,29 @@ def test_format_and_parse_are_inverse(millis: int) -> None:
 def test_any_value_gives_a_time_within_bounds(value: object) -> None:
     micros, _ = parse_timestamp(value, NOW)
     assert 1_262_304_000_000_000 <= micros <= NOW + 366 * DAY
+
+
+@pytest.mark.parametrize(
+    ("shown", "received", "meant"),
+    [
+        # Berlin: 3:00 CEST is followed by 2:00 CET, and 2:00 CET by 3:00 CEST.
+        ("2026-10-25T02:30:00", "2026-10-25T00:30:02Z", "2026-10-25T00:30:00Z"),
+        ("2026-10-25T02:10:00", "2026-10-25T01:10:02Z", "2026-10-25T01:10:00Z"),
+        ("2026-10-25T02:10:00", "2026-10-25T09:00:00Z", "2026-10-25T01:10:00Z"),
+        ("2026-10-25T03:30:00", "2026-10-25T00:30:02Z", "2026-10-25T02:30:00Z"),
+        ("2026-03-29T02:30:00", "2026-03-29T01:30:02Z", "2026-03-29T01:30:00Z"),
+    ],
+)
+def test_of_two_moments_that_a_clock_shows_it_is_the_one_nearer_to_its_receipt(
+    shown: str, received: str, meant: str
+) -> None:
+    received_at, _ = parse_timestamp(received, NOW)
+    at, _ = parse_timestamp(shown, received_at, ZoneInfo("Europe/Berlin"))
+    assert format_timestamp(at) == f"{meant[:-1]}.000Z"
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles", "Europe/Dublin"])
+@pytest.mark.parametrize("shown", ["0001-01-01T00:00:00", "9999-12-31T23:59:59"])
+def test_the_ends_of_time_can_be_read_in_any_zone(zone: str, shown: str) -> None:
+    odd = (quirks.TIMESTAMP_WITHOUT_ZONE, quirks.TIMESTAMP_OUT_OF_BOUNDS)
+    assert parse_timestamp(shown, NOW, ZoneInfo(zone)) == (NOW, odd)
