@@ -43,6 +43,7 @@ class OfWholeSession(OfSession, frozen=True, kw_only=True):
     idle_s: int = 0
     decision_id: str | None = None
     decided_by: str | None = None
+    token_refusal: str = ""
 
 
 class SessionStarted(OfSession, frozen=True, kw_only=True):

@@ -156,6 +156,7 @@ class Cdr(Output):
     review: list[str]
     decision_id: str | None
     decided_by: str | None
+    token_refusal: str
     tariff_id: str | None
     tariff_version: int | None
     currency: str | None

@@ -150,7 +150,9 @@ def _meters(cdr: CdrIssued) -> Check:
     found = [sessions.measured(each) for each in (_evidence(cdr, None), _evidence(cdr, cdr.ended_at))]
     said = [(each.delivered_wh, each.billed_wh) if each is not None else (0, 0) for each in found]
     delivered, sure = said[0]
-    if cdr.decision_id is None:
+    if cdr.decision_id is None and cdr.token_refusal:
+        holds = cdr.billed_wh == 0 and cdr.energy_wh in (each[0] for each in said)
+    elif cdr.decision_id is None:
         holds = (cdr.energy_wh, cdr.billed_wh) in said
     else:
         holds = cdr.energy_wh in (each[0] for each in said)

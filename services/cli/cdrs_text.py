@@ -37,6 +37,7 @@ REASONS: Final = {
     "clock_doubt": "the station's clock could not be read; the time of receipt stands in for it",
     "meter_rollback": "the register fell back",
     "implausible_energy": "more energy than the connector can deliver in the time",
+    "not_authorized": "the station was answered that this token may not charge",
     "no_tariff": "no tariff was in force at the site",
     "after_decision": "evidence came after an operator had decided",
 }
@@ -126,6 +127,7 @@ def _session(cdr: CdrIssued, clock: Clock) -> Iterator[str]:
         ("id", f"{cdr.session_id}, transaction {cdr.transaction_id}"),
         ("where", f"station {cdr.station_id}, EVSE {cdr.evse_id}, site {cdr.site_id or 'none'}"),
         ("who", f"token {cdr.id_token}{group}" if cdr.id_token else ""),
+        ("answered", cdr.token_refusal),
         ("from", f"{clock.full(cdr.started_at)} ({clock.name})"),
         ("to", f"{clock.full(cdr.ended_at)}, after {length}"),
         ("time", f"{charging} charging, {suspended} suspended, {idle} idle"),

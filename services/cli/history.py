@@ -149,6 +149,7 @@ def show_cdr(
             ("station", f"{found['station_id']}, EVSE {found['evse_id']}"),
             ("site", found["site_id"]),
             ("token", found["id_token"]),
+            ("answered", found.get("token_refusal")),
             ("started", moment(found["started_at"])),
             ("ended", moment(found["ended_at"])),
             ("energy", f"{kwh(found['energy_wh'])} kWh"),

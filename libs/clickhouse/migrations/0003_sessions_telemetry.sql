@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS $database.sessions_events $on_cluster
     idle_s Nullable(Int32),
     decision_id Nullable(String),
     decided_by Nullable(String),
+    token_refusal LowCardinality(Nullable(String)),
     trigger LowCardinality(Nullable(String)),
     correction Nullable(Int32)
 )
@@ -86,6 +87,7 @@ CREATE TABLE IF NOT EXISTS $database.billing_cdrs $on_cluster
     idle_s Int32,
     decision_id Nullable(String),
     decided_by Nullable(String),
+    token_refusal LowCardinality(String),
     previous_hash String,
     hash String,
     credited_hash Nullable(String),

@@ -8,7 +8,7 @@ from libs.bus.message import Emit
 from libs.bus.processor import Step, Tables
 from libs.tariffs.engine import NO_CONTRACT, Contract
 from services.sessions.domain import past, plans, records, rules, statuses
-from services.sessions.domain.decisions import open_to_decision, settled
+from services.sessions.domain.decisions import of_driver, open_to_decision, settled
 from services.sessions.domain.plans import Grant
 from services.sessions.domain.pricing import Charge, charge, placed
 from services.sessions.domain.records import Cause, Charged
@@ -197,7 +197,7 @@ class Book:
     def _charged(self, session: Session) -> Charged:
         result, usage = settled(session)
         contract = NO_CONTRACT
-        if session.group_id is not None:
+        if session.group_id is not None and of_driver(session, result):
             contract = Contract(session.group_id, plans.granted_wh(session))
         begun, zone = result.started_at, session.timezone
         return Charged(

@@ -38,12 +38,13 @@ MOST_REMEMBERED: Final = 32
 def settled(session: Session) -> tuple[Outcome, Usage]:
     """What an ended session amounts to under the decision about it, if there is one, and what of that is billed.
 
-    billed, reviewed and written-off energy are together what was delivered. Written off: nothing was used.
+    billed, reviewed and written-off energy are together what was delivered. Written off, or of a refused
+    token: nothing was used.
     """
     result, usage = outcome(session)
     decision = session.decision
     if decision is None:
-        return result, usage
+        return result, () if result.token_refusal else usage
     known = min(result.energy_wh, decision.energy_wh)
     billed = min(decision.billed_wh, known)
     doubts = set(result.review)
@@ -69,6 +70,13 @@ def _share(session: Session, result: Outcome, usage: Usage) -> Usage:
     shares = [(at, wh * result.billed_wh // found.delivered_wh) for at, wh in found.delivered]
     begun = result.started_at
     return metered(begun, max(begun, result.ended_at), shares, kinds(session, begun))
+
+
+def of_driver(session: Session, result: Outcome) -> bool:
+    """Whether the plan of the token's group has to do with it: not if the driver was refused, and nobody charges it."""
+    if not result.token_refusal:
+        return True
+    return session.decision is not None and session.decision.charged
 
 
 def open_to_decision(result: Outcome) -> bool:

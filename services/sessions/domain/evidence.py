@@ -13,7 +13,7 @@ import msgspec
 
 from libs.ocpp import quirks
 from libs.ocpp.semantics.model import TransactionStep
-from services.sessions.domain import curve, states
+from services.sessions.domain import curve, states, tokens
 from services.sessions.domain.session import CLOCK_DOUBT, STOP_CONFLICT, Session, Signed, was_over
 from services.sessions.domain.states import STATES
 
@@ -60,8 +60,8 @@ def absorb(session: Session, step: TransactionStep, source: Source) -> Session:
         news["earliest_at"] = step.at
     if step.evse_id and session.evse_id is None:
         news["evse_id"] = step.evse_id
-    if step.id_token is not None and (session.token_at is None or step.at < session.token_at):
-        news["id_token"], news["token_at"] = step.id_token, step.at
+    if step.id_token is not None:
+        _absorb_token(session, step, news)
     if step.trigger is not None:
         _absorb_told(session, step, step.trigger, news)
     if step.quirks and not set(session.quirks).issuperset(step.quirks):
@@ -77,6 +77,12 @@ def absorb(session: Session, step: TransactionStep, source: Source) -> Session:
     elif source.offset > session.last_offset:
         news["last_offset"] = source.offset
     return msgspec.structs.replace(session, cause_id=source.event_id, recorded_at=source.recorded_at, **news)
+
+
+def _absorb_token(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:
+    named = tokens.joined(session.tokens, step)
+    if named is not session.tokens:
+        news["tokens"], news["id_token"] = named, named[0].id_token
 
 
 def _absorb_told(session: Session, step: TransactionStep, trigger: str, news: dict[str, Any]) -> None:

@@ -13,11 +13,12 @@ import msgspec
 from libs.events.ids import derive_id
 from libs.runtime.clock import SECOND
 from libs.tariffs.usage import Kind, Usage, metered
-from services.sessions.domain import curve, energy, states
+from services.sessions.domain import curve, energy, states, tokens
 from services.sessions.domain.curve import EMPTY, Curve
 from services.sessions.domain.energy import METER_ROLLBACK, ROLLBACK_TOLERANCE_WH, Measured
 from services.sessions.domain.plans import Asked, Grant
 from services.sessions.domain.states import still, told
+from services.sessions.domain.tokens import Presented
 
 NO_METER: Final = "no_meter"
 NO_METER_START: Final = "no_meter_start"
@@ -27,6 +28,8 @@ NO_STOP: Final = "no_stop"
 STOP_CONFLICT: Final = "stop_conflict"
 CLOCK_DOUBT: Final = "clock_doubt"
 ENDLESS: Final = "endless"
+NOT_AUTHORIZED: Final = "not_authorized"
+"""What was delivered was for a token that had been refused: all of it is in review."""
 
 
 class Signed(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -88,7 +91,8 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `booted_at`: when the station started anew, and had told nothing of it since. `aliases`: other ids that its
     start was given. `first_status`, `last_status`: where the connector's statuses are in the log.
     `group_id`: driver group of the id token when it began. `asked`, `grant`: of the bundle of its plan.
-    `timezone`: IANA name of the site's clock when the site was found; None where it was not.
+    `timezone`: IANA name of the site's clock when the site was found; None where it was not. `tokens`: all that it
+    named; `id_token` is that of the first, the driver's.
     """
 
     transaction_id: str
@@ -99,7 +103,6 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cause_id: str
     evse_id: int | None = None
     id_token: str | None = None
-    token_at: int | None = None
     started_at: int | None = None
     meter_start_wh: int | None = None
     stopped_at: int | None = None
@@ -139,6 +142,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     asked: Asked | None = None
     grant: Grant | None = None
     timezone: str | None = None
+    tokens: tuple[Presented, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -180,6 +184,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     written_off_wh: int = 0
     decision_id: str | None = None
     decided_by: str | None = None
+    token_refusal: str = ""
 
 
 def session_id_of(station_id: str, session: Session) -> str:
@@ -282,6 +287,12 @@ def outcome(session: Session) -> tuple[Outcome, Usage]:
             high is not None and high > stop + ROLLBACK_TOLERANCE_WH
         ):
             doubts.add(METER_ROLLBACK)
+    billed_wh = found.billed_wh
+    refusal = tokens.refusal(session.tokens)
+    if refusal:
+        billed_wh = 0
+        if found.delivered_wh:
+            doubts.add(NOT_AUTHORIZED)
     result = Outcome(
         evse_id=session.evse_id or 0,
         id_token=session.id_token,
@@ -290,8 +301,8 @@ def outcome(session: Session) -> tuple[Outcome, Usage]:
         meter_start_wh=start,
         meter_stop_wh=stop,
         energy_wh=found.delivered_wh,
-        billed_wh=found.billed_wh,
-        review_wh=found.review_wh,
+        billed_wh=billed_wh,
+        review_wh=found.delivered_wh - billed_wh,
         exported_wh=_exported_wh(session),
         reason=session.reason,
         review=tuple(sorted(doubts)),
@@ -299,6 +310,7 @@ def outcome(session: Session) -> tuple[Outcome, Usage]:
         charging_s=spent[Kind.CHARGING],
         suspended_s=spent[Kind.SUSPENDED],
         idle_s=spent[Kind.IDLE],
+        token_refusal=refusal,
     )
     return result, usage
 

@@ -75,7 +75,7 @@ def so_far(
     """What a session under way costs, as if it ended with the last that was heard of it: to be shown if that is news.
 
     Time is cut into lengths of `every` microseconds; in each it is reckoned once at most. Nothing is shown of what is
-    in review, nor to stations under certification, which are sent nothing that nobody asked for.
+    in review, nor for a refused token, nor to stations under certification, which are sent nothing unasked.
     """
     if session.version == Version.V16:
         return unshown(session), ()
@@ -107,7 +107,7 @@ def _cost(station_id: str, session: Session, tables: Tables) -> tuple[int, str] 
     if session.site_id is None or (isinstance(station, StationRegistered) and station.certification):
         return None
     result, usage = outcome(session)
-    if result.review != (NO_STOP,):
+    if result.token_refusal or result.review != (NO_STOP,):
         return None
     contract = NO_CONTRACT if session.group_id is None else Contract(session.group_id, 0)
     begun, zone = result.started_at, session.timezone

@@ -40,7 +40,7 @@ class Charger16:
     def script(self) -> Script:
         visit, (first, *inner, last) = self.visit, self.visit.readings()
         start = {"connectorId": visit.evse, "idTag": visit.tag, "meterStart": first[1]}
-        answer = {"transactionId": visit.number, "idTagInfo": {"status": "Accepted"}}
+        answer = {"transactionId": visit.number, "idTagInfo": {"status": visit.token_status}}
         script = [
             self.call(
                 "StartTransaction", {**start, "timestamp": format_timestamp(first[0])}, first[0], answer
@@ -111,6 +111,7 @@ class Charger2:
         last = len(readings) - 1
         at, wh = readings[index]
         kind = "Started" if index == 0 else "Ended" if index == last else "Updated"
+        answer: dict[str, Any] = {}
         info: dict[str, Any] = {"transactionId": transaction_id(visit, self.version)}
         if index < last:
             info["chargingState"] = visit.stretches[index].state
@@ -127,11 +128,14 @@ class Charger2:
             payload["evse"] = {"id": visit.evse, "connectorId": 1}
         if index == self.token_at:
             payload["idToken"] = {"idToken": visit.tag, "type": "ISO14443"}
+            answer = {"idTokenInfo": {"status": visit.token_status}}
         if not self.at_the_end and index not in visit.unread:
             payload["meterValue"] = [self.value(at, wh, index, last)]
         elif self.at_the_end and index == last:
             payload["meterValue"] = [self.value(*each, n, last) for n, each in enumerate(readings)]
-        return exchange("TransactionEvent", payload, at=at, version=self.version, recorded_at=at + US)
+        return exchange(
+            "TransactionEvent", payload, at=at, version=self.version, answer=answer, recorded_at=at + US
+        )
 
     def value(self, at: int, wh: int, index: int, last: int) -> dict[str, Any]:
         context = {0: "Transaction.Begin", last: "Transaction.End"}.get(index, "Sample.Periodic")

@@ -56,6 +56,8 @@ def session(record: SessionEnded | SessionCorrected, clock: Clock) -> str:
         parts.append(f"flags: {', '.join(record.quirks)}")
     if record.signed:
         parts.append(f"signed by {len(record.signed)} messages")
+    if record.token_refusal:
+        parts.append(f"token answered {record.token_refusal}")
     if record.decided_by is not None:
         parts.append(f"decided by {record.decided_by}")
     return "; ".join(parts)

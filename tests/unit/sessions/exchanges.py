@@ -59,7 +59,7 @@ def start16(
         "meterStart": meter,
         "timestamp": more.pop("timestamp", format_timestamp(at)),
     }
-    answer = {"transactionId": tx, "idTagInfo": {"status": "Accepted"}}
+    answer = {"transactionId": tx, "idTagInfo": {"status": more.pop("status", "Accepted")}}
     return exchange("StartTransaction", payload, at=at, answer=answer, **more)
 
 
@@ -75,7 +75,9 @@ def stop16(tx: int | None, at: int, meter: int, *, tag: str | None = None, **mor
         more["quirks"] = ("transaction_id_missing",)
     if tag is not None:
         payload["idTag"] = tag
-    return exchange("StopTransaction", payload, at=at, answer={}, **more)
+    status = more.pop("status", None)
+    answer = {} if status is None else {"idTagInfo": {"status": status}}
+    return exchange("StopTransaction", payload, at=at, answer=answer, **more)
 
 
 def meter16(tx: int | None, at: int, wh: int, *, connector: int = 1, **more: Any) -> OcppCallReceived:
@@ -137,4 +139,6 @@ def event2(
                 "sampledValue": [{"value": wh, "context": _CONTEXTS[kind]}],
             }
         ]
-    return exchange("TransactionEvent", payload, at=at, version=version, **more)
+    status = more.pop("status", None)
+    answer = {} if status is None else {"idTokenInfo": {"status": status}}
+    return exchange("TransactionEvent", payload, at=at, version=version, answer=answer, **more)

@@ -7,6 +7,7 @@ HH:MM of `day` (`+1d 00:30`: the day after) by the clocks of `times`.
     12:00 start 7, register 1000, connector 2, tag TAG-B        StartTransaction that was answered with id 7
     12:10 sample 7, register 1.5 kWh                            MeterValues; `sample -`: without transaction id
     12:30 stop 7, register 2000, arrives 14:00                  StopTransaction that was recorded at 14:00 only
+    12:00 start 7, register 1000, answered Blocked              what was said of the token; else Accepted
     12:00 Started a seq 0, register 1000, Charging              TransactionEvent
     12:05 boot                                                  BootNotification
     12:05 status Available, connector 1                         StatusNotification

@@ -47,6 +47,13 @@ class Visit:
     told: bool
     unread: frozenset[int] = frozenset()
     """Readings that the charger does not send, by index: the state that it tells there says as much."""
+    refused: bool = False
+    """Whether the charger is answered that the token may not charge; this one goes on."""
+
+    @property
+    def token_status(self) -> str:
+        """What the charger is answered about the token."""
+        return "Blocked" if self.refused else "Accepted"
 
     @property
     def end(self) -> int:

@@ -31,6 +31,7 @@ class Said:
         self.quirks: list[str] = []
         self.reservation: int | None = None
         self.offline = self.signed = False
+        self.answered = "Accepted"
 
     def read(self, clause: str) -> None:
         name, _, value = clause.partition(" ")
@@ -59,6 +60,8 @@ class Said:
                 self.earlier.append((moment, wh, context))
             case "flagged":
                 self.quirks.append(value)
+            case "answered":
+                self.answered = value
             case "reservation":
                 self.reservation = int(value)
             case "offline" | "signed":
@@ -139,7 +142,7 @@ class Said:
         return (
             "StartTransaction",
             payload,
-            {"transactionId": int(self.tx), "idTagInfo": {"status": "Accepted"}},
+            {"transactionId": int(self.tx), "idTagInfo": {"status": self.answered}},
         )
 
     def stop(self) -> Call:
@@ -157,7 +160,7 @@ class Said:
         if self.earlier:
             self.register = None
             payload["transactionData"] = self.values()
-        return "StopTransaction", payload, {}
+        return "StopTransaction", payload, {"idTagInfo": {"status": self.answered}} if self.tag else {}
 
     def event(self) -> Call:
         info: dict[str, Any] = {"transactionId": self.tx}
@@ -181,7 +184,8 @@ class Said:
             payload["offline"] = True
         if values := self.values():
             payload["meterValue"] = values
-        return "TransactionEvent", payload, {}
+        named = "idToken" in payload
+        return "TransactionEvent", payload, {"idTokenInfo": {"status": self.answered}} if named else {}
 
     def boot(self) -> Call:
         accepted = {"status": "Accepted", "currentTime": format_timestamp(self.at), "interval": 300}

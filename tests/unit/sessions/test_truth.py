@@ -7,6 +7,7 @@ the tariffs' tests. `VOLTBUS_TRUTH_EXAMPLES` (`make truth`) says how many.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -111,6 +112,7 @@ def test_charge_records_are_the_truth(data: st.DataObject, version: str, seed: i
     versions = data.draw(tariffs(near, tick))
     told = version != "ocpp1.6" or random.random() < 0.5
     true = visits(random, (near - 3600 * random.randint(0, 3)) // 60 * 60 * US, tick, told)
+    true = [replace(visit, refused=random.random() < 0.1) for visit in true]
     scripts = [told_by(random, visit, version) for visit in true]
     orderly = version == "ocpp1.6" and random.random() < 0.5
     log = delivered(random, scripts, orderly=orderly, slow=random.random() < 0.3)
@@ -126,6 +128,8 @@ def test_charge_records_are_the_truth(data: st.DataObject, version: str, seed: i
         assert cdr.tariff_version == counts.version
         group = "fleet" if visit.tag in fleet else None
         wanted = price(visit, counts, zone, tick, group, cdr.prepaid_wh)
+        if visit.refused:
+            wanted = {**dict.fromkeys(wanted, 0), "prepaid_wh": 0}
         assert cdr.prepaid_wh <= bundle_of(counts, group)
         assert {name: getattr(cdr, name) for name in wanted} == wanted
     assert len(books.cdrs) == len(books.ends) == len(true)
@@ -151,7 +155,7 @@ def bundle_of(version: TariffVersion, group: str | None) -> int:
 
 
 def check(visit: Visit, version: str, books: Books) -> None:
-    """The session is the visit, and nothing of it is in doubt."""
+    """The session is the visit, and nothing of it is in doubt but whether a token that was refused pays for it."""
     end = books.end_of(transaction_id(visit, version))
     assert (end.started_at, end.ended_at, end.evse_id, end.id_token) == (
         visit.begin,
@@ -159,7 +163,9 @@ def check(visit: Visit, version: str, books: Books) -> None:
         visit.evse,
         visit.tag,
     )
-    assert (end.energy_wh, end.billed_wh, end.review) == (visit.energy_wh, visit.energy_wh, ())
+    billed_wh = 0 if visit.refused else visit.energy_wh
+    review = ("not_authorized",) if billed_wh < visit.energy_wh else ()
+    assert (end.energy_wh, end.billed_wh, end.review) == (visit.energy_wh, billed_wh, review)
     assert (end.meter_start_wh, end.meter_stop_wh) == (visit.register, visit.register + visit.energy_wh)
     cdr = books.cdr_of(transaction_id(visit, version))
-    assert (cdr.energy_wh, cdr.billed_wh, cdr.review) == (visit.energy_wh, visit.energy_wh, ())
+    assert (cdr.energy_wh, cdr.billed_wh, cdr.review) == (visit.energy_wh, billed_wh, review)
