@@ -27,7 +27,8 @@ def parse_timestamp(value: object, received_at: Micros, zone: tzinfo = UTC) -> t
 
     ``value`` is what the payload holds, usually a string. Without a zone it is read in ``zone`` (the
     charger's configured one, see :func:`local_moment`). Before 2010 or later than a year after ``received_at``,
-    and whatever cannot be read at all, gives ``received_at``. A missing timestamp (``None``) gives ``received_at`` without a quirk.
+    and whatever cannot be read at all, gives ``received_at``. A missing timestamp (``None``) gives
+    ``received_at`` without a quirk.
     """
     if type(value) is not str or len(value) > _LONGEST:
         return _from_other(value, received_at, zone)
