@@ -5,6 +5,8 @@ from os import register_at_fork, urandom
 
 _HEX_DIGITS = 32
 _POOLED = 256
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+"""The digit of a UUID that says how to read the others (RFC 9562 section 4.1), with its two free bits."""
 
 # Asking the kernel for each id costs more than everything else about it. Lists are safe to pop from in threads.
 _pool: list[str] = []
@@ -29,9 +31,7 @@ def new_trace() -> str:
 
 def new_id() -> str:
     """A random UUID (version 4), for what comes from outside and has no cause in the log."""
-    text = _random_hex()
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+    return _uuid(_random_hex(), 4)
 
 
 def derive_id(cause_id: str, purpose: str) -> str:
@@ -46,8 +46,10 @@ def derive_id(cause_id: str, purpose: str) -> str:
         namespace = b""
     if len(namespace) != 16:
         namespace = sha1(cause_id.encode(), usedforsecurity=False).digest()[:16]
-    raw = bytearray(sha1(namespace + purpose.encode(), usedforsecurity=False).digest()[:16])
-    raw[6] = raw[6] & 0x0F | 0x50
-    raw[8] = raw[8] & 0x3F | 0x80
-    text = raw.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return _uuid(sha1(namespace + purpose.encode(), usedforsecurity=False).hexdigest(), 5)
+
+
+def _uuid(digits: str, version: int) -> str:
+    """The UUID of 32 or more hexadecimal digits."""
+    variant = _VARIANT[digits[16]]
+    return f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
