@@ -11,6 +11,7 @@ from libs.bus.processor import Tables, advance, ticks_until
 from libs.events.decisions import SessionDecided, SessionRecalled
 from libs.events.record import Record
 from libs.events.sessions import CdrIssued
+from services.sessions.domain.decisions import decided, refusal
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.session import Session
 from services.sessions.domain.station import StationSessions
@@ -19,14 +20,14 @@ from services.sessions.domain.station import StationSessions
 class Fold:
     """One processor with the states of its stations.
 
-    `kept`: of sessions that are to be kept, what was known when they were charged last. `failed`: messages that the
-    processor could not handle; they change nothing, as in the running one.
+    `failed`: messages that the processor could not handle; they change nothing, as in the running one.
     """
 
     def __init__(self, processor: SessionsProcessor, tables: Mapping[str, Mapping[str, Record]]) -> None:
         self._processor = processor
         self._tables: Tables = {topic: tables.get(topic, {}) for topic in processor.tables}
         self._states: dict[str, StationSessions] = {}
+        self._decided: dict[str, Session] = {}
         self.failed = 0
 
     def handle(self, message: Message) -> list[CdrIssued]:
@@ -58,6 +59,11 @@ class Fold:
             return None
         return next((s for s in (*state.closed, *state.open) if s.session_id == session_id), None)
 
+    def known(self, station_id: str, session_id: str) -> Session | None:
+        """The session, if it is remembered; else, if it was decided about, as it was then: it may have waited for the
+        decision alone, and was forgotten with that."""
+        return self.session(station_id, session_id) or self._decided.get(session_id)
+
     def decide(self, message: Message) -> list[CdrIssued]:
         """Follow an operator's decision about the session, in whichever version its charge record is here.
 
@@ -69,7 +75,10 @@ class Fold:
         if session is None or not session.revision:
             return []
         fitted = msgspec.structs.replace(record, version=session.revision)
-        return self.handle(msgspec.structs.replace(message, record=fitted))
+        own = msgspec.structs.replace(message, record=fitted)
+        if not refusal(session, fitted):
+            self._decided[record.session_id] = decided(session, own)
+        return self.handle(own)
 
     def recall(self, message: Message, kept: Session) -> list[CdrIssued]:
         """Remember `kept` again; nothing comes of it if the session still is."""

@@ -15,11 +15,13 @@ from libs.bus.replay import Stretch, count_partitions, partition_of
 from libs.bus.tables import TableSet
 from libs.bus.tail import read_all
 from libs.events.decisions import SessionDecided, SessionDecisionConcluded, SessionRecalled
+from libs.events.plans import PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.events.sessions import CdrIssued
 from libs.runtime.clock import SECOND
 from services.sessions.domain.decisions import DECIDED, DECISIONS
+from services.sessions.domain.plans import GRANTED
 from services.sessions.domain.pricing import STATIONS
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.records import CDRS
@@ -98,12 +100,17 @@ async def compare(bus: Bus, job: Job, progress: Progress = lambda number, count,
 
 
 class _Decisions:
-    """What operators decided, by partition in order; about which sessions, and which of them were recalled for it."""
+    """What operators decided, by partition in order; about which sessions, and which of them were recalled for it.
+
+    `covered`: what bundles covered last of those that were recalled, by session and ledger. Each asked again then,
+    where a fold that makes the right thing of it at once asks only once.
+    """
 
     def __init__(self) -> None:
         self.by_partition: dict[int, list[Message]] = {}
         self.sessions: set[str] = set()
         self.recalled: set[str] = set()
+        self.covered: dict[tuple[str, tuple[str, str, str]], int] = {}
 
 
 async def _decisions(bus: Bus, stations: Collection[str] | None) -> _Decisions:
@@ -127,6 +134,12 @@ async def _decisions(bus: Bus, stations: Collection[str] | None) -> _Decisions:
             bare = msgspec.structs.replace(record, evidence=b"")
             kept = msgspec.structs.replace(message, record=bare)
         found.by_partition.setdefault(message.partition, []).append(kept)
+    if found.recalled:
+        async for message in read_all(bus, GRANTED):
+            grant = message.record
+            if isinstance(grant, PrepaidGranted) and grant.session_id in found.recalled and not grant.closed:
+                ledger = grant.group_id, grant.tariff_id, grant.month
+                found.covered[grant.session_id, ledger] = grant.granted_wh
     return found
 
 
@@ -141,6 +154,7 @@ class _Partition:
         self._comparison = comparison
         self._partition = partition
         self._recalled = decisions.recalled
+        self._covered = decisions.covered
         self._decisions = [
             each
             for each in decisions.by_partition.get(partition, ())
@@ -186,9 +200,7 @@ class _Partition:
         """Hand on a session that was compared, as it is known now if it still is."""
         if entry.after is not None:
             after = entry.after
-            entry.session = (
-                self._folds[Side.AFTER].session(after.station_id, after.session_id) or entry.session
-            )
+            entry.session = self._folds[Side.AFTER].known(after.station_id, after.session_id) or entry.session
         self._job.settled(entry, fields)
 
     def _wanted(self, topic: str, key: str, at: int, headers: Iterable[tuple[str, bytes]]) -> bool:
@@ -203,7 +215,18 @@ class _Partition:
             if isinstance(message.record, CdrIssued):
                 self._comparison.put(Side.BEFORE, message.record)
             return
-        self._put({side: fold.handle(message) for side, fold in self._folds.items()})
+        self._put({side: fold.handle(self._as_covered(fold, message)) for side, fold in self._folds.items()})
+
+    def _as_covered(self, fold: Fold, message: Message) -> Message:
+        """An answer about a bundle, as the last one about what `fold` asks: it may have been asked otherwise first."""
+        grant = message.record
+        if not isinstance(grant, PrepaidGranted) or grant.session_id not in self._recalled or grant.closed:
+            return message
+        session = fold.session(grant.station_id, grant.session_id)
+        if session is None or session.asked is None:
+            return message
+        covered = self._covered.get((grant.session_id, session.asked.ledger), grant.granted_wh)
+        return msgspec.structs.replace(message, record=msgspec.structs.replace(grant, granted_wh=covered))
 
     def _decide(self, until: int | None) -> None:
         """Follow what was decided before a moment, None for the rest of it."""
@@ -222,7 +245,7 @@ class _Partition:
         for side, cdrs in issued.items():
             for cdr in cdrs:
                 entry = self._comparison.put(side, cdr)
-                session = self._folds[side].session(cdr.station_id, cdr.session_id)
+                session = self._folds[side].known(cdr.station_id, cdr.session_id)
                 if side is Side.AFTER:
                     entry.session = session
                 if session is not None and cdr.session_id in self._recalled:

@@ -216,6 +216,27 @@ def test_what_was_forgotten_is_recalled_as_it_is_folded_here() -> None:
     assert (decided.version, decided.written_off_wh) == (2, 5_000)
 
 
+def test_what_was_forgotten_with_its_decision_is_known_under_it() -> None:
+    later = [(n, NOON + n * 2 * HOUR) for n in (2, 3, 4)]
+    exchanges = [each for n, at in later for each in (start16(n, at, n), stop16(n, at + HOUR, n))]
+    made, (issued, *_) = fold(start16(1, NOON, 0), stop16(1, NOON + HOUR, 5_000_000), *exchanges)
+    assert issued.review == ("implausible_energy",)
+    (decided,) = made.decide(decide(issued, NOON + 20 * HOUR))
+    assert made.session(issued.station_id, issued.session_id) is None
+    kept = made.known(issued.station_id, issued.session_id)
+    assert kept is not None
+
+    told = Told()
+    recall = recall_of(decided, kept, reason="r", decided_by="anna", now=NOON + DAY, event_id="to look again")
+    told.runtime.feed(DECISIONS, recall.station_id, recall)
+    assert not told.documents
+    again = decide(decided, NOON + DAY, decided.version).record
+    assert isinstance(again, SessionDecided)
+    accept = msgspec.structs.replace(again, event_id="again", decision=Decision.ACCEPT)
+    told.runtime.feed(DECISIONS, recall.station_id, accept)
+    assert (told.cdrs[-1].version, told.cdrs[-1].billed_wh) == (3, 5_000_000)
+
+
 def test_a_session_that_was_charged_wrongly_is_corrected_once() -> None:
     exchanges = [start16(1, NOON, 0), stop16(1, NOON + HOUR, 5_000)]
     made, (right,) = fold(*exchanges)
