@@ -12,12 +12,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from libs.bus.bounds import leave, within
 from libs.bus.bus import Bus
 from libs.runtime.logging import get_logger
 
 log = get_logger(__name__)
 
 _RETRY_S = 0.5
+_COMMIT_S = 3.0
 
 
 class Partition(NamedTuple):
@@ -111,7 +113,7 @@ class RawBatches:
     async def stop(self) -> None:
         """Leave the group."""
         await self._stop_positioning()
-        await self._consumer.stop()
+        await leave(self._consumer)
 
     async def read(self, timeout_s: float) -> dict[Partition, Sequence[RawRecord]]:
         """What has arrived, waiting up to `timeout_s` for the first record. Kafka's absence reads as silence.
@@ -159,7 +161,8 @@ class RawBatches:
         if not owned:
             return
         try:
-            await self._consumer.commit(owned)
+            if not await within(_COMMIT_S, self._consumer.commit(owned)):
+                log.warning("offsets_not_shown", error="Kafka does not answer")
         except (KafkaError, IllegalStateError) as error:
             log.warning("offsets_not_shown", error=repr(error))
 

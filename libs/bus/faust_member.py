@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
 
 from libs.bus import metrics
+from libs.bus.bounds import LEAVE_S, within
 from libs.bus.bus import Bus
 from libs.bus.compression import compression_type
 from libs.bus.effects import (
@@ -38,7 +39,7 @@ READY_POLL_S = 0.02
 LINGER_POLL_S = 0.05
 CHECK_TIMEOUT_MS = 10_000
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 6.0
 
 
 class RecordsMissedError(RuntimeError):
@@ -108,14 +109,18 @@ class Member(Generic[S]):
                 if task.done():
                     task.result()
         finally:
-            async with self._working:
-                tasks[1].cancel()
+            await within(STOP_TIMEOUT_S, self._end_between_batches(tasks[1]))
+            tasks[1].cancel()
             await self._stop_app()
             for task in (*tasks, stopped):
                 task.cancel()
-            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            await asyncio.wait((*tasks, stopped), timeout=LEAVE_S)
             closing = [asyncio.ensure_future(part.stop()) for part in (self._checker, self._producer)]
-            await asyncio.wait(closing, timeout=STOP_TIMEOUT_S)
+            await asyncio.wait(closing, timeout=LEAVE_S)
+
+    async def _end_between_batches(self, work: asyncio.Task[None]) -> None:
+        async with self._working:
+            work.cancel()
 
     async def _serve(self) -> None:
         await asyncio.wait_for(self._app.start(), START_TIMEOUT_S)

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.bus import metrics
+from libs.bus.bounds import leave, within
 from libs.bus.bus import Bus
 from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Message, header
 from libs.bus.tail import read_message
@@ -18,6 +19,7 @@ from libs.runtime.logging import get_logger
 log = get_logger(__name__)
 
 _COMMIT_S: Final = 1.0
+_COMMIT_WAIT_S: Final = 3.0
 _RETRY_S: Final = 0.5
 _JOIN_S: Final = 30.0
 _PLACE_S: Final = 2.0
@@ -104,7 +106,7 @@ class GroupReader:
                 task.cancel()
             await asyncio.gather(committing, *self._tasks, return_exceptions=True)
             await self._commit()
-            await self._consumer.stop()
+            await leave(self._consumer)
 
     def _new_consumer(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
@@ -129,8 +131,7 @@ class GroupReader:
     async def _join_anew(self) -> None:
         """Become another member of the group. Raises KafkaError or TimeoutError if that fails."""
         self._leave_all()
-        with suppress(KafkaError):
-            await self._consumer.stop()
+        await leave(self._consumer)
         self._consumer = self._new_consumer()
         async with asyncio.timeout(_JOIN_S):
             await self._consumer.start()
@@ -204,7 +205,9 @@ class GroupReader:
         if offsets == self._committed:
             return
         try:
-            await self._consumer.commit(offsets)
+            if not await within(_COMMIT_WAIT_S, self._consumer.commit(offsets)):
+                log.warning("group_not_committed", group=self._group, error="Kafka does not answer")
+                return
             self._committed = offsets
         except (KafkaError, IllegalStateError) as error:
             log.warning("group_not_committed", group=self._group, error=repr(error))

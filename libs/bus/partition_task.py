@@ -9,6 +9,7 @@ from typing import Generic
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from libs.bus import metrics
+from libs.bus.bounds import LEAVE_S
 from libs.bus.bus import Bus
 from libs.bus.effects import (
     TICK_GRACE_US,
@@ -35,7 +36,7 @@ BATCH_RECORDS = 2_000
 RESTART_BACKOFF_S = 0.5
 OFFSETS_LINGER_S = 1.0
 """How long the offsets of messages that led to nothing may wait for a transaction."""
-STOP_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 8.0
 
 
 class _Batch:
@@ -111,7 +112,7 @@ class PartitionTask(Generic[S]):
         if not self._task.done():
             log.warning("task_given_up", processor=self._processor.name, partition=self._number)
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task], timeout=LEAVE_S)
             await self._close()
 
     def offer(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:

@@ -13,6 +13,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
+from libs.bus.bounds import leave
 from libs.bus.bus import Bus
 from libs.bus.effects import check_partitions
 from libs.bus.partition_task import PartitionTask
@@ -78,7 +79,7 @@ class TransactionalRuntime(Generic[S]):
                 await self._poll()
         finally:
             await self.revoke()
-            await self.consumer.stop()
+            await leave(self.consumer)
             await self.tables.stop()
 
     async def _poll(self) -> None:

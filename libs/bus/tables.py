@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from libs.bus import metrics
+from libs.bus.bounds import leave
 from libs.bus.bus import Bus
 from libs.events.codec import CodecError
 from libs.events.record import Record
@@ -95,7 +96,7 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
                     self._caught_up.set()
         finally:
             self.healthy = False
-            await consumer.stop()
+            await leave(consumer)
 
     async def _at_end(self, consumer: AIOKafkaConsumer) -> bool:
         for partition, end in self._ends.items():

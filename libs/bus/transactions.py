@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from libs.bus.bounds import LEAVE_S, within
 from libs.bus.compression import compression_type
 from libs.bus.effects import Encoded, RecordWriter
 from libs.bus.settings import DEAD_LETTER_BYTES, BusSettings
@@ -14,7 +15,6 @@ log = get_logger(__name__)
 
 _RETRY_BACKOFF_MS = 10
 """Brokers ask for a retry while the last transaction is being completed, which takes milliseconds."""
-_CLOSE_TIMEOUT_S = 10
 
 
 class Transactions:
@@ -60,10 +60,12 @@ class Transactions:
         try:
             if self._open:
                 self._open = False
-                await asyncio.wait_for(self._producer.abort_transaction(), _CLOSE_TIMEOUT_S)
-        except (Exception, TimeoutError) as error:
+                if not await within(LEAVE_S, self._producer.abort_transaction()):
+                    log.warning("abort_unsaid", transactional_id=self._id)
+        except Exception as error:
             log.warning("abort_failed", transactional_id=self._id, error=repr(error))
         try:
-            await asyncio.wait_for(self._producer.stop(), _CLOSE_TIMEOUT_S)
-        except (Exception, TimeoutError) as error:
+            if not await within(LEAVE_S, self._producer.stop()):
+                log.warning("producer_stop_unsaid", transactional_id=self._id)
+        except Exception as error:
             log.warning("producer_stop_failed", transactional_id=self._id, error=repr(error))

@@ -23,7 +23,11 @@ log = get_logger(__name__)
 
 _RETRY_S = 1.0
 _READ_S = 0.2
-_DRAIN_S = 10.0
+_DRAIN_S = 8.0
+_LAST_TRY_S = 1.0
+"""Instead, while ClickHouse is away: whoever goes on reads the rows again."""
+_BURY_S = 8.0
+"""For Kafka's acknowledgement of a dead letter; then it is written again."""
 
 
 async def run(settings: SinkSettings, health: Health, stop: asyncio.Event) -> None:
@@ -35,7 +39,7 @@ async def run(settings: SinkSettings, health: Health, stop: asyncio.Event) -> No
     writer = ClickHouseWriter(settings, settings.sink_threads)
     try:
         async with connect(settings) as bus:
-            producer = Producer(bus, PROCESSOR)
+            producer = Producer(bus, PROCESSOR, timeout_s=_BURY_S)
             await producer.start()
             try:
                 await Sink(bus, producer, writer, settings).run(health, stop)
@@ -118,7 +122,7 @@ class Sink:
 
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(_DRAIN_S):
+            async with asyncio.timeout(_DRAIN_S if self._reachable and not self._failing else _LAST_TRY_S):
                 await asyncio.gather(*(pipeline.drain() for pipeline in self._pipelines.values()))
         except TimeoutError:
             log.warning("stopped_with_rows_unwritten", rows=sum(p.rows for p in self._pipelines.values()))
