@@ -55,10 +55,12 @@ def verify(
     from services.cli.cdrs_checks import chain_faults  # noqa: PLC0415
 
     documents = documents_of(api(context), station_id=station)
+    if not documents:
+        raise CliError(f"there are no charge records of a station {station!r}")
     faults = list(chain_faults(documents))
-    station = documents[0].station_id if documents else station
+    station = documents[0].station_id
     if json:
-        last = documents[-1].hash if documents else None
+        last = documents[-1].hash
         typer.echo(
             as_json({"station_id": station, "documents": len(documents), "last": last, "faults": faults})
         )

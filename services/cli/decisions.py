@@ -11,6 +11,13 @@ from services.cli.context import api, given
 from services.cli.output import AsJson, console, kwh, moment, printable, table, whole
 
 _LOOK_S: Final = 0.3
+_WORDS: Final = {
+    "unknown_session": "forgotten by now: bring it back with `voltbus sessions recall`, then decide again",
+    "other_version": "the charge record has changed: look at it again",
+    "still_running": "it is under way again",
+    "more_than_delivered": "no more can be billed than was delivered",
+}
+"""Why a decision was refused, for people."""
 
 Id = Annotated[str, typer.Argument(metavar="SESSION", help="Session id.")]
 
@@ -114,5 +121,6 @@ def _told(found: dict[str, Any]) -> str:
     if found["status"] == "applied":
         return f"{found['decision']}: applied, the charge record is at version {found['resulting_version']}"
     if found["status"] == "refused":
-        return f"{found['decision']}: refused, {found['detail']}"
+        why = _WORDS.get(found["detail"])
+        return f"{found['decision']}: refused, {found['detail']}{f' ({why})' if why else ''}"
     return f"{found['decision']}: written, not applied yet; see `voltbus sessions decisions {found['session_id']}`"

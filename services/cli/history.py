@@ -162,6 +162,8 @@ def show_cdr(
                 f"{found['tariff_id']}, version {found['tariff_version']}" if found["tariff_id"] else "none",
             ),
             ("amount", money(found["amount_minor"], currency)),
+            ("  net", money(found["net_minor"], currency)),
+            ("  tax", money(found["tax_minor"], currency) if found["tax_minor"] else ""),
             _doubts(found),
             ("issued", moment(found["issued_at"])),
         ]

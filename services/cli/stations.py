@@ -111,6 +111,7 @@ def show_station(context: typer.Context, station: Id, json: AsJson = False) -> N
             ("heartbeat", f"{found['heartbeat_interval_s']} s"),
             ("EVSEs", found["evses"] or "not known"),
             ("current", f"{ampere(found['max_current_ma'])} A, {found['phases']} phases"),
+            ("power", f"{found['max_power_w']} W per connector" if found["max_power_w"] else "not known"),
             ("time zone", found["timezone"]),
             ("without subprotocol", "allowed" if found["allow_no_subprotocol"] else ""),
             ("security profile", f"{found['security_profile']} at least"),

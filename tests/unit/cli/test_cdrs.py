@@ -289,6 +289,10 @@ def test_a_station_chain_is_walked() -> None:
     assert len(json.loads(said)["faults"]) == 1
 
 
-def test_nobody_has_it() -> None:
-    code, _ = run_on(plain(), "explain", "nothing")
+@pytest.mark.parametrize("command", ["explain", "verify"])
+def test_nobody_has_it(command: str) -> None:
+    platform = plain()
+    if command == "verify":
+        platform.documents.clear()
+    code, _ = run_on(platform, command, "nothing")
     assert code == 1
