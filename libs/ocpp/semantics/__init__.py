@@ -15,7 +15,14 @@ READERS: Final[Mapping[Version, Mapping[str, v16.Reader]]] = {
     Version.V201: {**v2.READERS, **v2_reports.READERS},
     Version.V21: {**v2.READERS, **v2_reports.READERS, **v21.READERS},
 }
-_NO_ANSWER: Final[Mapping[str, Any]] = {}
+STEPS: Final[Mapping[Version, Mapping[str, v16.StepReader]]] = {
+    Version.V16: v16.STEPS,
+    Version.V201: v2.STEPS,
+    Version.V21: v2.STEPS,
+}
+"""Of the messages that are steps of transactions: what reads nothing but the step, its meter values being read."""
+
+NO_ANSWER: Final[Mapping[str, Any]] = {}
 
 
 def read_call(
@@ -36,4 +43,4 @@ def read_call(
     reader = READERS[version].get(action)
     if reader is None:
         return []
-    return reader(payload, _NO_ANSWER if answer is None else answer, received_at, zone)
+    return reader(payload, NO_ANSWER if answer is None else answer, received_at, zone)

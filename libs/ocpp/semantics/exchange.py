@@ -14,16 +14,13 @@ from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.quirks.book import Effects, RuleBook, bend, in_force, turn
-from libs.ocpp.semantics import read_call
-from libs.ocpp.semantics.measurements import EXPORT_REGISTER, REGISTER
+from libs.ocpp.semantics import NO_ANSWER, STEPS, read_call
+from libs.ocpp.semantics.measurements import read_registers
 from libs.ocpp.semantics.model import SemanticEvent, TransactionStep
-from libs.ocpp.semantics.plausibility import POWER
 from libs.ocpp.versions import Version
 
 _VERSIONS: Final = {str(version): version for version in Version}
 _NO_EFFECTS: Final[Effects] = ()
-_REGISTERS: Final = (REGISTER, EXPORT_REGISTER)
-_REGISTERS_AND_POWER: Final = (*_REGISTERS, POWER)
 
 
 def read_exchange(
@@ -57,16 +54,16 @@ def read_step(
     effects = _effects(record, book)
     if effects:
         flags += bend(effects, payload, record.recorded_at, zone)
-    meter_values = payload.get("meterValue") or payload.get("transactionData") or ()
-    wanted = _REGISTERS if len(meter_values) < 2 else _REGISTERS_AND_POWER
-    for meter_value in meter_values:
-        sampled = meter_value.get("sampledValue")
-        if sampled:
-            meter_value["sampledValue"] = [s for s in sampled if s.get("measurand", REGISTER) in wanted]
-    for fact in _read(record, payload, zone, effects, flags):
-        if isinstance(fact, TransactionStep):
-            return fact
-    return None
+    read = STEPS[_VERSIONS[record.version]].get(record.action)
+    if read is None:
+        return None
+    at = record.recorded_at
+    meter = read_registers(payload.get("meterValue") or payload.get("transactionData") or (), at, zone)
+    step = read(payload, _answer(record) or NO_ANSWER, at, zone, meter)
+    if step is None or not (effects or flags):
+        return step
+    (turned,) = turn(effects, [step], flags)
+    return turned if isinstance(turned, TransactionStep) else None
 
 
 def _payload(record: OcppCallReceived) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -78,6 +75,11 @@ def _payload(record: OcppCallReceived) -> tuple[dict[str, Any], tuple[str, ...]]
     if not isinstance(checked, CheckedCall):
         raise ValueError(f"{record.action} breaks its schema at {checked.path!r}: {checked.message}")
     return checked.payload, checked.quirks
+
+
+def _answer(record: OcppCallReceived) -> dict[str, Any] | None:
+    answer = record.answer
+    return None if answer is None or answer == "{}" else orjson.loads(answer)
 
 
 def _effects(record: OcppCallReceived, book: RuleBook | None) -> Effects:
@@ -94,15 +96,8 @@ def _read(
     effects: Effects,
     flags: tuple[str, ...],
 ) -> list[SemanticEvent]:
-    answer = record.answer
-    events = read_call(
-        _VERSIONS[record.version],
-        record.action,
-        payload,
-        None if answer is None or answer == "{}" else orjson.loads(answer),
-        record.recorded_at,
-        zone=zone,
-    )
+    version = _VERSIONS[record.version]
+    events = read_call(version, record.action, payload, _answer(record), record.recorded_at, zone=zone)
     return turn(effects, events, flags) if effects or flags else events
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any, Final
@@ -12,15 +12,20 @@ import msgspec
 from libs.ocpp import quirks
 from libs.ocpp.quirks.bent import Bent
 from libs.ocpp.semantics.model import Reading, Sample
-from libs.ocpp.semantics.plausibility import contradicts_power
+from libs.ocpp.semantics.plausibility import POWER, contradicts_power
 from libs.ocpp.times import parse_timestamp
 
 REGISTER: Final = "Energy.Active.Import.Register"
 EXPORT_REGISTER: Final = "Energy.Active.Export.Register"
+_REGISTERS: Final = (REGISTER, EXPORT_REGISTER)
+_REGISTERS_AND_POWER: Final = (*_REGISTERS, POWER)
+_SIGNED: Final = frozenset({"format", "signedMeterValue"})
+"""Names of what a sample with signed data may have."""
 _BEGIN: Final = "Transaction.Begin"
 _LONGEST: Final = 40
 _LARGEST_EXPONENT: Final = 14  # a value of 10^15 of anything is no measurement, and would not fit 64 bits
 _MOST_DIGITS: Final = 12
+_LARGE: Final = 10**_MOST_DIGITS
 _POWERS: Final = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 # Unit as OCPP lists it: canonical unit and decimal shift.
@@ -99,6 +104,9 @@ class MeterRead(msgspec.Struct, frozen=True):
     signed: bool = False
 
 
+NO_METER: Final = MeterRead()
+
+
 def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: int, zone: tzinfo) -> MeterRead:
     """Read the ``meterValue`` (or ``transactionData``) list of any version.
 
@@ -138,6 +146,31 @@ def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: in
     if len(readings) > 1 and contradicts_power(readings, samples):
         seen[quirks.ENERGY_CONTRADICTS_POWER] = None
     return MeterRead(tuple(samples), tuple(readings), tuple(seen), tuple(exported), signed)
+
+
+def read_registers(meter_values: Sequence[Mapping[str, Any]], received_at: int, zone: tzinfo) -> MeterRead:
+    """Read like `read_meter_values`, but the energy registers alone, and the power if there are several moments."""
+    if not meter_values:
+        return NO_METER
+    wanted = _REGISTERS if len(meter_values) == 1 else _REGISTERS_AND_POWER
+    chosen = [
+        [s for s in meter_value.get("sampledValue", ()) if s.get("measurand", REGISTER) in wanted]
+        for meter_value in meter_values
+    ]
+    if len(chosen) == 1 and len(chosen[0]) == 1:
+        # What nearly every message has: one register at one moment.
+        sampled = chosen[0][0]
+        if sampled.get("measurand", REGISTER) == REGISTER and _SIGNED.isdisjoint(sampled):
+            at, odd = parse_timestamp(meter_values[0].get("timestamp"), received_at, zone)
+            sample = _read_sample(sampled, at, odd)
+            if sample is not None and sample.phase is None and sample.location in (None, "Outlet"):
+                reading = Reading(at, _wh(sample.value_milli), sample.context)
+                return MeterRead((sample,), (reading,), tuple(dict.fromkeys(sample.quirks)))
+    lean = [
+        {"timestamp": meter_value.get("timestamp"), "sampledValue": samples}
+        for meter_value, samples in zip(meter_values, chosen, strict=True)
+    ]
+    return read_meter_values(lean, received_at, zone)
 
 
 def _read_sample(sampled: Mapping[str, Any], at: int, odd: tuple[str, ...]) -> Sample | None:
@@ -206,6 +239,8 @@ def _alias(unit: str) -> tuple[tuple[str, int], tuple[str, ...]]:
 
 def _milli(value: object, shift: int) -> tuple[int | None, bool]:
     """Return ``value * 10^(3 + shift)`` rounded half to even, and whether it had a decimal comma."""
+    if type(value) is int and 0 <= value < _LARGE and 0 <= 3 + shift < len(_POWERS):
+        return value * _POWERS[3 + shift], False
     if type(value) is str:
         text = value.strip().replace(",", ".") if len(value) <= _LONGEST else ""
         return _scaled(text, shift), "," in value

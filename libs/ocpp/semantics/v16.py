@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from libs.ocpp import quirks
-from libs.ocpp.semantics.measurements import MeterRead, read_meter_values
+from libs.ocpp.semantics.measurements import NO_METER, MeterRead, read_meter_values
 from libs.ocpp.semantics.model import (
     Booted,
     ConnectorStatusReported,
@@ -30,6 +30,8 @@ from libs.ocpp.times import parse_timestamp
 
 Payload = Mapping[str, Any]
 Reader = Callable[[Payload, Payload, int, tzinfo], list[SemanticEvent]]
+StepReader = Callable[[Payload, Payload, int, tzinfo, MeterRead], TransactionStep | None]
+"""Of a payload whose meter values are read."""
 
 _MOST_ISSUED: Final = 2**31 - 1
 """Transaction ids are the central system's: positive integers of 32 bits."""
@@ -83,30 +85,43 @@ def _authorize(payload: Payload, answer: Payload, received_at: int, _zone: tzinf
 
 
 def _start(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
+    step = _started(payload, answer, received_at, zone, NO_METER)
+    return [] if step is None else [step]
+
+
+def _started(
+    payload: Payload, answer: Payload, received_at: int, zone: tzinfo, _meter: MeterRead
+) -> TransactionStep | None:
     transaction_id = answer.get("transactionId")
     if transaction_id is None:  # not answered: the charger will send it again
-        return []
+        return None
     at, odd = parse_timestamp(payload.get("timestamp"), received_at, zone)
     connector, meter_wh = evse_number(payload["connectorId"]), register_wh(payload["meterStart"])
     if meter_wh is None:
         odd += (quirks.SAMPLE_DROPPED,)
-    return [
-        TransactionStep(
-            kind="started",
-            transaction_id=str(transaction_id),
-            at=at,
-            evse_id=connector,
-            connector_id=connector,
-            id_token=payload["idTag"],
-            token_status=_token_status(answer),
-            meter_wh=meter_wh,
-            reservation_id=payload.get("reservationId"),
-            quirks=odd,
-        )
-    ]
+    return TransactionStep(
+        kind="started",
+        transaction_id=str(transaction_id),
+        at=at,
+        evse_id=connector,
+        connector_id=connector,
+        id_token=payload["idTag"],
+        token_status=_token_status(answer),
+        meter_wh=meter_wh,
+        reservation_id=payload.get("reservationId"),
+        quirks=odd,
+    )
 
 
 def _stop(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
+    meter = read_meter_values(payload.get("transactionData", ()), received_at, zone)
+    step = _stopped(payload, answer, received_at, zone, meter)
+    return [step, *_measured(None, step.transaction_id, meter)]
+
+
+def _stopped(
+    payload: Payload, answer: Payload, received_at: int, zone: tzinfo, meter: MeterRead
+) -> TransactionStep:
     at, odd = parse_timestamp(payload.get("timestamp"), received_at, zone)
     number = payload.get("transactionId")
     transaction_id = "" if number is None else str(number)
@@ -115,8 +130,7 @@ def _stop(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> 
     meter_wh = register_wh(payload["meterStop"])
     if meter_wh is None:
         odd += (quirks.SAMPLE_DROPPED,)
-    meter = read_meter_values(payload.get("transactionData", ()), received_at, zone)
-    step = TransactionStep(
+    return TransactionStep(
         kind="ended",
         transaction_id=transaction_id,
         at=at,
@@ -129,34 +143,43 @@ def _stop(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> 
         exported=meter.exported,
         signed=meter.signed,
     )
-    return [step, *_measured(None, transaction_id, meter)]
 
 
-def _meter_values(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
+def _meter_values(payload: Payload, answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
     meter = read_meter_values(payload["meterValue"], received_at, zone)
+    events = _measured(evse_number(payload["connectorId"]), _transaction_of(payload), meter)
+    step = _metered(payload, answer, received_at, zone, meter)
+    return events if step is None else [*events, step]
+
+
+def _metered(
+    payload: Payload, _answer: Payload, _received_at: int, _zone: tzinfo, meter: MeterRead
+) -> TransactionStep | None:
+    transaction_id, readings = _transaction_of(payload), meter.readings
+    if transaction_id is None or not readings:
+        return None
+    # Some list the newest first.
+    last = readings[0] if len(readings) == 1 else sorted(readings, key=attrgetter("at"))[-1]
     connector = evse_number(payload["connectorId"])
+    odd = (quirks.TRANSACTION_ID_ODD,) if payload["transactionId"] > _MOST_ISSUED else ()
+    return TransactionStep(
+        kind="updated",
+        transaction_id=transaction_id,
+        at=last.at,
+        evse_id=connector,
+        connector_id=connector,
+        meter_wh=last.wh,
+        readings=readings,
+        quirks=odd + meter.quirks,
+        exported=meter.exported,
+        signed=meter.signed,
+    )
+
+
+def _transaction_of(payload: Payload) -> str | None:
+    """Real chargers send 0 or -1 outside transactions; our own ids are positive."""
     number = payload.get("transactionId", 0)
-    # Real chargers send 0 or -1 outside transactions; our own ids are positive.
-    transaction_id = str(number) if number > 0 else None
-    odd = (quirks.TRANSACTION_ID_ODD,) if number > _MOST_ISSUED else ()
-    events = _measured(connector, transaction_id, meter)
-    if transaction_id is not None and meter.readings:
-        last = sorted(meter.readings, key=attrgetter("at"))[-1]  # some list the newest first
-        events.append(
-            TransactionStep(
-                kind="updated",
-                transaction_id=transaction_id,
-                at=last.at,
-                evse_id=connector,
-                connector_id=connector,
-                meter_wh=last.wh,
-                readings=meter.readings,
-                quirks=odd + meter.quirks,
-                exported=meter.exported,
-                signed=meter.signed,
-            )
-        )
-    return events
+    return str(number) if number > 0 else None
 
 
 def _firmware(payload: Payload, _answer: Payload, received_at: int, _zone: tzinfo) -> list[SemanticEvent]:
@@ -215,4 +238,9 @@ READERS: Final[Mapping[str, Reader]] = {
     "SecurityEventNotification": security_event,
     "SignCertificate": _sign_certificate,
     "DataTransfer": _data_transfer,
+}
+STEPS: Final[Mapping[str, StepReader]] = {
+    "StartTransaction": _started,
+    "StopTransaction": _stopped,
+    "MeterValues": _metered,
 }

@@ -24,6 +24,7 @@ from libs.ocpp.times import parse_timestamp
 
 Payload = Mapping[str, Any]
 Reader = Callable[[Payload, Payload, int, tzinfo], list[SemanticEvent]]
+StepReader = Callable[[Payload, Payload, int, tzinfo, MeterRead], TransactionStep | None]
 
 _KINDS: Final[Mapping[str, StepKind]] = {"Started": "started", "Updated": "updated", "Ended": "ended"}
 _NOTHING: Final[Mapping[str, Any]] = {}
@@ -66,12 +67,19 @@ def transaction_event(
     payload: Payload, answer: Payload, received_at: int, zone: tzinfo
 ) -> list[SemanticEvent]:
     """A step of a transaction, and what was measured meanwhile."""
+    meter = read_meter_values(payload.get("meterValue", ()), received_at, zone)
+    step = _transaction_step(payload, answer, received_at, zone, meter)
+    return [step, *_measured(step.evse_id, step.connector_id, step.transaction_id, meter)]
+
+
+def _transaction_step(
+    payload: Payload, answer: Payload, received_at: int, zone: tzinfo, meter: MeterRead
+) -> TransactionStep:
     at, odd = parse_timestamp(payload.get("timestamp"), received_at, zone)
     info = payload["transactionInfo"]
     evse = payload.get("evse", _NOTHING)
-    meter = read_meter_values(payload.get("meterValue", ()), received_at, zone)
     kind = _KINDS[payload["eventType"]]
-    step = TransactionStep(
+    return TransactionStep(
         kind=kind,
         transaction_id=info["transactionId"],
         at=at,
@@ -88,12 +96,10 @@ def transaction_event(
         offline=payload.get("offline", False),
         reservation_id=payload.get("reservationId"),
         remote_start_id=info.get("remoteStartId"),
-        quirks=tuple(dict.fromkeys(odd + meter.quirks)),
+        quirks=tuple(dict.fromkeys(odd + meter.quirks)) if odd or meter.quirks else (),
         exported=meter.exported,
         signed=meter.signed,
     )
-    measured = _measured(step.evse_id, step.connector_id, step.transaction_id, meter)
-    return [step, *measured]
 
 
 def _meter_values(payload: Payload, _answer: Payload, received_at: int, zone: tzinfo) -> list[SemanticEvent]:
@@ -139,3 +145,4 @@ READERS: Final[Mapping[str, Reader]] = {
     "MeterValues": _meter_values,
     "FirmwareStatusNotification": _firmware,
 }
+STEPS: Final[Mapping[str, StepReader]] = {"TransactionEvent": _transaction_step}
