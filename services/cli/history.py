@@ -7,6 +7,7 @@ import typer
 
 from services.cli.client import Json, as_json, segment
 from services.cli.context import api
+from services.cli.moments import written_out
 from services.cli.output import AsJson, Limit, kwh, listing, moment, money, price, sheet, table
 
 sessions = typer.Typer(help="Charging sessions, up to about a second ago.", no_args_is_help=True)
@@ -23,8 +24,10 @@ class Status(StrEnum):
 Station = Annotated[str | None, typer.Option(help="Only of this station.")]
 Site = Annotated[str | None, typer.Option(help="Only of this site.")]
 Token = Annotated[str | None, typer.Option(help="Only of this id token.")]
-Since = Annotated[str | None, typer.Option(help="From this moment on, such as 2026-05-01T00:00:00Z.")]
-Until = Annotated[str | None, typer.Option(help="Before this moment.")]
+Since = Annotated[
+    str | None, typer.Option(help="From this day (UTC) or moment on, such as 2026-05-01T00:00:00Z.")
+]
+Until = Annotated[str | None, typer.Option(help="Before this day or moment.")]
 
 
 @sessions.command("list")
@@ -46,8 +49,8 @@ def list_sessions(
         "site_id": site,
         "id_token": token,
         "status": status and status.value,
-        "since": since,
-        "until": until,
+        "since": since and written_out(since),
+        "until": until and written_out(until),
     }
     columns = [
         ("started", lambda s: moment(s["started_at"])),
@@ -114,8 +117,8 @@ def list_cdrs(
         "id_token": token,
         "session_id": session,
         "tariff_id": tariff,
-        "since": since,
-        "until": until,
+        "since": since and written_out(since),
+        "until": until and written_out(until),
     }
     columns = [
         ("ended", lambda c: moment(c["ended_at"])),

@@ -1,11 +1,13 @@
 """Moments as people type them, and as the platform counts them."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import typer
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def moment_given(text: str, option: str) -> datetime:
@@ -17,6 +19,11 @@ def moment_given(text: str, option: str) -> datetime:
             f"{text!r} is no moment, such as 2026-05-01T00:00:00Z", param_hint=option
         ) from None
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+def written_out(text: str) -> str:
+    """What was typed, as the API reads it: a day is its first moment in UTC."""
+    return f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text
 
 
 def micros(at: datetime) -> int:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -11,10 +10,10 @@ from rich.text import Text
 
 from services.cli.client import Json, as_json
 from services.cli.context import api
+from services.cli.moments import written_out
 from services.cli.output import AsJson, Column, console, kwh, moment, money, printable, table
 
 _PATIENCE_S: Final = 600
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Part(StrEnum):
@@ -119,8 +118,8 @@ def reconcile(
 ) -> None:
     """What of a period to look at: doubts, gaps, clocks, registers, unbilled energy."""
     query = {
-        "from": _moment(since),
-        "to": _moment(until),
+        "from": written_out(since),
+        "to": written_out(until),
         "site_id": site,
         "hours": hours,
         "minutes": minutes,
@@ -168,10 +167,6 @@ def _long(seconds: int | None) -> str:
         return ""
     hours, rest = divmod(seconds, 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
-
-
-def _moment(text: str) -> str:
-    return f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text
 
 
 def _csv(items: list[Json]) -> str:

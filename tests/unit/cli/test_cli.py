@@ -78,6 +78,16 @@ def test_a_list_is_a_table_that_nothing_can_break_out_of() -> None:
     assert "[red]site[/red]" in result.output
 
 
+def test_a_day_is_its_first_moment() -> None:
+    api = Api({"GET /api/v1/sessions": page(SESSION)})
+    assert (
+        run(api, "sessions", "list", "--since", "2026-05-01", "--until", "2026-05-02T10:00:00Z").exit_code
+        == 0
+    )
+    asked = api.asked[-1].url.params
+    assert (asked["since"], asked["until"]) == ("2026-05-01T00:00:00Z", "2026-05-02T10:00:00Z")
+
+
 def test_json_is_what_the_api_gave() -> None:
     api = Api({"GET /api/v1/sessions": page(SESSION), "GET /api/v1/sessions/s-1": SESSION})
     assert json.loads(run(api, "sessions", "list", "--json").output) == [SESSION]
