@@ -34,7 +34,7 @@ REASONS: Final = {
     "no_stop": "the end was never told; a rule closed the session",
     "endless": "the session went on for months without effect; a rule closed it",
     "stop_conflict": "the station told two ends with different registers; the first counts",
-    "clock_doubt": "the station's clock could not be read; the time of receipt stands in for it",
+    "clock_doubt": "the station's clock could not be read (the time of receipt stands in for it), or cannot be right",
     "meter_rollback": "the register fell back",
     "implausible_energy": "more energy than the connector can deliver in the time",
     "not_authorized": "the station was answered that this token may not charge",

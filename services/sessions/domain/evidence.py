@@ -13,12 +13,16 @@ import msgspec
 
 from libs.ocpp import quirks
 from libs.ocpp.semantics.model import TransactionStep
+from libs.runtime.clock import SECOND
 from services.sessions.domain import curve, states, tokens
 from services.sessions.domain.session import CLOCK_DOUBT, STOP_CONFLICT, Session, Signed, was_over
 from services.sessions.domain.states import STATES
 
 ROUTINE: Final = frozenset({"MeterValuePeriodic", "MeterValueClock", "SignedDataReceived", "Trigger"})
 """Triggers of 2.x (TriggerReasonEnumType) that tell nothing of a transaction but what was measured."""
+
+MOST_AHEAD: Final = 24 * 3600 * SECOND
+"""How long before the time that it names a message may have come."""
 
 _CLOCK_QUIRKS: Final = frozenset({quirks.TIMESTAMP_OUT_OF_BOUNDS, quirks.TIMESTAMP_UNREADABLE})
 
@@ -69,7 +73,7 @@ def absorb(session: Session, step: TransactionStep, source: Source) -> Session:
     if step.readings or step.exported or step.signed:
         _absorb_meter(session, step, source, news)
     if step.kind != "updated":
-        (_absorb_start if step.kind == "started" else _absorb_stop)(session, step, news)
+        (_absorb_start if step.kind == "started" else _absorb_stop)(session, step, source, news)
     if not news:
         return session
     if source.offset < session.first_offset:
@@ -115,6 +119,11 @@ def _absorb_meter(session: Session, step: TransactionStep, source: Source, news:
 def _absorb_readings(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:
     meter = session.meter
     undated = bool(step.quirks) and not _CLOCK_QUIRKS.isdisjoint(step.quirks)
+    if session.started_at is None and not undated:
+        # A history is evidence of its own time, if no start ever comes.
+        earliest = min(reading.at for reading in step.readings)
+        if earliest < news.get("earliest_at", session.earliest_at):
+            news["earliest_at"] = earliest
     for reading in step.readings:
         if reading.context == "Transaction.Begin":
             # The history in an Ended event, or the transactionData of a StopTransaction (2.0.1 J02, 1.6 §4.10).
@@ -154,7 +163,7 @@ def _absorb_signed(session: Session, signed: Signed, news: dict[str, Any]) -> No
         news["signed"] = (known[0], signed)
 
 
-def _absorb_start(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:
+def _absorb_start(session: Session, step: TransactionStep, source: Source, news: dict[str, Any]) -> None:
     if session.started_at is not None:
         return
     news["started_at"] = step.at
@@ -162,14 +171,14 @@ def _absorb_start(session: Session, step: TransactionStep, news: dict[str, Any])
         news["meter_start_wh"] = step.meter_wh
     if step.evse_id:
         news["evse_id"] = step.evse_id
-    _doubt_clock(session, step, news)
+    _doubt_clock(session, step, source, news)
 
 
-def _absorb_stop(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:
+def _absorb_stop(session: Session, step: TransactionStep, source: Source, news: dict[str, Any]) -> None:
     if session.stopped_at is None:
         news["stopped_at"], news["meter_stop_wh"] = step.at, step.meter_wh
         news["reason"] = _reason(step)
-        _doubt_clock(session, step, news)
+        _doubt_clock(session, step, source, news)
     elif step.meter_wh is not None and step.meter_wh != session.meter_stop_wh:
         if session.meter_stop_wh is None:
             news["meter_stop_wh"] = step.meter_wh
@@ -185,6 +194,8 @@ def _reason(step: TransactionStep) -> str:
     return "Local" if step.trigger is None or step.trigger in ROUTINE else step.trigger
 
 
-def _doubt_clock(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:
-    if CLOCK_DOUBT not in session.doubts and not _CLOCK_QUIRKS.isdisjoint(step.quirks):
+def _doubt_clock(session: Session, step: TransactionStep, source: Source, news: dict[str, Any]) -> None:
+    """Of a clock that could not be read, or was further ahead than any zone is."""
+    ahead = step.at > source.recorded_at + MOST_AHEAD
+    if CLOCK_DOUBT not in session.doubts and (ahead or not _CLOCK_QUIRKS.isdisjoint(step.quirks)):
         news["doubts"] = (*session.doubts, CLOCK_DOUBT)

@@ -156,20 +156,29 @@ def _fold(
     else:
         session = begin(step, record.version, source)
     cause = Cause(record.event_id, record.occurred_at, record.recorded_at, step.trigger or "")
+    shown: tuple[Emit, ...] = ()
     if known is not None and known.session_id and not known.over and not session.over:
-        shown: tuple[Emit, ...] = ()
         if show_every and cause.recorded_at >= session.show_at:
             session, shown = shown_price.so_far(before.station_id, session, show_every, cause, tables)
-        return _progress(before, known, session, cause, shown)
+        if session.evse_id == known.evse_id:
+            return _progress(before, known, session, cause, shown)
     book = Book(before, tables)
-    if known is None or known.closed_by_rule or known.started_at is None:
-        session = statuses.adopted(session, before.statuses)
-    if known is None or known.started_at is None:
-        session = _among(book, session, cause)
-    book.put(known, session, cause)
+    _put(book, known, session, cause)
+    book.out += shown
     if (one := surplus(book.open)) is not None:
         book.give_up(one, cause)
     return book.step()
+
+
+def _put(book: Book, known: Session | None, session: Session, cause: Cause) -> None:
+    """Take over what is more than one more step of a session under way: its begin, EVSE or end are news."""
+    if known is None or known.closed_by_rule or known.started_at is None:
+        session = statuses.adopted(session, book.statuses)
+    if known is None or known.started_at is None or session.evse_id != known.evse_id:
+        session = _among(book, session, cause)
+    book.put(known, session, cause)
+    if known is not None and known.session_id and not known.over and not session.over:
+        book.out.append(records.updated(book.station_id, session, cause))
 
 
 def _nothing_new(state: StationSessions, step: TransactionStep, version: str) -> bool:

@@ -263,6 +263,8 @@ def outcome(session: Session) -> tuple[Outcome, Usage]:
         doubts.add(NO_START)
     if session.stopped_at is None:
         doubts.add(NO_STOP)
+    elif session.stopped_at < session.begun_at:
+        doubts.add(CLOCK_DOUBT)
     if start is None:
         start = meter.first() if meter.points else low
         doubts.add(NO_METER_START)

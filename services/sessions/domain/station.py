@@ -225,6 +225,7 @@ def follower(known: Iterable[Session], session: Session) -> int | None:
         s.started_at
         for s in known
         if s.started_at is not None
+        and s.evse_id is not None
         and (s.evse_id == session.evse_id or s.transaction_id == session.transaction_id)
         and begun is not None
         and s.started_at > begun
