@@ -39,7 +39,10 @@ To = Annotated[
 Station = Annotated[str | None, typer.Option(help="Only sessions of this station.")]
 Site = Annotated[str | None, typer.Option(help="Only sessions at this site.")]
 Lead = Annotated[
-    int, typer.Option("--lead-days", min=0, help="Read the log from so long before: sessions last no longer.")
+    int,
+    typer.Option(
+        "--lead-days", min=0, max=36_500, help="Read the log from so long before: sessions last no longer."
+    ),
 ]
 
 
