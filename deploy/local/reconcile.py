@@ -12,7 +12,7 @@ from libs.bus.bus import Bus
 from libs.bus.tail import read_all
 from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.settings import ClickHouseSettings
-from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded
+from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded, SessionReopened
 from libs.tariffs.currency import minor_digits
 
 Energies = Mapping[tuple[str, str], int]
@@ -126,6 +126,8 @@ async def _from_log(bus: Bus) -> tuple[Source, Source]:
     async for message in read_all(bus, "sessions.events"):
         if isinstance(message.record, SessionEnded | SessionCorrected):
             sessions[message.record.session_id] = message.record
+        elif isinstance(message.record, SessionReopened):
+            sessions.pop(message.record.session_id, None)
     cdrs: dict[str, CdrIssued] = {}
     async for message in read_all(bus, "billing.cdrs"):
         record = message.record

@@ -19,6 +19,7 @@ class EvseObserved(Record, frozen=True, kw_only=True):
     current_ma: int | None = None
     max_current_ma: int
     phases: int
+    reopened: bool = False
 
 
 class StationNews(StrEnum):

@@ -62,6 +62,18 @@ class SessionUpdated(OfSession, frozen=True, kw_only=True):
     meter_wh: int | None = None
     charging_state: str | None = None
     trigger: str = ""
+    revision: int = 0
+
+
+class SessionReopened(OfSession, frozen=True, kw_only=True):
+    """A session that a rule had closed goes on; its next end is a SessionCorrected."""
+
+    started_at: int
+    energy_wh: int
+    meter_wh: int | None = None
+    charging_state: str | None = None
+    trigger: str = ""
+    revision: int
 
 
 class SessionEnded(OfWholeSession, frozen=True, kw_only=True):

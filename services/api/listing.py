@@ -63,10 +63,10 @@ SESSIONS: Final = Listing(
         "id_token": (
             "has(id_tokens, %(id_token)s)",
             # One that came after the start is not there before the end.
-            "NOT ended AND NOT has(id_tokens, %(id_token)s) AND (station_id, session_id) IN"
+            "modulo(stage, 2) = 1 AND NOT has(id_tokens, %(id_token)s) AND (station_id, session_id) IN"
             " (SELECT station_id, session_id FROM sessions_late_tokens WHERE id_token = %(id_token)s)",
         ),
-        "status": ("ended = (%(status)s = 'ended')",),
+        "status": ("modulo(stage, 2) = (%(status)s = 'running')",),
     },
 )
 CDRS: Final = Listing(

@@ -171,6 +171,7 @@ def _health(fields: Json) -> str:
 _SUMMARIES: Final[dict[str, Callable[[Json], Any]]] = {
     "SessionStarted": lambda f: f"EVSE {f['evse_id']}, token {f['id_token']}",
     "SessionUpdated": lambda f: f"EVSE {f['evse_id']}, {kwh(f['energy_wh'])} kWh {f['charging_state'] or ''}",
+    "SessionReopened": lambda f: f"EVSE {f['evse_id']}, {kwh(f['energy_wh'])} kWh, goes on after its end",
     "SessionEnded": lambda f: f"EVSE {f['evse_id']}, {kwh(f['energy_wh'])} kWh, {f['reason']}",
     "SessionCorrected": lambda f: (
         f"EVSE {f['evse_id']}, {kwh(f['energy_wh'])} kWh, correction {f['version']}"

@@ -42,7 +42,8 @@ CREATE TABLE IF NOT EXISTS $database.sessions_events $on_cluster
     decided_by Nullable(String),
     token_refusal LowCardinality(Nullable(String)),
     trigger LowCardinality(Nullable(String)),
-    correction Nullable(Int32)
+    correction Nullable(Int32),
+    revision Nullable(Int32)
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (station_id, recorded_at, _partition, _offset)

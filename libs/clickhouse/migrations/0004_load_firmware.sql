@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS $database.load_observations $on_cluster
     charging Bool,
     current_ma Nullable(Int64),
     max_current_ma Int64,
-    phases Int32
+    phases Int32,
+    reopened Bool
 )
 ENGINE = ${replicated}ReplacingMergeTree
 ORDER BY (site_id, recorded_at, _partition, _offset)

@@ -22,11 +22,14 @@ AS $database.commands_outcomes ENGINE = Null;
 
 -- One row per session. What never changes is the maximum of its equal values; of what changes, the value of the
 -- event with the highest rank counts that has one. Columns of their own: a query reads only those that it names.
+--
+-- `stage`: how often the session has ended and been reopened. Odd: it is under way (1: for the first time); even: it has
+-- ended (2: SessionEnded, 4: the version 2 of its end, and so on).
 CREATE TABLE IF NOT EXISTS $database.sessions_latest $on_cluster
 (
     station_id String,
     session_id String,
-    kind SimpleAggregateFunction(max, UInt8),
+    stage SimpleAggregateFunction(max, UInt32),
     evse_id SimpleAggregateFunction(max, Int32),
     transaction_id SimpleAggregateFunction(max, String),
     site_id SimpleAggregateFunction(max, Nullable(String)),
@@ -50,18 +53,21 @@ ENGINE = ${replicated}AggregatingMergeTree
 ORDER BY (station_id, session_id)
 SETTINGS index_granularity = 1024;
 
--- Rank: kind of event, number of the correction, offset. A station's events share a partition.
+-- Rank: stage that the event tells of, the start below all others, then the offset. A station's events share a partition.
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.sessions_latest_mv $on_cluster
 TO $database.sessions_latest AS
 WITH
-    transform(e._type, ['SessionStarted', 'SessionUpdated', 'SessionEnded', 'SessionCorrected'], [0, 1, 2, 3], 0)
-        AS of_kind,
-    bitShiftLeft(toUInt64(of_kind), 60) + bitShiftLeft(toUInt64(ifNull(e.correction, 0)), 44)
-        + toUInt64(e._offset) AS rank
+    multiIf(
+        e._type = 'SessionStarted', 0,
+        e._type = 'SessionEnded', 2,
+        e._type = 'SessionCorrected', 2 * ifNull(e.correction, 1),
+        2 * ifNull(e.revision, 0) + 1
+    ) AS of_stage,
+    bitShiftLeft(toUInt64(of_stage), 44) + toUInt64(e._offset) AS rank
 SELECT
     e.station_id AS station_id,
     e.session_id AS session_id,
-    max(toUInt8(of_kind)) AS kind,
+    max(toUInt32(greatest(of_stage, 1))) AS stage,
     max(e.evse_id) AS evse_id,
     max(e.transaction_id) AS transaction_id,
     max(e.site_id) AS site_id,
@@ -95,10 +101,10 @@ CREATE TABLE IF NOT EXISTS $database.sessions_by_start $on_cluster
     session_id String,
     site_id SimpleAggregateFunction(max, String),
     id_tokens SimpleAggregateFunction(groupUniqArrayArray, Array(String)),
-    ended SimpleAggregateFunction(max, Bool),
+    stage SimpleAggregateFunction(max, UInt32),
     INDEX by_site site_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX by_token id_tokens TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_ended ended TYPE minmax GRANULARITY 1
+    INDEX by_stage modulo(stage, 2) TYPE minmax GRANULARITY 1
 )
 ENGINE = ${replicated}AggregatingMergeTree
 ORDER BY (started_at, station_id, session_id)
@@ -112,7 +118,11 @@ SELECT
     e.session_id AS session_id,
     max(ifNull(e.site_id, '')) AS site_id,
     groupUniqArrayIf(lowerUTF8(assumeNotNull(e.id_token)), isNotNull(e.id_token)) AS id_tokens,
-    max(e._type IN ('SessionEnded', 'SessionCorrected'))::Bool AS ended
+    max(toUInt32(multiIf(
+        e._type = 'SessionEnded', 2,
+        e._type = 'SessionCorrected', 2 * ifNull(e.correction, 1),
+        2 * ifNull(e.revision, 0) + 1
+    ))) AS stage
 FROM $database.sessions_events_feed AS e
 WHERE e.session_id != '' AND isNotNull(e.started_at)
 GROUP BY started_at, station_id, session_id;

@@ -1,22 +1,24 @@
 -- What analysts and the API query. Every view shows each fact once.
 
+-- A session that was closed by a rule and goes on is running: how it had ended is not said while it does.
+
 CREATE VIEW IF NOT EXISTS $database.sessions $on_cluster AS
 SELECT
     s.session_id AS session_id,
     s.station_id AS station_id,
     CAST(s.evse_id, 'Int32') AS evse_id,
     CAST(s.site_id, 'Nullable(String)') AS site_id,
-    if(s.kind < 2, 'running', 'ended') AS status,
+    if(s.stage % 2 = 1, 'running', 'ended') AS status,
     assumeNotNull(finalizeAggregation(s.started_at)) AS started_at,
-    finalizeAggregation(s.ended_at) AS ended_at,
+    if(s.stage % 2 = 1, NULL, finalizeAggregation(s.ended_at)) AS ended_at,
     ifNull(finalizeAggregation(s.energy_wh), 0) AS energy_wh,
     finalizeAggregation(s.id_token) AS id_token,
     CAST(s.transaction_id, 'String') AS transaction_id,
     finalizeAggregation(s.meter_start_wh) AS meter_start_wh,
     finalizeAggregation(s.meter_wh) AS meter_wh,
-    finalizeAggregation(s.meter_stop_wh) AS meter_stop_wh,
-    if(s.kind < 2, finalizeAggregation(s.charging_state), NULL) AS charging_state,
-    ifNull(finalizeAggregation(s.reason), '') AS reason,
+    if(s.stage % 2 = 1, NULL, finalizeAggregation(s.meter_stop_wh)) AS meter_stop_wh,
+    if(s.stage % 2 = 1, finalizeAggregation(s.charging_state), NULL) AS charging_state,
+    if(s.stage % 2 = 1, '', ifNull(finalizeAggregation(s.reason), '')) AS reason,
     finalizeAggregation(s.review) AS review,
     finalizeAggregation(s.decision_id) AS decision_id,
     CAST(s.correction, 'Int32') AS correction,

@@ -127,7 +127,7 @@ WHERE status = 'running'
     FROM $database.sessions_by_start
     WHERE started_at < {until:DateTime64(6, 'UTC')}
     GROUP BY station_id, session_id
-    HAVING NOT max(ended)
+    HAVING max(stage) % 2 = 1
 );
 
 -- Stations whose clocks are off by more than `minutes`, or whose times could not be taken as they came. `ahead_s`: how
@@ -253,7 +253,7 @@ FROM
             FROM $database.sessions_by_start
             WHERE started_at < {until:DateTime64(6, 'UTC')}
             GROUP BY station_id, session_id
-            HAVING NOT max(ended)
+            HAVING max(stage) % 2 = 1
         )
         UNION ALL
         SELECT

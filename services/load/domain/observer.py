@@ -1,6 +1,7 @@
 """What load management needs to know of a station and its EVSEs, told to the site that they belong to.
 
-Sessions say when an EVSE charges, meter values how much it draws. Told are starts, ends and changes of current
+Sessions say when an EVSE charges, meter values how much it draws; one that a rule had closed charges again once it is
+reopened. Told are starts, ends and changes of current
 beyond a deadband, so that a site sees few records however often its chargers measure. Of a station itself a site
 hears when it starts, comes or goes, and how a command about its default limit failed; the site that it left last
 goes on to hear until it is at another. A station that was never
@@ -17,7 +18,7 @@ from libs.events.commands import CommandConcluded, Fate
 from libs.events.ids import derive_id
 from libs.events.load import EvseObserved
 from libs.events.ocpp_log import OcppCallReceived
-from libs.events.sessions import SessionEnded, SessionStarted
+from libs.events.sessions import SessionCorrected, SessionEnded, SessionReopened, SessionStarted
 from libs.events.telemetry import MeasurementsTaken, Sample
 from libs.ocpp.semantics.commands import ClearLimit
 from services.load.domain.station import (
@@ -40,7 +41,11 @@ DEADBAND_PERCENT = 5
 NOMINAL_VOLTS = 230
 """Line to neutral; for chargers that report power but no current."""
 
-_OF_SESSIONS = frozenset({SessionStarted.__name__, SessionEnded.__name__})
+_Begin = SessionStarted | SessionReopened
+_End = SessionEnded | SessionCorrected
+_OF_SESSIONS = frozenset(
+    kind.__name__ for kind in (SessionStarted, SessionReopened, SessionEnded, SessionCorrected)
+)
 
 
 class LoadObserver(Processor[Station]):
@@ -76,7 +81,13 @@ class LoadObserver(Processor[Station]):
         that were accepted only those that may have taken a default limit back.
         """
         match message.record:
-            case SessionStarted() | SessionEnded() | MeasurementsTaken():
+            case (
+                SessionStarted()
+                | SessionReopened()
+                | SessionEnded()
+                | SessionCorrected()
+                | MeasurementsTaken()
+            ):
                 return message.key
             case OcppCallReceived(action="BootNotification"):
                 return message.key
@@ -88,9 +99,9 @@ class LoadObserver(Processor[Station]):
     def step(self, state: Station | None, event: Message | Tick, tables: Tables) -> Step[Station]:
         """Fold one record, or look where the station is from now on."""
         match event:
-            case Message(record=SessionStarted() as record):
+            case Message(record=SessionStarted() | SessionReopened() as record):
                 return _started(state, record, tables)
-            case Message(record=SessionEnded() as record):
+            case Message(record=SessionEnded() | SessionCorrected() as record):
                 return _ended(state, record, tables)
             case Message(record=MeasurementsTaken() as record):
                 return _measured(state, record, tables)
@@ -106,12 +117,12 @@ class LoadObserver(Processor[Station]):
         return state.moves_at
 
 
-def _started(state: Station | None, record: SessionStarted, tables: Tables) -> Step[Station]:
+def _started(state: Station | None, record: _Begin, tables: Tables) -> Step[Station]:
     station = state or Station()
     registered = registered_station(record.station_id, tables)
     evse = station.evse(record.evse_id)
-    known = record.session_id in (evse.session_id, evse.ended_session_id)
-    if known or record.started_at < evse.started_at:
+    over = evse.ended_session_id if isinstance(record, SessionStarted) else None
+    if record.session_id in (evse.session_id, over) or record.started_at < evse.started_at:
         return Step(state)
     early = evse.unclaimed
     mine = early is not None and early.transaction_id == record.transaction_id
@@ -135,7 +146,7 @@ def _started(state: Station | None, record: SessionStarted, tables: Tables) -> S
     return Step(moved.state, (*news, *_observation(evse, record, tables, charging=True)))
 
 
-def _ended(state: Station | None, record: SessionEnded, tables: Tables) -> Step[Station]:
+def _ended(state: Station | None, record: _End, tables: Tables) -> Step[Station]:
     evses = state.evses if state is not None else ()
     evse = next((each for each in evses if each.session_id == record.session_id), None)
     if state is None or evse is None:
@@ -215,7 +226,7 @@ def _differs(told: int | None, current: int) -> bool:
 
 
 def _observation(
-    evse: Evse, cause: SessionStarted | SessionEnded | MeasurementsTaken, tables: Tables, *, charging: bool
+    evse: Evse, cause: _Begin | _End | MeasurementsTaken, tables: Tables, *, charging: bool
 ) -> tuple[Emit, ...]:
     if evse.site_id is None or evse.transaction_id is None:
         return ()
@@ -233,5 +244,6 @@ def _observation(
         current_ma=evse.current_ma if charging else 0,
         max_current_ma=registered.max_current_ma,
         phases=registered.phases,
+        reopened=isinstance(cause, SessionReopened),
     )
     return (Emit("load.observations", evse.site_id, observed),)

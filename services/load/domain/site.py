@@ -132,7 +132,9 @@ def observe(site: Site, seen: EvseObserved) -> Observed | None:
             return None
         over = Evse(*name, ended_transaction_id=evse.transaction_id, changed_at=seen.recorded_at)
         return Observed(site.with_evses([over]), True)
-    if seen.transaction_id is None or seen.transaction_id == evse.ended_transaction_id:
+    if seen.transaction_id is None or (
+        seen.transaction_id == evse.ended_transaction_id and not seen.reopened
+    ):
         return None
     if seen.transaction_id == evse.transaction_id:
         return _measure(site, evse, seen)
@@ -140,10 +142,11 @@ def observe(site: Site, seen: EvseObserved) -> Observed | None:
         return None
     if not site.charging():
         site = replace(site, checked_at=seen.recorded_at)
+    before = evse.transaction_id or evse.ended_transaction_id
     arrived = Evse(
         *name,
         transaction_id=seen.transaction_id,
-        ended_transaction_id=evse.transaction_id or evse.ended_transaction_id,
+        ended_transaction_id=None if before == seen.transaction_id else before,
         changed_at=seen.recorded_at,
         max_ma=seen.max_current_ma,
         phases=seen.phases,

@@ -139,7 +139,7 @@ class Book:
             if not after.over and running(after) != (0, after.meter_start_wh, None):
                 self.out.append(records.updated(self.station_id, after, cause))
         elif before is not None and before.over and not after.over:
-            self.out.append(records.updated(self.station_id, after, cause))
+            self.out.append(records.reopened(self.station_id, after, cause))
         if not after.over:
             return after
         charged = self._charged(after)

@@ -18,6 +18,7 @@ from libs.events.sessions import (
     CdrTax,
     SessionCorrected,
     SessionEnded,
+    SessionReopened,
     SessionStarted,
     SessionUpdated,
     digest,
@@ -102,6 +103,34 @@ def updated(station_id: str, session: Session, cause: Cause) -> Emit:
             meter_wh=meter_wh,
             charging_state=charging_state,
             trigger=cause.trigger,
+            revision=session.revision,
+        ),
+    )
+
+
+def reopened(station_id: str, session: Session, cause: Cause) -> Emit:
+    """SessionReopened, one per cause: what `session` is now, after the end that it was announced to have."""
+    energy_wh, meter_wh, charging_state = running(session)
+    return Emit(
+        EVENTS,
+        station_id,
+        SessionReopened(
+            event_id=derive_id(cause.event_id, "session-reopened"),
+            occurred_at=cause.occurred_at,
+            recorded_at=cause.recorded_at,
+            cause_id=cause.event_id,
+            station_id=station_id,
+            session_id=session.session_id,
+            evse_id=session.evse_id or 0,
+            transaction_id=session.transaction_id,
+            site_id=session.site_id,
+            id_token=session.id_token,
+            started_at=session.begun_at,
+            energy_wh=energy_wh,
+            meter_wh=meter_wh,
+            charging_state=charging_state,
+            trigger=cause.trigger,
+            revision=session.revision,
         ),
     )
 

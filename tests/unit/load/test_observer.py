@@ -10,7 +10,13 @@ from libs.events.ids import derive_id
 from libs.events.load import EvseObserved
 from libs.events.record import Record
 from libs.events.registry import Assignment, StationRegistered
-from libs.events.sessions import SessionEnded, SessionStarted, SessionUpdated
+from libs.events.sessions import (
+    SessionCorrected,
+    SessionEnded,
+    SessionReopened,
+    SessionStarted,
+    SessionUpdated,
+)
 from libs.events.telemetry import MeasurementsTaken, Sample
 from services.load.domain import LoadObserver, Station
 from services.load.domain.observer import measured_current
@@ -193,3 +199,33 @@ def test_power_serves_where_there_is_no_current() -> None:
     assert measured_current((power,), 1) == 48000
     assert measured_current((phase,), 3) == 16000
     assert measured_current((), 3) is None
+
+
+def test_what_goes_on_after_a_rule_closed_it_charges_again() -> None:
+    observer = Observer(started("t1", 0), ended("t1", 700))
+    reopened = SessionReopened(
+        **envelope("again", 800),
+        session_id="session-t1",
+        evse_id=1,
+        transaction_id="t1",
+        site_id="depot",
+        started_at=at(0),
+        energy_wh=900,
+        revision=1,
+    )
+    seen = observer.observe(reopened)
+    assert (seen.charging, seen.transaction_id, seen.reopened) == (True, "t1", True)
+    assert observer.observe(measured(9000, 810)).current_ma == 9000
+    last = SessionCorrected(
+        **envelope("over", 900),
+        session_id="session-t1",
+        evse_id=1,
+        transaction_id="t1",
+        site_id="depot",
+        started_at=at(0),
+        ended_at=at(900),
+        energy_wh=1200,
+        version=2,
+    )
+    assert not observer.observe(last).charging
+    assert observer.feed(last) == []

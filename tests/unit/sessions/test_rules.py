@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from libs.events.sessions import SessionReopened, SessionUpdated
 from services.sessions.domain.rules import LONGEST
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, event2, meter16, start16, stop16
 from tests.unit.sessions.given import Told, kinds
@@ -99,7 +100,9 @@ def test_what_was_closed_goes_on_and_is_corrected_once(version: str) -> None:
     assert kinds(told.tick(NOON + 8 * DAY)) == ["SessionEnded", "CdrIssued"]
     for n in range(1, 50):
         at = NOON + 8 * DAY + n * HOUR
-        assert kinds(told.tell(say.update(7, at, 2000 + n))) == ["SessionUpdated"]
+        out = told.tell(say.update(7, at, 2000 + n))
+        assert kinds(out) == ["SessionReopened" if n == 1 else "SessionUpdated"]
+        assert [each.revision for each in out if isinstance(each, SessionReopened | SessionUpdated)] == [1]
     assert kinds(told.tell(say.end(7, NOON + 11 * DAY, 3000))) == CORRECTION
     last = told.ends[-1]
     assert (last.energy_wh, last.ended_at, last.review) == (3000, NOON + 11 * DAY, ())
@@ -169,7 +172,7 @@ def test_a_long_session_that_charges_is_left_alone() -> None:
 def test_an_endless_session_goes_on_when_its_register_rises() -> None:
     say = Charger("ocpp2.0.1")
     told = hourly(say, 75, 1)
-    assert kinds(told.tell(say.update(7, NOON + 76 * DAY, 4500))) == ["SessionUpdated"]
+    assert kinds(told.tell(say.update(7, NOON + 76 * DAY, 4500))) == ["SessionReopened"]
     assert kinds(told.tell(say.end(7, NOON + 77 * DAY, 5000))) == CORRECTION
     assert (told.ends[-1].energy_wh, told.ends[-1].review) == (5000, ())
 
@@ -177,7 +180,7 @@ def test_an_endless_session_goes_on_when_its_register_rises() -> None:
 def test_a_session_without_start_that_goes_on_is_under_way_again() -> None:
     told = Told([event2("Updated", "a", 1, NOON, 1000)])
     assert kinds(told.tick(NOON + 2 * DAY)) == ["SessionStarted", "SessionEnded", "CdrIssued"]
-    assert kinds(told.tell(event2("Updated", "a", 2, NOON + 2 * DAY, 1500))) == ["SessionUpdated"]
+    assert kinds(told.tell(event2("Updated", "a", 2, NOON + 2 * DAY, 1500))) == ["SessionReopened"]
     assert kinds(told.tell(event2("Started", "a", 0, NOON - HOUR, 500, recorded_at=NOON + 50 * HOUR))) == [
         "SessionUpdated"
     ]
