@@ -4,6 +4,11 @@ VENV := .venv
 RUN := $(VENV)/bin
 UV_VERSION := $(shell sed -n 's/^ *"uv==\([^"]*\)",/\1/p' pyproject.toml)
 STAMP := $(VENV)/.synced
+# How many processes share the tests out: most of them wait for other processes.
+WORKERS ?= 3
+SHARED := -n $(WORKERS)
+# Where Python may not keep what it has compiled, every process that a test starts compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos fuzz truth bench lint types schemas docs clean
@@ -30,16 +35,16 @@ demo: setup ## Run the main job end to end on a stack of its own and check the f
 	@$(RUN)/python -m deploy.local demo
 
 test: setup ## Run every test but the long chaos runs
-	@$(RUN)/pytest
+	@$(RUN)/pytest $(SHARED)
 
 unit: $(STAMP) ## Tests without I/O
-	@$(RUN)/pytest tests/unit
+	@$(RUN)/pytest $(SHARED) tests/unit
 
 contract: $(STAMP) ## Tests of schemas, examples and topic files
 	@$(RUN)/pytest tests/contract
 
 integration: setup ## Tests against real Kafka, registry and ClickHouse
-	@$(RUN)/pytest tests/integration
+	@$(RUN)/pytest $(SHARED) tests/integration
 
 scenarios: setup ## What a central system must do, case by case, from a charger's socket
 	@$(RUN)/pytest tests/scenarios

@@ -4,11 +4,13 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from libs.testing.localstack import Endpoints, Stack, open_stack
+from tests.distribution import Scheduling, longest_first, one_stack, take_ports
 
 StackFactory = Callable[..., Stack]
 
@@ -19,9 +21,24 @@ settings.register_profile("new", derandomize=False)
 settings.load_profile("new" if os.environ.get("VOLTBUS_NEW_CASES") else "same")
 
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+if WORKER is not None:
+    take_ports(WORKER, int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if WORKER is not None:
+        longest_first(items)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
-    """Endpoints of Kafka, registry and ClickHouse, shared by all tests of the session: never kill these.
+    """Endpoints of Kafka, registry and ClickHouse, shared by all tests of the run: never kill these.
 
     `VOLTBUS_TEST_STACK` names the `endpoints.json` of a running stack to use instead of a new one.
     """
@@ -29,11 +46,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     if running:
         yield Endpoints.load(Path(running))
         return
-    servers = open_stack(tmp_path_factory.mktemp("stack"))
-    try:
-        yield servers.start(print)
-    finally:
-        servers.stop()
+    own = tmp_path_factory.getbasetemp()
+    with one_stack((own if WORKER is None else own.parent) / "stack") as endpoints:
+        yield endpoints
 
 
 @pytest.fixture

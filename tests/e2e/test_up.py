@@ -15,6 +15,7 @@ import httpx
 
 from deploy.local.platform import ROOT
 from deploy.local.settings import LocalSettings, on_free_ports
+from tests.integration.children import python
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def running(settings: LocalSettings) -> Iterator[tuple["subprocess.Popen[str]", 
         for name, value in settings.model_dump(include=set(LocalSettings.model_fields)).items()
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "deploy.local", "up"],
+        python("-m", "deploy.local", "up"),
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,

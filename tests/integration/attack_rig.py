@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from libs.events.ocpp_log import (
 )
 from libs.events.record import Record
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from tests.integration.children import python
 from tests.integration.edge_process import (
     EdgeProcess,
     Log,
@@ -86,7 +86,7 @@ class Overheard(EdgeProcess):
     def launch(self) -> None:
         with self._path.open("wb") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services.edge"], env=self._environment, stdout=out, stderr=out
+                python("-m", "services.edge"), env=self._environment, stdout=out, stderr=out
             )
 
     @property

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
@@ -30,6 +29,7 @@ from libs.events.ocpp_log import FrameRejected, OcppCallReceived, StationLocated
 from libs.events.record import Record
 from libs.runtime.clock import now_us
 from libs.testing.localstack.endpoints import Endpoints, free_ports
+from tests.integration.children import python
 
 TOPICS = (
     "ocpp.transactions",
@@ -81,7 +81,7 @@ class EdgeProcess:
         return self._process.pid
 
     def launch(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-m", "services.edge"], env=self._environment)
+        self._process = subprocess.Popen(python("-m", "services.edge"), env=self._environment)
 
     def is_ready(self) -> bool:
         assert self._process is not None

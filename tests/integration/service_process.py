@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
 import httpx
 
 from libs.bus.settings import BusSettings
 from libs.testing.localstack.endpoints import free_ports
+from tests.integration.children import python
 
 
 class ServiceProcess:
@@ -27,9 +27,7 @@ class ServiceProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"services.{self.name}"], env=self._environment
-        )
+        self._process = subprocess.Popen(python("-m", f"services.{self.name}"), env=self._environment)
 
     def is_ready(self) -> bool:
         assert self._process is not None

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,8 +14,10 @@ from libs.bus.admin import apply_contract
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
 from libs.runtime.service import Health
 from libs.testing.localstack import Endpoints
+from libs.testing.localstack.endpoints import free_ports
 from services.sink.app import run
 from services.sink.settings import SinkSettings
+from tests.integration.children import python
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,9 +55,7 @@ class SinkProcess:
     """The sink as a process of its own, to be killed."""
 
     def __init__(self, settings: SinkSettings) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        (self._port,) = free_ports(1)
         values = settings.model_dump(exclude_none=True, exclude={"clickhouse_password", "http_port"})
         self._environment = {f"VOLTBUS_{name.upper()}": str(value) for name, value in values.items()}
         self._process: asyncio.subprocess.Process | None = None
@@ -68,7 +66,7 @@ class SinkProcess:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.sink", cwd=ROOT,
+            *python("-m", "services.sink"), cwd=ROOT,
             env=os.environ | self._environment | {"VOLTBUS_HTTP_PORT": str(self._port)},
         )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Where a running stack is reached."""
 
 import json
+import os
 import random
 import socket
 from collections.abc import Collection
@@ -67,13 +68,17 @@ class Ports:
 
 # Below the range from which Linux and macOS number outgoing connections: a client that retries a
 # dead server on a port of that range can be connected to itself and then keeps the server out.
-_PORT_RANGE = range(15000, 32000)
+PORTS = range(15000, 32000)
+SHARE = "VOLTBUS_TEST_PORTS"
+"""Environment variable: the part of `PORTS` that is this process's, `FIRST-LAST`, where others look for ports too."""
 
 
 def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
     """Return `count` different loopback ports that nothing listens on now and that are not in `taken`."""
+    first, _, last = os.environ.get(SHARE, f"{PORTS[0]}-{PORTS[-1]}").partition("-")
+    share = range(int(first), int(last) + 1)
     ports: list[int] = []
-    for port in random.sample(_PORT_RANGE, len(_PORT_RANGE)):
+    for port in random.sample(share, len(share)):
         if len(ports) == count:
             break
         if port in taken:

@@ -1,7 +1,6 @@
 """Test benches with one interface: the tally processor on a runtime, with what goes in and what comes out."""
 
 import asyncio
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.events.sessions import SessionUpdated
 from libs.runtime.clock import now_us
+from tests.integration.children import python
 from tests.integration.runtimes.tally import (
     CONTRACT,
     LIFECYCLE,
@@ -137,9 +137,11 @@ class KafkaBench:
     async def spawn(self) -> asyncio.subprocess.Process:
         """Add a member that is a process of its own, and wait until it is ready."""
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.integration.runtimes.member", self.kind,
-            self.bus.settings.model_dump_json(), stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+            *python(
+                "-m", "tests.integration.runtimes.member", self.kind, self.bus.settings.model_dump_json()
+            ),
+            stdout=asyncio.subprocess.PIPE,
+        )
         self.children.append(child)
         assert child.stdout is not None
         async with asyncio.timeout(WAIT_S):
