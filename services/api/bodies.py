@@ -98,7 +98,10 @@ class CdrQuery(PastQuery):
 
 
 class Session(Output):
-    """A charging session. Energy and meter readings in Wh. `correction`: times that late evidence changed it."""
+    """A charging session. Energy and meter readings in Wh.
+
+    `correction`: the version of its end once that was corrected (2, 3 and so on), 0 before.
+    """
 
     session_id: str
     station_id: str
@@ -133,7 +136,11 @@ class CdrLine(Output):
 
 
 class Cdr(Output):
-    """A charge record in its newest version. Amounts in minor currency units."""
+    """A charge record in its newest version. Amounts in minor currency units.
+
+    `charging_s`, `suspended_s`, `idle_s`: seconds of charging, of charging held back, and connected after it was done.
+    `prepaid_wh`: of the energy billed, what came out of the bundle of the driver group `group_id`.
+    """
 
     cdr_id: str
     version: int
@@ -157,6 +164,12 @@ class Cdr(Output):
     decision_id: str | None
     decided_by: str | None
     token_refusal: str
+    charging_s: int
+    suspended_s: int
+    idle_s: int
+    timezone: str | None
+    group_id: str | None
+    prepaid_wh: int
     tariff_id: str | None
     tariff_version: int | None
     currency: str | None

@@ -61,9 +61,9 @@ _WIDTH: Final = 12
 class Clock:
     """Moments as the site's clock shows them."""
 
-    def __init__(self, zone: str) -> None:
+    def __init__(self, zone: str | None) -> None:
         self._zone = zone_named(zone)
-        self.name = zone
+        self.name = getattr(self._zone, "key", "UTC")
 
     def full(self, at: int) -> str:
         """Date and time."""
@@ -81,7 +81,7 @@ def explained(
     cdr: CdrIssued, documents: Sequence[Document], found: Sequence[Check], priced: Priced | None
 ) -> Iterator[str]:
     """The lines of the explanation. `documents`: all of the session, in the order of issue; `found`: the checks."""
-    clock = Clock("UTC" if priced is None else priced.zone)
+    clock = Clock(cdr.timezone if priced is None else priced.zone)
     last = max(each.version for each in documents)
     yield f"charge record {cdr.cdr_id}, version {cdr.version} of {last}, issued {clock.full(cdr.recorded_at)}"
     yield _to_pay(cdr)

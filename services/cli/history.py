@@ -90,7 +90,7 @@ def show_session(
             ("charging state", found["charging_state"]),
             ("reason", found["reason"]),
             _doubts(found),
-            ("corrections", found["correction"] or ""),
+            ("corrections", found["correction"] - 1 if found["correction"] else ""),
             ("last news", moment(found["updated_at"])),
         ]
     )
@@ -130,7 +130,7 @@ def list_cdrs(
         ("tariff", lambda c: f"{c['tariff_id']} v{c['tariff_version']}" if c["tariff_id"] else "none"),
         ("record", lambda c: c["cdr_id"]),
     ]
-    listing(api(context), "/cdrs", query, limit, columns, json=json)
+    listing(api(context), "/cdrs", query, limit, columns, kind="charge records", json=json)
 
 
 @cdrs.command("show")
@@ -152,12 +152,14 @@ def show_cdr(
             ("station", f"{found['station_id']}, EVSE {found['evse_id']}"),
             ("site", found["site_id"]),
             ("token", found["id_token"]),
+            ("group", found["group_id"]),
             ("answered", found.get("token_refusal")),
             ("started", moment(found["started_at"])),
             ("ended", moment(found["ended_at"])),
             ("energy", f"{kwh(found['energy_wh'])} kWh"),
             ("in review", f"{kwh(found['review_wh'])} kWh" if found["review_wh"] else ""),
             ("written off", f"{kwh(found['written_off_wh'])} kWh" if found["written_off_wh"] else ""),
+            ("from bundle", f"{kwh(found['prepaid_wh'])} kWh" if found["prepaid_wh"] else ""),
             ("decided by", found["decided_by"]),
             ("meter", _meter(found["meter_start_wh"], found["meter_stop_wh"])),
             (

@@ -52,7 +52,7 @@ def state(
             ("firmware", lambda s: s["firmware_version"]),
             ("connectors", _connectors),
         ]
-        listing(api(context), "/state", query, limit, columns, json=json)
+        listing(api(context), "/state", query, limit, columns, kind="stations", json=json)
         return
     found = api(context).get(f"/stations/{segment(station)}/state")
     if json:
@@ -174,7 +174,7 @@ _SUMMARIES: Final[dict[str, Callable[[Json], Any]]] = {
     "SessionReopened": lambda f: f"EVSE {f['evse_id']}, {kwh(f['energy_wh'])} kWh, goes on after its end",
     "SessionEnded": lambda f: f"EVSE {f['evse_id']}, {kwh(f['energy_wh'])} kWh, {f['reason']}",
     "SessionCorrected": lambda f: (
-        f"EVSE {f['evse_id']}, {kwh(f['energy_wh'])} kWh, correction {f['version']}"
+        f"EVSE {f['evse_id']}, {kwh(f['energy_wh'])} kWh, correction {f['version'] - 1}"
     ),
     "CdrIssued": lambda f: (
         f"{kwh(f['energy_wh'])} kWh, {money(f['amount_minor'], f['currency']) or 'no tariff'}"

@@ -1,6 +1,7 @@
 """What people read: tables, and values in the units that people use."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final
@@ -44,6 +45,17 @@ def console(error: bool = False) -> Console:
     if not out.is_terminal:
         out.width = _WIDE
     return out
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Say on a terminal's standard error what is waited for, until it is there; nothing elsewhere."""
+    out = console(error=True)
+    if not out.is_terminal:
+        yield
+        return
+    with out.status(text):
+        yield
 
 
 def printable(value: Any) -> str:
@@ -99,14 +111,18 @@ def listing(
     limit: int,
     columns: Sequence[Column],
     *,
+    kind: str | None = None,
     json: bool,
 ) -> None:
-    """Print the items of a list of the API."""
+    """Print the items of a list of the API; `kind`: what people call them, if not as the path does."""
     items = client.items(path, query, limit)
     if json:
         typer.echo(as_json(items))
     else:
-        table(items, columns, f"no {path.strip('/')}")
+        asked = any(value is not None for value in query.values())
+        table(
+            items, columns, f"no {kind or path.strip('/')}{' that fit what was asked for' if asked else ''}"
+        )
 
 
 def done(value: Json, json: bool, text: str) -> None:

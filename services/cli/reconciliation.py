@@ -11,7 +11,7 @@ from rich.text import Text
 from services.cli.client import Json, as_json
 from services.cli.context import api
 from services.cli.moments import written_out
-from services.cli.output import AsJson, Column, console, kwh, moment, money, printable, table
+from services.cli.output import AsJson, Column, console, kwh, moment, money, printable, table, working
 
 _PATIENCE_S: Final = 600
 
@@ -126,7 +126,9 @@ def reconcile(
         "tolerance_wh": tolerance,
         "limit": limit,
     }
-    found = api(context).request("GET", "/reconciliation", query=query, patience_s=_PATIENCE_S)
+    client = api(context)
+    with working("reading the sessions and meters of the period ..."):
+        found = client.request("GET", "/reconciliation", query=query, patience_s=_PATIENCE_S)
     if json:
         typer.echo(as_json(found))
     elif as_csv is not None:

@@ -171,6 +171,12 @@ CREATE TABLE IF NOT EXISTS $database.cdrs_latest $on_cluster
     decision_id Nullable(String),
     decided_by Nullable(String),
     token_refusal LowCardinality(String),
+    charging_s Int32,
+    suspended_s Int32,
+    idle_s Int32,
+    timezone LowCardinality(Nullable(String)),
+    group_id LowCardinality(Nullable(String)),
+    prepaid_wh Int64,
     tariff_id LowCardinality(Nullable(String)),
     tariff_version Nullable(Int32),
     currency LowCardinality(Nullable(String)),
@@ -201,8 +207,8 @@ SELECT
     recorded_at AS issued_at,
     evse_id, transaction_id, site_id, id_token, started_at, ended_at, meter_start_wh, meter_stop_wh, energy_wh,
     billed_wh, review_wh, written_off_wh, exported_wh, reason, review, decision_id, decided_by, token_refusal,
-    tariff_id,
-    tariff_version, currency, amount_minor, net_minor, tax_minor, hash,
+    charging_s, suspended_s, idle_s, timezone, group_id, prepaid_wh, tariff_id, tariff_version, currency,
+    amount_minor, net_minor, tax_minor, hash,
     lines.kind, lines.quantity, lines.unit, lines.price_milli, lines.amount_minor
 FROM $database.billing_cdrs_feed
 WHERE cdr_id != '' AND _type = 'CdrIssued';

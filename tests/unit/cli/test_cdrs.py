@@ -277,6 +277,17 @@ def test_what_cannot_be_known_is_said_and_no_fault() -> None:
     assert code == 0
 
 
+def test_without_a_tariff_too_the_clock_is_the_site_s() -> None:
+    tables = tables_of(version())
+    (site,) = tables["registry.sites"].values()
+    tables["registry.sites"] = {"site-1": msgspec.structs.replace(site, tariffs=())}
+    platform = Platform(Told([start16(1, NOON, 12_000), stop16(1, NOON + HOUR, 21_000)], tables).documents)
+    code, said = run_on(platform, "explain", platform.documents[0].cdr_id)
+    assert "no amount: no tariff was in force" in said
+    assert "(Europe/Berlin)" in said
+    assert code == 0
+
+
 def test_a_station_chain_is_walked() -> None:
     platform = corrected()
     code, said = run_on(platform, "verify", "CP-1")

@@ -108,7 +108,18 @@ def test_a_list_follows_the_pages_up_to_its_limit() -> None:
 
 
 def test_an_empty_list_says_so() -> None:
-    assert "no stations" in run(Api({"GET /api/v1/stations": page()}), "stations", "list").output
+    assert "no stations\n" in run(Api({"GET /api/v1/stations": page()}), "stations", "list").output
+    api = Api({"GET /api/v1/cdrs": page(), "GET /api/v1/state": page()})
+    said = run(api, "cdr", "list", "--since", "2026-05-01").output
+    assert "no charge records that fit what was asked for\n" in said
+    assert "no stations\n" in run(api, "state").output
+
+
+@pytest.mark.parametrize(("version", "said"), [(0, None), (2, "1"), (3, "2")])
+def test_corrections_are_counted(version: int, said: str | None) -> None:
+    api = Api({"GET /api/v1/sessions/s-1": SESSION | {"correction": version}})
+    lines = [line.split() for line in run(api, "sessions", "show", "s-1").output.splitlines()]
+    assert [line[1] for line in lines if line[0] == "corrections"] == ([] if said is None else [said])
 
 
 def test_ids_are_one_segment_of_the_path() -> None:
