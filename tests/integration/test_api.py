@@ -230,6 +230,13 @@ async def test_sites_and_tariffs_are_assigned_by_time(api: Platform) -> None:
     assert site["tariff_id"] == "T1"
     await ok(await http.put("/sites/S2", json={"limit_ma": 63_000, "timezone": "Europe/Berlin"}), 201)
     problem(await http.put("/sites/S2", json={"timezone": "Europe/../etc"}), 422)
+    early = "2025-12-31T23:59:59Z"
+    body = problem(await http.patch("/sites/S2", json={"tariff_id": "T1", "tariff_valid_from": early}), 409)
+    assert "begins at 2026-01-01T00:00:00" in body["detail"]
+    assert body["errors"][0]["path"] == "/tariff_valid_from"
+    listed = {"tariffs": [{"id": "T1", "valid_from": past}, {"id": "T1", "valid_from": early}]}
+    body = problem(await http.patch("/sites/S1", json=listed), 409)
+    assert body["errors"][0]["path"] == "/tariffs/0/valid_from"
 
     body = {"station_id": "MOVER", "site_id": "S1", "site_valid_from": past}
     station = await ok(await http.post("/stations", json=body), 201)

@@ -7,7 +7,15 @@ import msgspec
 from msgspec.structs import replace
 
 from libs.events.record import Record
-from libs.events.registry import Assignment, GroupMembership, PowerRating, TariffVersion, TokenRegistered
+from libs.events.registry import (
+    Assignment,
+    GroupMembership,
+    PowerRating,
+    TariffRegistered,
+    TariffVersion,
+    TokenRegistered,
+)
+from libs.runtime.clock import iso
 from libs.tariffs.model import TariffTerms
 from services.api.domain.errors import Conflict
 
@@ -93,6 +101,18 @@ def ordered(assignments: tuple[Assignment, ...]) -> tuple[Assignment, ...]:
     if len({each.valid_from for each in assignments}) < len(assignments):
         raise Conflict("two assignments begin at the same moment")
     return tuple(sorted(assignments, key=lambda each: each.valid_from))
+
+
+def priced_from(assigned: Assignment, tariff: TariffRegistered, path: str) -> None:
+    """Raises Conflict, at `path`, if the tariff has no version yet at the moment from which it is assigned."""
+    first = tariff.versions[0].valid_from
+    if assigned.valid_from < first:
+        raise Conflict(
+            f"the first version of tariff {tariff.tariff_id} begins at {iso(first)}: sessions that start before, from"
+            f" {iso(assigned.valid_from)} on, would be charged nothing; assign it from {iso(first)} on,"
+            " or a tariff that begins earlier",
+            path,
+        )
 
 
 def in_use(assignments: tuple[Assignment, ...], target: str) -> bool:

@@ -13,7 +13,7 @@ from services.api.context import Api
 from services.api.domain.dated import in_force
 from services.api.domain.errors import Conflict, NotFound
 from services.api.domain.paging import page_of
-from services.api.domain.registry import SITES, UNWRITTEN, Stamp, in_use, renewed
+from services.api.domain.registry import SITES, UNWRITTEN, Stamp, in_use, priced_from, renewed
 from services.api.fields import Label
 from services.api.models import NewSite, Page, Site, SiteQuery, SiteSettings
 from services.api.registry import Registry
@@ -42,9 +42,13 @@ class Sites(Entries[SiteRegistered, SiteSettings, Site]):
     def changed(
         self, registry: Registry, old: SiteRegistered, body: SiteSettings, stamp: Stamp, *, partly: bool
     ) -> SiteRegistered:
-        """Tariff assignments are added to, or rewritten."""
+        """Tariff assignments are added to, or rewritten. Raises Conflict for a tariff that has no version then."""
         changes = body.model_dump(exclude={*_ASSIGNING, "site_id"}, exclude_unset=partly)
         tariffs = assigned(old.tariffs, body, _ASSIGNING, stamp, ("tariff", registry.tariffs))
+        for number, each in enumerate(tariffs):
+            if each not in old.tariffs:
+                path = "/tariff_valid_from" if body.tariffs is None else f"/tariffs/{number}/valid_from"
+                priced_from(each, registry.tariffs[each.id], path)
         return renewed(old, {**changes, "tariffs": tariffs}, stamp)
 
     def shown(self, entry: SiteRegistered, now: int) -> Site:

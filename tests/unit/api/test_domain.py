@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from libs.events.commands import CommandDialect
-from libs.events.registry import Assignment, PowerRating, StationRegistered, TariffVersion, TokenRegistered
+from libs.events.registry import (
+    Assignment,
+    PowerRating,
+    StationRegistered,
+    TariffRegistered,
+    TariffVersion,
+    TokenRegistered,
+)
 from libs.ocpp.semantics.commands import Reset
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.versions import Version
@@ -23,7 +30,18 @@ from services.api.domain.dated import in_force, power_in_force, version_in_force
 from services.api.domain.errors import Conflict, Invalid
 from services.api.domain.identity import station_identity, token_identity
 from services.api.domain.paging import cursor_of, page_of, position_at
-from services.api.domain.registry import Stamp, assign, in_use, joined, ordered, rated, renewed, reprice
+from services.api.domain.registry import (
+    UNWRITTEN,
+    Stamp,
+    assign,
+    in_use,
+    joined,
+    ordered,
+    priced_from,
+    rated,
+    renewed,
+    reprice,
+)
 
 NOW = 1_000_000_000
 STAMP = Stamp("00000000-0000-0000-0000-000000000001", NOW, 5_000_000)
@@ -83,6 +101,15 @@ def test_a_rewritten_list_is_put_in_order() -> None:
     assert ordered((at("b", 2), at("a", 1))) == (at("a", 1), at("b", 2))
     with pytest.raises(Conflict):
         ordered((at("b", 2), at("a", 2)))
+
+
+def test_a_tariff_is_not_assigned_for_a_time_before_its_first_version() -> None:
+    versions = (*reprice((), "EUR", 100, 10, STAMP), *reprice((), "EUR", 200, 20, STAMP))
+    tariff = TariffRegistered(**UNWRITTEN, tariff_id="day", versions=versions)
+    priced_from(at("day", 10), tariff, "/tariff_valid_from")
+    with pytest.raises(Conflict, match=r"begins at 1970-01-01T00:00:00\.000010\+00:00") as refused:
+        priced_from(at("day", 9), tariff, "/tariff_valid_from")
+    assert refused.value.path == "/tariff_valid_from"
 
 
 def test_in_use_is_what_is_or_was_assigned_or_will_be() -> None:
