@@ -11,6 +11,7 @@ IDEMPOTENT = re.compile(
     r"CREATE (TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS \$database\.\w+ \$on_cluster"
     r"|CREATE OR REPLACE VIEW \$database\.\w+ \$on_cluster"
     r"|ALTER TABLE \$database\.\w+ \$on_cluster \w+ \w+ IF (NOT )?EXISTS"
+    r"|ALTER TABLE \$database\.\w+ \$on_cluster(,?\n    COMMENT COLUMN \w+ '[^']+')+$"
     r"|DROP \w+ IF EXISTS \$database\.\w+ \$on_cluster"
 )
 
