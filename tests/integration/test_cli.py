@@ -14,7 +14,22 @@ from libs.bus.dead_letters import list_dead_letters
 from libs.bus.tail import Tail
 from libs.events.commands import RequestCommand
 from libs.events.dead import RecordDeadLettered
-from tests.integration.api_platform import DEADLINE_S, KEY, Platform, api, concluded, located, stamp
+from libs.events.sessions import CdrIssued
+from libs.runtime.clock import now_us
+from tests.integration.api_platform import (
+    DEADLINE_S,
+    KEY,
+    Platform,
+    api,
+    concluded,
+    located,
+    ok,
+    session_ended,
+    session_started,
+    stamp,
+    until,
+)
+from tests.unit.cli.test_cdrs import sealed
 
 __all__ = ["api"]
 
@@ -72,8 +87,22 @@ async def ledger(api: Platform) -> AsyncIterator[None]:
             await asyncio.gather(task, return_exceptions=True)
 
 
+async def charged(api: Platform, station_id: str) -> None:
+    """Has a charge record of the station, the first of its chain, in ClickHouse."""
+    end = session_ended(session_started(station_id, "s-guide", now_us()), now_us())
+    fields = {name: getattr(end, name) for name in end.__struct_fields__}
+    cdr = CdrIssued(**fields, cdr_id="cdr-guide", version=1, amount_minor=0)
+    await api.emit("billing.cdrs", station_id, sealed(cdr))
+
+    async def stored() -> bool:
+        return bool((await ok(await api.http.get("/cdrs", params={"station_id": station_id})))["items"])
+
+    await until(stored)
+
+
 async def test_every_command_of_the_guide_works(api: Platform) -> None:
     await located(api, "cp-001")
+    await charged(api, "cp-001")
     async with ledger(api):
         said = ""
         for block in blocks():
