@@ -134,7 +134,7 @@ class Directory:
         if whose is Addressee.GONE or connection is None:
             drop(answer, "gone")
         else:
-            connection.take_answer(answer)
+            connection.conversation.take_answer(answer)
 
     def _addressed(self, station_id: str, epoch: int) -> tuple[StationConnection | None, Addressee]:
         """The station's connection here, and whose business something for its connection `epoch` is."""

@@ -24,6 +24,11 @@ class Holding(msgspec.Struct, frozen=True):
         """The event id of the connection's ConnectionOpened."""
         return connection_id(self.station_id, self.edge_id, self.epoch)
 
+    @property
+    def ids(self) -> dict[str, object]:
+        """By what a log line names the connection."""
+        return {"station_id": self.station_id, "connection_id": self.connection_id, "epoch": self.epoch}
+
 
 def connection_id(station_id: str, edge_id: str, epoch: int) -> str:
     """The id of a connection; whoever knows where it was can name it, also after a crash."""

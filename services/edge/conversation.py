@@ -1,0 +1,398 @@
+"""What one station says and is answered, message by message, once its connection is open."""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from time import perf_counter
+from typing import Any
+
+import msgspec
+import orjson
+from prometheus_client import Histogram
+from websockets.frames import CloseCode
+from websockets.protocol import State
+
+from libs.bus.errors import BusUnavailableError
+from libs.events.commands import AnswerCall
+from libs.events.ocpp_log import OcppCallReceived
+from libs.events.record import Record
+from libs.ocpp.errors import ErrorCode, canonical, spell
+from libs.ocpp.frames import (
+    CallReceived,
+    ErrorReceived,
+    Ignored,
+    Payload,
+    Received,
+    Refused,
+    Replay,
+    ResultErrorReceived,
+    ResultReceived,
+    SendReceived,
+)
+from libs.ocpp.inbound import CheckedCall, check_call
+from libs.ocpp.routing import ROUTES, Policy, Route
+from libs.ocpp.rpc import RpcMachine
+from libs.ocpp.schemas import Violation
+from libs.runtime.clock import now_us
+from libs.runtime.logging import get_logger
+from services.edge import metrics
+from services.edge.commands import CommandLane
+from services.edge.context import RECORD_OVERHEAD, Context
+from services.edge.deferred import DeferredCall, answered, answers_us, drop, pending, wait_for
+from services.edge.domain.acceptance import may_call
+from services.edge.domain.answers import Asked, answer
+from services.edge.domain.equipment import booted
+from services.edge.domain.location import Holding
+from services.edge.domain.rules import Standing
+from services.edge.records import Scribe
+from services.edge.rejects import IGNORED, Rejects, describe
+from services.edge.socket import StationSocket
+
+log = get_logger(__name__)
+
+
+class _Owed(msgspec.Struct, frozen=True, gc=False):
+    """An answer that is sent as soon as Kafka has the call. `started`: when the call was read."""
+
+    call: CallReceived
+    payload: Payload
+    started: float
+
+
+class Conversation:
+    """Takes a station's messages one by one; each is answered before the next is looked at.
+
+    A CALL is checked, its answer decided, call and answer published, and only when Kafka has acknowledged that
+    is the answer sent. All of that happens in callbacks, of the socket and of the producer; what has to wait for
+    anything else is handed over to `run`, and the next message waits until that is done.
+
+    `end` closes the connection; it leads to `stop`. `announced`: the acknowledgement of what announced the
+    connection, which the first answer waits for; None once it is there. `busy_since`: loop time since when a
+    message is under way; 0 if none is, infinite while it waits for something else than Kafka.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        socket: StationSocket,
+        *,
+        machine: RpcMachine,
+        lane: CommandLane,
+        holding: Holding,
+        scribe: Scribe,
+        end: Callable[[CloseCode, str], None],
+    ) -> None:
+        self._context = context
+        self._socket = socket
+        self._machine = machine
+        self._version = machine.version
+        self._routes = ROUTES[machine.version]
+        self._lane = lane
+        self._holding = holding
+        self._scribe = scribe
+        self._end = end
+        self._latencies: dict[str, Histogram] = {}
+        self._deferrals = context.settings.deferred
+        self._deferred: DeferredCall | None = None
+        self._wake = asyncio.Event()
+        self._errand: Coroutine[Any, Any, None] | None = None
+        self._stopped = False
+        self.rejects = Rejects(context, scribe, machine.version, self._publish)
+        self.announced: asyncio.Future[tuple[object, object]] | None = None
+        self.busy_since = 0.0
+
+    async def run(self) -> None:
+        """Do what the callbacks hand over, until it is stopped. Raises ConnectionClosed if the socket is lost."""
+        socket = self._socket
+        socket.on_lost = self._wake.set
+        socket.on_message = self._take
+        self._go_on()
+        while not self._stopped:
+            self._wake.clear()
+            errand, self._errand = self._errand, None
+            if errand is not None:
+                await errand
+                # An errand may wait for nothing at all, and there may be thousands of them: others have their turn.
+                await asyncio.sleep(0)
+                self.busy_since = 0.0
+                self._go_on()
+            elif socket.state is State.CLOSED:
+                raise socket.protocol.close_exc
+            else:
+                await self._wake.wait()
+
+    def stop(self) -> None:
+        """Throw away what comes from now on; a call that is not answered yet stays unanswered."""
+        self._stopped = True
+
+    def wake(self) -> None:
+        """Let `run` look whether it is stopped."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop for good, when `run` is over: what was handed over to it is not done any more."""
+        self._stopped = True
+        if self._errand is not None:
+            self._errand.close()
+
+    def take_answer(self, answer: AnswerCall) -> None:
+        """Take a processor's answer to a call of this connection."""
+        if self._deferred is None:
+            drop(answer, "late")
+        else:
+            self._deferred.offer(answer)
+
+    def _go_on(self) -> None:
+        """Look at the messages that came meanwhile, until one has to wait for something."""
+        while not self.busy_since and (frame := self._socket.next_message()) is not None:
+            self._take(frame)
+
+    def _take(self, frame: bytes) -> bool:
+        """Look at a message; False if one before it is not done with. After the end it is thrown away."""
+        if self._stopped:
+            return True
+        if self.busy_since:
+            return self._deferred is not None and self._take_meanwhile(self._deferred, frame)
+        started = perf_counter()
+        self.busy_since = self._context.loop.time()
+        try:
+            received = self._machine.receive(frame)
+            if type(received) is CallReceived:
+                self._on_call(received, frame, started)
+            elif type(received) is ResultReceived or type(received) is ErrorReceived:
+                self._lane.settle(received)
+                self.rejects.clear()
+                self.busy_since = 0.0
+            else:
+                self._hand_over(self._on_other(received, frame))
+        except Exception:
+            self._fail_internally()
+        return True
+
+    def _hand_over(self, errand: Coroutine[Any, Any, None]) -> None:
+        """Leave something to the task; until it is done no other message is looked at."""
+        self._errand = errand
+        self._wake.set()
+
+    def _fail_internally(self) -> None:
+        log.exception("connection_failed", **self._holding.ids)
+        metrics.INTERNAL_ERRORS.inc()
+        self._end(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def _on_call(self, call: CallReceived, frame: bytes, started: float) -> None:
+        now = now_us()
+        route = self._routes[call.action]
+        standing = self._standing()
+        if standing is None:
+            return
+        checked = check_call(self._version, call.action, call.payload)
+        if isinstance(checked, Violation):
+            self._hand_over(self._fail(call, frame, checked.code, describe(checked)))
+            return
+        if not may_call(route, standing.boot_status) and not self._lane.asked_for.take(route.action, now):
+            reason = "the station is not accepted yet"
+            self._hand_over(self._fail(call, frame, ErrorCode.SECURITY_ERROR, reason))
+            return
+        if route.policy is Policy.BOOT:
+            self._scribe.equipment = booted(self._version, checked.payload)
+        try:
+            payload = self._decide(route, checked, standing, now)
+            text = orjson.dumps(payload).decode()
+            record = self._scribe.call(call, checked, standing, text, now)
+        except Exception:
+            log.exception("call_failed", action=call.action, **self._holding.ids)
+            metrics.INTERNAL_ERRORS.inc()
+            reason = "the call could not be handled"
+            self._hand_over(self._fail(call, frame, ErrorCode.INTERNAL_ERROR, reason))
+            return
+        owed = _Owed(call, payload, started)
+        if route.deferred and (wait_s := wait_for(self._deferrals, call.action, checked.payload)) is not None:
+            waiting = pending(record, self._context.slot)
+            self._hand_over(self._defer(route.topic, waiting, len(frame), owed, wait_s))
+            return
+        self._publish_and_answer(route.topic, record, len(frame), owed)
+
+    def _publish_and_answer(self, topic: str, record: Record, size: int, owed: _Owed) -> None:
+        context, size = self._context, size + RECORD_OVERHEAD
+        if self.announced is None and context.gate.try_enter(size):
+
+            def on_acknowledged(error: BusUnavailableError | None) -> None:
+                context.gate.leave(size)
+                if self._stopped:
+                    return
+                if error is not None:
+                    self._end(CloseCode.TRY_AGAIN_LATER, "bus")
+                    return
+                try:
+                    self._answer(owed)
+                except Exception:
+                    self._fail_internally()
+
+            queued = False
+            try:
+                queued = context.publisher.try_send(topic, self._holding.station_id, record, on_acknowledged)
+            except BusUnavailableError:
+                self._end(CloseCode.TRY_AGAIN_LATER, "bus")
+                return
+            finally:
+                if not queued:
+                    context.gate.leave(size)
+            if queued:
+                return
+        self._hand_over(self._publish_waiting(topic, record, size, owed))
+
+    async def _publish_waiting(self, topic: str, record: Record, size: int, owed: _Owed) -> None:
+        await self._publish(topic, record, size)
+        await self._send_answer(self._machine.answer(owed.call.message_id, owed.payload), owed)
+
+    async def _defer(
+        self, topic: str, record: OcppCallReceived, size: int, owed: _Owed, wait_s: float
+    ) -> None:
+        """Publish a call as pending, then what a processor answers, or we alone if none does in time; send that.
+
+        Meanwhile the station's answers to commands are taken, and nothing else of it.
+        """
+        message_id, loop = owed.call.message_id, self._context.loop
+        # Before the call is published: the answer may be here before the acknowledgement.
+        deferred = self._deferred = DeferredCall(record, owed.payload)
+        try:
+            await self._publish(topic, record, size + RECORD_OVERHEAD)
+            # It waits, but not for Kafka.
+            self.busy_since = math.inf
+            if self._socket.state is State.CLOSED:
+                self._wake.set()
+            decision = await deferred.decision(wait_s - (perf_counter() - owed.started), self._wake)
+        finally:
+            self._deferred = None
+            self.busy_since = loop.time()
+        if decision is None:
+            return
+        await self._publish(topic, answered(record, decision, now_us()), size + RECORD_OVERHEAD)
+        if (error := decision.error) is not None:
+            code, details = ErrorCode(canonical(error.code)), orjson.loads(error.details)
+            text = self._machine.fail(message_id, code, error.description, details)
+        else:
+            text = self._machine.answer(message_id, decision.payload)
+        await self._send_answer(text, owed)
+        for received, frame in deferred.meanwhile:
+            await self._on_other(received, frame)
+
+    def _take_meanwhile(self, deferred: DeferredCall, frame: bytes) -> bool:
+        """Take the station's answer to a command while its own call waits; False for anything else."""
+        if deferred.crowded or not answers_us(frame):
+            return False
+        received = self._machine.receive(frame)
+        if isinstance(received, ResultReceived | ErrorReceived):
+            self._lane.settle(received)
+        else:
+            if isinstance(received, Refused) and received.call is not None:
+                self._lane.settle(received)
+            deferred.meanwhile.append((received, frame))
+        return True
+
+    async def _send(self, text: str) -> None:
+        # It waits, but not for Kafka.
+        self.busy_since = math.inf
+        await self._socket.deliver(text)
+
+    async def _send_answer(self, text: str, owed: _Owed) -> None:
+        await self._send(text)
+        self._note_answered(owed)
+
+    def _answer(self, owed: _Owed) -> None:
+        text = self._machine.answer(owed.call.message_id, owed.payload)
+        if not self._socket.try_answer(text):
+            self._hand_over(self._send_answer(text, owed))
+            return
+        self._note_answered(owed)
+        self.busy_since = 0.0
+        self._go_on()
+
+    def _note_answered(self, owed: _Owed) -> None:
+        self.rejects.clear()
+        action = owed.call.action
+        latency = self._latencies.get(action) or self._latency(action)
+        latency.observe(perf_counter() - owed.started)
+
+    def _decide(self, route: Route, checked: CheckedCall, standing: Standing, now: int) -> dict[str, object]:
+        station_id, models = self._holding.station_id, self._context.models
+        asked = Asked(self._version, station_id, route.action, checked.payload, standing, models, now)
+        return answer(route, asked)
+
+    async def _on_other(self, received: Received, frame: bytes) -> None:
+        match received:
+            case Replay():
+                # The stored answer is in the log already.
+                await self._send(received.answer_text)
+            case SendReceived():
+                await self._on_send(received, frame)
+            case Refused():
+                if received.call is not None:
+                    self._lane.settle(received)
+                await self.rejects.record(
+                    frame,
+                    spell(self._version, received.code),
+                    received.reason,
+                    received.message_id,
+                    received.action,
+                    answered=received.reply_text is not None,
+                )
+                if received.reply_text is not None:
+                    await self._send(received.reply_text)
+            case ResultErrorReceived():
+                reason = f"the station refused our answer: {received.description}"
+                await self.rejects.record(frame, received.code, reason, received.message_id)
+            case Ignored():
+                action = received.call.action if received.call is not None else None
+                await self.rejects.record(frame, IGNORED, received.reason, received.message_id, action)
+
+    async def _on_send(self, sent: SendReceived, frame: bytes) -> None:
+        """Record a SEND; nothing may be answered (2.1 part 4 §4.2.5)."""
+        now = now_us()
+        route, standing = self._routes[sent.action], self._standing()
+        if standing is None:
+            return
+        checked = check_call(self._version, sent.action, sent.payload)
+        if isinstance(checked, Violation):
+            await self.rejects.record(frame, checked.code, describe(checked), sent.message_id, sent.action)
+        elif not may_call(route, standing.boot_status) and not self._lane.asked_for.take(route.action, now):
+            reason = "the station is not accepted yet"
+            await self.rejects.record(frame, ErrorCode.SECURITY_ERROR, reason, sent.message_id, sent.action)
+        else:
+            record = self._scribe.call(sent, checked, standing, None, now)
+            await self._publish(route.topic, record, len(frame) + RECORD_OVERHEAD)
+            self.rejects.clear()
+
+    def _standing(self) -> Standing | None:
+        """How the station stands; None, and the end of the connection, if it is not registered any more."""
+        standing = self._context.models.standing(self._holding.station_id)
+        if standing is None:
+            self._end(CloseCode.POLICY_VIOLATION, "not registered")
+        return standing
+
+    async def _publish(self, topic: str, record: Record, size: int) -> None:
+        """Publish and wait for the acknowledgement, also of what announced the connection.
+
+        `size`: bytes that it holds meanwhile. Raises BusUnavailableError if there is no acknowledgement.
+        """
+        gate = self._context.gate
+        await gate.enter(size)
+        try:
+            await (await self._context.publisher.send(topic, self._holding.station_id, record))
+            if self.announced is not None:
+                await self.announced
+        # An acknowledgement fails with the Kafka client's own errors, which only libs/bus knows by name.
+        except Exception as error:
+            raise BusUnavailableError(repr(error)) from error
+        finally:
+            gate.leave(size)
+
+    async def _fail(self, call: CallReceived, frame: bytes, code: ErrorCode, reason: str) -> None:
+        """Answer a CALL with a CALLERROR, recorded first."""
+        spelt = spell(self._version, code)
+        await self.rejects.record(frame, spelt, reason, call.message_id, call.action, answered=True)
+        await self._send(self._machine.fail(call.message_id, code, reason))
+
+    def _latency(self, action: str) -> Histogram:
+        self._latencies[action] = metrics.ANSWER_SECONDS.labels(self._version, action)
+        return self._latencies[action]
