@@ -29,6 +29,7 @@ def observed(
     charging: bool = True,
     max_ma: int = 32000,
     evse_id: int = 1,
+    reopened: bool = False,
 ) -> EvseObserved:
     event_id = f"{station}-{evse_id}-{seconds}-{current_ma}-{charging}"
     return EvseObserved(
@@ -44,6 +45,7 @@ def observed(
         current_ma=current_ma,
         max_current_ma=max_ma,
         phases=3,
+        reopened=reopened,
     )
 
 
@@ -186,6 +188,25 @@ def test_ends_when_nothing_charges() -> None:
     (plan,) = plans(site.feed(observed("a", 10, charging=False)))
     assert (plan.plan_no, plan.allocations) == (2, ())
     assert site.tick(100_000) == []
+
+
+def test_what_goes_on_after_a_rule_closed_it_has_a_share_again() -> None:
+    site = LoadedSite(40000, observed("a", 0), observed("b", 1))
+    assert limits(site.feed(observed("a", 10, charging=False))) == [("b", 32000)]
+    # Old news of it is none, but that it goes on is.
+    assert site.feed(observed("a", 11, 9000)) == []
+    goes_on = observed("a", 20, reopened=True)
+    assert limits(site.feed(goes_on)) == [("b", 20000), ("a", 20000)]
+    assert site.feed(goes_on) == []
+    assert site.feed(observed("a", 21, 19900)) == []
+    assert limits(site.feed(observed("a", 30, charging=False))) == [("b", 32000)]
+    assert site.feed(observed("a", 31, 9000)) == []
+
+
+def test_what_goes_on_does_not_take_the_share_of_what_came_later() -> None:
+    site = LoadedSite(40000, observed("a", 0), observed("a", 10, charging=False))
+    site.feed(observed("a", 20, transaction="next"))
+    assert site.feed(observed("a", 15, reopened=True)) == []
 
 
 def test_what_is_not_used_is_given_to_the_others_and_back() -> None:
