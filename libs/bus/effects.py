@@ -205,24 +205,20 @@ class Glance:
         """Whether to decode a record of the contract's `topic`; what has no readable headers has to be."""
         if not self._picky:
             return True
-        kind = subject = None
-        for name, value in headers:
-            if name == TYPE_HEADER:
-                kind = value
-            elif name == SUBJECT_HEADER:
-                subject = value
+        known = dict(headers)
+        kind = known.get(TYPE_HEADER)
         if kind is None or not kind.startswith(TYPE_PREFIX):
             return True
         try:
-            return self._asked(
-                topic, kind.removeprefix(TYPE_PREFIX).decode(), None if subject is None else subject.decode()
-            )
+            return self._asked(topic, kind, known.get(SUBJECT_HEADER))
         # Also what a faulty `wants` raises: the record is decoded, and then goes the way of all records.
         except Exception:
             return True
 
 
-def _asks(processor: Processor[S], topic: str, kind: str, subject: str | None) -> bool:
+def _asks(processor: Processor[S], topic: str, raw_kind: bytes, raw_subject: bytes | None) -> bool:
+    kind = raw_kind.removeprefix(TYPE_PREFIX).decode()
+    subject = None if raw_subject is None else raw_subject.decode()
     record = RECORDS.get(kind)
     if subject is None and record is not None and record.subject is not Record.subject:
         # It has a subject, but whoever wrote it did not say so.

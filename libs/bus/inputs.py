@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Mapping
+from math import inf
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -9,7 +10,8 @@ from libs.bus import metrics
 from libs.bus.settings import BusSettings
 from libs.runtime.clock import now_us
 
-BUFFERED_RECORDS = 10_000
+ENOUGH_RECORDS = 1_000
+"""At hand of one input. More would only grow cold, and be searched for cycles by the garbage collector."""
 
 
 class Inputs:
@@ -49,7 +51,6 @@ class Inputs:
         self._positions.update(self._next)
         for place, offset in self._next.items():
             self._consumer.seek(place, offset)
-            self._consumer.resume(place)
         self.placed = True
 
     def clear(self) -> None:
@@ -72,10 +73,15 @@ class Inputs:
                 if record.offset >= expected:
                     buffer.append(record)
                     expected = record.offset + 1
-            self._next[place] = expected
-            if len(buffer) > BUFFERED_RECORDS:
-                self._consumer.pause(place)
+            self._next[place] = self._positions[place] = expected
         return taken
+
+    @property
+    def hungry(self) -> list[TopicPartition]:
+        """Where more should be fetched: what is at hand is not enough. Nowhere until it is placed."""
+        if not self.placed:
+            return []
+        return [place for place, buffer in self._buffers.items() if len(buffer) < ENOUGH_RECORDS]
 
     async def observe_lag(self) -> None:
         """Note how far behind the inputs are, and when they last were not."""
@@ -103,27 +109,31 @@ class Inputs:
         """Somebody else got to run: what had no more to fetch may have."""
         self._exhausted.clear()
 
-    def take(self) -> tuple[TopicPartition, ConsumerRecord] | None:
-        """The oldest record at hand; None if there is none, or an input that has more has nothing at hand."""
-        place = self._earliest()
-        if place is None:
-            return None
-        buffer = self._buffers[place]
-        record = buffer.popleft()
-        if len(buffer) == BUFFERED_RECORDS // 2:
-            self._consumer.resume(place)
-        return place, record
+    def take(self, most: int) -> tuple[TopicPartition, list[ConsumerRecord]] | None:
+        """The oldest records at hand, at most `most`, all of one input.
 
-    def _earliest(self) -> TopicPartition | None:
+        None if there is none, or an input that has more has nothing at hand.
+        """
         best: TopicPartition | None = None
-        best_time = 0
+        # The first of several inputs that are equally old comes first, and goes on while it is no younger.
+        before: float = inf
         for place, buffer in self._buffers.items():
             if buffer:
                 time = buffer[0].timestamp
-                if best is None or time < best_time:
+                if best is None:
                     best, best_time = place, time
+                elif time < best_time:
+                    best, best_time, before = place, time, best_time
+                else:
+                    before = min(before, time + 1)
             elif place not in self._exhausted:
                 if self._lag(place) != 0:
                     return None
                 self._exhausted.add(place)
-        return best
+        if best is None:
+            return None
+        buffer = self._buffers[best]
+        run: list[ConsumerRecord] = []
+        while buffer and len(run) < most and buffer[0].timestamp < before:
+            run.append(buffer.popleft())
+        return best, run

@@ -24,15 +24,18 @@ from libs.bus.inputs import Inputs
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Step, Tables, advance, ticks_until
 from libs.bus.states import States
-from libs.bus.tail import read_message
+from libs.bus.tail import as_message
 from libs.bus.transactions import Transactions
-from libs.events.codec import CodecError
+from libs.events.codec import CodecError, UnknownSchemaIdError
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 
 log = get_logger(__name__)
 
-BATCH_RECORDS = 2_000
+BATCH_RECORDS = 8_000
+"""A backlog is worked off in large transactions: a state is written once in each, however often it changed."""
+RUN_RECORDS = 256
+"""After so many the other partitions get their turn."""
 RESTART_BACKOFF_S = 0.5
 OFFSETS_LINGER_S = 1.0
 """How long the offsets of messages that led to nothing may wait for a transaction."""
@@ -114,6 +117,11 @@ class PartitionTask(Generic[S]):
             self._task.cancel()
             await asyncio.wait([self._task], timeout=LEAVE_S)
             await self._close()
+
+    @property
+    def hungry(self) -> list[TopicPartition]:
+        """Where more should be fetched for this task."""
+        return self._inputs.hungry
 
     def offer(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
         """Take what is ours of what was fetched."""
@@ -199,24 +207,44 @@ class PartitionTask(Generic[S]):
         """Process buffered records in order of time, while none is missing from an input that lags."""
         # What has no more to fetch stays so for as long as nobody else gets to run.
         self._inputs.look_again()
-        while batch.messages < BATCH_RECORDS:
-            taken = self._inputs.take()
+        handled = 0
+        while batch.messages < BATCH_RECORDS and not self._stopping:
+            taken = self._inputs.take(min(RUN_RECORDS - handled, BATCH_RECORDS - batch.messages))
             if taken is None:
                 break
-            place, record = taken
+            place, records = taken
+            topic = self._inputs.topics[place]
             batch.begun_at = batch.begun_at or self._clock()
-            batch.offsets[place] = record.offset + 1
-            batch.messages += 1
-            await self._handle(batch, self._inputs.topics[place], record)
-            if batch.messages % 256 == 0:
+            for record in records:
+                try:
+                    self._handle(batch, topic, record)
+                except UnknownSchemaIdError:
+                    await self._learn_and_handle(batch, topic, record)
+            batch.offsets[place] = records[-1].offset + 1
+            batch.messages += len(records)
+            handled += len(records)
+            if handled == RUN_RECORDS:
+                handled = 0
                 await asyncio.sleep(0)
                 self._inputs.look_again()
 
-    async def _handle(self, batch: _Batch, topic: str, record: ConsumerRecord) -> None:
+    async def _learn_and_handle(self, batch: _Batch, topic: str, record: ConsumerRecord) -> None:
+        try:
+            await self._bus.decode(record.value)
+        except CodecError as error:
+            self._dead_letter(batch, topic, record, error, decoded=False)
+            return
+        self._handle(batch, topic, record)
+
+    def _handle(self, batch: _Batch, topic: str, record: ConsumerRecord) -> None:
+        """Fold `record`. Raises UnknownSchemaIdError, then nothing has happened."""
         if not self._glance.wants(topic, record.headers):
             return
         try:
-            message = await read_message(self._bus, topic, record)
+            value = record.value
+            message = as_message(topic, record, None if value is None else self._bus.codec.decode(value))
+        except UnknownSchemaIdError:
+            raise
         except CodecError as error:
             self._dead_letter(batch, topic, record, error, decoded=False)
             return

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Generic
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
@@ -25,6 +25,10 @@ log = get_logger(__name__)
 
 RETRY_BACKOFF_S = 0.5
 READS_PER_LINGER = 4
+FETCHED_RECORDS = 2_000
+RESTORING_S = 0.05
+SATISFIED_S = 0.005
+"""Between two looks at whether tasks that have enough to do are still satisfied."""
 
 
 class TransactionalRuntime(Generic[S]):
@@ -83,19 +87,38 @@ class TransactionalRuntime(Generic[S]):
             await self.tables.stop()
 
     async def _poll(self) -> None:
+        """Fetch for those who are short of records, and let what is fetched lie while all have enough."""
+        tasks = [task for task in self._tasks.values() if task.ready]
+        hungry = [place for task in tasks for place in task.hungry]
+        satisfied = len(hungry) < len(tasks) * len(self.processor.inputs)
+        batches: dict[TopicPartition, list[ConsumerRecord]] = {}
         try:
-            batches = await self.consumer.getmany(timeout_ms=100)
+            if hungry or not tasks:
+                # Who is satisfied now will soon be hungry, and must not wait until somebody else has news. A member
+                # without work asks for anything: the group shuts out those who ask for nothing.
+                batches = await self.consumer.getmany(
+                    *hungry, timeout_ms=0 if satisfied else 100, max_records=FETCHED_RECORDS
+                )
+            # At once: a task that starts over must not be offered what was fetched before it did. And to all: one may
+            # have become ready meanwhile.
             for task in self._tasks.values():
                 task.offer(batches)
             for task in list(self._tasks.values()):
                 await task.observe_lag()
-            if batches and self.processor.linger_s:
-                # A busy topic is read in few requests; so the first news of another partition may wait as long.
-                await asyncio.sleep(self.processor.linger_s / READS_PER_LINGER)
         except KafkaError as error:
             # Also what a partition answers that the group took away in between.
             log.warning("poll_failed", processor=self.processor.name, error=repr(error))
             await asyncio.sleep(RETRY_BACKOFF_S)
+            return
+        if not tasks:
+            await asyncio.sleep(RESTORING_S)
+        elif sum(map(len, batches.values())) == FETCHED_RECORDS:
+            await asyncio.sleep(0)
+        elif satisfied:
+            await asyncio.sleep(SATISFIED_S)
+        elif batches and self.processor.linger_s:
+            # A busy topic is read in few requests; so the first news of another partition may wait as long.
+            await asyncio.sleep(self.processor.linger_s / READS_PER_LINGER)
 
     async def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Start a task for every partition given; called in a rebalance."""

@@ -39,6 +39,7 @@ class States(Generic[S]):
         self._decoded: dict[str, S] = {}
         self._changed: dict[str, S | None] = {}
         self._due_when_loaded: dict[str, bytes | None] = {}
+        self._unarmed: dict[str, None] = {}
         self._timers = Timers(self._due)
 
     def __len__(self) -> int:
@@ -82,8 +83,8 @@ class States(Generic[S]):
     def put(self, key: str, state: S | None) -> None:
         """Replace the state of `key`."""
         self._changed[key] = state
-        if state is not None and self._timed:
-            self._timers.arm(key, self._processor.due(state))
+        if self._timed:
+            self._unarmed[key] = None
 
     def encode(self, state: S | None) -> bytes | None:
         """The bytes of a state. Raises what msgspec raises, or RecordTooLargeError."""
@@ -107,6 +108,10 @@ class States(Generic[S]):
 
     def take_due(self, now: int) -> list[str]:
         """Keys that are due at or before `now`, earliest first, each once."""
+        # Not with every change: most states change several times until somebody asks.
+        for key in self._unarmed:
+            self._timers.arm(key, self._due(key))
+        self._unarmed = {}
         return self._timers.take_due(now)
 
     def _keep_ready(self, key: str, state: S) -> None:

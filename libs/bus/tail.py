@@ -12,6 +12,7 @@ from libs.bus import metrics
 from libs.bus.bus import Bus
 from libs.bus.message import Message, header
 from libs.events.codec import CodecError
+from libs.events.record import Record
 from libs.runtime.logging import get_logger
 
 log = get_logger(__name__)
@@ -117,12 +118,17 @@ async def read_all(bus: Bus, topic: str) -> AsyncIterator[Message]:
 
 async def read_message(bus: Bus, topic: str, record: ConsumerRecord) -> Message:
     """Kafka's `record` of the contract's `topic` as a Message. Raises CodecError if it cannot be read."""
+    return as_message(topic, record, None if record.value is None else await bus.decode(record.value))
+
+
+def as_message(topic: str, record: ConsumerRecord, decoded: Record | None) -> Message:
+    """Kafka's `record` of the contract's `topic`, whose value is `decoded`, as a Message."""
     return Message(
         topic,
         record.partition,
         record.offset,
-        (record.key or b"").decode(errors="replace"),
-        None if record.value is None else await bus.decode(record.value),
+        (record.key or b"").decode("utf-8", "replace"),
+        decoded,
         record.timestamp * 1000,
         header(record.headers, "traceparent"),
     )
