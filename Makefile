@@ -4,8 +4,8 @@ VENV := .venv
 RUN := $(VENV)/bin
 UV_VERSION := $(shell sed -n 's/^ *"uv==\([^"]*\)",/\1/p' pyproject.toml)
 STAMP := $(VENV)/.synced
-# How many processes share the tests out: most of them wait for other processes.
-WORKERS ?= 3
+# How many processes share the tests out, 0 for one that does all: most tests are whole platforms, which need cores of their own.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(3, (os.cpu_count() or 1) // 4))')
 SHARED := -n $(WORKERS)
 # Where Python may not keep what it has compiled, every process that a test starts compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
