@@ -42,11 +42,12 @@ class ClickHouseClient:
         self._run(sql, None)
 
     def rows(self, sql: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Rows of a query by column name. `%(name)s` in `sql` stands for the escaped `params["name"]`.
+        """Rows of a query by column name. `%(name)s` in `sql` stands for the escaped `params["name"]`;
+        without params a `%` is itself.
 
         DateTime64 values arrive as aware datetimes, arrays as lists, tuples as tuples.
         """
-        rows, columns = self._run(sql, dict(params or {}), with_column_types=True)
+        rows, columns = self._run(sql, None if params is None else dict(params), with_column_types=True)
         names = [name for name, _ in columns]
         found = [dict(zip(names, row, strict=True)) for row in rows]
         for name in (name for name, kind in columns if kind == "Bool"):
