@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import tzinfo
 from operator import attrgetter
 from typing import Any, Final
@@ -20,11 +20,8 @@ from libs.ocpp.semantics.model import (
     TransactionStep,
 )
 from libs.ocpp.semantics.numbers import evse_number
+from libs.ocpp.semantics.v16 import Payload, Reader, StepReader
 from libs.ocpp.times import parse_timestamp
-
-Payload = Mapping[str, Any]
-Reader = Callable[[Payload, Payload, int, tzinfo], list[SemanticEvent]]
-StepReader = Callable[[Payload, Payload, int, tzinfo, MeterRead], TransactionStep | None]
 
 _KINDS: Final[Mapping[str, StepKind]] = {"Started": "started", "Updated": "updated", "Ended": "ended"}
 _NOTHING: Final[Mapping[str, Any]] = {}

@@ -84,54 +84,34 @@ def started(station_id: str, session: Session, cause: Cause) -> Emit:
 
 def updated(station_id: str, session: Session, cause: Cause) -> Emit:
     """SessionUpdated, one per cause."""
-    energy_wh, meter_wh, charging_state = running(session)
-    return Emit(
-        EVENTS,
-        station_id,
-        SessionUpdated(
-            event_id=derive_id(cause.event_id, "session-updated"),
-            occurred_at=cause.occurred_at,
-            recorded_at=cause.recorded_at,
-            cause_id=cause.event_id,
-            station_id=station_id,
-            session_id=session.session_id,
-            evse_id=session.evse_id or 0,
-            transaction_id=session.transaction_id,
-            site_id=session.site_id,
-            id_token=session.id_token,
-            energy_wh=energy_wh,
-            meter_wh=meter_wh,
-            charging_state=charging_state,
-            trigger=cause.trigger,
-            revision=session.revision,
-        ),
-    )
+    return Emit(EVENTS, station_id, _update(station_id, session, cause))
 
 
 def reopened(station_id: str, session: Session, cause: Cause) -> Emit:
     """SessionReopened, one per cause: what `session` is now, after the end that it was announced to have."""
+    told = msgspec.structs.asdict(_update(station_id, session, cause))
+    told["event_id"] = derive_id(cause.event_id, "session-reopened")
+    return Emit(EVENTS, station_id, SessionReopened(**told, started_at=session.begun_at))
+
+
+def _update(station_id: str, session: Session, cause: Cause) -> SessionUpdated:
     energy_wh, meter_wh, charging_state = running(session)
-    return Emit(
-        EVENTS,
-        station_id,
-        SessionReopened(
-            event_id=derive_id(cause.event_id, "session-reopened"),
-            occurred_at=cause.occurred_at,
-            recorded_at=cause.recorded_at,
-            cause_id=cause.event_id,
-            station_id=station_id,
-            session_id=session.session_id,
-            evse_id=session.evse_id or 0,
-            transaction_id=session.transaction_id,
-            site_id=session.site_id,
-            id_token=session.id_token,
-            started_at=session.begun_at,
-            energy_wh=energy_wh,
-            meter_wh=meter_wh,
-            charging_state=charging_state,
-            trigger=cause.trigger,
-            revision=session.revision,
-        ),
+    return SessionUpdated(
+        event_id=derive_id(cause.event_id, "session-updated"),
+        occurred_at=cause.occurred_at,
+        recorded_at=cause.recorded_at,
+        cause_id=cause.event_id,
+        station_id=station_id,
+        session_id=session.session_id,
+        evse_id=session.evse_id or 0,
+        transaction_id=session.transaction_id,
+        site_id=session.site_id,
+        id_token=session.id_token,
+        energy_wh=energy_wh,
+        meter_wh=meter_wh,
+        charging_state=charging_state,
+        trigger=cause.trigger,
+        revision=session.revision,
     )
 
 
