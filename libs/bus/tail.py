@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from libs.bus import metrics
+from libs.bus.bounds import leave
 from libs.bus.bus import Bus
 from libs.bus.message import Message, header
 from libs.events.codec import CodecError
@@ -63,13 +64,7 @@ class Tail:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.healthy = False
-        try:
-            await self._consumer.stop()
-        except asyncio.CancelledError:
-            # While a broker is away aiokafka lets the cancellation of its own fetches through.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
+        await leave(self._consumer)
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         while True:
