@@ -21,6 +21,9 @@ settings.register_profile("new", derandomize=False)
 settings.load_profile("new" if os.environ.get("VOLTBUS_NEW_CASES") else "same")
 
 
+# Killed processes are replaced, and a test waits until their group notices. Long enough for machines under load.
+os.environ.setdefault("VOLTBUS_KAFKA_SESSION_TIMEOUT_S", "2")
+
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if WORKER is not None:
     take_ports(WORKER, int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))

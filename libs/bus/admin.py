@@ -10,6 +10,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from libs.bus.bus import contract_topics
 from libs.bus.errors import ContractMismatchError
+from libs.bus.membership import membership
 from libs.bus.schemas import SCHEMAS_TOPIC, RegisteredSchema, SchemaRegistry
 from libs.bus.settings import DEAD_LETTER_BYTES, BusSettings
 from libs.events.contract import Contract, Topic, dead_letter_topic, load_contract
@@ -141,7 +142,7 @@ async def rewind(settings: BusSettings, processor: str, topics: Sequence[str]) -
         bootstrap_servers=settings.kafka,
         group_id=settings.group(processor),
         enable_auto_commit=False,
-        session_timeout_ms=10_000,
+        **membership(settings),
     )
     await consumer.start()
     try:

@@ -14,6 +14,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.bus.bounds import leave, within
 from libs.bus.bus import Bus
+from libs.bus.membership import membership
 from libs.runtime.logging import get_logger
 
 log = get_logger(__name__)
@@ -94,10 +95,9 @@ class RawBatches:
             partition_assignment_strategy=(RangePartitionAssignor,),
             fetch_min_bytes=fetch_min_bytes,
             fetch_max_wait_ms=fetch_max_wait_ms,
-            session_timeout_ms=6_000,
-            heartbeat_interval_ms=1_500,
             max_poll_interval_ms=300_000,
             metadata_max_age_ms=60_000,
+            **membership(bus.settings),
         )
 
     @property

@@ -11,6 +11,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from libs.bus import metrics
 from libs.bus.bounds import leave, within
 from libs.bus.bus import Bus
+from libs.bus.membership import membership
 from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Message, header
 from libs.bus.tail import read_message
 from libs.events.codec import CodecError
@@ -117,8 +118,7 @@ class GroupReader:
             auto_offset_reset="latest",
             isolation_level="read_committed",
             fetch_max_wait_ms=100,
-            session_timeout_ms=6_000,
-            heartbeat_interval_ms=1_500,
+            **membership(self._bus.settings),
         )
         consumer.subscribe(self._topics, listener=_Listener(self))
         return consumer

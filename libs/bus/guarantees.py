@@ -64,7 +64,8 @@ GUARANTEES: dict[str, Guarantee] = {
         Guarantee(
             "fencing",
             "A process that was frozen and wakes up after its partitions have moved writes nothing that counts.",
-            _NO_PROCESS, True, "it may write outputs again and an old state; do not freeze it beyond 10 s",
+            _NO_PROCESS, True,
+            "it may write outputs again and an old state; do not freeze it beyond the session timeout",
         ),
         Guarantee(
             "restart",

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from libs.bus.bounds import leave
 from libs.bus.bus import Bus
 from libs.bus.effects import check_partitions
+from libs.bus.membership import membership
 from libs.bus.partition_task import PartitionTask
 from libs.bus.processor import Processor, S
 from libs.bus.tables import TableSet
@@ -68,10 +69,9 @@ class TransactionalRuntime(Generic[S]):
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             partition_assignment_strategy=[RangePartitionAssignor],
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=2_000,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=2 << 20,
+            **membership(settings),
         )
         try:
             await self.consumer.start()

@@ -19,6 +19,12 @@ class BusSettings(Settings):
     registry_url: str = Field(
         default="http://127.0.0.1:8081/apis/ccompat/v7", description="Confluent-compatible schema registry."
     )
+    kafka_session_timeout_s: float = Field(
+        default=6,
+        ge=1,
+        description="A member of a consumer group that is silent for so long is dead, and others get its partitions. "
+        "No less than the brokers' group.min.session.timeout.ms.",
+    )
     namespace: str = ""
     partitions: int | None = Field(
         default=None, ge=1, description="Overrides the topic files' partition counts."

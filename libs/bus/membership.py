@@ -1,0 +1,21 @@
+"""How every process takes part in its consumer groups."""
+
+from typing import Any, Final
+
+from libs.bus.settings import BusSettings
+
+_HEARTBEATS: Final = 4
+"""In a session timeout, so that one that is late or lost does not end the session."""
+
+
+def heartbeat_interval_s(settings: BusSettings) -> float:
+    """Seconds between two heartbeats of a member."""
+    return settings.kafka_session_timeout_s / _HEARTBEATS
+
+
+def membership(settings: BusSettings) -> dict[str, Any]:
+    """The arguments of AIOKafkaConsumer that say how a member shows that it is alive."""
+    return {
+        "session_timeout_ms": round(settings.kafka_session_timeout_s * 1000),
+        "heartbeat_interval_ms": round(heartbeat_interval_s(settings) * 1000),
+    }
