@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from libs.bus import metrics
 from libs.bus.settings import BusSettings
-from libs.runtime.clock import now_us
+from libs.bus.watermark import Watermark
 
 ENOUGH_RECORDS = 1_000
 """At hand of one input. More would only grow cold, and be searched for cycles by the garbage collector."""
@@ -18,7 +18,6 @@ class Inputs:
     """What `consumer` has fetched of partition `number` of `topics`, and how far behind the rest is.
 
     `topics`: names as in the contract by Kafka's place. `placed`: whether it is known where to read on.
-    `caught_up_at`: when there was last nothing more to read (microseconds), 0 for never.
     """
 
     def __init__(
@@ -38,8 +37,8 @@ class Inputs:
         self._next: dict[TopicPartition, int] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._exhausted: set[TopicPartition] = set()
+        self._watermarks: dict[TopicPartition, Watermark] = {}
         self.placed = False
-        self.caught_up_at = 0
 
     async def seek_to_committed(self) -> None:
         """Begin where the group has committed, or at the beginning. Raises KafkaError."""
@@ -49,6 +48,7 @@ class Inputs:
                 committed = (await self._consumer.beginning_offsets([place]))[place]
             self._next[place] = committed
         self._positions.update(self._next)
+        self._watermarks = {place: Watermark() for place in self.topics}
         for place, offset in self._next.items():
             self._consumer.seek(place, offset)
         self.placed = True
@@ -83,27 +83,40 @@ class Inputs:
             return []
         return [place for place, buffer in self._buffers.items() if len(buffer) < ENOUGH_RECORDS]
 
-    async def observe_lag(self) -> None:
-        """Note how far behind the inputs are, and when they last were not."""
-        total = 0
+    @property
+    def reached(self) -> int:
+        """The moment (microseconds) up to which all that was written has been taken, of every input; 0 for none."""
+        return min((each.reached for each in self._watermarks.values()), default=0)
+
+    async def observe(self) -> None:
+        """Note how far behind the inputs are. Raises KafkaError."""
         for place in self.topics:
+            # Unlike the last record's offset, the position also moves past transaction markers.
+            position = await self._consumer.position(place)
             if not self.placed:
                 return
-            # Unlike the last record's offset, the position also moves past transaction markers.
-            self._positions[place] = await self._consumer.position(place)
+            self._positions[place] = position
             lag = self._lag(place)
-            total += 1 if lag is None else lag
             if lag is not None:
                 self._lag_gauges[place].set(lag)
-        if total == 0:
-            self.caught_up_at = now_us()
+            buffer, answered_at = self._buffers[place], self._consumer.last_poll_timestamp(place)
+            self._watermarks[place].observe(
+                None if answered_at is None else answered_at * 1000,
+                self._end(place),
+                buffer[0].offset if buffer else position,
+            )
 
     def _lag(self, place: TopicPartition) -> int | None:
         """Records of `place` that are not processed; None while it has not been fetched from."""
-        end = self._consumer.last_stable_offset(place)
-        if end is None or end < 0:
+        end = self._end(place)
+        if end is None:
             return None
-        return len(self._buffers[place]) + max(0, int(end) - self._positions[place])
+        return len(self._buffers[place]) + max(0, end - self._positions[place])
+
+    def _end(self, place: TopicPartition) -> int | None:
+        """Where `place` ended when it was last fetched from; None while it has not been."""
+        end = self._consumer.last_stable_offset(place)
+        return None if end is None or end < 0 else int(end)
 
     def look_again(self) -> None:
         """Somebody else got to run: what had no more to fetch may have."""

@@ -128,9 +128,9 @@ class PartitionTask(Generic[S]):
         if self._inputs.offer(fetched):
             self._wake.set()
 
-    async def observe_lag(self) -> None:
-        """Note how far behind this task is, and when it last was not. Raises KafkaError."""
-        await self._inputs.observe_lag()
+    async def observe(self) -> None:
+        """Note how far behind this task is. Raises KafkaError."""
+        await self._inputs.observe()
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -270,7 +270,7 @@ class PartitionTask(Generic[S]):
         batch.emits += emits
 
     def _tick(self, batch: _Batch) -> None:
-        now = min(now_us(), self._inputs.caught_up_at) - TICK_GRACE_US
+        now = min(now_us(), self._inputs.reached) - TICK_GRACE_US
         for key in self._state.take_due(now):
             out: list[Emit] = []
             before = self._state.get(key)

@@ -104,7 +104,7 @@ class TransactionalRuntime(Generic[S]):
             for task in self._tasks.values():
                 task.offer(batches)
             for task in list(self._tasks.values()):
-                await task.observe_lag()
+                await task.observe()
         except KafkaError as error:
             # Also what a partition answers that the group took away in between.
             log.warning("poll_failed", processor=self.processor.name, error=repr(error))

@@ -15,10 +15,18 @@ A, B = TopicPartition("a", 0), TopicPartition("b", 0)
 
 
 class Consumer:
-    """Knows where each input ends, and has handed over all that was offered."""
+    """Knows where each input ends, and has handed over all that was offered; `answers`: so often it was told that."""
 
     def __init__(self, ends: dict[TopicPartition, int]) -> None:
         self.ends = ends
+        self.positions = dict.fromkeys(ends, 0)
+        self.answers = 0
+
+    async def position(self, place: TopicPartition) -> int:
+        return self.positions[place]
+
+    def last_poll_timestamp(self, place: TopicPartition) -> int | None:
+        return self.answers or None
 
     async def committed(self, place: TopicPartition) -> int | None:
         return 0
@@ -93,3 +101,37 @@ async def test_who_has_enough_is_not_hungry(monkeypatch: pytest.MonkeyPatch) -> 
     found.clear()
     assert found.hungry == []
     assert not found.offer({A: [record(A, 2, 3)]})
+
+
+async def test_a_moment_is_reached_when_what_was_written_until_then_has_been_taken_of_every_input() -> None:
+    consumer = Consumer({A: 2, B: 0})
+    found = Inputs(BusSettings(), consumer, "test", ["a", "b"], 0)
+    await found.seek_to_committed()
+
+    async def answered(at_ms: int) -> int:
+        consumer.answers = at_ms
+        await found.observe()
+        return found.reached
+
+    assert await answered(100) == 0, "there was no answer before"
+    assert await answered(200) == 0, "two records are not at hand yet"
+    found.offer({A: [record(A, 0, 1), record(A, 1, 2)]})
+    consumer.positions[A] = 2
+    assert await answered(300) == 0, "two records are at hand"
+    assert found.take(1) is not None
+    assert await answered(400) == 0, "one record is at hand"
+    assert found.take(1) is not None
+    assert await answered(500) == 100_000
+    assert await answered(600) == 500_000
+
+
+async def test_who_starts_over_has_reached_nothing() -> None:
+    consumer = Consumer({A: 0, B: 0})
+    found = Inputs(BusSettings(), consumer, "test", ["a", "b"], 0)
+    await found.seek_to_committed()
+    for consumer.answers in (100, 200):
+        await found.observe()
+    assert found.reached == 100_000
+    found.clear()
+    await found.seek_to_committed()
+    assert found.reached == 0
