@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from libs.bus.bus import contract_topics
 from libs.bus.errors import ContractMismatchError
-from libs.bus.membership import membership
 from libs.bus.schemas import SCHEMAS_TOPIC, RegisteredSchema, SchemaRegistry
 from libs.bus.settings import DEAD_LETTER_BYTES, BusSettings
 from libs.events.contract import Contract, Topic, dead_letter_topic, load_contract
@@ -119,14 +118,20 @@ async def _publish_schemas(settings: BusSettings, schemas: Iterable[RegisteredSc
 
 
 async def delete_topics(settings: BusSettings, names: list[str]) -> None:
-    """Delete the contract's topics `names` with everything in them; those that do not exist are passed over."""
+    """Delete the contract's topics `names` with everything in them; those that do not exist are passed over.
+
+    Raises KafkaError if one of them cannot be deleted.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     await admin.start()
     try:
         existing = set(await admin.list_topics())
         doomed = [settings.topic(name) for name in names if settings.topic(name) in existing]
         if doomed:
-            await admin.delete_topics(doomed, timeout_ms=60_000)
+            response = await admin.delete_topics(doomed, timeout_ms=60_000)
+            for name, code, *_ in response.topic_error_codes:
+                if code and for_code(code) is not UnknownTopicOrPartitionError:
+                    raise for_code(code)(f"topic {name} is not deleted")
     finally:
         await admin.close()
 
@@ -135,20 +140,21 @@ async def rewind(settings: BusSettings, processor: str, topics: Sequence[str]) -
     """Let `processor` read `topics` from their beginning when it starts the next time; it must not be running.
 
     For a replay from nothing also delete its state topic and what is derived, and apply the contract again.
-    Raises KafkaError while a member of the group is alive.
+    Raises KafkaError, and changes nothing, while a member of the group is alive or if a topic is not there.
     """
     consumer = AIOKafkaConsumer(
-        *(settings.topic(topic) for topic in topics),
-        bootstrap_servers=settings.kafka,
-        group_id=settings.group(processor),
-        enable_auto_commit=False,
-        **membership(settings),
+        bootstrap_servers=settings.kafka, group_id=settings.group(processor), enable_auto_commit=False
     )
     await consumer.start()
     try:
-        while len({partition.topic for partition in consumer.assignment()}) < len(topics):
-            await consumer.getmany(timeout_ms=100)
-        begin = await consumer.beginning_offsets(consumer.assignment())
-        await consumer.commit(begin)
+        places = [
+            TopicPartition(name, number)
+            for name in map(settings.topic, topics)
+            for number in await consumer._client._wait_on_metadata(name)
+        ]
+        # Not by joining the group, which would only make the others share with us. Brokers take the offsets of who is
+        # no member as long as there is none.
+        consumer.assign(places)
+        await consumer.commit(await consumer.beginning_offsets(places))
     finally:
         await consumer.stop()

@@ -6,7 +6,7 @@ The overridden parts are Faust's own extension points or, where it has none, nam
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import faust
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -176,17 +176,32 @@ class RecoveryWatch:
                 recovery.active_offsets[tp] = last
 
 
-def position_of(kafka: AIOKafkaConsumer, tp: TP) -> int | None:
-    """The next offset that Faust's consumer will hand over; None while it has not got `tp`, or not begun.
+class Place(NamedTuple):
+    """How far Faust's consumer is in a partition. `position`: the next offset that it will hand over.
 
-    Faust asks the consumer's own thread, and wakes it up each time; the number may as well be read from here.
+    `end`: where the partition ended in the last answer to a fetch, which came at `answered_at` (microseconds).
+    """
+
+    position: int
+    end: int
+    answered_at: int
+
+
+def place_of(kafka: AIOKafkaConsumer, tp: TP) -> Place | None:
+    """How far the consumer is; None while it has not got `tp`, or has not been answered yet.
+
+    Faust asks the consumer's own thread, and wakes it up each time; the numbers may as well be read from here.
     """
     subscription = kafka._subscription.subscription
     assignment = None if subscription is None else subscription.assignment
     if assignment is None or tp not in assignment.tps:
         return None
-    position: int | None = assignment.state_value(tp)._position
-    return position
+    state = assignment.state_value(tp)
+    # The moment first: it is written last, and must not be later than the end.
+    answered_at, end, position = state.timestamp, state.lso, state._position
+    if answered_at is None or end is None or end < 0 or position is None:
+        return None
+    return Place(position, end, answered_at * 1000)
 
 
 def source_record(message: Any) -> ConsumerRecord:

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -21,12 +22,13 @@ from libs.bus.effects import (
     encode_dead_letter,
     has_timers,
 )
-from libs.bus.faust_app import RecoveryWatch, make_app, make_table, position_of, source_record
+from libs.bus.faust_app import RecoveryWatch, make_app, make_table, place_of, source_record
 from libs.bus.faust_states import Changes, Entry, FaustStates
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Tables, advance, ticks_until
 from libs.bus.settings import DEAD_LETTER_BYTES
 from libs.bus.tail import read_message
+from libs.bus.watermark import Watermark
 from libs.events.codec import CodecError
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
@@ -46,6 +48,12 @@ class RecordsMissedError(RuntimeError):
     """Faust passed over records in a rebalance; they are read again."""
 
 
+def in_order(runs: Mapping[TP, Sequence[EventT[Any]]], topics: Sequence[str]) -> Iterable[EventT[Any]]:
+    """The events of `runs` by time, of equal times by the order of `topics`; that within each run is not disturbed."""
+    ranked = sorted(runs, key=lambda tp: topics.index(tp.topic))
+    return heapq.merge(*(runs[tp] for tp in ranked), key=lambda event: event.message.timestamp)
+
+
 class Member(Generic[S]):
     """One Faust app: a member of the group from start to stop, or to the first failure of Kafka."""
 
@@ -59,8 +67,8 @@ class Member(Generic[S]):
         self._events: asyncio.Queue[EventT[Any]] = asyncio.Queue(QUEUED_EVENTS)
         self._working = asyncio.Lock()
         self._processed: dict[TP, int] = {}
-        self._positions: dict[TP, int | None] = {}
-        self._caught_up: dict[int, int] = {}
+        self._positions: dict[TP, int] = {}
+        self._watermarks: dict[TP, Watermark] = {}
         self._next_look = 0.0
         self._clock = asyncio.get_running_loop().time
         self._written_at = float("-inf")
@@ -141,7 +149,8 @@ class Member(Generic[S]):
             while not self._events.empty():
                 self._events.get_nowait()
             self._processed.clear()
-            self._caught_up.clear()
+            self._positions.clear()
+            self._watermarks.clear()
 
     async def _recovered(self) -> None:
         """Faust has assigned partitions and restored the table; it must not wait here for more than that."""
@@ -198,8 +207,7 @@ class Member(Generic[S]):
         for tp, run in runs.items():
             await self._check_gaps(tp, self._processed.get(tp, consumer.started_at.get(tp, 0)), run)
         changes: Changes[S] = Changes()
-        # By time, as far as they are at hand, without disturbing the order within a partition.
-        for event in heapq.merge(*runs.values(), key=lambda event: event.message.timestamp):
+        for event in in_order(runs, [self._bus.settings.topic(topic) for topic in self._processor.inputs]):
             # Faust may hand over the first ones after a rebalance twice.
             if event.message.offset >= self._processed.get(event.message.tp, 0):
                 await self._handle(changes, event.message)
@@ -268,17 +276,20 @@ class Member(Generic[S]):
         metrics.EMITTED.labels(self._processor.name).inc(len(changes.emits))
 
     async def _tick(self) -> None:
-        """Run the timers of the partitions that are caught up."""
+        """Run the timers that are due by the moments that their partitions have reached."""
         if not has_timers(self._processor):
             return
         wall = now_us() - TICK_GRACE_US
+        reached: dict[int, int] = {}
+        for tp, watermark in self._watermarks.items():
+            reached[tp.partition] = min(reached.get(tp.partition, wall), watermark.reached - TICK_GRACE_US)
         changes: Changes[S] = Changes()
         for key in self._states.take_due(wall):
             entry = self._states.entry(key)
             before = self._states.state_of(entry)
-            now = min(wall, self._caught_up.get(entry.partition, 0) - TICK_GRACE_US)
             out: list[Emit] = []
             try:
+                now = reached.get(entry.partition, 0)
                 state = ticks_until(self._processor, before, now, self._tables, out)
                 emits = encode(self._bus, self._processor.name, out, None)
                 value = self._states.raw(state)
@@ -296,25 +307,23 @@ class Member(Generic[S]):
         await self._write(changes)
 
     def _observe_lag(self) -> None:
-        """Note how far behind each partition is, and when it last was not."""
-        now = now_us()
+        """Note how far behind each partition is."""
         consumer: Any = self._app.consumer
         kafka = consumer._thread._ensure_consumer()
         inputs = {self._bus.settings.topic(topic): topic for topic in self._processor.inputs}
-        unread: dict[int, int] = {}
         for tp in consumer.assignment():
             if tp.topic not in inputs:
                 continue
-            end = kafka.last_stable_offset(tp)
-            position = position_of(kafka, tp)
-            unmoved = self._positions.get(tp) == position and self._events.empty()
-            self._positions[tp] = position
-            processed = self._processed.get(tp, 0)
-            # The end may be a transaction marker, which is never handed over: then it counts that the position
-            # is there, and that nothing was under way from there to here since the last look.
-            known = end is not None and end >= 0 and position is not None
-            at_end = known and (processed >= end or (position >= end and unmoved))
-            lag = 0 if at_end else max(1, (end or 0) - processed)
-            metrics.LAG.labels(self._processor.name, inputs[tp.topic], tp.partition).set(lag)
-            unread[tp.partition] = unread.get(tp.partition, 0) + lag
-        self._caught_up.update({partition: now for partition, lag in unread.items() if not lag})
+            watermark = self._watermarks.setdefault(tp, Watermark())
+            place = place_of(kafka, tp)
+            if place is None:
+                continue
+            # What the position has passed may still be on its way from there to here, unless it has not moved since the
+            # last look. It also passes transaction markers, which are never handed over.
+            unmoved = self._positions.get(tp) == place.position and self._events.empty()
+            self._positions[tp] = place.position
+            handled = place.position if unmoved else self._processed.get(tp, 0)
+            watermark.observe(place.answered_at, place.end, handled)
+            metrics.LAG.labels(self._processor.name, inputs[tp.topic], tp.partition).set(
+                max(0, place.end - handled)
+            )

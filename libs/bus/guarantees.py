@@ -32,8 +32,8 @@ GUARANTEES: dict[str, Guarantee] = {
         ),
         Guarantee(
             "time-order",
-            "Messages of several inputs are handed over by their timestamps while catching up, and no input runs "
-            "ahead of one that has more to read.",
+            "Messages of several inputs are handed over by their timestamps while catching up, those of the same "
+            "millisecond in the order of the inputs, and no input runs ahead of one that has more to read.",
             "in the order in which they are fed", True, "within a batch only",
         ),
         Guarantee(
@@ -85,8 +85,8 @@ GUARANTEES: dict[str, Guarantee] = {
         ),
         Guarantee(
             "timers",
-            "Ticks come when they are due, about a second late at most once caught up; a deadline comes before a "
-            "message that was recorded after it.",
+            "Ticks come one to two seconds after they are due, also while messages keep coming, once what was recorded "
+            "before has been handled; a deadline comes before a message that was recorded after it.",
             True, True, True,
         ),
         Guarantee(

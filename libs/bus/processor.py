@@ -5,7 +5,7 @@ I/O: time reaches it as the `recorded_at` of messages and as `Tick`s. `runtime_m
 and `runtime_faust` run it; `docs/processors.md` says what each of them guarantees.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -35,8 +35,9 @@ class Step(msgspec.Struct, Generic[S], frozen=True):
 class Processor(Generic[S]):
     """Base of every stream processor. Subclasses set the class attributes and implement `step`.
 
-    `name`: consumer group, transactional ids and metrics. `inputs`: topics keyed and partitioned alike.
-    `tables`: compacted topics that it looks things up in. `outputs`: topics it may emit to.
+    `name`: consumer group, transactional ids and metrics. `inputs`: topics keyed and partitioned alike; of messages of
+    the same millisecond those of the first come first. `tables`: compacted topics that it looks things up in.
+    `outputs`: topics it may emit to.
     `state`: the msgspec type of a key's state, None for a stateless processor. State is kept in the compacted
     topic `state_topic`. `linger_s`: least time between two transactions (on Faust: batches). A transaction costs far
     more than a message, so whoever need not be quick when much happens should let effects come together; the
@@ -114,8 +115,3 @@ def advance(processor: Processor[S], state: S | None, message: Message, tables: 
         state = ticks_until(processor, state, message.record.recorded_at, tables, out)
     step = processor.step(state, message, tables)
     return Step(step.state, (*out, *step.out)) if out else step
-
-
-def merge_order(messages: Iterable[Message]) -> list[Message]:
-    """Messages of several inputs in the order in which runtimes hand them over: by time, then topic, offset."""
-    return sorted(messages, key=lambda m: (m.timestamp_us, m.topic, m.offset))

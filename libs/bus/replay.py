@@ -53,10 +53,11 @@ class Stretch:
     """The messages of one partition of some topics from a moment on (microseconds), merged by time.
 
     Use as an async context manager and iterate. Order within a topic is kept; of several topics the message that Kafka
-    has the earlier time of comes first. Reads committed records that were there when it was entered; of `bounded`
-    topics those before `until`. These must not be written in transactions, whose marks have the broker's time.
-    What is not wanted is passed over without being decoded. `done` of `total` offsets are behind; `unreadable` could
-    not be decoded. Memory is bounded by what one fetch returns for each topic. Raises KafkaError.
+    has the earlier time of comes first, of equal times that of the topic that `topics` names first. Reads committed
+    records that were there when it was entered; of `bounded` topics those before `until`. These must not be written in
+    transactions, whose marks have the broker's time. What is not wanted is passed over without being decoded. `done` of
+    `total` offsets are behind; `unreadable` could not be decoded. Memory is bounded by what one fetch returns for each
+    topic. Raises KafkaError.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Stretch:
     ) -> None:
         self._bus = bus
         self._topics = {TopicPartition(bus.settings.topic(topic), partition): topic for topic in topics}
+        self._ranks = {place: rank for rank, place in enumerate(self._topics)}
         self._since = since
         self._until = until
         self._bounded = bounded
@@ -118,18 +120,18 @@ class Stretch:
         await self._consumer.stop()
 
     async def __aiter__(self) -> AsyncIterator[Message]:
-        heads: list[tuple[int, str, TopicPartition]] = []
+        heads: list[tuple[int, int, TopicPartition]] = []
         for place in self._topics:
             await self._queue(heads, place)
         while heads:
-            _, topic, place = heapq.heappop(heads)
+            *_, place = heapq.heappop(heads)
             record = self._waiting[place].popleft()
-            message = await self._read(topic, record)
+            message = await self._read(self._topics[place], record)
             if message is not None:
                 yield message
             await self._queue(heads, place)
 
-    async def _queue(self, heads: list[tuple[int, str, TopicPartition]], place: TopicPartition) -> None:
+    async def _queue(self, heads: list[tuple[int, int, TopicPartition]], place: TopicPartition) -> None:
         """Put the next record of `place` that is wanted among the heads, if there is one."""
         topic, waiting, end = self._topics[place], self._waiting[place], self._ends[place]
         while True:
@@ -138,7 +140,7 @@ class Stretch:
                 self._left[place] = max(0, end - record.offset - 1)
                 key = (record.key or b"").decode(errors="replace")
                 if self._wanted(topic, key, record.timestamp * 1000, record.headers):
-                    heapq.heappush(heads, (record.timestamp, topic, place))
+                    heapq.heappush(heads, (record.timestamp, self._ranks[place], place))
                     return
                 waiting.popleft()
             if await self._consumer.position(place) >= end:

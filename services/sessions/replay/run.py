@@ -164,6 +164,8 @@ class _Partition:
         self._folds = {side: Fold(each.processor, each.tables) for side, each in sides if each is not None}
         self._kept: dict[tuple[Side, str], Session] = {}
         self._glance = Glance(job.after.processor)
+        inputs = job.after.processor.inputs
+        self._before_decisions = inputs[: inputs.index(DECISIONS)]
         self._decided_since = {each.key for each in self._decisions if each.timestamp_us >= job.read_until}
 
     async def through(self, topics: list[str], progress: Callable[[float], None]) -> None:
@@ -182,7 +184,9 @@ class _Partition:
         )
         async with stretch:
             async for message in stretch:
-                self._decide(min(message.timestamp_us, read_until))
+                # Of what is equally old, the processor takes first what comes first among its inputs.
+                at = message.timestamp_us - (message.topic in self._before_decisions)
+                self._decide(min(at, read_until))
                 self._take(message)
                 comparison.report.messages += 1
                 if comparison.report.messages % 1000 == 0:
@@ -229,7 +233,7 @@ class _Partition:
         return msgspec.structs.replace(message, record=msgspec.structs.replace(grant, granted_wh=covered))
 
     def _decide(self, until: int | None) -> None:
-        """Follow what was decided before a moment, None for the rest of it."""
+        """Follow what was decided up to a moment, None for the rest of it."""
         while self._decisions and (until is None or self._decisions[0].timestamp_us <= until):
             message = self._decisions.pop(0)
             record = message.record

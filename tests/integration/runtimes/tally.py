@@ -115,9 +115,9 @@ def call(
     )  # fmt: skip
 
 
-def opened(station: str) -> ConnectionOpened:
+def opened(station: str, *, recorded_at: int | None = None) -> ConnectionOpened:
     """A connection for Tally on `ocpp.lifecycle`."""
-    event_id, at = new_id(), now_us()
+    event_id, at = new_id(), recorded_at or now_us()
     return ConnectionOpened(
         event_id=event_id, occurred_at=at, recorded_at=at, cause_id=event_id, station_id=station,
         connection_epoch=1, edge_id="e", slot=0, version="1.6", remote_address="", registered=True,

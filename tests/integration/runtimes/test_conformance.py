@@ -11,6 +11,7 @@ from libs.bus import metrics
 from libs.bus.errors import ContractMismatchError
 from libs.bus.guarantees import GUARANTEES
 from libs.bus.processor import Processor, Step
+from libs.bus.replay import Stretch, partition_of
 from libs.runtime.clock import SECOND, now_us
 from tests.integration.runtimes.bench import Bench, KafkaBench, Member, runtime_class, until
 from tests.integration.runtimes.tally import (
@@ -63,6 +64,23 @@ async def test_inputs_are_merged_by_time_when_catching_up(kafka: KafkaBench) -> 
     await kafka.start()
     outputs = await kafka.outputs("s1", 40)
     assert [output.charging_state for output in outputs] == ["Add", "opened"] * 20
+
+
+@pytest.mark.guarantee("time-order")
+async def test_what_is_equally_old_comes_in_the_order_of_the_inputs_here_and_in_replays(
+    kafka: KafkaBench,
+) -> None:
+    at = now_us() // 1_000 * 1_000
+    for later in range(0, 20_000, 1_000):
+        await kafka.send(*(opened("s1", recorded_at=at + later + number) for number in range(2)))
+        await kafka.send(*(call("s1", "Add", 1, recorded_at=at + later + number) for number in range(2)))
+    await kafka.start()
+    outputs = await kafka.outputs("s1", 80)
+    handed = [LIFECYCLE if output.charging_state == "opened" else TRANSACTIONS for output in outputs]
+    assert handed == [TRANSACTIONS, TRANSACTIONS, LIFECYCLE, LIFECYCLE] * 20
+    replay = Stretch(kafka.bus, Tally.inputs, partition_of("s1", 2), since=0, until=now_us())
+    async with replay:
+        assert [message.topic async for message in replay] == handed
 
 
 @pytest.mark.guarantee("unwanted")
@@ -136,6 +154,28 @@ async def test_a_tick_comes_when_it_is_due(bench: Bench) -> None:
     assert (waiting.charging_state, tick.charging_state) == ("Wait", "tick")
     assert waiting.recorded_at + 200_000 == tick.recorded_at
     assert now_us() - started < 20 * SECOND
+
+
+@pytest.mark.guarantee("timers")
+@pytest.mark.parametrize("busy", [TRANSACTIONS, LIFECYCLE])
+async def test_a_tick_comes_while_messages_keep_coming(kafka: KafkaBench, busy: str) -> None:
+    await kafka.start()
+    beside = next(each for each in map(str, range(100)) if partition_of(each, 2) == partition_of("s1", 2))
+
+    async def send_for_long() -> None:
+        for _ in range(5_000):
+            record = call(beside, "Add", 1) if busy == TRANSACTIONS else opened(beside)
+            await kafka.producer.send(busy, beside, record)
+            await asyncio.sleep(0.003)
+
+    sending = asyncio.create_task(send_for_long())
+    try:
+        await kafka.send(call("s1", "Wait", SECOND))
+        waiting, tick = await kafka.outputs("s1", 2)
+        assert (waiting.charging_state, tick.charging_state) == ("Wait", "tick")
+        assert not sending.done()
+    finally:
+        sending.cancel()
 
 
 @pytest.mark.guarantee("timers")
