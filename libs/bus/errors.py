@@ -11,3 +11,7 @@ class BusUnavailableError(BusError):
 
 class ContractMismatchError(BusError):
     """Kafka or the schema registry does not hold what the contract says; the message names the remedy."""
+
+
+class ClaimLostError(BusError):
+    """Kafka refused a transaction, as when another process claimed its id; whether it was committed is not known."""

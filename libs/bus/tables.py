@@ -31,6 +31,8 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
         self._callbacks: dict[str, list[OnChange]] = {topic: [] for topic in topics}
         self._ends: dict[TopicPartition, int] = {}
         self._caught_up = asyncio.Event()
+        self._consumer: AIOKafkaConsumer | None = None
+        self._waiting: list[tuple[dict[TopicPartition, int], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
         self.healthy = False
 
@@ -62,6 +64,17 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
             waiter.cancel()
             self._task.result()
 
+    async def catch_up(self) -> None:
+        """Return once everything that was committed before this call is in the tables.
+
+        Raises KafkaError if Kafka cannot be asked; waits while the tables cannot be read.
+        """
+        assert self._consumer is not None
+        ends = await self._consumer.end_offsets(self._consumer.assignment())
+        applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ends, applied))
+        await applied
+
     async def stop(self) -> None:
         """Stop following the topics; the tables stay as they are."""
         if self._task is not None:
@@ -69,7 +82,7 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        consumer = AIOKafkaConsumer(
+        consumer = self._consumer = AIOKafkaConsumer(
             *(self._bus.settings.topic(topic) for topic in self._tables),
             bootstrap_servers=self._bus.settings.kafka,
             auto_offset_reset="earliest",
@@ -92,17 +105,20 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
                     topic = self._bus.settings.logical(partition.topic)
                     for message in messages:
                         await self._take(topic, message.key, message.value)
-                if not self._caught_up.is_set() and await self._at_end(consumer):
+                if not self._caught_up.is_set() and await _at(consumer, self._ends):
                     self._caught_up.set()
+                await self._tell_waiting(consumer)
         finally:
             self.healthy = False
             await leave(consumer)
 
-    async def _at_end(self, consumer: AIOKafkaConsumer) -> bool:
-        for partition, end in self._ends.items():
-            if await consumer.position(partition) < end:
-                return False
-        return True
+    async def _tell_waiting(self, consumer: AIOKafkaConsumer) -> None:
+        for waiting in list(self._waiting):
+            ends, applied = waiting
+            if applied.done() or await _at(consumer, ends):
+                self._waiting.remove(waiting)
+                if not applied.done():
+                    applied.set_result(None)
 
     async def _take(self, topic: str, raw_key: bytes | None, value: bytes | None) -> None:
         key = (raw_key or b"").decode(errors="replace")
@@ -121,3 +137,10 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
         metrics.TABLE_KEYS.labels(topic).set(len(table))
         for callback in self._callbacks[topic]:
             callback(key, record)
+
+
+async def _at(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
+    for partition, end in ends.items():
+        if await consumer.position(partition) < end:
+            return False
+    return True

@@ -18,15 +18,20 @@ _RETRY_BACKOFF_MS = 10
 
 
 class Transactions:
-    """The transactions of whoever holds `transactional_id` of consumer group `group`; one is always open."""
+    """The transactions of whoever holds `transactional_id` of consumer group `group`; one is always open.
 
-    def __init__(self, settings: BusSettings, transactional_id: str, group: str) -> None:
+    `timeout_s`: Kafka aborts a transaction that is open for longer, as after a crash of its holder.
+    """
+
+    def __init__(
+        self, settings: BusSettings, transactional_id: str, group: str, *, timeout_s: float = 60
+    ) -> None:
         self._id = transactional_id
         self._group = group
         self._producer = AIOKafkaProducer(
             bootstrap_servers=settings.kafka,
             transactional_id=transactional_id,
-            transaction_timeout_ms=60_000,
+            transaction_timeout_ms=int(timeout_s * 1000),
             acks="all",
             linger_ms=0,
             max_batch_size=1 << 20,
@@ -58,7 +63,7 @@ class Transactions:
     async def close(self) -> None:
         """Give up the open transaction and disconnect, as far as Kafka is there."""
         try:
-            if self._open:
+            if self._open and not self._refused():
                 self._open = False
                 if not await within(LEAVE_S, self._producer.abort_transaction()):
                     log.warning("abort_unsaid", transactional_id=self._id)
@@ -69,3 +74,12 @@ class Transactions:
                 log.warning("producer_stop_unsaid", transactional_id=self._id)
         except Exception as error:
             log.warning("producer_stop_failed", transactional_id=self._id, error=repr(error))
+
+    def _refused(self) -> bool:
+        """Whether Kafka ended the open transaction itself, as when another holder of the id has begun."""
+        manager = self._producer._txn_manager
+        if not manager.is_fatal_error():
+            return False
+        # Where nobody waited for its end asyncio would complain.
+        manager.wait_for_transaction_end().exception()
+        return True
