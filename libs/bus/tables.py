@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from libs.bus import metrics
 from libs.bus.bounds import leave
 from libs.bus.bus import Bus
+from libs.bus.errors import BusUnavailableError
 from libs.events.codec import CodecError
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
@@ -32,6 +33,7 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
         self._ends: dict[TopicPartition, int] = {}
         self._caught_up = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
+        self._applying = False
         self._waiting: list[tuple[dict[TopicPartition, int], asyncio.Future[None]]] = []
         self._task: asyncio.Task[None] | None = None
         self.healthy = False
@@ -67,10 +69,15 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
     async def catch_up(self) -> None:
         """Return once everything that was committed before this call is in the tables.
 
-        Raises KafkaError if Kafka cannot be asked; waits while the tables cannot be read.
+        Raises BusUnavailableError if Kafka cannot be asked; waits while the tables cannot be read.
         """
         assert self._consumer is not None
-        ends = await self._consumer.end_offsets(self._consumer.assignment())
+        try:
+            ends = await self._consumer.end_offsets(self._consumer.assignment())
+        except KafkaError as error:
+            raise BusUnavailableError(f"the topics' ends are not known: {error!r}") from error
+        if not self._applying and await _at(self._consumer, ends) and not self._applying:
+            return
         applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((ends, applied))
         await applied
@@ -101,10 +108,13 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
                     log.warning("tables_unreadable", error=repr(error))
                     await asyncio.sleep(0.5)
                     continue
+                # Positions are those of what was fetched, which is not in the tables yet.
+                self._applying = True
                 for partition, messages in batches.items():
                     topic = self._bus.settings.logical(partition.topic)
                     for message in messages:
                         await self._take(topic, message.key, message.value)
+                self._applying = False
                 if not self._caught_up.is_set() and await _at(consumer, self._ends):
                     self._caught_up.set()
                 await self._tell_waiting(consumer)

@@ -9,6 +9,7 @@ import msgspec
 
 from libs.bus.bus import Bus, connect
 from libs.bus.producer import Producer
+from libs.bus.sole_writer import SoleWriter
 from libs.bus.tables import TableSet
 from libs.bus.tail import Tail
 from libs.clickhouse.reader import Reader
@@ -17,6 +18,7 @@ from libs.runtime.logging import get_logger
 from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health, serve_http
 from services.api.application import create_application
+from services.api.changes import Changes
 from services.api.context import Context
 from services.api.desk import CommandDesk
 from services.api.history import History
@@ -68,10 +70,17 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
         reader = Reader(settings, settings.clickhouse_connections)
         stack.callback(reader.close)
 
-        context = _context(settings, bus, Writer(producer), tables, reader)
+        changes = Changes(
+            tables,
+            SoleWriter(bus, "api-registry", "api", timeout_s=settings.publish_timeout_s),
+            timeout_s=settings.publish_timeout_s,
+            read_back_s=settings.read_back_s,
+        )
+        registry = Registry(tables, changes, settings.settle_s)
+        context = _context(settings, bus, Writer(producer), registry, reader)
         tails = [await stack.enter_async_context(Tail(bus, topic, gap_s=_GAP_S)) for topic in TOPICS]
         await tables.start()
-        task = asyncio.create_task(_follow(context, tails, reader), name="follow")
+        task = asyncio.create_task(_follow(context, tails, reader, changes), name="follow")
         stack.push_async_callback(_end, task)
 
         health.ready("tables", lambda: tables.healthy)
@@ -86,8 +95,7 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
         yield Running(port, task)
 
 
-def _context(settings: ApiSettings, bus: Bus, writer: Writer, tables: TableSet, reader: Reader) -> Context:
-    registry = Registry(tables, writer, settings.settle_s, settings.read_back_s)
+def _context(settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry, reader: Reader) -> Context:
     desk = CommandDesk(writer, _sealer(settings))
     return Context(
         settings=settings,
@@ -112,7 +120,7 @@ def _sealer(settings: ApiSettings) -> Sealer | None:
     return None if settings.secrets_key is None else Sealer(settings.secrets_key.get_secret_value())
 
 
-async def _follow(context: Context, tails: list[Tail], reader: Reader) -> None:
+async def _follow(context: Context, tails: list[Tail], reader: Reader, changes: Changes) -> None:
     async def follow(tail: Tail) -> None:
         async for message in tail:
             context.desk.take(message)
@@ -122,6 +130,7 @@ async def _follow(context: Context, tails: list[Tail], reader: Reader) -> None:
     async with asyncio.TaskGroup() as tasks:
         for tail in tails:
             tasks.create_task(follow(tail))
+        tasks.create_task(changes.run())
         tasks.create_task(context.live.complete(reader, context.settings.state_refresh_s))
 
 

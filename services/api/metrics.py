@@ -15,3 +15,8 @@ STREAM_CLIENTS = Gauge("voltbus_api_stream_clients", "Open event streams.")
 STREAM_DROPPED = Counter(
     "voltbus_api_stream_dropped_clients", "Event streams ended because the client was slow."
 )
+CLAIMS = Counter(
+    "voltbus_api_registry_claims",
+    "Times that this process became the one that writes the registry: at its first change, after another API process"
+    " made one, and after errors.",
+)

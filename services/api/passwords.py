@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import string
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -13,9 +14,11 @@ from libs.events.registry import CredentialsRegistered, PasswordDigest
 from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.passwords import SALT_BYTES
 from libs.runtime.logging import get_logger
+from services.api.changes import Written
 from services.api.desk import CommandDesk
 from services.api.domain.credentials import begun, kept, settled, with_passwords
-from services.api.domain.registry import CREDENTIALS
+from services.api.domain.errors import NotFound
+from services.api.domain.registry import CREDENTIALS, Stamp
 from services.api.registry import Registry
 
 log = get_logger(__name__)
@@ -50,30 +53,25 @@ class Passwords:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def put(self, station_id: str, password: bytes) -> CredentialsRegistered:
-        """From now on only this password is accepted. Raises BusUnavailableError."""
-        registry = self._registry
-        async with registry.changing(CREDENTIALS, station_id):
-            record = with_passwords(station_id, registry.stamp(), _kept(password))
-            await registry.write(CREDENTIALS, station_id, record)
+        """From now on only this password is accepted. Raises NotFound, BusUnavailableError."""
+        new = _kept(password)
+        record = await self._begin(station_id, lambda _, stamp: with_passwords(station_id, stamp, new))
         log.info("password_set", station_id=station_id)
         return record
 
     async def remove(self, station_id: str) -> None:
         """From now on no password is accepted. Raises BusUnavailableError."""
-        async with self._registry.changing(CREDENTIALS, station_id):
-            await self._registry.write(CREDENTIALS, station_id, None)
+        await self._registry.change(CREDENTIALS, station_id, lambda: {CREDENTIALS: None})
         log.info("password_removed", station_id=station_id)
 
     async def rotate(self, station_id: str, password: bytes, request: RequestCommand) -> Change:
         """Accept the password beside the old one, and send the command that gives it to the station.
 
         Once the station has accepted it the old one is refused; if it did not, the new one. Both stay if nobody
-        knows, or if it takes the new one only after a restart. Raises Conflict or BusUnavailableError.
+        knows, or if it takes the new one only after a restart. Raises NotFound, Conflict or BusUnavailableError.
         """
-        registry, new = self._registry, _kept(password)
-        async with registry.changing(CREDENTIALS, station_id):
-            record = begun(registry.credentials.get(station_id), station_id, new, registry.stamp())
-            await registry.write(CREDENTIALS, station_id, record)
+        new = _kept(password)
+        record = await self._begin(station_id, lambda old, stamp: begun(old, station_id, new, stamp))
         sent = asyncio.Event()
         task = asyncio.create_task(self._follow(station_id, new, request, sent))
         self._tasks.add(task)
@@ -88,12 +86,30 @@ class Passwords:
     async def settle(self, station_id: str, new: PasswordDigest, took: bool) -> None:
         """End a change. Raises BusUnavailableError."""
         registry = self._registry
-        async with registry.changing(CREDENTIALS, station_id):
+
+        def decide() -> Written:
             current = registry.credentials.get(station_id)
             left = settled(current, new, took, registry.stamp())
-            if left is not current:
-                await registry.write(CREDENTIALS, station_id, left)
+            return {} if left is current else {CREDENTIALS: left}
+
+        await registry.change(CREDENTIALS, station_id, decide)
         log.info("password_settled", station_id=station_id, took=took)
+
+    async def _begin(
+        self, station_id: str, make: Callable[[CredentialsRegistered | None, Stamp], CredentialsRegistered]
+    ) -> CredentialsRegistered:
+        """Write what `make` makes of the record that is there. Raises NotFound for a station that is not registered."""
+        registry = self._registry
+        made: list[CredentialsRegistered] = []
+
+        def decide() -> Written:
+            if station_id not in registry.stations:
+                raise NotFound(f"there is no station {station_id!r}")
+            made[:] = [make(registry.credentials.get(station_id), registry.stamp())]
+            return {CREDENTIALS: made[0]}
+
+        await registry.change(CREDENTIALS, station_id, decide)
+        return made[0]
 
     async def _follow(
         self, station_id: str, new: PasswordDigest, request: RequestCommand, sent: asyncio.Event

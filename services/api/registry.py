@@ -1,11 +1,7 @@
 """What operators configured: read from memory, written to the log, and read back before the answer."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Mapping
 from typing import Final, cast
-from weakref import WeakValueDictionary
 
 from libs.bus.tables import TableSet
 from libs.events.ids import new_id
@@ -20,15 +16,12 @@ from libs.events.registry import (
 )
 from libs.events.stations import CapabilitiesLearned
 from libs.runtime.clock import SECOND, now_us
-from libs.runtime.logging import get_logger
-from services.api.domain.registry import CREDENTIALS, SITES, STATIONS, TARIFFS, TOKENS, Stamp
-from services.api.writer import Writer
-
-log = get_logger(__name__)
+from services.api.changes import Changes, Decide
+from services.api.domain.registry import CREDENTIALS, SITES, STATIONS, TARIFFS, TOKENS, TOPICS, Stamp
 
 LOCATIONS = "edge.connections"
 CAPABILITIES = "stations.capabilities"
-TABLES = (STATIONS, CREDENTIALS, SITES, TOKENS, TARIFFS, LOCATIONS, CAPABILITIES)
+TABLES = (*TOPICS, LOCATIONS, CAPABILITIES)
 
 _REMOVED: Final = 10_000
 
@@ -39,7 +32,7 @@ class Registry:
     `removed_tokens`: the last ones that were removed, and when that was read (microseconds).
     """
 
-    def __init__(self, tables: TableSet, writer: Writer, settle_s: float, read_back_s: float) -> None:
+    def __init__(self, tables: TableSet, changes: Changes, settle_s: float) -> None:
         self.stations = cast(Mapping[str, StationRegistered], tables[STATIONS])
         self.credentials = cast(Mapping[str, CredentialsRegistered], tables[CREDENTIALS])
         self.sites = cast(Mapping[str, SiteRegistered], tables[SITES])
@@ -47,45 +40,18 @@ class Registry:
         self.tariffs = cast(Mapping[str, TariffRegistered], tables[TARIFFS])
         self.locations = cast(Mapping[str, StationLocated], tables[LOCATIONS])
         self.capabilities = cast(Mapping[str, CapabilitiesLearned], tables[CAPABILITIES])
-        self._writer = writer
+        self._changes = changes
         self._settle = int(settle_s * SECOND)
-        self._read_back_s = read_back_s
-        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
-        self._readers: dict[tuple[str, str], dict[asyncio.Future[None], str | None]] = {}
         self.removed_tokens: dict[str, int] = {}
         tables.on_change(TOKENS, self._note_removal)
-        for topic in (STATIONS, CREDENTIALS, SITES, TOKENS, TARIFFS):
-            tables.on_change(topic, partial(self._changed, topic))
 
     def stamp(self) -> Stamp:
         """Identity and moment of a new record."""
         return Stamp(new_id(), now_us(), self._settle)
 
-    @asynccontextmanager
-    async def changing(self, topic: str, key: str) -> AsyncIterator[None]:
-        """Keeps other requests of this process from changing the same entry between reading and writing it."""
-        lock = self._locks.setdefault((topic, key), asyncio.Lock())
-        async with lock:
-            yield
-
-    async def write(self, topic: str, key: str, record: Record | None) -> None:
-        """Write an entry (None removes it), and wait a bounded time until the table shows it.
-
-        Raises BusUnavailableError if Kafka did not acknowledge it.
-        """
-        wanted = None if record is None else record.event_id
-        shown: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        readers = self._readers.setdefault((topic, key), {})
-        readers[shown] = wanted
-        try:
-            await self._writer.write(topic, key, record)
-            await asyncio.wait_for(shown, self._read_back_s)
-        except TimeoutError:
-            log.warning("read_model_late", topic=topic, key=key)
-        finally:
-            readers.pop(shown, None)
-            if not readers:
-                self._readers.pop((topic, key), None)
+    async def change(self, topic: str, key: str, decide: Decide) -> None:
+        """Change the entry `key` of `topic`, and what else has that key: see `Changes.make`."""
+        await self._changes.make(topic, key, decide)
 
     def _note_removal(self, id_token: str, record: Record | None) -> None:
         self.removed_tokens.pop(id_token, None)
@@ -93,9 +59,3 @@ class Registry:
             self.removed_tokens[id_token] = now_us()
             if len(self.removed_tokens) > _REMOVED:
                 del self.removed_tokens[next(iter(self.removed_tokens))]
-
-    def _changed(self, topic: str, key: str, record: Record | None) -> None:
-        seen = None if record is None else record.event_id
-        for shown, wanted in self._readers.get((topic, key), {}).items():
-            if wanted == seen and not shown.done():
-                shown.set_result(None)

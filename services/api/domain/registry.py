@@ -24,6 +24,7 @@ CREDENTIALS: Final = "registry.credentials"
 SITES: Final = "registry.sites"
 TOKENS: Final = "registry.tokens"
 TARIFFS: Final = "registry.tariffs"
+TOPICS: Final = (STATIONS, CREDENTIALS, SITES, TOKENS, TARIFFS)
 
 UNWRITTEN: Final[Mapping[str, Any]] = {"event_id": "", "occurred_at": 0, "recorded_at": 0, "cause_id": ""}
 """The common fields of an entry that was never written."""

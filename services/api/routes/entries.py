@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 from fastapi import Header, Response, status
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from libs.events.record import Record
 from libs.runtime.clock import now_us
+from services.api.changes import Written
 from services.api.context import Context
 from services.api.domain.errors import Conflict, NotFound, Outdated
 from services.api.domain.registry import Stamp
@@ -69,6 +70,10 @@ class Entries(ABC, Generic[R, Body, Shown]):
     def must_be_unused(self, registry: Registry, key: str) -> None:
         """Raises Conflict if something else refers to the entry."""
 
+    def beside(self, registry: Registry, key: str) -> Written:
+        """What ends with the entry, and must not be there when it begins: removed in the same transaction."""
+        return {}
+
     def existing(self, registry: Registry, key: str) -> R:
         """The entry. Raises NotFound if there is none."""
         entry = self.table(registry).get(key)
@@ -82,10 +87,13 @@ class Entries(ABC, Generic[R, Body, Shown]):
 
     async def create(self, api: Context, response: Response, key: str, body: Body) -> Shown:
         """A new entry. Raises Conflict if there is one."""
-        async with api.registry.changing(self.topic, key):
-            if key in self.table(api.registry):
+
+        def blank(old: R | None) -> R:
+            if old is not None:
                 raise Conflict(f"there is a {self.kind} {key!r} already")
-            shown = await self._write(api, response, key, self.blank(key), body)
+            return self.blank(key)
+
+        shown = await self._change(api, response, key, blank, body)
         response.headers["Location"] = location(self.path, key)
         return shown
 
@@ -93,37 +101,60 @@ class Entries(ABC, Generic[R, Body, Shown]):
         self, api: Context, response: Response, key: str, body: Body, if_match: str | None
     ) -> Shown:
         """The entry, created (201) or replaced."""
-        async with api.registry.changing(self.topic, key):
-            old = self.table(api.registry).get(key)
+
+        def current(old: R | None) -> R:
             _must_match(old, if_match)
-            if old is None:
-                response.status_code = status.HTTP_201_CREATED
-            return await self._write(api, response, key, old or self.blank(key), body)
+            response.status_code = status.HTTP_201_CREATED if old is None else status.HTTP_200_OK
+            return old or self.blank(key)
+
+        return await self._change(api, response, key, current, body)
 
     async def patch(
         self, api: Context, response: Response, key: str, body: Body, if_match: str | None
     ) -> Shown:
         """The entry, changed in what the body names."""
-        async with api.registry.changing(self.topic, key):
+
+        def current(_: R | None) -> R:
             old = self.existing(api.registry, key)
             _must_match(old, if_match)
-            return await self._write(api, response, key, old, body, partly=True)
+            return old
+
+        return await self._change(api, response, key, current, body, partly=True)
 
     async def delete(self, api: Context, key: str, if_match: str | None) -> None:
         """Forget the entry. Raises Conflict if it is in use."""
-        async with api.registry.changing(self.topic, key):
+
+        def decide() -> Written:
             _must_match(self.existing(api.registry, key), if_match)
             self.must_be_unused(api.registry, key)
-            await api.registry.write(self.topic, key, None)
+            return {self.topic: None, **self.beside(api.registry, key)}
 
-    async def _write(
-        self, api: Context, response: Response, key: str, old: R, body: Body, *, partly: bool = False
+        await api.registry.change(self.topic, key, decide)
+
+    async def _change(
+        self,
+        api: Context,
+        response: Response,
+        key: str,
+        base: Callable[[R | None], R],
+        body: Body,
+        *,
+        partly: bool = False,
     ) -> Shown:
-        stamp = api.registry.stamp()
-        new = self.changed(api.registry, old, body, stamp, partly=partly)
-        if new is not old:
-            await api.registry.write(self.topic, key, new)
-        return self._answer(response, new, stamp.now)
+        """What `base` makes of the entry that is there, as `body` wants it."""
+        made: list[R] = []
+
+        def decide() -> Written:
+            found = self.table(api.registry).get(key)
+            old = base(found)
+            new = self.changed(api.registry, old, body, api.registry.stamp(), partly=partly)
+            made[:] = [new]
+            if new is old:
+                return {}
+            return {self.topic: new} if found else {self.topic: new, **self.beside(api.registry, key)}
+
+        await api.registry.change(self.topic, key, decide)
+        return self._answer(response, made[0], now_us())
 
     def _answer(self, response: Response, entry: R, now: int) -> Shown:
         response.headers["ETag"] = f'"{entry.event_id}"'

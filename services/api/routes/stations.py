@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response, status
 from libs.events.registry import StationRegistered
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
+from services.api.changes import Written
 from services.api.context import Api
 from services.api.domain.dated import in_force, power_in_force
 from services.api.domain.errors import Invalid
@@ -59,6 +60,10 @@ class Stations(Entries[StationRegistered, StationSettings, Station]):
         shown.site_id = in_force(entry.sites, now)
         shown.max_power_w = power_in_force(entry.power_ratings, now)
         return shown
+
+    def beside(self, registry: Registry, key: str) -> Written:
+        """Its passwords: a station that is registered anew does not have those of an earlier one."""
+        return {CREDENTIALS: None} if key in registry.credentials else {}
 
 
 _STATIONS = Stations()
@@ -116,9 +121,6 @@ async def change_station(
 async def delete_station(api: Api, station_id: Folded, if_match: IfMatch = None) -> None:
     """Forget a station; it is treated as unknown from then on. Its past stays."""
     await _STATIONS.delete(api, station_id, if_match)
-    if station_id in api.registry.credentials:
-        async with api.registry.changing(CREDENTIALS, station_id):
-            await api.registry.write(CREDENTIALS, station_id, None)
 
 
 def _allow_downgrade(old: StationRegistered, wanted: int, body: StationSettings) -> None:
