@@ -18,6 +18,7 @@ from libs.runtime.logging import get_logger
 from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health, serve_http
 from services.api.application import create_application
+from services.api.campaigns import Campaigns
 from services.api.changes import Changes
 from services.api.context import Context
 from services.api.desk import CommandDesk
@@ -78,6 +79,7 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
         )
         registry = Registry(tables, changes, settings.settle_s)
         context = _context(settings, bus, Writer(producer), registry, reader)
+        stack.push_async_callback(context.campaigns.stop)
         tails = [await stack.enter_async_context(Tail(bus, topic, gap_s=_GAP_S)) for topic in TOPICS]
         await tables.start()
         task = asyncio.create_task(_follow(context, tails, reader, changes), name="follow")
@@ -96,22 +98,31 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
 
 
 def _context(settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry, reader: Reader) -> Context:
-    desk = CommandDesk(writer, _sealer(settings))
+    desk = CommandDesk(writer, _sealer(settings), most_bytes=settings.commands_bytes)
+    history, live = History(reader), Live()
+    campaigns = Campaigns(
+        bus,
+        SoleWriter(bus, "api-campaigns", "api", timeout_s=settings.publish_timeout_s),
+        history,
+        live,
+        timeout_s=settings.publish_timeout_s,
+    )
     return Context(
         settings=settings,
         contract=bus.contract,
         registry=registry,
         writer=writer,
         reader=reader,
-        history=History(reader),
-        live=Live(),
+        history=history,
+        live=live,
         hub=Hub(
             Wording(bus.contract),
             clients=settings.stream_clients,
-            queue=settings.stream_queue,
             ring=settings.stream_ring,
+            ring_bytes=settings.stream_bytes,
         ),
         desk=desk,
+        campaigns=campaigns,
         passwords=Passwords(registry, desk),
     )
 

@@ -36,7 +36,6 @@ class CommandWish(Input):
     call_timeout_s: Annotated[float, Field(ge=1, le=600, allow_inf_nan=False)] = Field(
         30, description="How long the charger may take to answer."
     )
-    requested_by: Text = "api"
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -257,7 +256,6 @@ class NewCampaign(Input):
     ]
     stations: Annotated[list[StationId], Field(min_length=1, max_length=10_000)]
     deadline: Moment | None = Field(None, description="Default: a day from now.")
-    requested_by: Text = "api"
 
 
 class Campaign(Output):

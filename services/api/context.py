@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from libs.clickhouse.reader import Reader
 from libs.events.contract import Contract
+from services.api.campaigns import Campaigns
 from services.api.desk import CommandDesk
 from services.api.history import History
 from services.api.live import Live
@@ -29,6 +30,7 @@ class Context(msgspec.Struct, frozen=True):
     live: Live
     hub: Hub
     desk: CommandDesk
+    campaigns: Campaigns
     passwords: Passwords
 
 
@@ -38,4 +40,11 @@ async def context_of(request: Request) -> Context:
     return context
 
 
+async def requester_of(request: Request) -> str:
+    """Whose key the request has: the operator's name, or PLATFORM."""
+    name: str = request.state.requester
+    return name
+
+
 Api = Annotated[Context, Depends(context_of)]
+Requester = Annotated[str, Depends(requester_of)]

@@ -4,50 +4,53 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final
 
 from libs.bus.message import Message
 from libs.events.commands import CommandConcluded, RequestCommand
 from libs.runtime.sealing import Sealer
 from services.api import metrics
-from services.api.domain.commands import same_wish, sealed_request
+from services.api.domain.commands import sealed_request
 from services.api.domain.errors import Invalid
+from services.api.recent import RecentRecords
 from services.api.writer import Writer
 
 REQUESTED: Final = "commands.requested"
 OUTCOMES: Final = "commands.outcomes"
 
-_REMEMBERED: Final = 20_000
-
-T = TypeVar("T")
+_KEYS: Final = 20_000
 
 
 class CommandDesk:
-    """Commands of this process and outcomes of all, the recent ones in memory."""
+    """Commands of this process and outcomes of all; the recent ones in memory, `most_bytes` of either."""
 
-    def __init__(self, writer: Writer, sealer: Sealer | None = None) -> None:
+    def __init__(self, writer: Writer, sealer: Sealer | None = None, *, most_bytes: int) -> None:
         self._writer = writer
         self._sealer = sealer
-        self._requests: OrderedDict[str, RequestCommand] = OrderedDict()
-        self._outcomes: OrderedDict[str, CommandConcluded] = OrderedDict()
+        self._requests = RecentRecords(RequestCommand, most_bytes)
+        self._outcomes = RecentRecords(CommandConcluded, most_bytes)
+        self._keys: OrderedDict[str, str] = OrderedDict()
         self._waiting: dict[str, set[asyncio.Future[CommandConcluded | None]]] = {}
         self._closed = False
 
-    async def send(self, request: RequestCommand, traceparent: str | None = None) -> bool:
+    async def send(
+        self, request: RequestCommand, traceparent: str | None = None, *, key: str | None = None
+    ) -> bool:
         """Write the command, unless it was written before; False then.
 
-        Raises Invalid if its id was used for another wish, Conflict as `sealed` does, BusUnavailableError if Kafka
-        did not acknowledge it.
+        `key`: what it is asked for under, if that can be repeated. Raises Invalid if it was used here for another
+        command, Conflict as `sealed` does, BusUnavailableError if Kafka did not acknowledge it.
         """
         request = self.sealed(request)
-        known = self._requests.get(request.event_id)
-        if known is not None:
-            if not same_wish(known, request):
-                raise Invalid("this Idempotency-Key was used for another command", "Idempotency-Key")
+        if key is not None and self._keys.setdefault(key, request.event_id) != request.event_id:
+            raise Invalid("this Idempotency-Key was used for another command", "Idempotency-Key")
+        if len(self._keys) > _KEYS:
+            self._keys.popitem(last=False)
+        if request.event_id in self._requests:
             return False
         await self._writer.write(REQUESTED, request.station_id, request, traceparent)
         metrics.COMMANDS.labels(request.dialect.value).inc()
-        _remember(self._requests, request.event_id, request)
+        self._requests.put(request.event_id, request)
         return True
 
     def sealed(self, request: RequestCommand) -> RequestCommand:
@@ -59,7 +62,7 @@ class CommandDesk:
         record = message.record
         if not isinstance(record, CommandConcluded) or record.command_id in self._outcomes:
             return
-        _remember(self._outcomes, record.command_id, record)
+        self._outcomes.put(record.command_id, record)
         for future in self._waiting.pop(record.command_id, ()):
             if not future.done():
                 future.set_result(record)
@@ -107,9 +110,3 @@ class Awaited:
         with metrics.COMMANDS_WAITING.track_inprogress():
             done, _ = await asyncio.wait({self._future}, timeout=timeout_s)
         return self._future.result() if done else None
-
-
-def _remember(known: OrderedDict[str, T], key: str, value: T) -> None:
-    known[key] = value
-    if len(known) > _REMEMBERED:
-        known.popitem(last=False)

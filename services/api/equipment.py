@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from services.api.fields import Flag, Folded, Input, Moment, Output, Text, Time
+from services.api.fields import Flag, Folded, Input, Moment, Output, Time
 
 _MOST_VARIABLES = 500
 
@@ -49,7 +49,6 @@ class VariablesWish(Input):
         default_factory=list, description="None: the whole configuration of a 1.6 charger."
     )
     timeout_s: Timeout = 60
-    requested_by: Text = "api"
 
 
 class VariablesChange(Input):
@@ -57,7 +56,6 @@ class VariablesChange(Input):
 
     variables: Annotated[list[NewValue], Field(min_length=1, max_length=_MOST_VARIABLES)]
     timeout_s: Timeout = 60
-    requested_by: Text = "api"
 
 
 class VariableTold(Output):
@@ -121,7 +119,6 @@ class LocalListWish(Input):
 
     full: Flag = Field(default=False, description="Replace the list, whatever the charger has.")
     timeout_s: Timeout = 60
-    requested_by: Text = "api"
 
 
 class LocalListSynced(Output):
@@ -187,7 +184,6 @@ class NewCertificate(Input):
         description="PEM, the charger's own certificate first, its issuers after it."
     )
     timeout_s: Timeout = 60
-    requested_by: Text = "api"
 
 
 class CertificateSent(Output):
@@ -211,7 +207,6 @@ class LogWish(Input):
     oldest: Moment | None = None
     latest: Moment | None = None
     timeout_s: Timeout = 60
-    requested_by: Text = "api"
 
 
 class LogAsked(Output):

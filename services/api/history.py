@@ -1,9 +1,15 @@
 """The past, from ClickHouse. Rows are by column name; times are aware datetimes."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from libs.clickhouse.reader import Reader
 from services.api.listing import Listing, Row, Wanted, page
+
+_CAMPAIGNS: Final = "SELECT * FROM firmware_campaigns WHERE NOT _deleted"
+_FIRST_AND_NEWEST: Final = (
+    "ORDER BY if(_type = 'DefineCampaign', -_offset, _offset) DESC LIMIT 1 BY campaign_id, _type"
+)
 
 
 class History:
@@ -72,12 +78,22 @@ class History:
             site_id,
         )
 
-    async def campaigns(self, campaign_id: str | None = None) -> list[Row]:
-        """The definition and the newest progress of every campaign, or of one; `_type` tells which is which."""
+    async def campaign(self, campaign_id: str) -> list[Row]:
+        """The definition and the newest progress of a campaign; `_type` tells which is which.
+
+        The first definition counts, as for the firmware processor.
+        """
         return await self._reader.rows(
-            "SELECT * FROM firmware_campaigns WHERE NOT _deleted AND (%(id)s = '' OR campaign_id = %(id)s)"
-            " ORDER BY recorded_at DESC, _offset DESC LIMIT 1 BY campaign_id, _type",
-            {"id": campaign_id or ""},
+            f"{_CAMPAIGNS} AND campaign_id = %(id)s {_FIRST_AND_NEWEST}", {"id": campaign_id}
+        )
+
+    async def campaigns_after(self, campaign_id: str, limit: int) -> list[Row]:
+        """As `campaign`, of the next `limit` campaigns by id after that one."""
+        return await self._reader.rows(
+            f"{_CAMPAIGNS} AND campaign_id IN (SELECT DISTINCT campaign_id FROM firmware_campaigns"  # noqa: S608
+            " WHERE _type = 'DefineCampaign' AND NOT _deleted AND campaign_id > %(id)s"
+            f" ORDER BY campaign_id LIMIT %(limit)s) {_FIRST_AND_NEWEST}",
+            {"id": campaign_id, "limit": limit},
         )
 
     async def campaign_stations(self, campaign_id: str) -> list[Row]:

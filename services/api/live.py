@@ -1,8 +1,8 @@
 """What is known of stations, sites and campaigns now: followed from the log, completed from ClickHouse."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 from libs.bus.message import Message
 from libs.clickhouse.client import ClickHouseError
@@ -11,7 +11,11 @@ from libs.events.firmware import CampaignProgressed, DefineCampaign
 from libs.events.load import LoadPlanMade
 from libs.events.record import Record
 from libs.events.telemetry import StationStateChanged
+from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
+from services.api.domain.index import SortedKeys
+from services.api.fields import micros
+from services.api.recent import RecentRecords
 from services.api.rows import record_of
 
 log = get_logger(__name__)
@@ -19,6 +23,14 @@ log = get_logger(__name__)
 R = TypeVar("R", bound=Record)
 
 _RETRY_S: Final = 2.0
+_PAGE: Final = 2_000
+_SLICE: Final = 100
+"""Rows that are made records before others have their turn."""
+_OVERLAP_US: Final = 120 * SECOND
+"""Rows may come to ClickHouse this much later than others that changed after them; those later still are found by the
+next whole reading."""
+_WHOLE_US: Final = 3600 * SECOND
+_CAMPAIGN_BYTES: Final = 32 << 20
 
 
 class Latest(Generic[R]):
@@ -30,23 +42,29 @@ class Latest(Generic[R]):
         self._key = key
         self._rank = rank
         self.records: dict[str, R] = {}
+        self.keys = SortedKeys()
 
     def offer(self, record: R) -> None:
         """Take the record, unless a newer one is known."""
         key = self._key(record)
         known = self.records.get(key)
+        if known is None:
+            self.keys.add(key)
         if known is None or self._rank(record) >= self._rank(known):
             self.records[key] = record
 
 
 class Live:
-    """Records since this process follows the topics; `states` are completed from ClickHouse in the background."""
+    """Records since this process follows the topics; `states` are completed from ClickHouse in the background.
+
+    `campaigns` and `progress`: the latest of them.
+    """
 
     def __init__(self) -> None:
         self.states: Latest[StationStateChanged] = Latest(lambda state: state.station_id)
         self.plans: Latest[LoadPlanMade] = Latest(lambda plan: plan.site_id, lambda plan: plan.plan_no)
-        self.campaigns: Latest[DefineCampaign] = Latest(lambda campaign: campaign.campaign_id)
-        self.progress: Latest[CampaignProgressed] = Latest(lambda progress: progress.campaign_id)
+        self.campaigns = RecentRecords(DefineCampaign, _CAMPAIGN_BYTES)
+        self.progress = RecentRecords(CampaignProgressed, _CAMPAIGN_BYTES)
 
     def take(self, message: Message) -> None:
         """Take note of a message of any followed topic."""
@@ -56,29 +74,61 @@ class Live:
             case LoadPlanMade() as plan:
                 self.plans.offer(plan)
             case DefineCampaign() as campaign:
-                self.campaigns.offer(campaign)
+                # The first definition of a campaign is the one that counts.
+                if campaign.campaign_id not in self.campaigns:
+                    self.campaigns.put(campaign.campaign_id, campaign)
             case CampaignProgressed() as progress:
-                self.progress.offer(progress)
+                self.progress.put(progress.campaign_id, progress)
             case _:
                 pass
 
     async def complete(self, reader: Reader, every_s: float) -> None:
-        """Read states from ClickHouse again and again.
+        """Read states from ClickHouse: all of them once and then now and again, and what has changed in between.
 
         telemetry.health is not compacted, so its beginning cannot be followed; and what was written just before
         this process began to follow it may reach ClickHouse only later.
         """
+        changed_at = whole_at = 0
         while True:
             pause = every_s
+            now = now_us()
+            whole = now - whole_at >= _WHOLE_US
             try:
-                rows = await reader.rows("SELECT * FROM station_state")
+                newest = await self._read(reader, 0 if whole else changed_at - _OVERLAP_US)
             except ClickHouseError as error:
                 log.warning("states_not_completed", error=str(error)[:300])
                 pause = min(_RETRY_S, every_s)
             else:
-                for row in rows:
-                    # The view has no use for the rest of the event's envelope.
-                    stamp = {"event_id": "", "cause_id": "", "occurred_at": row["changed_at"]}
-                    stamped = row | stamp | {"recorded_at": row["changed_at"]}
-                    self.states.offer(record_of(StationStateChanged, stamped))
+                # Clocks of edges may be ahead.
+                changed_at = min(max(changed_at, newest), now)
+                if whole:
+                    whole_at = now
             await asyncio.sleep(pause)
+
+    async def _read(self, reader: Reader, since: int) -> int:
+        """Take the states that changed since then; the moment of the latest."""
+        after, newest = "", 0
+        while True:
+            rows = await reader.rows(
+                "SELECT * FROM station_state WHERE station_id > %(after)s"
+                " AND changed_at >= fromUnixTimestamp64Micro(%(since)s, 'UTC') ORDER BY station_id LIMIT %(most)s",
+                {"after": after, "since": max(since, 0), "most": _PAGE},
+            )
+            for number, row in enumerate(rows, 1):
+                newest = max(newest, self._offer_row(row))
+                if number % _SLICE == 0:
+                    await asyncio.sleep(0)
+            if len(rows) < _PAGE:
+                return newest
+            after = rows[-1]["station_id"]
+
+    def _offer_row(self, row: Mapping[str, Any]) -> int:
+        changed_at = micros(row["changed_at"])
+        known = self.states.records.get(row["station_id"])
+        if known is None or known.recorded_at < changed_at:
+            # The view has no use for the rest of the event's envelope.
+            stamp = {"event_id": "", "cause_id": "", "occurred_at": row["changed_at"]}
+            self.states.offer(
+                record_of(StationStateChanged, {**row, **stamp, "recorded_at": row["changed_at"]})
+            )
+        return changed_at

@@ -1,5 +1,6 @@
 """Bringing a charger's local list in line with the registry."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -70,13 +71,15 @@ class LocalListSync:
     async def _send_difference(self, known: int, since: int) -> Synced:
         version = self._talk.version
         removed = await self._removed(since)
-        wanted = difference(version, self._api.registry.tokens, removed, since)
+        # In a thread, on a copy: there may be hundreds of thousands.
+        wanted = await asyncio.to_thread(difference, version, dict(self._api.registry.tokens), removed, since)
         if not wanted.entries:
             return Synced("up_to_date", "nothing changed since then", known, known, 0, wanted.left_out)
         return await self._send(wanted, False, known, "what changed since its last list")
 
     async def _send_full(self, known: int, why: str) -> Synced:
-        wanted = whole_list(self._talk.version, self._api.registry.tokens.values())
+        tokens = list(self._api.registry.tokens.values())
+        wanted = await asyncio.to_thread(whole_list, self._talk.version, tokens)
         most = None if self._talk.version.is_v2 else self._talk.limit("LocalAuthListMaxLength")
         if most is not None and len(wanted.entries) > most:
             why = f"the charger's list takes {most} tokens, the registry has {len(wanted.entries)}"

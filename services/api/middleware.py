@@ -20,8 +20,7 @@ _REALM: Final = {"WWW-Authenticate": 'Bearer realm="voltbus"'}
 class Guard:
     """Lets a request pass that has a bearer key or asks for one of the `public` paths; 401 otherwise.
 
-    `keys`: by the name of the operator whose key it is; empty for the platform's. The name is the request's
-    `state.operator`.
+    `keys`: by the name of whose key it is, which is the request's `state.requester`.
     """
 
     def __init__(self, app: ASGIApp, keys: Mapping[str, str], public: frozenset[str]) -> None:
@@ -34,16 +33,16 @@ class Guard:
         if scope["type"] != "http" or scope["path"] in self._public:
             await self._app(scope, receive, send)
             return
-        operator = self._operator(scope)
-        if operator is not None:
-            scope.setdefault("state", {})["operator"] = operator
+        requester = self._requester(scope)
+        if requester is not None:
+            scope.setdefault("state", {})["requester"] = requester
             await self._app(scope, receive, send)
             return
         metrics.REFUSED.inc()
         detail = "a bearer key is needed: send `Authorization: Bearer <VOLTBUS_API_KEY>`"
         await problem(Request(scope), HTTPStatus.UNAUTHORIZED, detail, headers=_REALM)(scope, receive, send)
 
-    def _operator(self, scope: Scope) -> str | None:
+    def _requester(self, scope: Scope) -> str | None:
         values = [value for name, value in scope["headers"] if name == b"authorization"]
         if len(values) != 1:
             return None

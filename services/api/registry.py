@@ -1,6 +1,7 @@
 """What operators configured: read from memory, written to the log, and read back before the answer."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, cast
 
 from libs.bus.tables import TableSet
@@ -8,6 +9,7 @@ from libs.events.ids import new_id
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
 from libs.events.registry import (
+    Assignment,
     CredentialsRegistered,
     SiteRegistered,
     StationRegistered,
@@ -17,6 +19,7 @@ from libs.events.registry import (
 from libs.events.stations import CapabilitiesLearned
 from libs.runtime.clock import SECOND, now_us
 from services.api.changes import Changes, Decide
+from services.api.domain.index import References, SortedKeys
 from services.api.domain.registry import CREDENTIALS, SITES, STATIONS, TARIFFS, TOKENS, TOPICS, Stamp
 
 LOCATIONS = "edge.connections"
@@ -29,6 +32,8 @@ _REMOVED: Final = 10_000
 class Registry:
     """The registry's tables (by folded id), and changes to them. `tables` holds TABLES.
 
+    `keys`: those of each table. `stations_by_site`, `sites_by_tariff`: which have it among their assignments of any
+    time; `tokens_by_group`: which are in it now.
     `removed_tokens`: the last ones that were removed, and when that was read (microseconds).
     """
 
@@ -42,8 +47,13 @@ class Registry:
         self.capabilities = cast(Mapping[str, CapabilitiesLearned], tables[CAPABILITIES])
         self._changes = changes
         self._settle = int(settle_s * SECOND)
+        self.keys = {topic: SortedKeys() for topic in TABLES}
+        self.stations_by_site = References()
+        self.sites_by_tariff = References()
+        self.tokens_by_group = References()
         self.removed_tokens: dict[str, int] = {}
-        tables.on_change(TOKENS, self._note_removal)
+        for topic in TABLES:
+            tables.on_change(topic, partial(self._note, topic))
 
     def stamp(self) -> Stamp:
         """Identity and moment of a new record."""
@@ -53,9 +63,29 @@ class Registry:
         """Change the entry `key` of `topic`, and what else has that key: see `Changes.make`."""
         await self._changes.make(topic, key, decide)
 
+    def _note(self, topic: str, key: str, record: Record | None) -> None:
+        if record is None:
+            self.keys[topic].discard(key)
+        else:
+            self.keys[topic].add(key)
+        if topic == STATIONS:
+            self.stations_by_site.put(
+                key, _ids(record.sites) if isinstance(record, StationRegistered) else ()
+            )
+        elif topic == SITES:
+            self.sites_by_tariff.put(key, _ids(record.tariffs) if isinstance(record, SiteRegistered) else ())
+        elif topic == TOKENS:
+            group = record.group_id if isinstance(record, TokenRegistered) else None
+            self.tokens_by_group.put(key, () if group is None else (group,))
+            self._note_removal(key, record)
+
     def _note_removal(self, id_token: str, record: Record | None) -> None:
         self.removed_tokens.pop(id_token, None)
         if record is None:
             self.removed_tokens[id_token] = now_us()
             if len(self.removed_tokens) > _REMOVED:
                 del self.removed_tokens[next(iter(self.removed_tokens))]
+
+
+def _ids(assignments: tuple[Assignment, ...]) -> frozenset[str]:
+    return frozenset(each.id for each in assignments)

@@ -13,16 +13,38 @@ from services.api.domain.urls import UrlPolicy
 _COMMA: Final = ","
 _SHORTEST_KEY: Final = 16
 
+PLATFORM: Final = "api"
+"""Who asks with the platform's key."""
+_RESERVED: Final = frozenset(
+    {
+        PLATFORM,
+        "cli",
+        "commands",
+        "console",
+        "edge",
+        "firmware",
+        "load",
+        "onboarding",
+        "plans",
+        "provisioning",
+    }
+    | {"roaming", "sessions", "simulator", "sink", "telemetry"}
+)
+"""Names under which services ask for commands: what an operator asked for must not be taken for theirs."""
+
 
 class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     """Read from `VOLTBUS_<FIELD>`. There is no default key: without one the API does not start."""
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8080, ge=0, le=65535)
-    api_key: SecretStr = Field(min_length=_SHORTEST_KEY, description="Bearer key of every request.")
+    api_key: SecretStr = Field(
+        min_length=_SHORTEST_KEY,
+        description=f"The platform's bearer key: who asks with it is called `{PLATFORM}`.",
+    )
     operator_keys: SecretStr | None = Field(
         default=None,
-        description="Operators' own keys, such as `anna=KEY,ben=KEY`: what they decide carries their names.",
+        description="Operators' own keys, such as `anna=KEY,ben=KEY`: what they ask for carries their names.",
     )
     secrets_key: SecretStr | None = Field(
         default=None,
@@ -56,13 +78,18 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     read_back_s: float = Field(
         default=2, ge=0, description="For a written change to appear in the read model before it is answered."
     )
+    commands_bytes: int = Field(
+        default=64 << 20, ge=1 << 20, description="Memory of recent commands, and of recent outcomes."
+    )
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
 
     stream_clients: int = Field(default=100, ge=1, description="Event streams at a time.")
-    stream_queue: int = Field(
-        default=1000, ge=1, description="Events that a client may lag; then it is dropped."
+    stream_ring: int = Field(
+        default=5000, ge=100, description="Events remembered for clients that are slow or come back."
     )
-    stream_ring: int = Field(default=5000, ge=0, description="Events kept for clients that come back.")
+    stream_bytes: int = Field(
+        default=64 << 20, ge=1 << 20, description="Memory of the remembered events, whichever is less."
+    )
     stream_heartbeat_s: float = Field(default=15, gt=0)
     state_refresh_s: float = Field(
         default=30, gt=0, description="Between comparisons of the live state with ClickHouse."
@@ -84,15 +111,17 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
 
     @property
     def keys(self) -> dict[str, str]:
-        """The keys that requests may have, by operator; that of the platform is nobody's."""
-        found = {"": self.api_key.get_secret_value()}
+        """The keys that requests may have, by whose they are."""
+        found = {PLATFORM: self.api_key.get_secret_value()}
         for pair in _names(
             "" if self.operator_keys is None else self.operator_keys.get_secret_value(), fold=False
         ):
-            name, _, key = pair.partition("=")
-            if not name.strip() or name.strip() in found:
+            name, _, key = (part.strip() for part in pair.partition("="))
+            if not name or name.casefold() in {known.casefold() for known in found}:
                 raise ValueError("operator_keys: name=key,name=key, each name once")
-            found[name.strip()] = key.strip()
+            if name.casefold() in _RESERVED:
+                raise ValueError(f"operator_keys: {name} is a part of the platform")
+            found[name] = key
         return found
 
     @property

@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
-from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +15,7 @@ from libs.events.record import Record
 from libs.runtime.clock import iso
 from services.api import metrics
 from services.api.problems import Unavailable
+from services.api.recent import ENTRY_BYTES, packed
 
 TOPICS: Final = (
     "sessions.events",
@@ -26,6 +26,9 @@ TOPICS: Final = (
     "billing.cdrs",
     "billing.decided",
 )
+
+_AT_ONCE: Final = 100
+"""Events that are looked at for one client before others have their turn."""
 
 Plan = dict[str, Any]
 
@@ -75,28 +78,29 @@ def _moment(micros: int) -> str:
 
 
 class Event:
-    """One event of the stream. It is put into words when the first client asks: most of the time there is none."""
+    """One event of the stream, in few bytes. It is put into words when the first client asks: often there is none."""
 
-    def __init__(self, number: int, topic: str, record: Record, put: Callable[["Event"], bytes]) -> None:
+    def __init__(self, number: int, topic: str, record: Record) -> None:
         self.number = number
         self.topic = topic
-        self.record = record
-        self._put = put
-
-    @property
-    def kind(self) -> str:
-        """The record's name."""
-        return type(self.record).__name__
-
-    @property
-    def stations(self) -> frozenset[str]:
+        self.kind = type(record)
+        self.stations = _stations(record)
         """The stations that it concerns."""
-        return _stations(self.record)
+        self._packed = packed(record)
+        self._wire: bytes | None = None
 
-    @cached_property
-    def wire(self) -> bytes:
-        """The bytes of server-sent events."""
-        return self._put(self)
+    @property
+    def size(self) -> int:
+        """What it takes in memory."""
+        of_stations = sum(map(len, self.stations)) + 100 * len(self.stations)
+        return ENTRY_BYTES + of_stations + len(self._packed if self._wire is None else self._wire)
+
+    def wire(self, put: Callable[["Event", Record], bytes]) -> bytes:
+        """The bytes of server-sent events; `put` makes them, the first time."""
+        if self._wire is None:
+            self._wire = put(self, msgspec.msgpack.decode(self._packed, type=self.kind))
+            self._packed = b""
+        return self._wire
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -107,34 +111,19 @@ class Filter(msgspec.Struct, frozen=True):
 
     def wants(self, event: Event) -> bool:
         """Whether the event is to be sent."""
-        if self.kinds and event.kind not in self.kinds and event.topic not in self.kinds:
+        if self.kinds and event.kind.__name__ not in self.kinds and event.topic not in self.kinds:
             return False
         return not self.stations or not self.stations.isdisjoint(event.stations)
 
 
 class Subscription:
-    """One client's queue of wire bytes; None ends it."""
+    """One client: what it wants, and the number of the event that it is shown next."""
 
-    def __init__(self, wanted: Filter, most: int) -> None:
+    def __init__(self, wanted: Filter, number: int, *, gap: bool) -> None:
         self.filter = wanted
-        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._most = most
-
-    def offer(self, event: Event) -> bool:
-        """Queue the event; False if the client has fallen behind too far."""
-        if not self.filter.wants(event):
-            return True
-        if self.queue.qsize() >= self._most:
-            return False
-        self.queue.put_nowait(event.wire)
-        return True
-
-    def end(self, kind: str, detail: str, discard: bool = False) -> None:
-        """Send a last event; `discard` what waits before it."""
-        while discard and not self.queue.empty():
-            self.queue.get_nowait()
-        self.queue.put_nowait(wire(kind, {"detail": detail}))
-        self.queue.put_nowait(None)
+        self.next = number
+        self.gap = gap
+        self.news = asyncio.Event()
 
 
 def wire(kind: str, data: Any, event_id: str | None = None) -> bytes:
@@ -144,57 +133,79 @@ def wire(kind: str, data: Any, event_id: str | None = None) -> bytes:
 
 
 class Hub:
-    """Hands messages of the followed topics to the clients, and remembers the last `ring` of them."""
+    """Remembers the last events of the followed topics, `ring` of them or `ring_bytes`, and shows them to the clients.
 
-    def __init__(self, wording: Wording, *, clients: int, queue: int, ring: int) -> None:
+    Each client reads them at its own pace; none has a queue of its own, so that many or slow ones take no memory. One
+    that falls behind what is remembered is told so and dropped.
+    """
+
+    def __init__(self, wording: Wording, *, clients: int, ring: int, ring_bytes: int) -> None:
         self._wording = wording
         self._most_clients = clients
-        self._queue = queue
+        self._most = ring
+        self._most_bytes = ring_bytes
         # Ids of another process, or of this one before a restart, must not be taken for ours.
         self._epoch = secrets.token_hex(4)
         self._number = 0
-        self._ring: deque[Event] = deque(maxlen=ring)
+        self._ring: deque[Event] = deque()
+        self.bytes = 0
+        """What the remembered events take."""
         self._subscriptions: set[Subscription] = set()
         self._closed = False
 
     def publish(self, message: Message) -> None:
-        """Queue a message for everyone who wants it; who has fallen behind is told so and dropped."""
-        record = message.record
-        if record is None:
+        """Have a message shown to everyone who wants it."""
+        if message.record is None:
             return
         self._number += 1
-        event = Event(self._number, message.topic, record, self._put)
+        event = Event(self._number, message.topic, message.record)
         self._ring.append(event)
-        for subscription in [each for each in self._subscriptions if not each.offer(event)]:
-            metrics.STREAM_DROPPED.inc()
-            subscription.end("dropped", "you read too slowly; connect again with Last-Event-ID", discard=True)
-            self._subscriptions.discard(subscription)
-
-    def _put(self, event: Event) -> bytes:
-        data = {"type": event.kind, "topic": event.topic, "data": self._wording.of(event.record)}
-        return wire(event.kind, data, f"{self._epoch}-{event.number}")
+        self.bytes += event.size
+        self._forget()
+        for subscription in self._subscriptions:
+            subscription.news.set()
 
     def subscribe(self, wanted: Filter, last_event_id: str | None = None) -> Subscription:
-        """A client's queue, begun with what it missed since `last_event_id` as far as it is still remembered.
+        """A client that is shown what comes, after what it missed since `last_event_id` as far as that is remembered.
 
         Where it is not, a `gap` event comes first. Raises Unavailable if there are too many clients.
         """
         if self._closed or len(self._subscriptions) >= self._most_clients:
             raise Unavailable("too many event streams are open")
-        subscription = Subscription(wanted, self._queue)
+        number, gap = self._number + 1, False
         if last_event_id is not None:
-            self._resume(subscription, last_event_id)
+            number, gap = self._resumed(last_event_id)
+        subscription = Subscription(wanted, number, gap=gap)
         self._subscriptions.add(subscription)
         metrics.STREAM_CLIENTS.set(len(self._subscriptions))
         return subscription
 
     async def events(self, subscription: Subscription) -> AsyncIterator[bytes]:
-        """The subscription's bytes, until it ends or is given up."""
+        """What the subscription wants, as bytes, until it ends or is given up."""
         try:
             # So that the client sees an answer before the first event.
             yield b": connected\n\n"
-            while (chunk := await subscription.queue.get()) is not None:
-                yield chunk
+            if subscription.gap:
+                yield wire("gap", {"detail": "some events are not remembered any more"})
+            while True:
+                subscription.news.clear()
+                for _ in range(min(self._number + 1 - subscription.next, _AT_ONCE)):
+                    if subscription.next < self._first:
+                        metrics.STREAM_DROPPED.inc()
+                        detail = "you read too slowly; connect again with Last-Event-ID"
+                        yield wire("dropped", {"detail": detail})
+                        return
+                    event = self._ring[subscription.next - self._first]
+                    subscription.next += 1
+                    if subscription.filter.wants(event):
+                        yield self._wire(event)
+                if subscription.next <= self._number:
+                    await asyncio.sleep(0)
+                elif self._closed:
+                    yield wire("closing", {"detail": "the server stops; connect again with Last-Event-ID"})
+                    return
+                else:
+                    await subscription.news.wait()
         finally:
             self._subscriptions.discard(subscription)
             metrics.STREAM_CLIENTS.set(len(self._subscriptions))
@@ -203,19 +214,37 @@ class Hub:
         """End every stream; further clients are refused."""
         self._closed = True
         for subscription in self._subscriptions:
-            subscription.end("closing", "the server stops; connect again with Last-Event-ID")
-        self._subscriptions.clear()
+            subscription.news.set()
 
-    def _resume(self, subscription: Subscription, last_event_id: str) -> None:
+    @property
+    def _first(self) -> int:
+        """The number of the first event that is remembered, or will be."""
+        return self._number + 1 - len(self._ring)
+
+    def _resumed(self, last_event_id: str) -> tuple[int, bool]:
+        """The number of the next event for who saw this last, and whether it misses some."""
         epoch, _, number = last_event_id.partition("-")
         known = epoch == self._epoch and number.isascii() and number.isdigit() and int(number) <= self._number
-        first = self._ring[0].number if self._ring else self._number + 1
-        if not known or int(number) + 1 < first:
-            subscription.queue.put_nowait(wire("gap", {"detail": "some events are not remembered any more"}))
-        after = int(number) if known else self._number
-        for event in self._ring:
-            if event.number > after and subscription.filter.wants(event):
-                subscription.queue.put_nowait(event.wire)
+        if not known:
+            return self._number + 1, True
+        after = int(number) + 1
+        return max(after, self._first), after < self._first
+
+    def _wire(self, event: Event) -> bytes:
+        before = event.size
+        found = event.wire(self._put)
+        self.bytes += event.size - before
+        self._forget()
+        return found
+
+    def _put(self, event: Event, record: Record) -> bytes:
+        kind = event.kind.__name__
+        data = {"type": kind, "topic": event.topic, "data": self._wording.of(record)}
+        return wire(kind, data, f"{self._epoch}-{event.number}")
+
+    def _forget(self) -> None:
+        while len(self._ring) > self._most or self.bytes > self._most_bytes:
+            self.bytes -= self._ring.popleft().size
 
 
 def known_kinds(contract: Contract) -> frozenset[str]:

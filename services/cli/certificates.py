@@ -78,7 +78,7 @@ def send_certificate(
         text = chain.read_text(encoding="ascii")
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error), param_hint="CHAIN") from None
-    body = {"certificate_chain": text, "timeout_s": timeout, "requested_by": "cli"}
+    body = {"certificate_chain": text, "timeout_s": timeout}
     path = f"/certificate-requests/{segment(request)}"
     found = api(context).request("POST", path, body, patience_s=timeout)
     said = found["command"]

@@ -50,7 +50,6 @@ def send(
         "payload": _payload(payload),
         "ttl_s": ttl,
         "wait_s": wait,
-        "requested_by": "cli",
         **given(version=version),
     }
     sent = api(context).request(
@@ -151,7 +150,6 @@ def start(
         "target_version": target,
         "location": location,
         "stations": chosen,
-        "requested_by": "cli",
         **given(deadline=deadline),
     }
     headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}

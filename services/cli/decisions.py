@@ -45,10 +45,6 @@ def decide(
             min=1, help="Version of the charge record that you looked at. Default: the newest there is."
         ),
     ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(envvar="VOLTBUS_OPERATOR", help="Who decides; not needed with an operator's own key."),
-    ] = None,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for what becomes of it.")] = 10,
     json: AsJson = False,
 ) -> None:
@@ -61,7 +57,6 @@ def decide(
         billed_wh=None if energy is None else whole(energy, 3, "--kwh"),
         version=_newest(client, session) if version is None else version,
         reason=reason,
-        decided_by=by,
     )
     made = client.request("POST", f"/sessions/{segment(session)}/decisions", body)
     found = _concluded(client, made, wait)

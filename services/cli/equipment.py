@@ -37,7 +37,7 @@ def get_variables(
 ) -> None:
     """Ask a charger for variables. Status 1 unless it tells all of them."""
     wanted = [{"name": name, **given(evse_id=evse)} for name in names or ()]
-    body = {"variables": wanted, "timeout_s": timeout, "requested_by": "cli"}
+    body = {"variables": wanted, "timeout_s": timeout}
     found = _ask(context, station, "variables/get", body, timeout)
     _show_variables(found, json)
 
@@ -58,7 +58,7 @@ def set_variables(
         if not name or not equals:
             raise typer.BadParameter(f"{change!r} is not NAME=VALUE", param_hint="CHANGES")
         wanted.append({"name": name, "value": value, **given(evse_id=evse)})
-    body = {"variables": wanted, "timeout_s": timeout, "requested_by": "cli"}
+    body = {"variables": wanted, "timeout_s": timeout}
     found = _ask(context, station, "variables/set", body, timeout)
     _show_variables(found, json)
 
@@ -101,7 +101,7 @@ def sync_list(
     json: AsJson = False,
 ) -> None:
     """Bring a charger's local list in line with the registered tokens. Status 1 unless it is."""
-    body = {"full": full, "timeout_s": timeout, "requested_by": "cli"}
+    body = {"full": full, "timeout_s": timeout}
     found = _ask(context, station, "local-list/sync", body, timeout)
     if json:
         typer.echo(as_json(found))
@@ -134,7 +134,6 @@ def ask_log(
         "location": location,
         "log": log.value,
         "timeout_s": timeout,
-        "requested_by": "cli",
         **given(oldest=oldest, latest=latest),
     }
     found = _ask(context, station, "logs", body, timeout)

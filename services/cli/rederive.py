@@ -3,7 +3,6 @@
 These read Kafka themselves, and write to billing.decisions. What takes long to load is imported when it is needed.
 """
 
-import getpass
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -43,16 +42,15 @@ _DAY: Final = 86_400_000_000
 _SHOWN: Final = 20
 
 Reason = Annotated[str, typer.Option(help="Why, for whoever reads the corrections.")]
-By = Annotated[str | None, typer.Option(help="Who asks for it; the user of this machine without it.")]
 
 
 def rederive(
+    context: typer.Context,
     *,
     since: From,
     until: To = None,
     reason: Reason,
     station: Station = None,
-    by: By = None,
     lead_days: Lead = 7,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be corrected.")] = False,
     json: AsJson = False,
@@ -63,15 +61,16 @@ def rederive(
     charged otherwise; a repeat finds nothing to correct.
     """
     span = Span(since, until, lead_days)
-    report, found = run_on_bus(_rederive(span, station, (reason, by or getpass.getuser()), dry_run, json))
+    told = None if dry_run else (reason, _name(context))
+    report, found = run_on_bus(_rederive(span, station, told, json))
     if json:
         sorted_out = {name: ids(getattr(found, name)) for name in found.__struct_fields__}
         typer.echo(as_json({"dry_run": dry_run, "report": as_builtins(report)} | sorted_out))
         return
     print_report(report, span)
-    told = "would be corrected" if dry_run else "are being corrected"
+    corrected = "would be corrected" if dry_run else "are being corrected"
     for entries, words in (
-        (found.recalled, told),
+        (found.recalled, corrected),
         (found.decided, "differ, but operators decided about them: decide again"),
         (found.regrouped, "differ, but their drivers belong to another group now: not corrected"),
         (
@@ -95,7 +94,6 @@ def recall(
     *,
     session: Annotated[str, typer.Argument(help="Session id.")],
     reason: Reason,
-    by: By = None,
     json: AsJson = False,
 ) -> None:
     """Bring back a session that the processor has forgotten, so that it can be decided about."""
@@ -104,7 +102,8 @@ def recall(
     issued = [each for each in documents_of(api(context), session_id=session) if isinstance(each, CdrIssued)]
     if not issued:
         raise CliError(f"there is no session {session!r} with a charge record")
-    record = run_on_bus(_recall(max(issued, key=lambda each: each.version), reason, by or getpass.getuser()))
+    newest = max(issued, key=lambda each: each.version)
+    record = run_on_bus(_recall(newest, reason, _name(context)))
     done(
         {"session_id": session, "station_id": record.station_id, "decision_id": record.event_id},
         json,
@@ -112,9 +111,15 @@ def recall(
     )
 
 
+def _name(context: typer.Context) -> str:
+    """Whose key the API says that this is: what is written carries that name, and no other."""
+    return str(api(context).get("/me")["name"])
+
+
 async def _rederive(
-    span: Span, station: str | None, told: tuple[str, str], dry_run: bool, quiet: bool
+    span: Span, station: str | None, told: tuple[str, str] | None, quiet: bool
 ) -> "tuple[Report, Sorted]":
+    """`told`: why, and who asks for it; None: only look."""
     import msgspec  # noqa: PLC0415
 
     from libs.bus.bus import connect  # noqa: PLC0415
@@ -127,7 +132,7 @@ async def _rederive(
         after = Changed(SessionsProcessor(), await registry(bus))
         job = msgspec.structs.replace(job_of(span, None, after, None, station), settled=found.add)
         report = await compare(bus, job, progress(quiet))
-        if not dry_run:
+        if told is not None:
             now = now_us()
             recalls = []
             for entry in found.recalled:

@@ -13,6 +13,7 @@ from libs.events.ids import new_id
 from libs.events.ocpp_log import CallError
 from libs.runtime.clock import SECOND, now_us
 from tests.integration.api_platform import (
+    ANNAS_KEY,
     Json,
     Platform,
     api,
@@ -27,6 +28,8 @@ from tests.integration.api_platform import (
 __all__ = ["api"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ANNA = {"Authorization": f"Bearer {ANNAS_KEY}"}
 
 
 # --- commands
@@ -65,7 +68,9 @@ async def test_a_command_waits_for_its_outcome(api: Platform) -> None:
         "error": CallError(code="InternalError", details="{}"),
     }
     async with ledger(api, {}, error) as seen:
-        response = await api.http.post("/stations/CMD-1/commands", json=wish | {"requested_by": "Ann"})
+        # Who asks is whose key it is; nobody says so.
+        problem(await api.http.post("/stations/CMD-1/commands", json=wish | {"requested_by": "load"}), 422)
+        response = await api.http.post("/stations/CMD-1/commands", json=wish, headers=ANNA)
         command = await ok(response)
         assert command["status"] == "ACCEPTED"
         assert command["result"] == {"status": "Accepted"}
@@ -78,7 +83,7 @@ async def test_a_command_waits_for_its_outcome(api: Platform) -> None:
         ("cmd-1", "RemoteStartTransaction", "OCPP")
     ] * 2
     assert json.loads(seen[0].payload) == wish["payload"]
-    assert seen[0].requested_by == "Ann"
+    assert [each.requested_by for each in seen] == ["anna", "api"]
 
 
 async def test_a_command_is_pending_until_its_outcome(api: Platform) -> None:

@@ -1,6 +1,7 @@
 """Two API processes over one registry: what one answers holds for the other, and nothing is made twice."""
 
 import asyncio
+import json
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -11,10 +12,13 @@ import httpx
 import pytest
 
 from libs.bus.tables import TableSet
+from libs.bus.tail import Tail
+from libs.events.commands import RequestCommand
+from libs.events.firmware import DefineCampaign
 from libs.runtime.service import Health
 from libs.testing.localstack.endpoints import free_ports
 from services.api.app import serving
-from tests.integration.api_platform import KEY, Platform, api, ok, problem, until
+from tests.integration.api_platform import ANNAS_KEY, KEY, Platform, api, ok, problem, until
 from tests.integration.children import python
 
 __all__ = ["api"]
@@ -93,6 +97,82 @@ async def test_what_one_process_answered_the_other_decides_by(api: Platform) -> 
             # At once: the other API's memory may not have it yet.
             await ok(await api.http.put(f"/stations/user-{number}", json={"site_id": site}), 201)
             problem(await other.delete(f"/sites/{site}"), 409)
+
+
+async def test_of_two_campaigns_under_one_key_one_is_started_and_shown(api: Platform) -> None:
+    for station in ("fw-1", "fw-2"):
+        await ok(await api.http.put(f"/stations/{station}", json={}), 201)
+    wish = {"name": "n", "target_version": "2.0", "location": "https://example.org/fw.bin"}
+    one, two = wish | {"stations": ["fw-1"]}, wish | {"stations": ["fw-2"]}
+    async with another(api) as other, Tail(api.bus, "firmware.campaigns") as tail:
+        for number in range(4):
+            key = {"Idempotency-Key": f"raced-{number}"}
+            both = await asyncio.gather(
+                api.http.post("/campaigns", json=one, headers=key),
+                other.post("/campaigns", json=two, headers=key),
+            )
+            assert sorted(each.status_code for each in both) == [201, 409]
+            (shown,) = [each.json() for each in both if each.status_code == 201]
+            started = await defined(tail, shown["campaign_id"])
+            assert list(started.stations) == shown["stations"]
+            for http in (api.http, other):
+                assert (await ok(await http.get(f"/campaigns/{started.campaign_id}")))["stations"] == shown[
+                    "stations"
+                ]
+
+
+async def test_a_key_of_a_campaign_holds_after_a_restart(api: Platform) -> None:
+    for station in ("fw-3", "fw-4"):
+        await ok(await api.http.put(f"/stations/{station}", json={}), 201)
+    wish = {
+        "name": "n",
+        "target_version": "2.0",
+        "location": "https://example.org/fw.bin",
+        "stations": ["fw-3"],
+    }
+    key = {"Idempotency-Key": "restarted"}
+    async with another(api) as first:
+        campaign = await ok(await first.post("/campaigns", json=wish, headers=key), 201)
+    # One that follows the topic from now on has not seen it.
+    async with another(api) as second:
+        problem(await second.post("/campaigns", json=wish | {"stations": ["fw-4"]}, headers=key), 409)
+        assert (await ok(await second.post("/campaigns", json=wish, headers=key), 201)) == campaign
+        # Another operator's key is another.
+        annas = key | {"Authorization": f"Bearer {ANNAS_KEY}"}
+        other = await ok(await second.post("/campaigns", json=wish, headers=annas), 201)
+        assert other["campaign_id"] != campaign["campaign_id"]
+        assert (campaign["requested_by"], other["requested_by"]) == ("api", "anna")
+
+
+async def test_a_command_that_is_shown_is_one_that_was_sent(api: Platform) -> None:
+    await ok(await api.http.put("/stations/keyed", json={}), 201)
+    key = {"Idempotency-Key": "same"}
+
+    def wish(kind: str) -> dict[str, Any]:
+        return {"action": "Reset", "payload": {"type": kind}, "version": "1.6"}
+
+    async with another(api) as other, Tail(api.bus, "commands.requested") as tail:
+        both = [
+            await ok(await http.post("/stations/keyed/commands", json=wish(kind), headers=key), 202)
+            for http, kind in ((api.http, "Soft"), (other, "Hard"))
+        ]
+        sent: dict[str, Any] = {}
+        async for message in tail:
+            if isinstance(message.record, RequestCommand):
+                sent.setdefault(message.record.event_id, json.loads(message.record.payload))
+            if len(sent) == 2:
+                break
+    for shown in both:
+        assert shown["payload"] == sent[shown["command_id"]]
+    problem(await api.http.post("/stations/keyed/commands", json=wish("Hard"), headers=key), 422)
+
+
+async def defined(tail: Tail, campaign_id: str) -> DefineCampaign:
+    """The definition of the campaign that is first in the topic."""
+    async for message in tail:
+        if isinstance(message.record, DefineCampaign) and message.key == campaign_id:
+            return message.record
+    raise AssertionError
 
 
 @asynccontextmanager

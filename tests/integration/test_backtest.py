@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +111,33 @@ async def processing(rig: Rig, processor: SessionsProcessor) -> AsyncIterator[No
         await task
 
 
-async def voltbus(rig: Rig, *words: str) -> tuple[int, str]:
+@contextmanager
+def api_of(name: str) -> Iterator[str]:
+    """The URL of an API that knows but whose key it is."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/api/v1/me"
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"name": name}).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+async def rederived(rig: Rig, *words: str, api_url: str) -> str:
+    code, said = await voltbus(rig, "sessions", "rederive", *words, "--json", api_url=api_url)
+    assert code == 0, said
+    return said
+
+
+async def voltbus(rig: Rig, *words: str, api_url: str = "http://127.0.0.1:1") -> tuple[int, str]:
     settings = rig.bus.settings
     environment = os.environ | {
         "VOLTBUS_KAFKA": settings.kafka,
@@ -117,7 +145,8 @@ async def voltbus(rig: Rig, *words: str) -> tuple[int, str]:
         "VOLTBUS_NAMESPACE": settings.namespace,
         "VOLTBUS_PARTITIONS": str(settings.partitions),
         "VOLTBUS_SLOTS": str(settings.slots),
-        "VOLTBUS_API_KEY": "not needed, for these read Kafka",
+        "VOLTBUS_API_KEY": "not looked at here",
+        "VOLTBUS_API_URL": api_url,
         "PYTHONPATH": str(ROOT),
         "TZ": "UTC",
     }
@@ -270,13 +299,20 @@ async def test_what_a_wrong_fold_charged_is_corrected_once(rig: Rig) -> None:
         assert code == 0, said
         assert "2 would be corrected" in said
         assert "1 differ, but operators decided about them" in said
-        code, said = await voltbus(rig, "sessions", "rederive", *words, "--reason", "the stop", "--json")
-        assert code == 0, said
+        # Without a key there is nobody in whose name it could be.
+        assert (await voltbus(rig, "sessions", "rederive", *words, "--reason", "the stop"))[0] == 1
+        with api_of("anna") as url:
+            said = await rederived(rig, *words, "--reason", "the stop", api_url=url)
         assert len(json.loads(said)["recalled"]) == 2
         await rig.until(lambda: len(rig.records("billing.cdrs", CdrIssued)) == 6, "two corrected records")
         concluded = rig.records("billing.decided", SessionDecisionConcluded)
         assert [each.applied for each in concluded] == [True, True, True]
-        again = json.loads((await voltbus(rig, "sessions", "rederive", *words, "--reason", "x", "--json"))[1])
+        recalls = [
+            m.record for m in rig.messages["billing.decisions"] if isinstance(m.record, SessionRecalled)
+        ]
+        assert [each.decided_by for each in recalls] == ["anna", "anna"]
+        with api_of("anna") as url:
+            again = json.loads(await rederived(rig, *words, "--reason", "x", api_url=url))
         assert (again["recalled"], len(again["decided"])) == ([], 1)
     documents = [m.record for m in rig.messages["billing.cdrs"]]
     for station in ("cp-1", "cp-2"):

@@ -2,6 +2,7 @@
 
 import re
 from difflib import get_close_matches
+from hashlib import sha256
 from typing import Any, Final, get_args
 
 import msgspec
@@ -116,18 +117,18 @@ def sealed_request(request: RequestCommand, sealer: Sealer | None) -> RequestCom
 
 
 def repeatable_id(scope: str, key: str) -> str:
-    """The id of what is asked for under an `Idempotency-Key`: the same scope and key always give the same."""
+    """The id of what is asked for under an `Idempotency-Key`: the same scope and key always give the same.
+
+    A scope names the operator whose key it is: that of another is another.
+    """
     return derive_id(f"api:{scope}", key)
 
 
-def same_wish(one: RequestCommand, other: RequestCommand) -> bool:
-    """Whether two requests ask for the same, deadlines aside."""
-    return (one.station_id, one.action, one.payload, one.dialect) == (
-        other.station_id,
-        other.action,
-        other.payload,
-        other.dialect,
-    )
+def wish_digest(wish: Wish) -> str:
+    """What tells one wish from another; passwords do not count, so that nobody can guess them by it."""
+    payload = with_secrets_changed(wish.action, orjson.loads(wish.payload), lambda _: "")
+    content = [wish.dialect.value, wish.action, payload]
+    return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def version_named(text: str) -> Version:

@@ -116,11 +116,6 @@ def priced_from(assigned: Assignment, tariff: TariffRegistered, path: str) -> No
         )
 
 
-def in_use(assignments: tuple[Assignment, ...], target: str) -> bool:
-    """Whether `target` is, was or will be assigned: sessions of the past are corrected by what held then."""
-    return any(each.id == target for each in assignments)
-
-
 def reprice(
     old: tuple[TariffVersion, ...],
     currency: str,

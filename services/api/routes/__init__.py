@@ -10,6 +10,7 @@ from services.api.routes import (
     decisions,
     documents,
     history,
+    identity,
     local_lists,
     logs,
     reconciliation,
@@ -40,4 +41,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     reconciliation.router,
     campaigns.router,
     stream.router,
+    identity.router,
 )

@@ -5,16 +5,18 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Response, status
 from msgspec.structs import asdict
 
+from libs.clickhouse.client import ClickHouseError
 from libs.events.firmware import CampaignProgressed, DefineCampaign
 from libs.events.ids import new_id
 from libs.runtime.clock import SECOND, now_us
+from libs.runtime.logging import get_logger
 from services.api.bodies import Campaign, CampaignStation, NewCampaign
-from services.api.context import Api, Context
+from services.api.campaigns import CAMPAIGNS
+from services.api.context import Api, Context, Requester
 from services.api.domain.commands import repeatable_id
 from services.api.domain.errors import Conflict, Invalid, NotFound
-from services.api.domain.paging import page_of
+from services.api.domain.paging import cursor_of, position_at
 from services.api.fields import micros
-from services.api.listing import Row
 from services.api.models import Page
 from services.api.models import Query as PageQuery
 from services.api.routes.commands import IdempotencyKey
@@ -23,18 +25,26 @@ from services.api.rows import record_of
 
 router = APIRouter(tags=["firmware campaigns"], responses=ERRORS)
 
-CAMPAIGNS: Final = "firmware.campaigns"
+log = get_logger(__name__)
+
 _DAY: Final = 24 * 3600 * SECOND
+_MOST_STATIONS: Final = 20_000
+"""Of all campaigns of a page."""
 
 
 @router.post("/campaigns", status_code=status.HTTP_201_CREATED)
 async def start_campaign(
     api: Api,
     response: Response,
+    requester: Requester,
     body: NewCampaign,
     idempotency_key: Annotated[IdempotencyKey, Header()] = None,
 ) -> Campaign:
-    """Start a campaign over a list of stations."""
+    """Start a campaign over a list of stations.
+
+    A repeat with the same `Idempotency-Key` answers with the campaign that was started, whichever process is asked;
+    409 if it is another one.
+    """
     for index, station_id in enumerate(body.stations):
         if station_id not in api.registry.stations and station_id not in api.registry.locations:
             raise Invalid(f"there is no station {station_id!r}", f"/stations/{index}")
@@ -43,7 +53,7 @@ async def start_campaign(
     deadline = now + _DAY if body.deadline is None else micros(body.deadline)
     if deadline <= now:
         raise Invalid("the deadline has passed", "/deadline")
-    campaign_id = new_id() if idempotency_key is None else repeatable_id("campaign", idempotency_key)
+    campaign_id = repeatable_id(f"campaign:{requester}", idempotency_key) if idempotency_key else new_id()
     wanted = DefineCampaign(
         event_id=campaign_id,
         occurred_at=now,
@@ -54,40 +64,56 @@ async def start_campaign(
         target_version=body.target_version,
         location=body.location,
         stations=tuple(dict.fromkeys(body.stations)),
-        requested_by=body.requested_by,
+        requested_by=requester,
         deadline=deadline,
     )
     response.headers["Location"] = location("campaigns", campaign_id)
-    known = api.live.campaigns.records.get(campaign_id)
-    if known is None:
+    if idempotency_key is None:
         await api.writer.write(CAMPAIGNS, campaign_id, wanted)
-        api.live.campaigns.offer(wanted)
-    elif (known.target_version, known.location, known.stations) != (
-        wanted.target_version,
-        wanted.location,
-        wanted.stations,
-    ):
-        raise Conflict("this Idempotency-Key was used for another campaign")
-    return _campaign(api, known or wanted)
+        defined = wanted
+    else:
+        defined = await api.campaigns.define(wanted)
+        if _content(defined) != _content(wanted):
+            raise Conflict("this Idempotency-Key was used for another campaign")
+    if campaign_id not in api.live.campaigns:
+        api.live.campaigns.put(campaign_id, defined)
+    return _campaign(defined, await _progress(api, campaign_id) if defined is not wanted else None)
 
 
 @router.get("/campaigns")
 async def list_campaigns(api: Api, query: Annotated[PageQuery, Query()]) -> Page[Campaign]:
-    """Campaigns by id."""
-    _learn(api, await api.history.campaigns())
-    found, cursor = page_of(api.live.campaigns.records, lambda _: True, query.limit, query.cursor)
-    return Page(items=[_campaign(api, campaign) for campaign in found], next_cursor=cursor)
+    """Campaigns by id. A page is shorter than asked for if the campaigns in it have very many stations."""
+    after = "" if query.cursor is None else str(position_at(query.cursor, str)[0])
+    rows = await api.history.campaigns_after(after, query.limit + 1)
+    defined = {
+        row["campaign_id"]: record_of(DefineCampaign, row) for row in rows if row["_type"] == "DefineCampaign"
+    }
+    told = {
+        row["campaign_id"]: record_of(CampaignProgressed, row)
+        for row in rows
+        if row["_type"] == "CampaignProgressed"
+    }
+    # What was started just now is not in ClickHouse yet.
+    for key in api.live.campaigns:
+        if key > after and key not in defined and (recent := api.live.campaigns.get(key)) is not None:
+            defined[key] = recent
+    items: list[Campaign] = []
+    stations = 0
+    for key in sorted(defined):
+        stations += len(defined[key].stations)
+        if len(items) == query.limit or (items and stations > _MOST_STATIONS):
+            return Page(items=items, next_cursor=cursor_of((items[-1].campaign_id,)))
+        items.append(_campaign(defined[key], _newer(api.live.progress.get(key), told.get(key))))
+    return Page(items=items)
 
 
 @router.get("/campaigns/{campaign_id}")
 async def get_campaign(api: Api, campaign_id: str) -> Campaign:
     """One campaign with its progress."""
-    if campaign_id not in api.live.campaigns.records:
-        _learn(api, await api.history.campaigns(campaign_id))
-    defined = api.live.campaigns.records.get(campaign_id)
+    defined = await api.campaigns.find(campaign_id)
     if defined is None:
         raise NotFound(f"there is no campaign {campaign_id!r}")
-    return _campaign(api, defined)
+    return _campaign(defined, await _progress(api, campaign_id))
 
 
 @router.get("/campaigns/{campaign_id}/stations")
@@ -103,16 +129,31 @@ async def get_campaign_stations(api: Api, campaign_id: str) -> list[CampaignStat
     ]
 
 
-def _learn(api: Context, rows: list[Row]) -> None:
-    """Complete what the log said since this process follows it."""
-    for row in rows:
-        if row["_type"] == "DefineCampaign":
-            api.live.campaigns.offer(record_of(DefineCampaign, row))
-        elif row["_type"] == "CampaignProgressed":
-            api.live.progress.offer(record_of(CampaignProgressed, row))
+async def _progress(api: Context, campaign_id: str) -> CampaignProgressed | None:
+    known = api.live.progress.get(campaign_id)
+    if known is not None:
+        return known
+    try:
+        rows = await api.history.campaign(campaign_id)
+    except ClickHouseError as error:
+        log.warning("progress_not_read", campaign_id=campaign_id, error=str(error)[:300])
+        return None
+    found = [record_of(CampaignProgressed, row) for row in rows if row["_type"] == "CampaignProgressed"]
+    return found[0] if found else None
 
 
-def _campaign(api: Context, defined: DefineCampaign) -> Campaign:
+def _newer(one: CampaignProgressed | None, other: CampaignProgressed | None) -> CampaignProgressed | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=lambda each: each.recorded_at)
+
+
+def _content(defined: DefineCampaign) -> tuple[str, str, tuple[str, ...]]:
+    """What two campaigns under one key have in common."""
+    return defined.target_version, defined.location, defined.stations
+
+
+def _campaign(defined: DefineCampaign, progress: CampaignProgressed | None) -> Campaign:
     fields: dict[str, Any] = {
         "total": len(defined.stations),
         "pending": len(defined.stations),
@@ -123,7 +164,6 @@ def _campaign(api: Context, defined: DefineCampaign) -> Campaign:
         "requested_at": defined.recorded_at,
         "updated_at": defined.recorded_at,
     }
-    progress = api.live.progress.records.get(defined.campaign_id)
     if progress is not None:
         fields |= asdict(progress) | {"updated_at": progress.recorded_at}
     return Campaign.model_validate(fields)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from libs.events.ids import derive_id
 from libs.ocpp.semantics.commands import CertificateSigned
 from libs.runtime.clock import now_us
-from services.api.context import Api, Context
+from services.api.context import Api, Context, Requester
 from services.api.conversation import Conversation
 from services.api.domain.certificates import checked_chain, subject_of
 from services.api.domain.errors import Conflict, NotFound
@@ -46,7 +46,9 @@ async def get_certificate_request(api: Api, request_id: UUID) -> CertificateRequ
 
 
 @router.post("/certificate-requests/{request_id}")
-async def answer_certificate_request(api: Api, request_id: UUID, body: NewCertificate) -> CertificateSent:
+async def answer_certificate_request(
+    api: Api, requester: Requester, request_id: UUID, body: NewCertificate
+) -> CertificateSent:
     """Send the certificate that answers a CSR (CertificateSigned), and wait for the charger's word.
 
     422 if the chain is none, or is for another key; 409 if a certificate was sent already. After one that the charger
@@ -57,7 +59,7 @@ async def answer_certificate_request(api: Api, request_id: UUID, body: NewCertif
         raise Conflict(f"this request is {row['status']}")
     path = "/certificate_chain"
     chain = checked_chain(body.certificate_chain, row["csr"], now_us(), path)
-    talk = Conversation(api, row["station_id"], requested_by=body.requested_by, timeout_s=body.timeout_s)
+    talk = Conversation(api, row["station_id"], requested_by=requester, timeout_s=body.timeout_s)
     command = CertificateSigned(
         chain,
         "v2g" if row["certificate_type"] == "V2GCertificate" else "station",

@@ -16,7 +16,7 @@ from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from services.api.bodies import Command, CommandWish
-from services.api.context import Api, Context
+from services.api.context import Api, Context, Requester
 from services.api.domain.commands import (
     Wish,
     ocpp_wish,
@@ -24,6 +24,7 @@ from services.api.domain.commands import (
     request_command,
     version_free_wish,
     version_named,
+    wish_digest,
 )
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.fields import Folded
@@ -59,8 +60,10 @@ class CommandHeaders(BaseModel):
     responses={200: {"model": Command, "description": "With `wait_s`: the outcome came in time."}},
 )
 async def send_command(
+    *,
     api: Api,
     response: Response,
+    requester: Requester,
     station_id: Folded,
     body: CommandWish,
     headers: Annotated[CommandHeaders, Header()],
@@ -71,20 +74,23 @@ async def send_command(
     command was taken: repeat it with the same `Idempotency-Key`.
     """
     wish = _wish(api, station_id, body)
-    key = headers.idempotency_key
-    command_id = new_id() if key is None else repeatable_id(f"command:{station_id}", key)
+    key, command_id = headers.idempotency_key, new_id()
+    if key is not None:
+        key = repeatable_id(f"command:{requester}:{station_id}", key)
+        # By what is wanted, too: what is answered for an id is what was, or will be, sent under it.
+        command_id = repeatable_id(key, wish_digest(wish))
     wanted = request_command(
         station_id,
         wish,
         command_id,
-        requested_by=body.requested_by,
+        requested_by=requester,
         now=now_us(),
         ttl_us=int(body.ttl_s * SECOND),
         call_timeout_ms=int(body.call_timeout_s * 1000),
     )
     wanted = api.desk.sealed(wanted)
     async with api.desk.awaiting(command_id) as awaited:
-        await api.desk.send(wanted, headers.trace)
+        await api.desk.send(wanted, headers.trace, key=key)
         response.headers["Location"] = location("commands", command_id)
         known = await _settled_before(api, command_id) if key is not None else None
         if known is not None:
@@ -93,7 +99,7 @@ async def send_command(
         outcome = await awaited.outcome(body.wait_s) if body.wait_s > 0 else None
     if outcome is not None:
         response.status_code = status.HTTP_200_OK
-    return _of_records(wanted, outcome)
+    return _of_records(api.desk.request(command_id) or wanted, outcome)
 
 
 @router.get("/commands/{command_id}")

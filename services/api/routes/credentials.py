@@ -13,11 +13,11 @@ from libs.ocpp.passwords import password_command
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from services.api.bodies import MAX_TTL_S, MAX_WAIT_S
-from services.api.context import Api, Context
+from services.api.context import Api, Context, Requester
 from services.api.domain.commands import ocpp_wish, request_command
 from services.api.domain.credentials import password_of
 from services.api.domain.errors import Conflict, Invalid, NotFound
-from services.api.fields import Folded, Input, Output, Text, Time
+from services.api.fields import Folded, Input, Output, Time
 from services.api.passwords import generated
 from services.api.routes.shared import ERRORS
 
@@ -44,7 +44,6 @@ class Rotation(NewPassword):
     )
     ttl_s: Annotated[float, Field(gt=0, le=MAX_TTL_S, allow_inf_nan=False)] = 60
     wait_s: Annotated[float, Field(ge=0, le=MAX_WAIT_S, allow_inf_nan=False)] = 0
-    requested_by: Text = "api"
 
 
 class Settlement(Input):
@@ -108,7 +107,9 @@ async def delete_password(api: Api, station_id: Folded) -> None:
     status_code=status.HTTP_202_ACCEPTED,
     responses={200: {"model": RotationState, "description": "With `wait_s`: the outcome came in time."}},
 )
-async def rotate_password(api: Api, response: Response, station_id: Folded, body: Rotation) -> RotationState:
+async def rotate_password(
+    api: Api, response: Response, requester: Requester, station_id: Folded, body: Rotation
+) -> RotationState:
     """Give the station a new password. The old one is refused once the station has accepted it.
 
     If it did not take it, the new one is dropped. If nobody knows, both stay until `settle`.
@@ -127,7 +128,7 @@ async def rotate_password(api: Api, response: Response, station_id: Folded, body
         station_id,
         wish,
         new_id(),
-        requested_by=body.requested_by,
+        requested_by=requester,
         now=now_us(),
         ttl_us=int(body.ttl_s * SECOND),
         call_timeout_ms=30_000,

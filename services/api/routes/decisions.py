@@ -1,16 +1,16 @@
 """What operators decide about sessions that are in review."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Header, Request, Response, status
+from fastapi import APIRouter, Header, Response, status
 from msgspec.structs import asdict
 from pydantic import Field
 
 from libs.events.decisions import Decision, SessionDecided
 from libs.events.ids import new_id
 from libs.runtime.clock import now_us
-from services.api.context import Api, Context
+from services.api.context import Api, Context, Requester
 from services.api.domain.commands import repeatable_id
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.fields import Input, Output, Text, Time, micros
@@ -35,11 +35,6 @@ class NewDecision(Input):
         description="Version of the charge record that this is about: another one is not decided about unseen."
     )
     reason: Annotated[Text, Field(min_length=1)]
-    decided_by: Annotated[Text, Field(min_length=1)] | None = Field(
-        None,
-        description="Needed with the platform's key, and then nobody who has an own key;"
-        " with an operator's own key it is that operator.",
-    )
 
 
 class ShownDecision(Output):
@@ -66,21 +61,21 @@ class ShownDecision(Output):
 async def decide(
     *,
     api: Api,
-    request: Request,
     response: Response,
+    requester: Requester,
     session_id: str,
     body: NewDecision,
     idempotency_key: Annotated[IdempotencyKey, Header()] = None,
 ) -> ShownDecision:
     """Decide about a session; 202 once that is durable. The list tells what became of it, within a second or so."""
-    decided_by = _operator(request, body, api.settings.keys)
     decision_id = new_id()
     response.headers["Location"] = location("sessions", session_id, "decisions")
     if idempotency_key is not None:
         wanted = _content(body.model_dump())
-        decision_id = _decision_id(session_id, idempotency_key, wanted)
+        scope = f"{requester}:{session_id}"
+        decision_id = _decision_id(scope, idempotency_key, wanted)
         for known in await api.history.decisions(session_id):
-            if known["decision_id"] == _decision_id(session_id, idempotency_key, _content(known)):
+            if known["decision_id"] == _decision_id(scope, idempotency_key, _content(known)):
                 if known["decision_id"] != decision_id:
                     raise Conflict("this Idempotency-Key was used for another decision")
                 return ShownDecision.model_validate(known)
@@ -99,7 +94,7 @@ async def decide(
         billed_wh=body.billed_wh,
         version=body.version,
         reason=body.reason,
-        decided_by=decided_by,
+        decided_by=requester,
     )
     await api.writer.write(DECISIONS, record.station_id, record)
     fate = {"decision_id": decision_id, "decided_at": now, "status": "pending", "detail": ""}
@@ -113,20 +108,6 @@ async def list_decisions(api: Api, session_id: str) -> list[ShownDecision]:
     if not found and await api.history.session(session_id) is None:
         raise NotFound(f"there is no session {session_id!r}")
     return [ShownDecision.model_validate(row) for row in found]
-
-
-def _operator(request: Request, body: NewDecision, names: Collection[str]) -> str:
-    """Who decides: the operator whose key it is, else whom the body names, if that is none of `names`."""
-    operator: str = request.state.operator
-    if not operator:
-        if body.decided_by is None:
-            raise Invalid("say who decides, or use an operator's own key", "/decided_by")
-        if body.decided_by.strip().casefold() in {name.casefold() for name in names if name}:
-            raise Invalid(f"{body.decided_by.strip()} has an own key, and decides with that", "/decided_by")
-        return body.decided_by
-    if body.decided_by not in (None, operator):
-        raise Invalid(f"this is the key of {operator}, who cannot decide for another", "/decided_by")
-    return operator
 
 
 async def _billed(api: Context, session_id: str) -> Row:
@@ -158,6 +139,6 @@ def _content(decision: Mapping[str, Any]) -> str:
     return f"{decision['decision']}:{decision['billed_wh']}:{decision['version']}"
 
 
-def _decision_id(session_id: str, key: str, content: str) -> str:
+def _decision_id(scope: str, key: str, content: str) -> str:
     """By its content, too: what was written just now is not in the history yet, and must not swallow another one."""
-    return repeatable_id(f"decision:{session_id}:{content}", key)
+    return repeatable_id(f"decision:{scope}:{content}", key)

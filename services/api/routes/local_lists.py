@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from services.api.context import Api
+from services.api.context import Api, Requester
 from services.api.conversation import Conversation
 from services.api.equipment import LocalListSynced, LocalListWish
 from services.api.fields import Folded
@@ -13,14 +13,16 @@ router = APIRouter(tags=["equipment"], responses=ERRORS)
 
 
 @router.post("/stations/{station_id}/local-list/sync")
-async def sync_local_list(api: Api, station_id: Folded, body: LocalListWish | None = None) -> LocalListSynced:
+async def sync_local_list(
+    api: Api, requester: Requester, station_id: Folded, body: LocalListWish | None = None
+) -> LocalListSynced:
     """Bring a charger's local list in line with the registered tokens.
 
     A list that was sent from here before is updated by what changed; any other is replaced, and so is one whose
     update the charger refuses (VersionMismatch, Failed). What does not fit into one message goes as several.
     """
     wish = body or LocalListWish()
-    talk = Conversation(api, station_id, requested_by=wish.requested_by, timeout_s=wish.timeout_s)
+    talk = Conversation(api, station_id, requested_by=requester, timeout_s=wish.timeout_s)
     done = await LocalListSync(api, talk).run(full=wish.full)
     return LocalListSynced(
         station_id=station_id,

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from libs.events.ids import new_id
 from libs.ocpp.semantics.commands import GetLog
-from services.api.context import Api
+from services.api.context import Api, Requester
 from services.api.conversation import Conversation
 from services.api.domain.logs import joined, number_of
 from services.api.equipment import LogAsked, LogRequested, LogsRequested, LogUpload, LogWish
@@ -17,10 +17,10 @@ _LAST = 50
 
 
 @router.post("/stations/{station_id}/logs")
-async def ask_for_log(api: Api, station_id: Folded, body: LogWish) -> LogAsked:
+async def ask_for_log(api: Api, requester: Requester, station_id: Folded, body: LogWish) -> LogAsked:
     """Have a charger upload a log: GetLog, or GetDiagnostics where a 1.6 charger has no other."""
     api.settings.url_policy.check(body.location, "/location")
-    talk = Conversation(api, station_id, requested_by=body.requested_by, timeout_s=body.timeout_s)
+    talk = Conversation(api, station_id, requested_by=requester, timeout_s=body.timeout_s)
     command_id = new_id()
     command = GetLog(
         body.log,

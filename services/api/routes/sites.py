@@ -12,10 +12,10 @@ from services.api.bodies import LoadPlan
 from services.api.context import Api
 from services.api.domain.dated import in_force
 from services.api.domain.errors import Conflict, NotFound
-from services.api.domain.paging import page_of
-from services.api.domain.registry import SITES, UNWRITTEN, Stamp, in_use, priced_from, renewed
+from services.api.domain.registry import SITES, UNWRITTEN, Stamp, priced_from, renewed
 from services.api.fields import Label
 from services.api.models import NewSite, Page, Site, SiteQuery, SiteSettings
+from services.api.pages import page_of
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
 from services.api.routes.shared import ERRORS, assigned, matches
@@ -59,9 +59,11 @@ class Sites(Entries[SiteRegistered, SiteSettings, Site]):
 
     def must_be_unused(self, registry: Registry, key: str) -> None:
         """Stations refer to sites."""
-        users = [s.station_id for s in registry.stations.values() if in_use(s.sites, key)]
+        users = registry.stations_by_site.to(key)
         if users:
-            raise Conflict(f"{len(users)} stations are or were assigned to it, {min(users)} among them")
+            raise Conflict(
+                f"{len(users)} stations are or were assigned to it, {users.after(None, 1)[0]} among them"
+            )
 
 
 _SITES = Sites()
@@ -72,12 +74,18 @@ async def list_sites(api: Api, query: Annotated[SiteQuery, Query()]) -> Page[Sit
     """Sites by id."""
     now = now_us()
 
-    def wanted(site: SiteRegistered) -> bool:
-        at_tariff = query.tariff_id is None or in_force(site.tariffs, now) == query.tariff_id
-        return at_tariff and matches(query.q, site.site_id, site.name)
+    def found(key: str) -> Site | None:
+        site = api.registry.sites.get(key)
+        if site is None or not matches(query.q, site.site_id, site.name):
+            return None
+        if query.tariff_id is not None and in_force(site.tariffs, now) != query.tariff_id:
+            return None
+        return _SITES.shown(site, now)
 
-    found, cursor = page_of(api.registry.sites, wanted, query.limit, query.cursor)
-    return Page(items=[_SITES.shown(site, now) for site in found], next_cursor=cursor)
+    registry = api.registry
+    keys = registry.keys[SITES] if query.tariff_id is None else registry.sites_by_tariff.to(query.tariff_id)
+    items, cursor = await page_of([keys], found, query.limit, query.cursor)
+    return Page(items=items, next_cursor=cursor)
 
 
 @router.post("/sites", status_code=status.HTTP_201_CREATED)

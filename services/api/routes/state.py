@@ -10,9 +10,11 @@ from services.api.bodies import StateQuery, StationState
 from services.api.context import Api, Context
 from services.api.domain.dated import in_force
 from services.api.domain.errors import NotFound
-from services.api.domain.paging import page_of
+from services.api.domain.registry import STATIONS
 from services.api.fields import Folded
 from services.api.models import Page
+from services.api.pages import page_of
+from services.api.registry import LOCATIONS
 from services.api.routes.shared import ERRORS
 
 router = APIRouter(tags=["live"], responses=ERRORS)
@@ -23,19 +25,21 @@ async def list_states(api: Api, query: Annotated[StateQuery, Query()]) -> Page[S
     """States by station: every station that is registered or was ever connected."""
     now = now_us()
     registry = api.registry
-    known = registry.stations.keys() | registry.locations.keys() | api.live.states.records.keys()
-    table = {station_id: station_id for station_id in known}
 
-    def wanted(station_id: str) -> bool:
+    def found(station_id: str) -> StationState | None:
         if query.connected is not None and _connected(api, station_id) is not query.connected:
-            return False
-        if query.site_id is None:
-            return True
-        station = registry.stations.get(station_id)
-        return station is not None and in_force(station.sites, now) == query.site_id
+            return None
+        if query.site_id is not None:
+            station = registry.stations.get(station_id)
+            if station is None or in_force(station.sites, now) != query.site_id:
+                return None
+        return _state(api, station_id, now)
 
-    found, cursor = page_of(table, wanted, query.limit, query.cursor)
-    return Page(items=[_state(api, station_id, now) for station_id in found], next_cursor=cursor)
+    keys = [registry.keys[STATIONS], registry.keys[LOCATIONS], api.live.states.keys]
+    if query.site_id is not None:
+        keys = [registry.stations_by_site.to(query.site_id)]
+    items, cursor = await page_of(keys, found, query.limit, query.cursor)
+    return Page(items=items, next_cursor=cursor)
 
 
 @router.get("/stations/{station_id}/state")

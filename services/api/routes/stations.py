@@ -13,10 +13,10 @@ from services.api.context import Api
 from services.api.domain.dated import in_force, power_in_force
 from services.api.domain.errors import Invalid
 from services.api.domain.identity import station_identity
-from services.api.domain.paging import page_of
 from services.api.domain.registry import CREDENTIALS, STATIONS, UNWRITTEN, Stamp, rated, renewed
 from services.api.fields import Folded
 from services.api.models import NewStation, Page, Station, StationQuery, StationSettings
+from services.api.pages import page_of
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
 from services.api.routes.shared import ERRORS, assigned, matches
@@ -74,15 +74,21 @@ async def list_stations(api: Api, query: Annotated[StationQuery, Query()]) -> Pa
     """Stations by id."""
     now = now_us()
 
-    def wanted(station: StationRegistered) -> bool:
-        return (
-            (query.site_id is None or in_force(station.sites, now) == query.site_id)
-            and (query.boot_status is None or station.boot_status is query.boot_status)
-            and matches(query.q, station.station_id, station.name)
-        )
+    def found(key: str) -> Station | None:
+        station = api.registry.stations.get(key)
+        if (
+            station is None
+            or (query.site_id is not None and in_force(station.sites, now) != query.site_id)
+            or (query.boot_status is not None and station.boot_status is not query.boot_status)
+            or not matches(query.q, station.station_id, station.name)
+        ):
+            return None
+        return _STATIONS.shown(station, now)
 
-    found, cursor = page_of(api.registry.stations, wanted, query.limit, query.cursor)
-    return Page(items=[_STATIONS.shown(station, now) for station in found], next_cursor=cursor)
+    registry = api.registry
+    keys = registry.keys[STATIONS] if query.site_id is None else registry.stations_by_site.to(query.site_id)
+    items, cursor = await page_of([keys], found, query.limit, query.cursor)
+    return Page(items=items, next_cursor=cursor)
 
 
 @router.post("/stations", status_code=status.HTTP_201_CREATED)

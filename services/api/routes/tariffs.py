@@ -14,10 +14,10 @@ from libs.tariffs.written import parse
 from services.api.context import Api
 from services.api.domain.dated import version_in_force
 from services.api.domain.errors import Conflict, Invalid
-from services.api.domain.paging import page_of
-from services.api.domain.registry import TARIFFS, UNWRITTEN, Stamp, in_use, renewed, reprice
+from services.api.domain.registry import TARIFFS, UNWRITTEN, Stamp, renewed, reprice
 from services.api.fields import Label, micros
 from services.api.models import NewTariff, Page, Tariff, TariffChange, TariffQuery, TariffSettings
+from services.api.pages import page_of
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
 from services.api.routes.shared import ERRORS, matches
@@ -76,9 +76,11 @@ class Tariffs(Entries[TariffRegistered, TariffChange | TariffSettings, Tariff]):
 
     def must_be_unused(self, registry: Registry, key: str) -> None:
         """Sites refer to tariffs."""
-        users = [s.site_id for s in registry.sites.values() if in_use(s.tariffs, key)]
+        users = registry.sites_by_tariff.to(key)
         if users:
-            raise Conflict(f"{len(users)} sites charge or charged by it, {min(users)} among them")
+            raise Conflict(
+                f"{len(users)} sites charge or charged by it, {users.after(None, 1)[0]} among them"
+            )
 
 
 def _parsed(written: dict[str, Any], currency: str) -> TariffTerms:
@@ -96,10 +98,15 @@ _TARIFFS = Tariffs()
 async def list_tariffs(api: Api, query: Annotated[TariffQuery, Query()]) -> Page[Tariff]:
     """Tariffs by id."""
     now = now_us()
-    found, cursor = page_of(
-        api.registry.tariffs, lambda t: matches(query.q, t.tariff_id, t.name), query.limit, query.cursor
-    )
-    return Page(items=[_TARIFFS.shown(tariff, now) for tariff in found], next_cursor=cursor)
+
+    def found(key: str) -> Tariff | None:
+        tariff = api.registry.tariffs.get(key)
+        if tariff is None or not matches(query.q, tariff.tariff_id, tariff.name):
+            return None
+        return _TARIFFS.shown(tariff, now)
+
+    items, cursor = await page_of([api.registry.keys[TARIFFS]], found, query.limit, query.cursor)
+    return Page(items=items, next_cursor=cursor)
 
 
 @router.post("/tariffs", status_code=status.HTTP_201_CREATED)

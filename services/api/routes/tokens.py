@@ -9,10 +9,10 @@ from libs.events.registry import TokenRegistered
 from services.api.context import Api
 from services.api.domain.errors import Invalid
 from services.api.domain.identity import token_identity
-from services.api.domain.paging import page_of
 from services.api.domain.registry import TOKENS, UNWRITTEN, Stamp, joined, renewed
 from services.api.fields import Folded, micros
 from services.api.models import NewToken, Page, Token, TokenQuery, TokenSettings
+from services.api.pages import page_of
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
 from services.api.routes.shared import ERRORS, matches
@@ -56,15 +56,16 @@ _TOKENS = Tokens()
 async def list_tokens(api: Api, query: Annotated[TokenQuery, Query()]) -> Page[Token]:
     """Tokens by id."""
 
-    def wanted(token: TokenRegistered) -> bool:
-        return (
-            (query.status is None or token.status is query.status)
-            and (query.group_id is None or token.group_id == query.group_id)
-            and matches(query.q, token.id_token, token.driver)
-        )
+    def found(key: str) -> Token | None:
+        token = api.registry.tokens.get(key)
+        if token is None or (query.status is not None and token.status is not query.status):
+            return None
+        return Token.model_validate(token) if matches(query.q, token.id_token, token.driver) else None
 
-    found, cursor = page_of(api.registry.tokens, wanted, query.limit, query.cursor)
-    return Page(items=[Token.model_validate(token) for token in found], next_cursor=cursor)
+    registry = api.registry
+    keys = registry.keys[TOKENS] if query.group_id is None else registry.tokens_by_group.to(query.group_id)
+    items, cursor = await page_of([keys], found, query.limit, query.cursor)
+    return Page(items=items, next_cursor=cursor)
 
 
 @router.post("/tokens", status_code=status.HTTP_201_CREATED)

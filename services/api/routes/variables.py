@@ -13,7 +13,7 @@ from libs.ocpp.semantics.commands import (
     Variable,
     VariableValue,
 )
-from services.api.context import Api
+from services.api.context import Api, Requester
 from services.api.conversation import Conversation, Said
 from services.api.domain.errors import Invalid
 from services.api.domain.variables import (
@@ -40,13 +40,13 @@ router = APIRouter(tags=["equipment"], responses=ERRORS)
 
 
 @router.post("/stations/{station_id}/variables/get")
-async def get_variables(api: Api, station_id: Folded, body: VariablesWish) -> Variables:
+async def get_variables(api: Api, requester: Requester, station_id: Folded, body: VariablesWish) -> Variables:
     """Ask a charger for variables, in as many messages as it needs (2.x ItemsPerMessage, 1.6 GetConfigurationMaxKeys).
 
     The items are in the order of the request. Without variables a 1.6 charger tells its whole configuration; of 2.x
     ask for a report (`GetBaseReport`), which the device model then shows.
     """
-    talk = Conversation(api, station_id, requested_by=body.requested_by, timeout_s=body.timeout_s)
+    talk = Conversation(api, station_id, requested_by=requester, timeout_s=body.timeout_s)
     if not body.variables:
         if talk.version.is_v2:
             raise Invalid("name the variables, or send GetBaseReport for all of them", "/variables")
@@ -65,13 +65,15 @@ async def get_variables(api: Api, station_id: Folded, body: VariablesWish) -> Va
 
 
 @router.post("/stations/{station_id}/variables/set")
-async def set_variables(api: Api, station_id: Folded, body: VariablesChange) -> Variables:
+async def set_variables(
+    api: Api, requester: Requester, station_id: Folded, body: VariablesChange
+) -> Variables:
     """Change variables of a charger, in as many messages as it needs; in 1.6 each key is one.
 
     The items are in the order of the request, with the charger's word on each. After a message that brought no
     answer the rest is not sent.
     """
-    talk = Conversation(api, station_id, requested_by=body.requested_by, timeout_s=body.timeout_s)
+    talk = Conversation(api, station_id, requested_by=requester, timeout_s=body.timeout_s)
     wanted = [
         VariableValue(each.name, each.value, each.evse_id, each.connector_id) for each in body.variables
     ]

@@ -1,4 +1,4 @@
-"""Decisions: who may decide in whose name, and what an Idempotency-Key stands for."""
+"""Decisions: in whose name they are, and what an Idempotency-Key stands for."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from fastapi import Response
+from pydantic import ValidationError
 
 from libs.events.decisions import SessionDecided
-from services.api.domain.errors import Conflict, Invalid
+from services.api.domain.errors import Conflict
 from services.api.routes.decisions import NewDecision, ShownDecision, decide
 
-WISH = {"decision": "accept", "version": 1, "reason": "looked at", "decided_by": "clara"}
+WISH = {"decision": "accept", "version": 1, "reason": "looked at"}
 CDR = {
     "station_id": "cp-1",
     "version": 1,
@@ -30,7 +31,7 @@ class Platform:
         self.written: list[SessionDecided] = []
         self.stored: list[dict[str, Any]] = []
 
-    def decide(self, wish: dict[str, Any], key: str | None = None, operator: str = "") -> ShownDecision:
+    def decide(self, wish: dict[str, Any], key: str | None = None, requester: str = "api") -> ShownDecision:
         async def write(topic: str, station_id: str, record: SessionDecided) -> None:
             self.written.append(record)
 
@@ -44,16 +45,14 @@ class Platform:
             return CDR
 
         api: Any = SimpleNamespace(
-            settings=SimpleNamespace(keys={"": "the-platforms-key", "anna": "annas-own-key"}),
             writer=SimpleNamespace(write=write),
             history=SimpleNamespace(decisions=decisions, session=session, cdr_of=cdr_of),
         )
-        request: Any = SimpleNamespace(state=SimpleNamespace(operator=operator))
         return asyncio.run(
             decide(
                 api=api,
-                request=request,
                 response=Response(),
+                requester=requester,
                 session_id="s-1",
                 body=NewDecision.model_validate(WISH | wish),
                 idempotency_key=key,
@@ -61,15 +60,17 @@ class Platform:
         )
 
 
-@pytest.mark.parametrize("name", ["anna", "Anna", " anna "])
-def test_nobody_decides_with_the_platforms_key_in_the_name_of_who_has_an_own(name: str) -> None:
+def test_a_decision_is_in_the_name_of_whose_key_it_was_asked_for_with() -> None:
     platform = Platform()
-    with pytest.raises(Invalid, match="own key") as refused:
-        platform.decide({"decided_by": name})
-    assert refused.value.path == "/decided_by"
-    assert not platform.written
-    assert platform.decide({"decided_by": "clara"}).decided_by == "clara"
-    assert platform.decide({"decided_by": "anna"}, operator="anna").decided_by == "anna"
+    assert platform.decide({}, requester="anna").decided_by == "anna"
+    with pytest.raises(ValidationError, match="decided_by"):
+        platform.decide({"decided_by": "ben"}, requester="anna")
+
+
+def test_a_key_of_another_operator_is_another_key() -> None:
+    platform = Platform()
+    first = platform.decide({}, key="k-1", requester="anna")
+    assert platform.decide({}, key="k-1", requester="ben").decision_id != first.decision_id
 
 
 def test_another_decision_under_the_same_key_is_not_taken_for_a_repeat_of_the_first() -> None:

@@ -1,5 +1,7 @@
 """What requests mean for the records."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,20 +23,18 @@ from libs.tariffs.model import flat_terms
 from services.api.domain.commands import (
     ocpp_wish,
     repeatable_id,
-    request_command,
-    same_wish,
     version_free_wish,
     version_named,
+    wish_digest,
 )
 from services.api.domain.dated import in_force, power_in_force, version_in_force
 from services.api.domain.errors import Conflict, Invalid
 from services.api.domain.identity import station_identity, token_identity
-from services.api.domain.paging import cursor_of, page_of, position_at
+from services.api.domain.paging import cursor_of, position_at
 from services.api.domain.registry import (
     UNWRITTEN,
     Stamp,
     assign,
-    in_use,
     joined,
     ordered,
     priced_from,
@@ -112,11 +112,9 @@ def test_a_tariff_is_not_assigned_for_a_time_before_its_first_version() -> None:
     assert refused.value.path == "/tariff_valid_from"
 
 
-def test_in_use_is_what_is_or_was_assigned_or_will_be() -> None:
+def test_in_force_is_the_last_that_has_begun() -> None:
     assigned = (at("a", 1), at("b", 10), at("c", 100))
-    assert [in_use(assigned, each) for each in "abcd"] == [True, True, True, False]
     assert [in_force(assigned, moment) for moment in (0, 1, 99, 100)] == [None, "a", "b", "c"]
-    assert not in_use((), "a")
 
 
 def test_a_connector_s_power_is_rated_from_now_on_and_never_rewritten() -> None:
@@ -224,14 +222,18 @@ def test_an_idempotency_key_belongs_to_its_scope() -> None:
     assert len({repeatable_id(scope, key) for scope in "ab" for key in "kl"}) == 4
 
 
-def test_requests_are_the_same_whatever_their_deadlines() -> None:
-    wish = ocpp_wish(Version.V16, "ClearCache", {})
-    one, other = (
-        request_command("a", wish, "id", requested_by="x", now=now, ttl_us=1, call_timeout_ms=1)
-        for now in (1, 2)
-    )
-    assert same_wish(one, other)
-    assert one.expires_at == 2
+def test_wishes_are_the_same_whatever_the_order_of_their_fields_and_their_passwords() -> None:
+    def digest(action: str, payload: dict[str, Any]) -> str:
+        return wish_digest(ocpp_wish(Version.V16, action, payload))
+
+    unlock = digest("UnlockConnector", {"connectorId": 1})
+    assert unlock == digest("UnlockConnector", {"connectorId": 1})
+    assert unlock != digest("UnlockConnector", {"connectorId": 2})
+    key = {"key": "AuthorizationKey", "value": "41" * 20}
+    assert digest("ChangeConfiguration", key) == digest("ChangeConfiguration", dict(reversed(key.items())))
+    assert digest("ChangeConfiguration", key) == digest("ChangeConfiguration", key | {"value": "42" * 20})
+    other = {"key": "HeartbeatInterval", "value": "1"}
+    assert digest("ChangeConfiguration", other) != digest("ChangeConfiguration", other | {"value": "2"})
 
 
 @pytest.mark.parametrize("name", ["1.6", "ocpp1.6"])
@@ -240,21 +242,6 @@ def test_versions_have_a_short_name(name: str) -> None:
 
 
 # --- pages
-
-
-@given(st.dictionaries(st.text(), st.booleans()), st.integers(1, 5))
-def test_pages_hold_every_wanted_entry_once(table: dict[str, bool], limit: int) -> None:
-    keys = {key: key for key in table}
-    seen: list[str] = []
-    cursor = None
-    while True:
-        page, cursor = page_of(keys, lambda key: table[key], limit, cursor)
-        seen += page
-        assert len(page) <= limit
-        if cursor is None:
-            break
-        assert len(page) == limit
-    assert seen == sorted(key for key, wanted in table.items() if wanted)
 
 
 def test_a_cursor_is_opaque_and_checked() -> None:

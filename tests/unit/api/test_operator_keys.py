@@ -20,10 +20,10 @@ def settings(operator_keys: str | None) -> ApiSettings:
     )
 
 
-def test_keys_are_by_operator_and_that_of_the_platform_is_nobodys() -> None:
-    assert settings(None).keys == {"": PLATFORM}
-    assert settings("").keys == {"": PLATFORM}
-    assert settings(f" anna = {ANNA} , ben={BEN},").keys == {"": PLATFORM, "anna": ANNA, "ben": BEN}
+def test_keys_are_by_operator_and_that_of_the_platform_is_the_apis() -> None:
+    assert settings(None).keys == {"api": PLATFORM}
+    assert settings("").keys == {"api": PLATFORM}
+    assert settings(f" anna = {ANNA} , ben={BEN},").keys == {"api": PLATFORM, "anna": ANNA, "ben": BEN}
     # A key may hold the sign that ends the name, and keeps its case.
     assert settings("Anna=Key==with=Signs=0123").keys["Anna"] == "Key==with=Signs=0123"
 
@@ -35,6 +35,7 @@ def test_keys_are_by_operator_and_that_of_the_platform_is_nobodys() -> None:
         "anna=short",
         f"={ANNA}",
         f"anna={ANNA},anna={BEN}",
+        f"anna={ANNA},Anna={BEN}",
         f"anna={ANNA},ben={ANNA}",
         f"anna={PLATFORM}",
     ],
@@ -43,3 +44,10 @@ def test_a_key_belongs_to_one_operator_and_is_long_enough(text: str) -> None:
     with pytest.raises(ValidationError, match="operator_keys") as refused:
         settings(text)
     assert ANNA not in refused.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize("name", ["api", "API", "load", "Firmware", "sessions", "onboarding"])
+def test_nobody_has_the_name_of_a_part_of_the_platform(name: str) -> None:
+    # What load or firmware asked for is answered to them: an operator's command must not seem to be theirs.
+    with pytest.raises(ValidationError, match="operator_keys"):
+        settings(f"{name}={ANNA}")

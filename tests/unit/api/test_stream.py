@@ -1,7 +1,11 @@
 """The hub: filters, slow clients, resumption."""
 
+import asyncio
 import json
+import tracemalloc
+from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from libs.bus.message import Message
@@ -11,13 +15,13 @@ from libs.events.record import Record
 from libs.events.registry import TariffRegistered, TariffVersion
 from libs.events.sessions import SessionStarted
 from services.api.problems import Unavailable
-from services.api.stream import Filter, Hub, Subscription, Wording, known_kinds
+from services.api.stream import Filter, Hub, Wording, known_kinds
 
 STAMP = {"event_id": "e", "occurred_at": 1, "recorded_at": 1_767_225_600_000_000, "cause_id": "c"}
 
 
-def hub(clients: int = 10, queue: int = 10, ring: int = 10) -> Hub:
-    return Hub(Wording(load_contract()), clients=clients, queue=queue, ring=ring)
+def hub(clients: int = 10, ring: int = 10, ring_bytes: int = 1 << 20) -> Hub:
+    return Hub(Wording(load_contract()), clients=clients, ring=ring, ring_bytes=ring_bytes)
 
 
 def started(station_id: str = "a") -> SessionStarted:
@@ -36,14 +40,41 @@ def message(record: Record | None, topic: str = "sessions.events") -> Message:
     return Message(topic, 0, 0, "k", record, 0)
 
 
-def frames(subscription: Subscription) -> list[dict[str, str]]:
-    found = []
-    while not subscription.queue.empty():
-        chunk = subscription.queue.get_nowait()
-        if chunk is not None:
-            lines = chunk.decode().rstrip("\n").split("\n")
-            found.append(dict(line.split(": ", 1) for line in lines))
-    return found
+class Client:
+    """A client of the hub that reads when it is told to."""
+
+    def __init__(self, center: Hub, wanted: Filter | None = None, last_event_id: str | None = None) -> None:
+        self.chunks = center.events(center.subscribe(wanted or Filter(), last_event_id))
+
+    async def frames(self) -> list[dict[str, str]]:
+        """What it can read now without waiting."""
+        found: list[dict[str, str]] = []
+        while True:
+            reading = asyncio.ensure_future(anext(self.chunks, None))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            if not reading.done():
+                # Whoever waits is not disturbed: it goes on with the next reading.
+                self.chunks = _with(reading, self.chunks)
+                return found
+            chunk = reading.result()
+            if chunk is None:
+                return found
+            if not chunk.startswith(b":"):
+                lines = chunk.decode().rstrip("\n").split("\n")
+                found.append(dict(line.split(": ", 1) for line in lines))
+
+
+async def _with(first: "asyncio.Future[bytes | None]", rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    chunk = await first
+    if chunk is not None:
+        yield chunk
+        async for each in rest:
+            yield each
+
+
+def kinds(frames: list[dict[str, str]]) -> list[str]:
+    return [frame["event"] for frame in frames]
 
 
 def test_moments_are_written_out_at_every_depth() -> None:
@@ -56,65 +87,62 @@ def test_moments_are_written_out_at_every_depth() -> None:
     assert said["versions"][0]["price_per_kwh_milli"] == 1
 
 
-def test_data_cannot_forge_an_event() -> None:
+async def test_data_cannot_forge_an_event() -> None:
     center = hub()
-    client = center.subscribe(Filter())
+    client = Client(center)
     center.publish(message(started()))
-    (frame,) = frames(client)
+    (frame,) = await client.frames()
     assert frame["event"] == "SessionStarted"
     assert json.loads(frame["data"])["data"]["session_id"] == "s\nevent: forged"
 
 
-def test_a_client_gets_what_it_asked_for() -> None:
+async def test_a_client_gets_what_it_asked_for() -> None:
     center = hub()
-    by_record = center.subscribe(Filter(frozenset({"SessionStarted"})))
-    by_topic = center.subscribe(Filter(frozenset({"load.plans"})))
-    by_station = center.subscribe(Filter(stations=frozenset({"b"})))
+    by_record = Client(center, Filter(frozenset({"SessionStarted"})))
+    by_topic = Client(center, Filter(frozenset({"load.plans"})))
+    by_station = Client(center, Filter(stations=frozenset({"b"})))
     share = Allocation(station_id="b", evse_id=1, transaction_id="t", current_ma=1)
     plan = LoadPlanMade(**STAMP, site_id="s", plan_no=1, allocations=(share,), waiting=0)  # type: ignore[arg-type]
     for each in (message(started("a")), message(started("b")), message(plan, "load.plans"), message(None)):
         center.publish(each)
-    assert [frame["event"] for frame in frames(by_record)] == ["SessionStarted"] * 2
-    assert [frame["event"] for frame in frames(by_topic)] == ["LoadPlanMade"]
-    assert [frame["event"] for frame in frames(by_station)] == ["SessionStarted", "LoadPlanMade"]
+    assert kinds(await by_record.frames()) == ["SessionStarted"] * 2
+    assert kinds(await by_topic.frames()) == ["LoadPlanMade"]
+    assert kinds(await by_station.frames()) == ["SessionStarted", "LoadPlanMade"]
     assert {"SessionStarted", "billing.cdrs"} <= known_kinds(load_contract())
 
 
-def test_a_slow_client_is_told_and_dropped_and_the_others_go_on() -> None:
-    center = hub(queue=2)
-    slow = center.subscribe(Filter())
-    for _ in range(2):
+async def test_a_slow_client_is_told_and_dropped_and_the_others_go_on() -> None:
+    center = hub(ring=2)
+    slow, quick = Client(center), Client(center)
+    seen = []
+    for _ in range(3):
         center.publish(message(started()))
-    quick = center.subscribe(Filter())
-    for _ in range(2):
-        center.publish(message(started()))
-    assert [frame["event"] for frame in frames(slow)] == ["dropped"]
-    assert [frame["event"] for frame in frames(quick)] == ["SessionStarted"] * 2
+        seen += await quick.frames()
+    assert kinds(await slow.frames()) == ["dropped"]
+    assert kinds(seen) == ["SessionStarted"] * 3
+    assert kinds(await slow.frames()) == []
 
 
-def test_a_client_that_comes_back_gets_what_it_missed() -> None:
+async def test_a_client_that_comes_back_gets_what_it_missed() -> None:
     center = hub(ring=3)
-    client = center.subscribe(Filter())
+    client = Client(center)
     for _ in range(2):
         center.publish(message(started()))
-    first, second = frames(client)
+    first, second = await client.frames()
     for _ in range(2):
         center.publish(message(started()))
-    assert len(frames(center.subscribe(Filter(), second["id"]))) == 2
-    assert len(frames(center.subscribe(Filter(), first["id"]))) == 3
-    assert frames(center.subscribe(Filter(stations=frozenset({"z"})), first["id"])) == []
+    assert len(await Client(center, None, second["id"]).frames()) == 2
+    assert len(await Client(center, None, first["id"]).frames()) == 3
+    assert await Client(center, Filter(stations=frozenset({"z"})), first["id"]).frames() == []
     center.publish(message(started()))
-    assert [frame["event"] for frame in frames(center.subscribe(Filter(), first["id"]))] == [
-        "gap",
-        *["SessionStarted"] * 3,
-    ]
+    assert kinds(await Client(center, None, first["id"]).frames()) == ["gap", *["SessionStarted"] * 3]
 
 
 @pytest.mark.parametrize("last", ["", "x", "x-1", "-", "-1", "0-9999999"])
-def test_an_id_of_elsewhere_is_a_gap_and_not_a_replay(last: str) -> None:
+async def test_an_id_of_elsewhere_is_a_gap_and_not_a_replay(last: str) -> None:
     center = hub()
     center.publish(message(started()))
-    assert [frame["event"] for frame in frames(center.subscribe(Filter(), last))] == ["gap"]
+    assert kinds(await Client(center, None, last).frames()) == ["gap"]
 
 
 async def test_closing_ends_every_stream() -> None:
@@ -128,3 +156,27 @@ async def test_closing_ends_every_stream() -> None:
     assert chunks[-1].startswith(b"event: closing\n")
     with pytest.raises(Unavailable):
         center.subscribe(Filter())
+
+
+@pytest.mark.parametrize("read", [False, True])
+async def test_large_events_and_many_clients_take_no_more_bytes_than_the_ring_may(read: bool) -> None:
+    most = 4 << 20
+    center = hub(clients=100, ring=5_000, ring_bytes=most)
+    clients = [Client(center) for _ in range(100 if read else 0)]
+    for client in clients:
+        await client.frames()
+    session = started()
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            # 250 kB in letters of which Python keeps four bytes each.
+            long = f"{number}{chr(0x1F600)}{'x' * 250_000}"
+            center.publish(message(msgspec.structs.replace(session, transaction_id=long)))
+            assert center.bytes <= most
+            if clients:
+                await clients[number % 100].frames()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert center.bytes <= most
+    assert held < 2 * most

@@ -184,7 +184,7 @@ COMMAND = {
     "result": {"status": "Accepted"},
     "error": None,
     "attempts": 1,
-    "requested_by": "cli",
+    "requested_by": "anna",
     "requested_at": "2026-05-01T10:00:00Z",
     "expires_at": None,
     "concluded_at": "2026-05-01T10:00:01Z",
@@ -212,7 +212,6 @@ def test_a_command_s_fate_is_the_exit_status(status: str, wait: str, code: int) 
         "payload": {"type": "Soft"},
         "wait_s": float(wait),
         "ttl_s": 9,
-        "requested_by": "cli",
     }
     assert api.asked[-1].headers["Idempotency-Key"] == "k"
 

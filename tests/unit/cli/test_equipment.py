@@ -104,7 +104,6 @@ def test_logs_are_asked_for_and_listed() -> None:
         "log": "security",
         "oldest": AT,
         "timeout_s": 0,
-        "requested_by": "cli",
     }
     listed = run(client, "stations", "logs", "cp-1")
     assert "Uploaded" in listed.output

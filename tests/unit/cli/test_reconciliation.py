@@ -62,15 +62,11 @@ def deciding(**answers: Any) -> Api:
 
 def test_a_decision_is_about_the_newest_version_unless_another_is_named() -> None:
     api = deciding()
-    result = run(
-        api, "sessions", "decide", "s-1", "adjust", "--kwh", "12.4", "--reason", "two cars", "--by", "anna"
-    )
+    result = run(api, "sessions", "decide", "s-1", "adjust", "--kwh", "12.4", "--reason", "two cars")
     assert result.exit_code == 0, result.output
     assert "applied, the charge record is at version 2" in result.output
     (sent,) = [request for request in api.asked if request.method == "POST"]
-    assert sent.content == (
-        b'{"decision":"adjust","billed_wh":12400,"version":3,"reason":"two cars","decided_by":"anna"}'
-    )
+    assert sent.content == (b'{"decision":"adjust","billed_wh":12400,"version":3,"reason":"two cars"}')
     run(api, "sessions", "decide", "s-1", "accept", "--version", "2", "--reason", "r")
     assert b'"version":2' in [request for request in api.asked if request.method == "POST"][-1].content
     assert b"decided_by" not in [request for request in api.asked if request.method == "POST"][-1].content

@@ -1,0 +1,46 @@
+"""What was written of one key lately, from the topic itself."""
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from libs.bus.bounds import leave
+from libs.bus.bus import Bus
+from libs.bus.errors import BusUnavailableError
+from libs.events.record import Record
+
+
+async def records_of(bus: Bus, topic: str, key: str, since: int) -> list[Record]:
+    """The committed records of `key` that were written to the contract's `topic` since that moment (microseconds).
+
+    In order; tombstones are left out. Reads one partition from there to its end, and decodes only what has the key.
+    Raises BusUnavailableError if Kafka cannot be read, CodecError for a record that cannot.
+    """
+    wanted = key.encode()
+    consumer = AIOKafkaConsumer(
+        bus.settings.topic(topic),
+        bootstrap_servers=bus.settings.kafka,
+        isolation_level="read_committed",
+        fetch_max_wait_ms=50,
+    )
+    found: list[Record] = []
+    try:
+        await consumer.start()
+        name = bus.settings.topic(topic)
+        place = TopicPartition(name, (murmur2(wanted) & 0x7FFFFFFF) % len(consumer.assignment()))
+        consumer.unsubscribe()
+        consumer.assign([place])
+        end = (await consumer.end_offsets([place]))[place]
+        begin = (await consumer.offsets_for_times({place: since // 1000}))[place]
+        if begin is None:
+            return []
+        consumer.seek(place, begin.offset)
+        while await consumer.position(place) < end:
+            read = (await consumer.getmany(place, timeout_ms=200)).get(place, ())
+            values = [each.value for each in read if each.key == wanted and each.value is not None]
+            found += [await bus.decode(value) for value in values]
+    except KafkaError as error:
+        raise BusUnavailableError(f"{topic} cannot be read: {error!r}") from error
+    finally:
+        await leave(consumer)
+    return found

@@ -1,0 +1,80 @@
+"""Campaigns: defined once, by whichever process; the topic is the record of which ones were."""
+
+import asyncio
+import random
+from typing import Final
+
+from libs.bus.bus import Bus
+from libs.bus.errors import BusUnavailableError, ClaimLostError
+from libs.bus.lookup import records_of
+from libs.bus.message import Emit
+from libs.bus.sole_writer import SoleWriter
+from libs.events.firmware import DefineCampaign
+from libs.runtime.clock import SECOND, now_us
+from services.api.history import History
+from services.api.live import Live
+from services.api.rows import record_of
+
+CAMPAIGNS: Final = "firmware.campaigns"
+
+_LOOK_BACK_US: Final = 24 * 3600 * SECOND
+"""How far back the topic is read: by then ClickHouse knows a campaign."""
+_LONGEST_PAUSE_S: Final = 0.5
+
+
+class Campaigns:
+    """The definitions of campaigns. The first one of an id counts: the firmware processor ignores any other."""
+
+    def __init__(
+        self, bus: Bus, writer: SoleWriter, history: History, live: Live, *, timeout_s: float
+    ) -> None:
+        self._bus = bus
+        self._writer = writer
+        self._history = history
+        self._live = live
+        self._timeout_s = timeout_s
+        self._one_at_a_time = asyncio.Lock()
+
+    async def define(self, wanted: DefineCampaign) -> DefineCampaign:
+        """Define the campaign, unless one with its id was defined before; the definition that counts.
+
+        Raises BusUnavailableError if Kafka did not acknowledge it in time: whether it is defined is not known. Raises
+        ClickHouseError if it cannot be told whether there is an older one.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s), self._one_at_a_time:
+                return await self._define(wanted)
+        except TimeoutError as error:
+            raise BusUnavailableError(f"{CAMPAIGNS}: not acknowledged in {self._timeout_s} s") from error
+
+    async def stop(self) -> None:
+        """Let another process have its turn without waiting."""
+        await self._writer.release()
+
+    async def find(self, campaign_id: str) -> DefineCampaign | None:
+        """The definition, as far as it is remembered here or ClickHouse knows it. Raises ClickHouseError."""
+        known = self._live.campaigns.get(campaign_id)
+        if known is not None:
+            return known
+        for row in await self._history.campaign(campaign_id):
+            if row["_type"] == "DefineCampaign":
+                return record_of(DefineCampaign, row)
+        return None
+
+    async def _define(self, wanted: DefineCampaign) -> DefineCampaign:
+        campaign_id = wanted.campaign_id
+        if (known := await self.find(campaign_id)) is not None:
+            return known
+        while True:
+            if not self._writer.holds:
+                await self._writer.claim()
+            # Of what others wrote before this claim all is in the topic, and after it they write nothing.
+            for record in await records_of(self._bus, CAMPAIGNS, campaign_id, now_us() - _LOOK_BACK_US):
+                if isinstance(record, DefineCampaign):
+                    return record
+            try:
+                await self._writer.write([Emit(CAMPAIGNS, campaign_id, wanted)])
+            except ClaimLostError:
+                await asyncio.sleep(random.uniform(0, _LONGEST_PAUSE_S))  # noqa: S311
+                continue
+            return wanted

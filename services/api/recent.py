@@ -1,0 +1,56 @@
+"""The latest records in memory: as many as fit into so many bytes."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from libs.events.record import Record
+
+R = TypeVar("R", bound=Record)
+
+ENTRY_BYTES: Final = 300
+"""What an entry takes beside its bytes: two objects and a place in a table."""
+
+
+def packed(record: Record) -> bytes:
+    """The record in as few bytes as it needs; as an object it takes several times that."""
+    return msgspec.msgpack.encode(record)
+
+
+class RecentRecords(Generic[R]):
+    """The latest records of one kind by id, at most `most_bytes` of them; one that is larger is not kept."""
+
+    def __init__(self, kind: type[R], most_bytes: int) -> None:
+        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._most_bytes = most_bytes
+        self._packed: OrderedDict[str, bytes] = OrderedDict()
+        self.bytes = 0
+        """What they take."""
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._packed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._packed))
+
+    def get(self, key: str) -> R | None:
+        """The record, if it is remembered."""
+        found = self._packed.get(key)
+        return None if found is None else self._decoder.decode(found)
+
+    def put(self, key: str, record: R) -> None:
+        """Remember the record, and forget the oldest that there is no room for."""
+        if (before := self._packed.pop(key, None)) is not None:
+            self.bytes -= _size(key, before)
+        new = packed(record)
+        self._packed[key] = new
+        self.bytes += _size(key, new)
+        while self.bytes > self._most_bytes:
+            oldest, gone = self._packed.popitem(last=False)
+            self.bytes -= _size(oldest, gone)
+
+
+def _size(key: str, value: bytes) -> int:
+    return ENTRY_BYTES + len(key) + len(value)

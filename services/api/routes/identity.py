@@ -1,0 +1,21 @@
+"""Whose key it is."""
+
+from fastapi import APIRouter
+
+from services.api.context import Requester
+from services.api.fields import Output
+from services.api.routes.shared import ERRORS
+
+router = APIRouter(tags=["identity"], responses=ERRORS)
+
+
+class Identity(Output):
+    """Whose key a request has; what is asked for with it carries this name."""
+
+    name: str
+
+
+@router.get("/me")
+async def get_identity(requester: Requester) -> Identity:
+    """Whose key this request has: the operator's name, or `api` for the platform's key."""
+    return Identity(name=requester)
