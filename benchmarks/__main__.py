@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("edge", "processors", "sessions", "sink", "commands", "platform")
+NAMES = ("edge", "processors", "sessions", "sink", "commands", "api", "platform")
 
 
 def main() -> int:

@@ -1,7 +1,6 @@
 """Pages of what is in memory: no request sorts it, and a long search lets others go on."""
 
 import asyncio
-import heapq
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
@@ -42,4 +41,4 @@ def _next(keys: Sequence[SortedKeys], after: str | None) -> list[str]:
     chunks = [each.after(after, _SLICE) for each in keys]
     if len(chunks) == 1:
         return chunks[0]
-    return list(dict.fromkeys(heapq.merge(*chunks)))[:_SLICE]
+    return sorted(set().union(*chunks))[:_SLICE]

@@ -16,7 +16,8 @@ ENTRY_BYTES: Final = 300
 
 def packed(record: Record) -> bytes:
     """The record in as few bytes as it needs; as an object it takes several times that."""
-    return msgspec.msgpack.encode(record)
+    # A copy: the encoder's own bytes keep the room that they were given to grow.
+    return bytes(memoryview(msgspec.msgpack.encode(record)))
 
 
 class RecentRecords(Generic[R]):
