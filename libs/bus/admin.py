@@ -26,7 +26,8 @@ async def apply_contract(settings: BusSettings, contract: Contract | None = None
     """Create every topic that is missing and register every schema.
 
     Raises ContractMismatchError if a topic exists with another partition count (changing it would break each
-    charger's order), or if a schema is not compatible with what is registered.
+    charger's order), or if a schema is not compatible with what is registered. Raises BusUnavailableError if the
+    registry does not answer, KafkaError if Kafka does not take a topic or the schemas.
     """
     contract = contract or load_contract()
     created = await _create_topics(settings, wanted_topics(settings, contract))
@@ -109,10 +110,12 @@ async def _publish_schemas(settings: BusSettings, schemas: Iterable[RegisteredSc
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", enable_idempotence=True)
     await producer.start()
     try:
+        topic = settings.topic(SCHEMAS_TOPIC)
+        sent = []
         for schema in schemas:
             key = f"{schema.subject}/{schema.schema_id}"
-            await producer.send(settings.topic(SCHEMAS_TOPIC), msgspec.json.encode(schema), key.encode())
-        await producer.flush()
+            sent.append(await producer.send(topic, msgspec.json.encode(schema), key.encode()))
+        await asyncio.gather(*sent)
     finally:
         await producer.stop()
 

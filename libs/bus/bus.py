@@ -1,20 +1,24 @@
 """A connection to the platform's bus: settings and the codec with the schema ids in force."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from typing import Final
 
 from libs.bus.errors import BusUnavailableError, ContractMismatchError
-from libs.bus.schemas import SCHEMAS_TOPIC, RegisteredSchema, SchemaRegistry
+from libs.bus.schemas import SchemaLookup, SchemaRegistry, read_schemas
 from libs.bus.settings import BusSettings
-from libs.events.codec import Codec, CodecError, UnknownSchemaIdError
+from libs.events.codec import Codec, UnknownSchemaIdError
 from libs.events.contract import Contract, Topic, dead_letter_topic, load_contract
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
 
 log = get_logger(__name__)
+
+FIRST_WAIT_S: Final = 0.5
+LONGEST_WAIT_S: Final = 5.0
+"""Between two attempts at what Kafka or the registry does not give."""
 
 
 class Bus:
@@ -26,38 +30,38 @@ class Bus:
         self.settings = settings
         self.contract = contract
         self.codec = codec
-        self._registry = registry
-        self._unknown_ids: dict[int, CodecError] = {}
+        self._lookup = SchemaLookup(settings, registry, codec)
 
     async def decode(self, value: bytes) -> Record:
-        """The record in `value`; a schema id seen for the first time is asked of the registry.
+        """The record in `value`; a schema id seen for the first time is looked up.
 
-        Raises CodecError if the value cannot be read, also when the registry cannot be asked.
+        Raises CodecError if the value cannot be read (UnknownRecordError: pass over it, a newer version wrote it),
+        BusUnavailableError if that cannot be told while the schema cannot be looked up.
         """
         try:
             return self.codec.decode(value)
         except UnknownSchemaIdError as error:
+            schema_id = error.schema_id
+        await self.learn(schema_id)
+        return self.codec.decode(value)
+
+    async def decode_patiently(self, value: bytes) -> Record:
+        """`decode`, but as long as the schema cannot be looked up it waits. Raises CodecError."""
+        wait_s = FIRST_WAIT_S
+        while True:
             try:
-                await self.learn(error.schema_id)
-            except BusUnavailableError as unavailable:
-                raise CodecError(f"{error} here and {unavailable}") from unavailable
-            return self.codec.decode(value)
+                return await self.decode(value)
+            except BusUnavailableError as error:
+                log.warning("schema_unavailable", error=str(error), retry_in_s=wait_s)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
     async def learn(self, schema_id: int) -> None:
-        """Ask the registry for the schema with this id, so that `codec` can read its values.
+        """Look up the schema with this id, on the bus and then in the registry, so that `codec` can read its values.
 
-        Raises CodecError if there is none or it holds no records, BusUnavailableError if the registry cannot be
-        asked.
+        Raises CodecError if nobody has it or it holds no records, BusUnavailableError if that cannot be told now.
         """
-        if schema_id in self._unknown_ids:
-            raise self._unknown_ids[schema_id]
-        schema = await self._registry.schema_by_id(schema_id)
-        if schema is None:
-            # Remembered, so that a flood of such values does not become a flood of requests.
-            self._unknown_ids[schema_id] = CodecError(f"schema id {schema_id} is not registered")
-            raise self._unknown_ids[schema_id]
-        self.codec.learn(schema_id, schema)
-        log.info("schema_learnt", schema_id=schema_id)
+        await self._lookup.learn(schema_id)
 
 
 def contract_topics(contract: Contract) -> list[tuple[str, Topic]]:
@@ -74,7 +78,7 @@ async def connect(settings: BusSettings, contract: Contract | None = None) -> As
     (`voltbus contract apply`), and aiokafka's KafkaConnectionError if Kafka does not answer.
     """
     contract = contract or load_contract()
-    registered = await _read_schemas(settings)
+    registered = await read_schemas(settings)
     ids = {
         (schema.subject, json.dumps(schema.schema, sort_keys=True)): schema.schema_id for schema in registered
     }
@@ -93,24 +97,3 @@ async def connect(settings: BusSettings, contract: Contract | None = None) -> As
     codec = Codec(contract, write_ids, {schema.schema_id: schema.schema for schema in registered})
     async with SchemaRegistry(settings.registry_url, attempts=2) as registry:
         yield Bus(settings, contract, codec, registry)
-
-
-async def _read_schemas(settings: BusSettings) -> list[RegisteredSchema]:
-    topic = settings.topic(SCHEMAS_TOPIC)
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        if topic not in await consumer.topics():
-            raise ContractMismatchError("the contract is not applied: run `voltbus contract apply`")
-        partition = TopicPartition(topic, 0)
-        consumer.assign([partition])
-        end = (await consumer.end_offsets([partition]))[partition]
-        found: dict[bytes, RegisteredSchema] = {}
-        while await consumer.position(partition) < end:
-            for messages in (await consumer.getmany(timeout_ms=500)).values():
-                for message in messages:
-                    body = json.loads(message.value)
-                    found[message.key] = RegisteredSchema(body["subject"], body["schema_id"], body["schema"])
-        return list(found.values())
-    finally:
-        await consumer.stop()

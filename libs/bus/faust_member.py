@@ -29,7 +29,7 @@ from libs.bus.processor import Processor, S, Tables, advance, ticks_until
 from libs.bus.settings import DEAD_LETTER_BYTES
 from libs.bus.tail import read_message
 from libs.bus.watermark import Watermark
-from libs.events.codec import CodecError
+from libs.events.codec import CodecError, UnknownRecordError
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
 
@@ -246,6 +246,9 @@ class Member(Generic[S]):
             return
         try:
             decoded = await read_message(self._bus, topic, record)
+        except UnknownRecordError:
+            metrics.UNKNOWN_KINDS.labels(self._processor.name, topic).inc()
+            return
         except CodecError as error:
             changes.emits += encode_dead_letter(
                 self._bus, self._processor.name, topic, record, error, decoded=False

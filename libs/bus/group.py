@@ -14,7 +14,7 @@ from libs.bus.bus import Bus
 from libs.bus.membership import membership
 from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Message, header
 from libs.bus.tail import read_message
-from libs.events.codec import CodecError
+from libs.events.codec import CodecError, UnknownRecordError
 from libs.runtime.logging import get_logger
 
 log = get_logger(__name__)
@@ -179,6 +179,8 @@ class GroupReader:
     async def _handle(self, handle: Handle, topic: str, record: ConsumerRecord, progress: Progress) -> None:
         try:
             await handle(await read_message(self._bus, topic, record))
+        except UnknownRecordError:
+            metrics.UNKNOWN_KINDS.labels(self._group, topic).inc()
         except CodecError as error:
             metrics.DEAD_LETTERS.labels(self._group, topic, "undecodable").inc()
             log.error("group_record_unreadable", topic=topic, offset=record.offset, error=str(error))

@@ -22,3 +22,13 @@ TASK_RESTARTS = Counter(
 )
 STATE_KEYS = Gauge("voltbus_processor_state_keys", "Keys with state.", ["processor", "partition"])
 TABLE_KEYS = Gauge("voltbus_table_keys", "Keys in a table.", ["topic"])
+SCHEMA_LOOKUPS = Counter(
+    "voltbus_bus_schema_lookups",
+    "Unknown schema ids looked up, by where they were found: bus, registry, nowhere; unavailable: not told.",
+    ["result"],
+)
+UNKNOWN_KINDS = Counter(
+    "voltbus_unknown_kind_records",
+    "Records passed over because this version does not know their kind.",
+    ["consumer", "topic"],
+)

@@ -26,7 +26,7 @@ from libs.bus.processor import Processor, S, Step, Tables, advance, ticks_until
 from libs.bus.states import States
 from libs.bus.tail import as_message
 from libs.bus.transactions import Transactions
-from libs.events.codec import CodecError, UnknownSchemaIdError
+from libs.events.codec import CodecError, UnknownRecordError, UnknownSchemaIdError
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 
@@ -230,7 +230,10 @@ class PartitionTask(Generic[S]):
 
     async def _learn_and_handle(self, batch: _Batch, topic: str, record: ConsumerRecord) -> None:
         try:
-            await self._bus.decode(record.value)
+            await self._bus.decode_patiently(record.value)
+        except UnknownRecordError:
+            metrics.UNKNOWN_KINDS.labels(self._processor.name, topic).inc()
+            return
         except CodecError as error:
             self._dead_letter(batch, topic, record, error, decoded=False)
             return
@@ -245,6 +248,9 @@ class PartitionTask(Generic[S]):
             message = as_message(topic, record, None if value is None else self._bus.codec.decode(value))
         except UnknownSchemaIdError:
             raise
+        except UnknownRecordError:
+            metrics.UNKNOWN_KINDS.labels(self._processor.name, topic).inc()
+            return
         except CodecError as error:
             self._dead_letter(batch, topic, record, error, decoded=False)
             return

@@ -14,7 +14,7 @@ from libs.bus.bus import Bus
 from libs.bus.errors import ContractMismatchError
 from libs.bus.message import Message
 from libs.bus.tail import read_message
-from libs.events.codec import CodecError
+from libs.events.codec import CodecError, UnknownRecordError
 
 Wanted = Callable[[str, str, int, Iterable[tuple[str, bytes]]], bool]
 """Whether to decode a record, by its topic (as in the contract), key, Kafka's timestamp in microseconds and headers."""
@@ -152,6 +152,8 @@ class Stretch:
     async def _read(self, topic: str, record: ConsumerRecord) -> Message | None:
         try:
             return await read_message(self._bus, topic, record)
+        except UnknownRecordError:
+            return None
         except CodecError:
             self.unreadable += 1
             return None

@@ -1,19 +1,31 @@
 """The schema registry (Confluent's REST API), and the copy of its schemas that is kept on the bus.
 
 `apply_contract` registers the contract's schemas and writes id and schema of each to the compacted topic
-`contract.schemas`. Services read that topic when they start, so that a registry that is down stops nobody; only
-a schema id that the topic does not know (written by another team) is asked of the registry.
+`contract.schemas`. Services read that topic when they start, and again when they meet a schema id that they do not
+know (a newer version has been applied), so that a registry that is down stops nobody; only an id that the topic does
+not have (written by another team) is asked of the registry.
 """
 
+import asyncio
 import json
+from collections.abc import Callable
+from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import httpx
 import msgspec
 import stamina
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
+from libs.bus import metrics
 from libs.bus.errors import BusUnavailableError, ContractMismatchError
+from libs.bus.settings import BusSettings
+from libs.events.codec import Codec, CodecError
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
 
 SCHEMAS_TOPIC = "contract.schemas"
 COMPATIBILITY = "BACKWARD_TRANSITIVE"
@@ -30,7 +42,8 @@ class RegisteredSchema(msgspec.Struct, frozen=True):
 class SchemaRegistry:
     """A client of the registry at `url`; use it as an async context manager.
 
-    Every call raises BusUnavailableError if the registry does not answer within some retries.
+    Every call raises BusUnavailableError if the registry does not answer within some retries, if it refuses (wrong
+    credentials, too many requests), or if it answers what no registry does, as a proxy before it may.
     """
 
     def __init__(self, url: str, attempts: int = 5) -> None:
@@ -56,39 +69,160 @@ class SchemaRegistry:
         )
         if response.status_code in (409, 422):
             raise ContractMismatchError(f"{subject}: refused by the schema registry: {response.text[:500]}")
-        response.raise_for_status()
-        return RegisteredSchema(subject, response.json()["id"], schema)
+        return RegisteredSchema(subject, _answer(response, "id"), schema)
 
     async def is_compatible(self, subject: str, schema: Any) -> bool:
         """Whether `schema` could be registered under `subject` now."""
         response = await self._request(
             "POST", f"compatibility/subjects/{subject}/versions", {"schema": json.dumps(schema)}
         )
-        response.raise_for_status()
-        return bool(response.json()["is_compatible"])
+        return bool(_answer(response, "is_compatible"))
 
     async def schema_by_id(self, schema_id: int) -> Any | None:
-        """The schema registered as `schema_id`, None if there is none."""
+        """The schema registered as `schema_id`, None if the registry says that there is none."""
         response = await self._request("GET", f"schemas/ids/{schema_id}", None)
-        if response.status_code == 404:
+        if response.status_code == 404 and _answer(response, "error_code", 404) in _NO_SUCH_SCHEMA:
             return None
-        response.raise_for_status()
-        return json.loads(response.json()["schema"])
+        try:
+            return json.loads(_answer(response, "schema"))
+        except (TypeError, ValueError) as error:
+            raise BusUnavailableError(f"schema registry: schema {schema_id}: no JSON: {error}") from error
 
     async def _request(self, method: str, path: str, body: Any) -> httpx.Response:
         try:
             async for attempt in stamina.retry_context(
-                on=(httpx.TransportError, _ServerError), attempts=self._attempts, wait_max=2
+                on=(httpx.RequestError, _NotNowError), attempts=self._attempts, wait_max=2
             ):
                 with attempt:
                     response = await self._http.request(method, path, json=body)
-                    if response.status_code >= 500:
-                        raise _ServerError(f"{response.status_code}: {response.text[:200]}")
+                    if response.status_code >= 500 or response.status_code in _NOT_NOW:
+                        raise _NotNowError(f"{response.status_code}: {response.text[:200]}")
                     return response
-        except (httpx.TransportError, _ServerError) as error:
-            raise BusUnavailableError(f"schema registry: {method} {path}: {error}") from error
+        except (httpx.RequestError, _NotNowError) as error:
+            raise BusUnavailableError(f"schema registry: {method} {path}: {error!r}") from error
         raise AssertionError("unreachable: the loop returns or raises")
 
 
-class _ServerError(Exception):
+_NOT_NOW: Final = frozenset((401, 403, 408, 425, 429))
+"""Answers that say nothing of what was asked about: somebody mends the credentials, or it is asked less often."""
+_NO_SUCH_SCHEMA: Final = frozenset((404, 40403))
+"""What a registry says in its 404. The 404 of a proxy says nothing of schemas."""
+
+
+class _NotNowError(Exception):
     pass
+
+
+def _answer(response: httpx.Response, field: str, status: int = 200) -> Any:
+    """`field` of the answer. Raises BusUnavailableError if it is not what a registry answers."""
+    try:
+        if response.status_code != status:
+            raise ValueError(f"status {response.status_code}")
+        return response.json()[field]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BusUnavailableError(
+            f"schema registry: {response.url}: {error!r}: {response.text[:200]}"
+        ) from error
+
+
+async def read_schemas(settings: BusSettings) -> list[RegisteredSchema]:
+    """The schemas on the bus. Raises KafkaError, or ContractMismatchError if their topic is not there."""
+    topic = settings.topic(SCHEMAS_TOPIC)
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        if topic not in await consumer.topics():
+            raise ContractMismatchError("the contract is not applied: run `voltbus contract apply`")
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        end = (await consumer.end_offsets([partition]))[partition]
+        found: dict[bytes, RegisteredSchema] = {}
+        while await consumer.position(partition) < end:
+            for messages in (await consumer.getmany(timeout_ms=500)).values():
+                for message in messages:
+                    body = json.loads(message.value)
+                    found[message.key] = RegisteredSchema(body["subject"], body["schema_id"], body["schema"])
+        return list(found.values())
+    finally:
+        await consumer.stop()
+
+
+REREAD_S: Final = 1.0
+"""Least time between two looks at the schemas on the bus."""
+REMEMBER_S: Final = 10.0
+"""How long it counts that nobody knows a schema id: a flood of such values must not become a flood of requests."""
+REMEMBERED_IDS: Final = 1_000
+
+
+class SchemaLookup:
+    """Teaches `codec` schema ids that it does not know: what the bus has by now, else what `registry` says."""
+
+    def __init__(
+        self,
+        settings: BusSettings,
+        registry: SchemaRegistry,
+        codec: Codec,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._codec = codec
+        self._clock = clock
+        self._asking = asyncio.Lock()
+        self._read_at = float("-inf")
+        self._unknown_until: dict[int, float] = {}
+
+    async def learn(self, schema_id: int) -> None:
+        """Make `codec` know `schema_id`.
+
+        Raises CodecError if neither bus nor registry has it or it holds no records, BusUnavailableError if that
+        cannot be told now.
+        """
+        async with self._asking:
+            if self._codec.knows(schema_id):
+                return
+            if self._unknown_until.get(schema_id, 0.0) <= self._clock():
+                await self._ask(schema_id)
+            if not self._codec.knows(schema_id):
+                raise CodecError(f"schema id {schema_id} is not registered")
+
+    async def _ask(self, schema_id: int) -> None:
+        found = metrics.SCHEMA_LOOKUPS
+        try:
+            await self._read_bus()
+            if self._codec.knows(schema_id):
+                found.labels("bus").inc()
+                return
+            schema = await self._registry.schema_by_id(schema_id)
+        except BusUnavailableError:
+            found.labels("unavailable").inc()
+            raise
+        if schema is not None:
+            self._codec.learn(schema_id, schema)
+            found.labels("registry").inc()
+            log.info("schema_learnt", schema_id=schema_id)
+            return
+        found.labels("nowhere").inc()
+        self._unknown_until.pop(schema_id, None)
+        self._unknown_until[schema_id] = self._clock() + REMEMBER_S
+        if len(self._unknown_until) > REMEMBERED_IDS:
+            del self._unknown_until[next(iter(self._unknown_until))]
+
+    async def _read_bus(self) -> None:
+        if self._clock() < self._read_at + REREAD_S:
+            return
+        try:
+            schemas = await read_schemas(self._settings)
+        except (KafkaError, ContractMismatchError) as error:
+            raise BusUnavailableError(f"schemas on the bus: {error!r}") from error
+        self._read_at = self._clock()
+        for schema in schemas:
+            if self._codec.knows(schema.schema_id):
+                continue
+            try:
+                self._codec.learn(schema.schema_id, schema.schema)
+            except CodecError as error:
+                # Whoever reads its values says so; the others are none the worse for it.
+                log.warning("schema_not_understood", schema_id=schema.schema_id, error=str(error))
+                continue
+            log.info("schema_learnt", schema_id=schema.schema_id, subject=schema.subject)

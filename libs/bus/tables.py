@@ -10,7 +10,7 @@ from libs.bus import metrics
 from libs.bus.bounds import leave
 from libs.bus.bus import Bus
 from libs.bus.errors import BusUnavailableError
-from libs.events.codec import CodecError
+from libs.events.codec import CodecError, UnknownRecordError
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
 
@@ -138,7 +138,10 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
             record = None
         else:
             try:
-                record = await self._bus.decode(value)
+                record = await self._bus.decode_patiently(value)
+            except UnknownRecordError:
+                metrics.UNKNOWN_KINDS.labels("table", topic).inc()
+                return
             except CodecError as error:
                 metrics.DEAD_LETTERS.labels("table", topic, "undecodable").inc()
                 log.error("table_record_unreadable", topic=topic, key=key, error=str(error))

@@ -12,7 +12,7 @@ from libs.bus import metrics
 from libs.bus.bounds import leave
 from libs.bus.bus import Bus
 from libs.bus.message import Message, header
-from libs.events.codec import CodecError
+from libs.events.codec import CodecError, UnknownRecordError
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
 
@@ -95,6 +95,9 @@ class Tail:
     async def _message(self, record: ConsumerRecord) -> Message | None:
         try:
             return await read_message(self._bus, self._topic, record)
+        except UnknownRecordError:
+            metrics.UNKNOWN_KINDS.labels("tail", self._topic).inc()
+            return None
         except CodecError as error:
             metrics.DEAD_LETTERS.labels("tail", self._topic, "undecodable").inc()
             log.error("tail_record_unreadable", topic=self._topic, offset=record.offset, error=str(error))
@@ -112,8 +115,12 @@ async def read_all(bus: Bus, topic: str) -> AsyncIterator[Message]:
 
 
 async def read_message(bus: Bus, topic: str, record: ConsumerRecord) -> Message:
-    """Kafka's `record` of the contract's `topic` as a Message. Raises CodecError if it cannot be read."""
-    return as_message(topic, record, None if record.value is None else await bus.decode(record.value))
+    """Kafka's `record` of the contract's `topic` as a Message; waits for a schema that cannot be looked up.
+
+    Raises CodecError if it cannot be read.
+    """
+    value = record.value
+    return as_message(topic, record, None if value is None else await bus.decode_patiently(value))
 
 
 def as_message(topic: str, record: ConsumerRecord, decoded: Record | None) -> Message:

@@ -40,7 +40,11 @@ class UnknownSchemaIdError(CodecError):
 
 
 class UnknownRecordError(CodecError):
-    """A well-formed record of a kind that this version of the platform does not know."""
+    """A well-formed record of a kind that this version of the platform does not know; `name` is the record's."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"record {name} is not known here")
+        self.name = name
 
 
 Fields = dict[str, Any]
@@ -72,6 +76,10 @@ class Codec:
             self._encoders[topic, RECORDS[name]] = (prefix + branch, writer)
         if schema_id not in self._kinds:
             self.learn(schema_id, self._contract.value_schema(topic))
+
+    def knows(self, schema_id: int) -> bool:
+        """Whether values with this schema id can be read."""
+        return schema_id in self._kinds
 
     def learn(self, schema_id: int, schema: Any) -> None:
         """Remember the schema that writers registered as `schema_id`.
@@ -163,7 +171,7 @@ class _Kind:
 
     def _require_known(self) -> None:
         if self._ours is None:
-            raise UnknownRecordError(f"record {self.name} is not known here")
+            raise UnknownRecordError(self.name)
 
     def _resolver(self) -> Reader:
         """Reads what an older or newer version of the platform wrote, as fields of ours."""

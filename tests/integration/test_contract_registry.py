@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import MessageSizeTooLargeError
 
 from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import connect
-from libs.bus.errors import ContractMismatchError
-from libs.bus.schemas import SchemaRegistry
+from libs.bus.errors import BusUnavailableError, ContractMismatchError
+from libs.bus.schemas import SCHEMAS_TOPIC, SchemaRegistry
 from libs.bus.settings import BusSettings
 from libs.events.codec import CodecError
 from libs.events.contract import Contract, load_contract
@@ -63,6 +65,30 @@ async def test_only_compatible_changes_are_registered(settings: BusSettings) -> 
         assert await registry.schema_by_id(applied.schema_ids["billing.cdrs"]) == compatible.value_schema(
             "billing.cdrs"
         )
+
+
+async def test_a_schema_that_kafka_does_not_take_is_an_error(settings: BusSettings) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        small = {"cleanup.policy": "compact", "max.message.bytes": "200"}
+        await admin.create_topics([NewTopic(settings.topic(SCHEMAS_TOPIC), 1, 1, topic_configs=small)])
+    finally:
+        await admin.close()
+    with pytest.raises(MessageSizeTooLargeError):
+        await apply_contract(settings)
+
+
+async def test_a_schema_that_is_applied_later_is_learnt_without_the_registry(settings: BusSettings) -> None:
+    await apply_contract(settings)
+    deaf = settings.model_copy(update={"registry_url": "http://127.0.0.1:1"})
+    async with connect(deaf) as bus:
+        newer = changed("billing.cdrs", {"name": "note", "type": "string", "default": ""})
+        schema_id = (await apply_contract(settings, newer)).schema_ids["billing.cdrs"]
+        await bus.learn(schema_id)
+        assert bus.codec.knows(schema_id)
+        with pytest.raises(BusUnavailableError):
+            await bus.learn(0x7FFFFFFF)
 
 
 async def test_a_changed_partition_count_is_refused(settings: BusSettings) -> None:

@@ -1,0 +1,159 @@
+"""Where a schema id that is not known is looked up, what is remembered, and what is only bad luck."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable
+
+import httpx
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from libs.bus import schemas
+from libs.bus.errors import BusUnavailableError
+from libs.bus.schemas import REMEMBER_S, REMEMBERED_IDS, RegisteredSchema, SchemaLookup, SchemaRegistry
+from libs.bus.settings import BusSettings
+from libs.events.codec import Codec, CodecError
+from libs.events.contract import load_contract
+
+CONTRACT = load_contract()
+SCHEMA = CONTRACT.value_schema("load.plans")
+NEW = 4711
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def no_such_schema(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(404, json={"error_code": 40403, "message": "Schema not found"})
+
+
+def found(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json={"schema": json.dumps(SCHEMA)})
+
+
+class World:
+    """The bus and a registry as a test wants them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answer: Answer = no_such_schema
+        self.on_bus: list[RegisteredSchema] = []
+        self.bus_away = False
+        self.bus_reads = 0
+        self.asked = 0
+        self.now = 1000.0
+        monkeypatch.setattr(schemas, "read_schemas", self._read)
+        registry = SchemaRegistry("http://registry", attempts=1)
+        registry._http = httpx.AsyncClient(
+            base_url="http://registry/", transport=httpx.MockTransport(self._handle)
+        )
+        self.codec = Codec(CONTRACT, {"load.plans": 1})
+        self.lookup = SchemaLookup(BusSettings(), registry, self.codec, lambda: self.now)
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        return self.answer(request)
+
+    async def _read(self, settings: BusSettings) -> list[RegisteredSchema]:
+        self.bus_reads += 1
+        if self.bus_away:
+            raise KafkaConnectionError("away")
+        return self.on_bus
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def down(_: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused")
+
+
+async def test_a_schema_applied_since_the_start_is_found_on_the_bus_while_the_registry_is_down(
+    world: World,
+) -> None:
+    world.answer = down
+    world.on_bus = [RegisteredSchema("load.plans-value", NEW, SCHEMA)]
+    await world.lookup.learn(NEW)
+    assert world.codec.knows(NEW)
+    assert world.asked == 0
+
+
+async def test_a_schema_that_nobody_here_understands_hides_no_other(world: World) -> None:
+    world.on_bus = [
+        RegisteredSchema("other-value", 7, {"type": "map", "values": "string"}),
+        RegisteredSchema("load.plans-value", NEW, SCHEMA),
+    ]
+    await world.lookup.learn(NEW)
+    assert world.codec.knows(NEW)
+
+
+async def test_a_schema_that_only_the_registry_has_is_learnt_from_it(world: World) -> None:
+    world.answer = found
+    await world.lookup.learn(NEW)
+    assert world.codec.knows(NEW)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        down,
+        *(lambda _, status=status: httpx.Response(status) for status in (401, 403, 408, 429, 500, 502, 503)),
+        lambda _: httpx.Response(404, text="<html>no backend</html>"),
+        lambda _: httpx.Response(404, json={"detail": "no route"}),
+        lambda _: httpx.Response(302, headers={"location": "https://login"}),
+        lambda _: httpx.Response(200, text="<html>log in</html>"),
+        lambda _: httpx.Response(200, json={"schema": "{"}),
+        lambda _: httpx.Response(200, json=[]),
+    ],
+)
+async def test_what_says_nothing_of_the_schema_is_tried_again(world: World, answer: Answer) -> None:
+    world.answer = answer
+    with pytest.raises(BusUnavailableError):
+        await world.lookup.learn(NEW)
+    world.answer = found
+    await world.lookup.learn(NEW)
+    assert world.codec.knows(NEW)
+
+
+async def test_without_the_bus_nobody_knows_that_a_schema_does_not_exist(world: World) -> None:
+    world.bus_away = True
+    with pytest.raises(BusUnavailableError):
+        await world.lookup.learn(NEW)
+
+
+async def test_that_nobody_knows_an_id_is_remembered_for_a_while(world: World) -> None:
+    for _ in range(100):
+        with pytest.raises(CodecError, match=f"schema id {NEW} is not registered"):
+            await world.lookup.learn(NEW)
+    assert (world.asked, world.bus_reads) == (1, 1)
+    world.answer = found
+    world.now += REMEMBER_S
+    await world.lookup.learn(NEW)
+    assert world.codec.knows(NEW)
+
+
+async def test_a_flood_of_ids_that_nobody_knows_takes_bounded_memory(world: World) -> None:
+    for schema_id in range(10_000, 10_000 + 2 * REMEMBERED_IDS):
+        with pytest.raises(CodecError):
+            await world.lookup.learn(schema_id)
+    assert len(world.lookup._unknown_until) == REMEMBERED_IDS
+    assert world.bus_reads == 1
+
+
+async def test_the_same_unknown_id_many_times_takes_bounded_memory(world: World) -> None:
+    async def fail(times: int) -> None:
+        for _ in range(times):
+            with pytest.raises(CodecError):
+                await world.lookup.learn(NEW)
+
+    await fail(100)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        await fail(5_000)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 100_000
