@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from libs.bus.errors import BusUnavailableError, ContractMismatchError
-from libs.bus.schemas import SchemaLookup, SchemaRegistry, read_schemas
+from libs.bus.errors import ContractMismatchError, SchemaUnavailableError
+from libs.bus.schemas import SchemaLookup, SchemaRegistry, learn_all, read_schemas
 from libs.bus.settings import BusSettings
 from libs.events.codec import Codec, UnknownSchemaIdError
 from libs.events.contract import Contract, Topic, dead_letter_topic, load_contract
@@ -36,7 +36,7 @@ class Bus:
         """The record in `value`; a schema id seen for the first time is looked up.
 
         Raises CodecError if the value cannot be read (UnknownRecordError: pass over it, a newer version wrote it),
-        BusUnavailableError if that cannot be told while the schema cannot be looked up.
+        SchemaUnavailableError if that cannot be told while the schema cannot be looked up.
         """
         try:
             return self.codec.decode(value)
@@ -51,7 +51,7 @@ class Bus:
         while True:
             try:
                 return await self.decode(value)
-            except BusUnavailableError as error:
+            except SchemaUnavailableError as error:
                 log.warning("schema_unavailable", error=str(error), retry_in_s=wait_s)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
@@ -59,7 +59,7 @@ class Bus:
     async def learn(self, schema_id: int) -> None:
         """Look up the schema with this id, on the bus and then in the registry, so that `codec` can read its values.
 
-        Raises CodecError if nobody has it or it holds no records, BusUnavailableError if that cannot be told now.
+        Raises CodecError if nobody has it or it holds no records, SchemaUnavailableError if that cannot be told now.
         """
         await self._lookup.learn(schema_id)
 
@@ -94,6 +94,7 @@ async def connect(settings: BusSettings, contract: Contract | None = None) -> As
         raise ContractMismatchError(
             f"the contract is not applied for {', '.join(missing[:5])}: run `voltbus contract apply`"
         )
-    codec = Codec(contract, write_ids, {schema.schema_id: schema.schema for schema in registered})
+    codec = Codec(contract, write_ids)
+    learn_all(codec, registered)
     async with SchemaRegistry(settings.registry_url, attempts=2) as registry:
         yield Bus(settings, contract, codec, registry)

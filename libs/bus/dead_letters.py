@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import msgspec
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
+from libs.bus.batches import RawRecord
 from libs.bus.bus import Bus
 from libs.bus.tail import read_all
 from libs.events.contract import dead_letter_topic
@@ -34,6 +35,11 @@ def dead_letter(processor: str, topic: str, record: ConsumerRecord, error: Excep
         value=record.value,
         headers=tuple(Header(name=name, value=value) for name, value in record.headers),
     )
+
+
+def is_replayed(record: ConsumerRecord | RawRecord) -> bool:
+    """Whether Kafka's `record` was a dead letter before."""
+    return any(name == REPLAYED_HEADER for name, _ in record.headers)
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

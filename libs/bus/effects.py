@@ -28,6 +28,8 @@ log = get_logger(__name__)
 TICK_GRACE_US = 1 * SECOND
 """Timers run this much behind the wall clock, so that what was recorded before a deadline is read before it."""
 TICK_INTERVAL_S = 0.25
+TICK_RETRY_US = 60 * SECOND
+"""When a tick that raised is tried again."""
 
 
 class RecordTooLargeError(ValueError):
@@ -224,6 +226,14 @@ def _asks(processor: Processor[S], topic: str, raw_kind: bytes, raw_subject: byt
         # It has a subject, but whoever wrote it did not say so.
         return True
     return processor.wants(topic, kind, subject)
+
+
+def due_of(processor: Processor[S], state: S) -> int | None:
+    """When `state` wants a tick; at once if `due` raises: whoever runs the tick meets the error."""
+    try:
+        return processor.due(state)
+    except Exception:
+        return 0
 
 
 def has_timers(processor: Processor[S]) -> bool:

@@ -13,6 +13,14 @@ class BusUnavailableError(BusError):
     """Kafka or the schema registry does not answer, or refuses for now. What was being written may be there or not."""
 
 
+class SchemaUnavailableError(BusUnavailableError):
+    """What `schema_id` is cannot be told now."""
+
+    def __init__(self, schema_id: int, why: str) -> None:
+        super().__init__(f"schema id {schema_id}: {why}")
+        self.schema_id = schema_id
+
+
 class ContractMismatchError(BusError):
     """Kafka or the schema registry does not hold what the contract says; the message names the remedy."""
 

@@ -4,12 +4,12 @@ The overridden parts are Faust's own extension points or, where it has none, nam
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import faust
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from faust.transport.drivers import aiokafka as faust_aiokafka
 from faust.types import TP, EventT
 
@@ -24,6 +24,7 @@ FETCH_MIN_BYTES = 64 << 10
 FETCH_MAX_WAIT_MS = 200
 COMMIT_TIMEOUT_S = 5.0
 RECOVERY_SILENCE_S = 5.0
+CHECK_TIMEOUT_MS = 10_000
 
 
 class _ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
@@ -174,6 +175,26 @@ class RecoveryWatch:
             if have is not None and have < last and (await self._app.consumer.position(tp) or 0) > last:
                 log.info("recovery_complete_before_its_end", topic=tp.topic, partition=tp.partition)
                 recovery.active_offsets[tp] = last
+
+
+class RecordsMissedError(RuntimeError):
+    """Faust passed over records in a rebalance; they are read again."""
+
+
+async def check_gaps(checker: AIOKafkaConsumer, tp: TP, expected: int, offsets: Iterable[int]) -> None:
+    """Raise RecordsMissedError if Faust, which hands over `offsets`, has left out records of `tp` from `expected` on.
+
+    Where offsets jump there may be transaction markers or expired records; the log itself, read by `checker`, tells.
+    """
+    for offset in offsets:
+        if offset > expected:
+            checker.assign([TopicPartition(*tp)])
+            checker.seek(TopicPartition(*tp), expected)
+            found = await checker.getmany(timeout_ms=CHECK_TIMEOUT_MS, max_records=1)
+            first = [record.offset for records in found.values() for record in records]
+            if first != [offset]:
+                raise RecordsMissedError(f"{tp}: {first} comes after {expected}, Faust goes on at {offset}")
+        expected = max(expected, offset + 1)
 
 
 class Place(NamedTuple):

@@ -5,29 +5,33 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
 
 from libs.bus import metrics
 from libs.bus.bounds import LEAVE_S, within
-from libs.bus.bus import Bus
+from libs.bus.bus import FIRST_WAIT_S, LONGEST_WAIT_S, Bus
 from libs.bus.compression import compression_type
+from libs.bus.dead_letters import is_replayed
 from libs.bus.effects import (
     TICK_GRACE_US,
     TICK_INTERVAL_S,
+    TICK_RETRY_US,
     Glance,
     RecordWriter,
     encode,
     encode_dead_letter,
     has_timers,
 )
-from libs.bus.faust_app import RecoveryWatch, make_app, make_table, place_of, source_record
+from libs.bus.errors import PartitionError, SchemaUnavailableError
+from libs.bus.failures import FailureLimit, Standstill
+from libs.bus.faust_app import RecoveryWatch, check_gaps, make_app, make_table, place_of, source_record
 from libs.bus.faust_states import Changes, Entry, FaustStates
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Tables, advance, ticks_until
 from libs.bus.settings import DEAD_LETTER_BYTES
-from libs.bus.tail import read_message
+from libs.bus.tail import as_message
 from libs.bus.watermark import Watermark
 from libs.events.codec import CodecError, UnknownRecordError
 from libs.runtime.clock import now_us
@@ -39,13 +43,8 @@ BATCH_RECORDS = 500
 QUEUED_EVENTS = 1_000
 READY_POLL_S = 0.02
 LINGER_POLL_S = 0.05
-CHECK_TIMEOUT_MS = 10_000
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 6.0
-
-
-class RecordsMissedError(RuntimeError):
-    """Faust passed over records in a rebalance; they are read again."""
 
 
 def in_order(runs: Mapping[TP, Sequence[EventT[Any]]], topics: Sequence[str]) -> Iterable[EventT[Any]]:
@@ -55,9 +54,20 @@ def in_order(runs: Mapping[TP, Sequence[EventT[Any]]], topics: Sequence[str]) ->
 
 
 class Member(Generic[S]):
-    """One Faust app: a member of the group from start to stop, or to the first failure of Kafka."""
+    """One Faust app: a member of the group from start to stop, or to the first failure of Kafka.
 
-    def __init__(self, bus: Bus, processor: Processor[S], tables: Tables, group: str) -> None:
+    `limits`: how many more messages and ticks of a partition may fail. A partition that must not go on stands still
+    until the next rebalance; while a schema cannot be looked up, all wait.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        processor: Processor[S],
+        tables: Tables,
+        group: str,
+        limits: Mapping[int, FailureLimit],
+    ) -> None:
         self._bus = bus
         self._processor = processor
         self._tables = tables
@@ -66,6 +76,10 @@ class Member(Generic[S]):
         settings = bus.settings
         self._events: asyncio.Queue[EventT[Any]] = asyncio.Queue(QUEUED_EVENTS)
         self._working = asyncio.Lock()
+        self._limits = limits
+        self._standstill = Standstill(processor.name)
+        self._waiting: set[int] = set()
+        self._wait_s = FIRST_WAIT_S
         self._processed: dict[TP, int] = {}
         self._positions: dict[TP, int] = {}
         self._watermarks: dict[TP, Watermark] = {}
@@ -80,7 +94,11 @@ class Member(Generic[S]):
 
     @property
     def ready(self) -> bool:
-        """Whether it is in the group and its partitions are restored."""
+        """Whether it is in the group and works on all its partitions."""
+        return self._in_group and not self._standstill and not self._waiting
+
+    @property
+    def _in_group(self) -> bool:
         return bool(
             self._app.started
             and not self._app.rebalancing
@@ -117,6 +135,8 @@ class Member(Generic[S]):
                 if task.done():
                     task.result()
         finally:
+            self._standstill.end()
+            self._show_waiting(set())
             await within(STOP_TIMEOUT_S, self._end_between_batches(tasks[1]))
             tasks[1].cancel()
             await self._stop_app()
@@ -151,6 +171,7 @@ class Member(Generic[S]):
             self._processed.clear()
             self._positions.clear()
             self._watermarks.clear()
+            self._standstill.end()
 
     async def _recovered(self) -> None:
         """Faust has assigned partitions and restored the table; it must not wait here for more than that."""
@@ -159,29 +180,55 @@ class Member(Generic[S]):
     async def _restore(self) -> None:
         # At the beginning: the next assignment may come while we read.
         self._restored = True
-        await self._states.restore({tp.partition for tp in self._app.assignor.assigned_actives()})
+        partitions = {tp.partition for tp in self._app.assignor.assigned_actives()}
+        for number, error in (await self._states.restore(partitions)).items():
+            self._stand_still(number, error)
+
+    def _stand_still(self, number: int, error: PartitionError) -> None:
+        """Take nothing more of partition `number`."""
+        self._standstill.begin(number, error)
+        consumer: Any = self._app.consumer
+        consumer.pause_partitions({tp for tp in consumer.assignment() if tp.partition == number})
 
     async def _work(self) -> None:
         clock = self._clock
         recovery = RecoveryWatch(self._app)
+        left: list[EventT[Any]] = []
         while True:
-            events = await self._next_events()
+            events = left or await self._next_events()
             # Faust hands over the first events a moment before it says that it is ready: they are kept for then.
-            while not self.ready:
+            while not self._in_group:
                 await asyncio.sleep(READY_POLL_S)
                 await recovery.look()
+            left = []
             async with self._working:
-                if not self.ready:
+                if not self._in_group:
                     continue
                 if not self._restored:
                     await self._restore()
-                await self._process(events)
+                left = await self._process(events)
                 if clock() >= self._next_look:
                     self._next_look = clock() + TICK_INTERVAL_S
                     self._observe_lag()
                     await self._tick()
                     consumer: Any = self._app.consumer
                     await self._states.bury(self._writer, consumer._committed_offset)
+            # Not while `_working` is held: partitions may have to go meanwhile.
+            await self._wait_for_schema(bool(left))
+
+    async def _wait_for_schema(self, unavailable: bool) -> None:
+        """Before events that are left over for want of a schema are tried again."""
+        if not self._waiting:
+            self._wait_s = FIRST_WAIT_S
+        self._show_waiting({tp.partition for tp in self._app.consumer.assignment()} if unavailable else set())
+        if unavailable:
+            await asyncio.sleep(self._wait_s)
+            self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+
+    def _show_waiting(self, numbers: set[int]) -> None:
+        for number in self._waiting ^ numbers:
+            metrics.WAITING_PARTITIONS.labels(self._processor.name, number).set(number in numbers)
+        self._waiting = numbers
 
     async def _next_events(self) -> list[EventT[Any]]:
         try:
@@ -196,48 +243,51 @@ class Member(Generic[S]):
             events.append(self._events.get_nowait())
         return events
 
-    async def _process(self, events: list[EventT[Any]]) -> None:
-        """Fold, write and acknowledge `events`, without those of before a rebalance: they come again."""
+    async def _process(self, events: list[EventT[Any]]) -> list[EventT[Any]]:
+        """Fold, write and acknowledge `events`, without those of before a rebalance: they come again.
+
+        Returns those that are left over because a schema cannot be looked up.
+        """
         consumer: Any = self._app.consumer
         generation = self._app.consumer_generation_id
         runs: dict[TP, list[EventT[Any]]] = {}
         for event in events:
-            if event.message.generation_id == generation:
+            if event.message.generation_id == generation and event.message.partition not in self._standstill:
                 runs.setdefault(event.message.tp, []).append(event)
         for tp, run in runs.items():
-            await self._check_gaps(tp, self._processed.get(tp, consumer.started_at.get(tp, 0)), run)
+            expected = self._processed.get(tp, consumer.started_at.get(tp, 0))
+            await check_gaps(self._checker, tp, expected, [event.message.offset for event in run])
         changes: Changes[S] = Changes()
-        for event in in_order(runs, [self._bus.settings.topic(topic) for topic in self._processor.inputs]):
-            # Faust may hand over the first ones after a rebalance twice.
-            if event.message.offset >= self._processed.get(event.message.tp, 0):
-                await self._handle(changes, event.message)
+        handled: list[EventT[Any]] = []
+        topics = [self._bus.settings.topic(topic) for topic in self._processor.inputs]
+        ordered = list(in_order(runs, topics))
+        left: list[EventT[Any]] = []
+        for index, event in enumerate(ordered):
+            message = event.message
+            if message.partition in self._standstill:
+                continue
+            try:
+                # Faust may hand over the first ones after a rebalance twice.
+                if message.offset >= self._processed.get(message.tp, 0):
+                    await self._handle(changes, message)
+            except SchemaUnavailableError as error:
+                log.warning("schema_unavailable", processor=self._processor.name, error=str(error))
+                left = ordered[index:]
+                break
+            except PartitionError as error:
+                self._stand_still(message.partition, error)
+                continue
+            handled.append(event)
         await self._write(changes)
-        if events:
+        if handled:
             self._written_at = self._clock()
         # Without awaiting: Faust may commit at any moment, and it commits past a gap.
-        for tp, run in runs.items():
-            for event in run:
-                consumer.processed(event.message)
-            self._processed[tp] = max(self._processed.get(tp, 0), run[-1].message.offset + 1)
-            metrics.PROCESSED.labels(self._processor.name).inc(len(run))
-
-    async def _check_gaps(self, tp: TP, expected: int, run: list[EventT[Any]]) -> None:
-        """Raise RecordsMissedError if Faust has left out records of `tp` from `expected` on.
-
-        Where offsets jump there may be transaction markers or expired records; the log itself tells.
-        """
-        for event in run:
-            offset = event.message.offset
-            if offset > expected:
-                self._checker.assign([TopicPartition(*tp)])
-                self._checker.seek(TopicPartition(*tp), expected)
-                found = await self._checker.getmany(timeout_ms=CHECK_TIMEOUT_MS, max_records=1)
-                first = [record.offset for records in found.values() for record in records]
-                if first != [offset]:
-                    raise RecordsMissedError(
-                        f"{tp}: {first} comes after {expected}, Faust goes on at {offset}"
-                    )
-            expected = max(expected, offset + 1)
+        for event in handled:
+            consumer.processed(event.message)
+            tp = event.message.tp
+            self._processed[tp] = max(self._processed.get(tp, 0), event.message.offset + 1)
+        metrics.PROCESSED.labels(self._processor.name).inc(len(handled))
+        return left
 
     async def _handle(self, changes: Changes[S], message: Any) -> None:
         topic = self._bus.settings.logical(message.topic)
@@ -245,14 +295,13 @@ class Member(Generic[S]):
         if not self._glance.wants(topic, record.headers):
             return
         try:
-            decoded = await read_message(self._bus, topic, record)
+            value = record.value
+            decoded = as_message(topic, record, None if value is None else await self._bus.decode(value))
         except UnknownRecordError:
             metrics.UNKNOWN_KINDS.labels(self._processor.name, topic).inc()
             return
         except CodecError as error:
-            changes.emits += encode_dead_letter(
-                self._bus, self._processor.name, topic, record, error, decoded=False
-            )
+            self._dead_letter(changes, topic, record, error, decoded=False)
             return
         try:
             key = self._processor.key(decoded)
@@ -263,16 +312,28 @@ class Member(Generic[S]):
                 return
             step = advance(self._processor, state, decoded, self._tables)
             emits = encode(self._bus, self._processor.name, step.out, decoded.traceparent)
-            value = self._states.raw(step.state)
+            raw = self._states.raw(step.state)
+            if step.state is not None:
+                self._processor.due(step.state)
+        except PartitionError:
+            raise
         except Exception as error:
-            changes.emits += encode_dead_letter(
-                self._bus, self._processor.name, topic, record, error, decoded=True
-            )
+            self._dead_letter(changes, topic, record, error, decoded=True)
             return
         changes.emits += emits
         if step.state is not state:
-            entry = Entry(message.partition, {**offsets, topic: decoded.offset}, value)
+            entry = Entry(message.partition, {**offsets, topic: decoded.offset}, raw)
             changes.put(key, entry, step.state)
+
+    def _dead_letter(
+        self, changes: Changes[S], topic: str, record: ConsumerRecord, error: Exception, *, decoded: bool
+    ) -> None:
+        """Put `record` aside. Raises TooManyFailuresError."""
+        if not is_replayed(record):
+            self._limits[record.partition].count((topic, record.offset), error)
+        changes.emits += encode_dead_letter(
+            self._bus, self._processor.name, topic, record, error, decoded=decoded
+        )
 
     async def _write(self, changes: Changes[S]) -> None:
         await self._states.write(self._writer, changes)
@@ -289,17 +350,22 @@ class Member(Generic[S]):
         changes: Changes[S] = Changes()
         for key in self._states.take_due(wall):
             entry = self._states.entry(key)
-            before = self._states.state_of(entry)
+            if entry.partition in self._standstill:
+                continue
             out: list[Emit] = []
             try:
                 now = reached.get(entry.partition, 0)
+                before = self._states.state_of(key, entry)
                 state = ticks_until(self._processor, before, now, self._tables, out)
                 emits = encode(self._bus, self._processor.name, out, None)
                 value = self._states.raw(state)
-            except Exception:
-                # There is no message to put aside: the key keeps its state, and its timer is not set again.
-                metrics.DEAD_LETTERS.labels(self._processor.name, "tick", "failed").inc()
-                log.exception("tick_failed", processor=self._processor.name, key=key)
+                if state is not None:
+                    self._processor.due(state)
+            except PartitionError as error:
+                self._stand_still(entry.partition, error)
+                continue
+            except Exception as error:
+                self._tick_failed(key, entry.partition, error)
                 continue
             if state is before:
                 self._states.arm(key)
@@ -308,6 +374,17 @@ class Member(Generic[S]):
             changes.emits += emits
             changes.put(key, Entry(entry.partition, entry.offsets, value), state)
         await self._write(changes)
+
+    def _tick_failed(self, key: str, number: int, error: Exception) -> None:
+        """There is no message to put aside: the key keeps its state, and is asked again later."""
+        try:
+            self._limits[number].count(("tick", key), error)
+        except PartitionError as stop:
+            self._stand_still(number, stop)
+            return
+        metrics.DEAD_LETTERS.labels(self._processor.name, "tick", "failed").inc()
+        log.error("tick_failed", processor=self._processor.name, key=key, exc_info=error)
+        self._states.retry(key, now_us() + TICK_RETRY_US)
 
     def _observe_lag(self) -> None:
         """Note how far behind each partition is."""

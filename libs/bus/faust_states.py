@@ -8,7 +8,16 @@ import msgspec
 from faust.types import TP
 
 from libs.bus.bus import Bus
-from libs.bus.effects import Encoded, RecordWriter, Timers, checked_size, has_timers, read_partition
+from libs.bus.effects import (
+    Encoded,
+    RecordWriter,
+    Timers,
+    checked_size,
+    due_of,
+    has_timers,
+    read_partition,
+)
+from libs.bus.errors import StateError
 from libs.bus.processor import Processor, S
 from libs.runtime.logging import get_logger
 
@@ -53,54 +62,72 @@ class FaustStates(Generic[S]):
         self._timers = Timers(self._due)
         self._graves: set[str] = set()
 
-    async def restore(self, partitions: Collection[int]) -> None:
+    async def restore(self, partitions: Collection[int]) -> dict[int, StateError]:
         """Make the table hold what the state topic holds for `partitions`, no more, and set the timers.
+
+        Returns the partitions with a state that cannot be read, as far as that was to be seen.
 
         Faust has just restored it; but in a rebalance it may throw away records of the state topic that it has
         read, and then count on from an older state.
         """
         stored: dict[bytes, bytes] = {}
+        homes: dict[bytes, int] = {}
         for partition in partitions:
             async for record in read_partition(self._bus, self._processor.state_topic, partition):
                 if record.value is None:
                     stored.pop(record.key, None)
                 else:
                     stored[record.key] = record.value
+                    homes[record.key] = partition
         for key in [key for key in self._table if key not in stored]:
             del self._table[key]
         self._timers = Timers(self._due)
         self._graves.clear()
-        for key, raw in stored.items():
-            self._table[key] = raw
-            entry = _decode_entry(raw)
-            if entry.state is None:
-                self._graves.add(key.decode())
-            elif has_timers(self._processor):
-                self._timers.arm(key.decode(), self._due(key.decode()))
+        unreadable: dict[int, StateError] = {}
+        for raw_key, raw in stored.items():
+            self._table[raw_key] = raw
+            key = raw_key.decode()
+            try:
+                if self.entry(key).state is None:
+                    self._graves.add(key)
+                elif has_timers(self._processor):
+                    self._timers.arm(key, self._due(key))
+            except StateError as error:
+                unreadable[homes[raw_key]] = error
         log.info(
             "partitions_assigned", processor=self._processor.name, partitions=sorted(partitions),
             keys=len(self._table),
         )  # fmt: skip
+        return unreadable
 
     def current(self, changes: Changes[S], key: str) -> tuple[Mapping[str, int], S | None]:
-        """Offsets and state of `key` with `changes`."""
+        """Offsets and state of `key` with `changes`. Raises StateError."""
         if key in changes.states:
             return changes.entries[key].offsets, changes.states[key]
-        raw = self._table.get(key.encode())
-        if raw is None:
+        if key.encode() not in self._table:
             return {}, None
-        entry = _decode_entry(raw)
-        return entry.offsets, self.state_of(entry)
+        entry = self.entry(key)
+        return entry.offsets, self.state_of(key, entry)
 
     def entry(self, key: str) -> Entry:
-        """What the table holds of `key`. Raises KeyError if that is nothing."""
-        return _decode_entry(self._table[key.encode()])
+        """What the table holds of `key`. Raises KeyError if that is nothing, StateError if it cannot be read."""
+        raw = self._table[key.encode()]
+        try:
+            return _decode_entry(raw)
+        except msgspec.MsgspecError as error:
+            raise self._unreadable(key, error) from error
 
-    def state_of(self, entry: Entry) -> S | None:
-        """The state in `entry`."""
+    def state_of(self, key: str, entry: Entry) -> S | None:
+        """The state in the `entry` of `key`. Raises StateError."""
         if entry.state is None or self._processor.state is None:
             return None
-        return msgspec.msgpack.decode(entry.state, type=self._processor.state)
+        try:
+            return msgspec.msgpack.decode(entry.state, type=self._processor.state)
+        except Exception as error:
+            raise self._unreadable(key, error) from error
+
+    def _unreadable(self, key: str, error: Exception) -> StateError:
+        return StateError(f"{self._processor.name}: the state of {key!r}: {error!r}")
 
     def raw(self, state: S | None) -> bytes | None:
         """The bytes of a state. Raises what msgspec raises, or RecordTooLargeError."""
@@ -113,6 +140,10 @@ class FaustStates(Generic[S]):
     def arm(self, key: str) -> None:
         """Set the timer of `key` by what the table holds."""
         self._timers.arm(key, self._due(key))
+
+    def retry(self, key: str, at: int) -> None:
+        """Let `key` be due again at `at`."""
+        self._timers.arm(key, at)
 
     async def write(self, writer: RecordWriter, changes: Changes[S]) -> None:
         """Outputs, and only when Kafka has them the states; the table changes last. Raises KafkaError."""
@@ -127,7 +158,7 @@ class FaustStates(Generic[S]):
             else:
                 self._graves.discard(key)
                 if has_timers(self._processor):
-                    self._timers.arm(key, self._processor.due(state))
+                    self._timers.arm(key, due_of(self._processor, state))
 
     async def bury(self, writer: RecordWriter, committed: Mapping[TP, int | None]) -> None:
         """Write tombstones of forgotten keys whose last messages are committed and cannot come again."""
@@ -157,6 +188,7 @@ class FaustStates(Generic[S]):
                 self._table[key.encode()] = value
 
     def _due(self, key: str) -> int | None:
-        raw = self._table.get(key.encode())
-        state = None if raw is None else self.state_of(_decode_entry(raw))
-        return None if state is None else self._processor.due(state)
+        if key.encode() not in self._table:
+            return None
+        state = self.state_of(key, self.entry(key))
+        return None if state is None else due_of(self._processor, state)

@@ -79,6 +79,28 @@ GUARANTEES: dict[str, Guarantee] = {
             True, True, True,
         ),
         Guarantee(
+            "failure-limit",
+            "More failures of a partition than the limit stop it, with a metric, before the one that is too many; the "
+            "other partitions go on.",
+            "puts all aside", True, True,
+        ),
+        Guarantee(
+            "state-errors",
+            "A stored state that cannot be read stops its partition, with a metric; the other partitions go on.",
+            "raises StateError", True, True,
+        ),
+        Guarantee(
+            "infrastructure",
+            "While it cannot be told what a value is, its partition (on Faust every one of the process) waits, with a "
+            "metric, and nothing is put aside.",
+            "messages are already decoded", True, True,
+        ),
+        Guarantee(
+            "unknown-kinds",
+            "A record of a kind that only a newer version knows is passed over, with a metric.",
+            "messages are already decoded", True, True,
+        ),
+        Guarantee(
             "unreadable",
             "A value that is no Avro record, or whose schema id nobody knows, goes to dead letters with a metric.",
             "messages are already decoded", True, True,
@@ -86,7 +108,8 @@ GUARANTEES: dict[str, Guarantee] = {
         Guarantee(
             "timers",
             "Ticks come one to two seconds after they are due, also while messages keep coming, once what was recorded "
-            "before has been handled; a deadline comes before a message that was recorded after it.",
+            "before has been handled; a deadline comes before a message that was recorded after it; a tick that raises "
+            "is counted and comes again.",
             True, True, True,
         ),
         Guarantee(

@@ -2,9 +2,11 @@
 
 from collections import deque
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from math import inf
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError
 
 from libs.bus import metrics
 from libs.bus.settings import BusSettings
@@ -51,7 +53,14 @@ class Inputs:
         self._watermarks = {place: Watermark() for place in self.topics}
         for place, offset in self._next.items():
             self._consumer.seek(place, offset)
+        self._consumer.resume(*self.topics)
         self.placed = True
+
+    def hold(self) -> None:
+        """Let nothing more be fetched, until it is placed again."""
+        self.clear()
+        with suppress(IllegalStateError):  # the group took it away meanwhile
+            self._consumer.pause(*self.topics)
 
     def clear(self) -> None:
         """Forget what was fetched, and where."""

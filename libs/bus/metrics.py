@@ -32,3 +32,13 @@ UNKNOWN_KINDS = Counter(
     "Records passed over because this version does not know their kind.",
     ["consumer", "topic"],
 )
+STOPPED_PARTITIONS = Gauge(
+    "voltbus_processor_stopped_partitions",
+    "1 for a partition that stands still until a person decides, by reason: state, failures.",
+    ["processor", "partition", "reason"],
+)
+WAITING_PARTITIONS = Gauge(
+    "voltbus_processor_waiting_partitions",
+    "1 for a partition that waits for a schema that cannot be looked up.",
+    ["processor", "partition"],
+)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Generic
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from libs.bus import metrics
 from libs.bus.bounds import LEAVE_S
-from libs.bus.bus import Bus
+from libs.bus.bus import FIRST_WAIT_S, LONGEST_WAIT_S, Bus
+from libs.bus.dead_letters import is_replayed
 from libs.bus.effects import (
     TICK_GRACE_US,
     TICK_INTERVAL_S,
+    TICK_RETRY_US,
     Encoded,
     Glance,
     encode,
     encode_dead_letter,
     read_partition,
 )
+from libs.bus.errors import PartitionError, SchemaUnavailableError
+from libs.bus.failures import FailureLimit, Standstill
 from libs.bus.inputs import Inputs
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Step, Tables, advance, ticks_until
@@ -36,7 +41,6 @@ BATCH_RECORDS = 8_000
 """A backlog is worked off in large transactions: a state is written once in each, however often it changed."""
 RUN_RECORDS = 256
 """After so many the other partitions get their turn."""
-RESTART_BACKOFF_S = 0.5
 OFFSETS_LINGER_S = 1.0
 """How long the offsets of messages that led to nothing may wait for a transaction."""
 STOP_TIMEOUT_S = 8.0
@@ -65,7 +69,9 @@ class PartitionTask(Generic[S]):
     """Runs `processor` over partition `number` of its inputs, which `consumer` fetches for `group`.
 
     It restores the state after it has fenced whoever had the partition before, and only then takes messages.
-    Whatever goes wrong in a transaction, it starts over from what is committed.
+    Whatever goes wrong in a transaction, it starts over from what is committed. A schema that cannot be looked up is
+    waited for. At a PartitionError it stands still: what came before is committed, and nothing more is read.
+    `failures`: how many more of its messages and ticks may fail.
     """
 
     def __init__(
@@ -77,12 +83,14 @@ class PartitionTask(Generic[S]):
         *,
         group: str,
         number: int,
+        failures: FailureLimit,
     ) -> None:
         self._bus = bus
         self._processor = processor
         self._tables = tables
         self._group = group
         self._number = number
+        self._failures = failures
         self._glance = Glance(processor)
         self._inputs = Inputs(bus.settings, consumer, processor.name, processor.inputs, number)
         self._wake = asyncio.Event()
@@ -90,10 +98,11 @@ class PartitionTask(Generic[S]):
         self._task: asyncio.Task[None] | None = None
         self._transactions: Transactions | None = None
         self._state: States[S] = States(processor)
-        self._encodes_at_once = False
+        self._checks_at_once = False
         self._batch = _Batch()
         self._clock = asyncio.get_running_loop().time
         self._committed_at = 0.0
+        self._retry_s = FIRST_WAIT_S
 
     @property
     def ready(self) -> bool:
@@ -133,6 +142,7 @@ class PartitionTask(Generic[S]):
         await self._inputs.observe()
 
     async def _run(self) -> None:
+        name, number = self._processor.name, self._number
         while not self._stopping:
             try:
                 await self._restore()
@@ -140,16 +150,60 @@ class PartitionTask(Generic[S]):
                     await self._work()
                 if self._batch:
                     await self._flush()
+            except SchemaUnavailableError as error:
+                with metrics.WAITING_PARTITIONS.labels(name, number).track_inprogress():
+                    await self._wait_for_schema(error)
+            except PartitionError as error:
+                await self._stand_still(error)
             except Exception:
                 # Also a fenced producer: if the partition is really elsewhere, the group takes it from us.
-                metrics.TASK_RESTARTS.labels(self._processor.name).inc()
-                log.exception("task_restarts", processor=self._processor.name, partition=self._number)
+                metrics.TASK_RESTARTS.labels(name).inc()
+                log.exception("task_restarts", processor=name, partition=number)
                 await self._close()
-                await asyncio.sleep(RESTART_BACKOFF_S)
+                await self._rest(self._retry_s)
+                self._retry_s = min(2 * self._retry_s, LONGEST_WAIT_S)
         await self._close()
 
+    async def _stand_still(self, error: PartitionError) -> None:
+        standstill = Standstill(self._processor.name)
+        standstill.begin(self._number, error)
+        try:
+            await self._close()
+            while not self._stopping:
+                await self._rest(LONGEST_WAIT_S)
+        finally:
+            standstill.end()
+
+    async def _wait_for_schema(self, error: SchemaUnavailableError) -> None:
+        """Return once it can be told what the schema is, or at the stop."""
+        await self._close()
+        wait_s = FIRST_WAIT_S
+        while not self._stopping:
+            log.warning(
+                "schema_unavailable", processor=self._processor.name, partition=self._number,
+                error=str(error), retry_in_s=wait_s,
+            )  # fmt: skip
+            await self._rest(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            try:
+                await self._bus.learn(error.schema_id)
+            except SchemaUnavailableError as again:
+                error = again
+            except CodecError:
+                return  # that is told when its record is taken again
+            else:
+                return
+
+    async def _rest(self, seconds: float) -> None:
+        """Do nothing for a while, but not beyond the stop."""
+        until = self._clock() + seconds
+        while not self._stopping and (left_s := until - self._clock()) > 0:
+            self._wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), left_s)
+
     async def _close(self) -> None:
-        self._inputs.clear()
+        self._inputs.hold()
         transactions, self._transactions = self._transactions, None
         if transactions is not None:
             await transactions.close()
@@ -215,11 +269,18 @@ class PartitionTask(Generic[S]):
             place, records = taken
             topic = self._inputs.topics[place]
             batch.begun_at = batch.begun_at or self._clock()
-            for record in records:
-                try:
-                    self._handle(batch, topic, record)
-                except UnknownSchemaIdError:
-                    await self._learn_and_handle(batch, topic, record)
+            try:
+                for record in records:
+                    try:
+                        self._handle(batch, topic, record)
+                    except UnknownSchemaIdError as error:
+                        await self._learn_and_handle(batch, topic, record, error.schema_id)
+            except (PartitionError, SchemaUnavailableError):
+                # What came before the record takes effect.
+                batch.offsets[place] = record.offset
+                batch.messages += records.index(record)
+                await self._flush()
+                raise
             batch.offsets[place] = records[-1].offset + 1
             batch.messages += len(records)
             handled += len(records)
@@ -228,19 +289,18 @@ class PartitionTask(Generic[S]):
                 await asyncio.sleep(0)
                 self._inputs.look_again()
 
-    async def _learn_and_handle(self, batch: _Batch, topic: str, record: ConsumerRecord) -> None:
+    async def _learn_and_handle(
+        self, batch: _Batch, topic: str, record: ConsumerRecord, schema_id: int
+    ) -> None:
         try:
-            await self._bus.decode_patiently(record.value)
-        except UnknownRecordError:
-            metrics.UNKNOWN_KINDS.labels(self._processor.name, topic).inc()
-            return
+            await self._bus.learn(schema_id)
         except CodecError as error:
             self._dead_letter(batch, topic, record, error, decoded=False)
             return
         self._handle(batch, topic, record)
 
     def _handle(self, batch: _Batch, topic: str, record: ConsumerRecord) -> None:
-        """Fold `record`. Raises UnknownSchemaIdError, then nothing has happened."""
+        """Fold `record`. Raises UnknownSchemaIdError or PartitionError, then nothing has happened."""
         if not self._glance.wants(topic, record.headers):
             return
         try:
@@ -261,6 +321,8 @@ class PartitionTask(Generic[S]):
             before = self._state.get(key)
             step = advance(self._processor, before, message, self._tables)
             self._apply(batch, key, before, step, message.traceparent)
+        except PartitionError:
+            raise
         except Exception as error:
             self._dead_letter(batch, topic, record, error, decoded=True)
 
@@ -269,8 +331,8 @@ class PartitionTask(Generic[S]):
         emits = encode(self._bus, self._processor.name, step.out, trace)
         after = step.state
         if after is not before and self._processor.state is not None:
-            if self._encodes_at_once:
-                self._state.encode(after)
+            if self._checks_at_once:
+                self._state.check(after)
             self._state.put(key, after)
             batch.changes_state = True
         batch.emits += emits
@@ -283,16 +345,23 @@ class PartitionTask(Generic[S]):
             try:
                 after = ticks_until(self._processor, before, now, self._tables, out)
                 self._apply(batch, key, before, Step(after, tuple(out)), None)
-            except Exception:
-                # There is no message to put aside: the key keeps its state, and its timer is not set again.
+            except PartitionError:
+                raise
+            except Exception as error:
+                # There is no message to put aside: the key keeps its state, and is asked again later.
+                self._failures.count(("tick", key), error)
                 metrics.DEAD_LETTERS.labels(self._processor.name, "tick", "failed").inc()
                 log.exception("tick_failed", processor=self._processor.name, key=key)
+                self._state.retry(key, now + TICK_RETRY_US)
                 continue
             metrics.TICKS.labels(self._processor.name).inc()
 
     def _dead_letter(
         self, batch: _Batch, topic: str, record: ConsumerRecord, error: Exception, *, decoded: bool
     ) -> None:
+        """Put `record` aside. Raises TooManyFailuresError."""
+        if not is_replayed(record):
+            self._failures.count((topic, record.offset), error)
         batch.emits += encode_dead_letter(
             self._bus, self._processor.name, topic, record, error, decoded=decoded
         )
@@ -305,6 +374,7 @@ class PartitionTask(Generic[S]):
         with metrics.COMMIT_SECONDS.labels(name).time():
             await self._transactions.commit([*batch.emits, *self._changelog()], batch.offsets)
         self._committed_at = self._clock()
+        self._retry_s = FIRST_WAIT_S
         metrics.PROCESSED.labels(name).inc(batch.messages)
         metrics.EMITTED.labels(name).inc(len(batch.emits))
         metrics.STATE_KEYS.labels(name, self._number).set(len(self._state))
@@ -315,5 +385,5 @@ class PartitionTask(Generic[S]):
         try:
             return self._state.encode_changes(topic, self._number)
         except Exception:
-            self._encodes_at_once = True
+            self._checks_at_once = True
             raise

@@ -7,6 +7,7 @@ offset in the state and is passed over, or is folded from the same state and giv
 """
 
 import asyncio
+from collections import defaultdict
 from typing import Generic
 
 from aiokafka import AIOKafkaConsumer
@@ -14,6 +15,7 @@ from aiokafka import AIOKafkaConsumer
 from libs.bus import metrics
 from libs.bus.bus import Bus
 from libs.bus.effects import check_partitions
+from libs.bus.failures import FailureLimit
 from libs.bus.faust_member import Member
 from libs.bus.processor import Processor, S
 from libs.bus.tables import TableSet
@@ -29,7 +31,8 @@ class FaustRuntime(Generic[S]):
 
     Guarantees: no input message is lost; after a crash some are handed over again, but none is counted twice in
     state, and what is emitted again carries the same event ids; messages of one key in the order of each topic; a
-    message that raises is dead-lettered. A process that was frozen while its partitions moved is not fenced.
+    message that raises is dead-lettered, up to a limit. A partition that must not go on stands still, and the others
+    go on. A process that was frozen while its partitions moved is not fenced.
     """
 
     def __init__(self, bus: Bus, processor: Processor[S], *, group: str | None = None) -> None:
@@ -37,7 +40,11 @@ class FaustRuntime(Generic[S]):
         self.processor = processor
         self.group = bus.settings.group(group or processor.name)
         self.tables = TableSet(bus, processor.tables)
+        self._limits = defaultdict[int, FailureLimit](self._new_limit)
         self._member: Member[S] | None = None
+
+    def _new_limit(self) -> FailureLimit:
+        return FailureLimit(self.bus.settings.dead_letter_limit, self.bus.settings.dead_letter_window_s)
 
     @property
     def ready(self) -> bool:
@@ -55,7 +62,7 @@ class FaustRuntime(Generic[S]):
         try:
             await self._check()
             while not stop.is_set():
-                self._member = Member(self.bus, self.processor, self.tables, self.group)
+                self._member = Member(self.bus, self.processor, self.tables, self.group, self._limits)
                 try:
                     await self._member.run(stop)
                 except Exception:

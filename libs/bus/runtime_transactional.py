@@ -5,6 +5,7 @@ elsewhere fences whoever had it before (aiokafka commits offsets by group id alo
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Generic
 
@@ -16,6 +17,7 @@ from aiokafka.errors import KafkaError
 from libs.bus.bounds import leave
 from libs.bus.bus import Bus
 from libs.bus.effects import check_partitions
+from libs.bus.failures import FailureLimit
 from libs.bus.membership import membership
 from libs.bus.partition_task import PartitionTask
 from libs.bus.processor import Processor, S
@@ -37,7 +39,8 @@ class TransactionalRuntime(Generic[S]):
 
     Guarantees: every input message takes effect exactly once in state, outputs and offsets as read by
     read-committed consumers; messages of one key in the order of each topic, across topics by timestamp as far
-    as they are at hand; a message that raises is dead-lettered in the same transaction.
+    as they are at hand; a message that raises is dead-lettered in the same transaction, up to a limit. A partition
+    that must not go on stands still, and the others go on.
     """
 
     def __init__(self, bus: Bus, processor: Processor[S], *, group: str | None = None) -> None:
@@ -47,6 +50,7 @@ class TransactionalRuntime(Generic[S]):
         self.tables = TableSet(bus, processor.tables)
         self.consumer: AIOKafkaConsumer
         self._tasks: dict[int, PartitionTask[S]] = {}
+        self._failures = defaultdict[int, FailureLimit](self._new_limit)
         self._assigned = False
 
     @property
@@ -124,11 +128,21 @@ class TransactionalRuntime(Generic[S]):
         """Start a task for every partition given; called in a rebalance."""
         for number in sorted({partition.partition for partition in partitions}):
             self._tasks[number] = PartitionTask(
-                self.bus, self.processor, self.tables, self.consumer, group=self.group, number=number
+                self.bus,
+                self.processor,
+                self.tables,
+                self.consumer,
+                group=self.group,
+                number=number,
+                failures=self._failures[number],
             )
             self._tasks[number].start()
         self._assigned = True
         log.info("partitions_assigned", processor=self.processor.name, partitions=sorted(self._tasks))
+
+    def _new_limit(self) -> FailureLimit:
+        settings = self.bus.settings
+        return FailureLimit(settings.dead_letter_limit, settings.dead_letter_window_s)
 
     async def revoke(self) -> None:
         """Finish what every task has under way and stop it; called in a rebalance and at the end."""

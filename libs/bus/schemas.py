@@ -8,7 +8,7 @@ not have (written by another team) is asked of the registry.
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from libs.bus import metrics
-from libs.bus.errors import BusUnavailableError, ContractMismatchError
+from libs.bus.errors import BusUnavailableError, ContractMismatchError, SchemaUnavailableError
 from libs.bus.settings import BusSettings
 from libs.events.codec import Codec, CodecError
 from libs.runtime.logging import get_logger
@@ -147,6 +147,20 @@ async def read_schemas(settings: BusSettings) -> list[RegisteredSchema]:
         await consumer.stop()
 
 
+def learn_all(codec: Codec, schemas: Iterable[RegisteredSchema]) -> None:
+    """Teach `codec` every schema that it does not know yet, except those that it does not understand."""
+    for schema in schemas:
+        if codec.knows(schema.schema_id):
+            continue
+        try:
+            codec.learn(schema.schema_id, schema.schema)
+        except CodecError as error:
+            # Whoever reads its values says so; the others are none the worse for it.
+            log.warning("schema_not_understood", schema_id=schema.schema_id, error=str(error))
+        else:
+            log.debug("schema_learnt", schema_id=schema.schema_id, subject=schema.subject)
+
+
 REREAD_S: Final = 1.0
 """Least time between two looks at the schemas on the bus."""
 REMEMBER_S: Final = 10.0
@@ -175,7 +189,7 @@ class SchemaLookup:
     async def learn(self, schema_id: int) -> None:
         """Make `codec` know `schema_id`.
 
-        Raises CodecError if neither bus nor registry has it or it holds no records, BusUnavailableError if that
+        Raises CodecError if neither bus nor registry has it or it holds no records, SchemaUnavailableError if that
         cannot be told now.
         """
         async with self._asking:
@@ -194,9 +208,9 @@ class SchemaLookup:
                 found.labels("bus").inc()
                 return
             schema = await self._registry.schema_by_id(schema_id)
-        except BusUnavailableError:
+        except BusUnavailableError as error:
             found.labels("unavailable").inc()
-            raise
+            raise SchemaUnavailableError(schema_id, str(error)) from error
         if schema is not None:
             self._codec.learn(schema_id, schema)
             found.labels("registry").inc()
@@ -216,13 +230,4 @@ class SchemaLookup:
         except (KafkaError, ContractMismatchError) as error:
             raise BusUnavailableError(f"schemas on the bus: {error!r}") from error
         self._read_at = self._clock()
-        for schema in schemas:
-            if self._codec.knows(schema.schema_id):
-                continue
-            try:
-                self._codec.learn(schema.schema_id, schema.schema)
-            except CodecError as error:
-                # Whoever reads its values says so; the others are none the worse for it.
-                log.warning("schema_not_understood", schema_id=schema.schema_id, error=str(error))
-                continue
-            log.info("schema_learnt", schema_id=schema.schema_id, subject=schema.subject)
+        learn_all(self._codec, schemas)

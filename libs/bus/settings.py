@@ -31,6 +31,12 @@ class BusSettings(Settings):
     )
     slots: int | None = Field(default=None, ge=1, description="Overrides the number of edge slots.")
     replication: int = Field(default=1, ge=1)
+    dead_letter_limit: int = Field(
+        default=100,
+        ge=0,
+        description="Failures of a processor's partition that become dead letters within the window; then it stops.",
+    )
+    dead_letter_window_s: float = Field(default=600, gt=0, description="The window of the limit.")
     compression: Literal["none", "lz4", "zstd"] = "lz4"
 
     def topic(self, name: str) -> str:

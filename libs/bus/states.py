@@ -5,7 +5,8 @@ from typing import Final, Generic
 
 import msgspec
 
-from libs.bus.effects import Encoded, Timers, checked_size, has_timers
+from libs.bus.effects import Encoded, Timers, checked_size, due_of, has_timers
+from libs.bus.errors import StateError
 from libs.bus.message import Headers
 from libs.bus.processor import Processor, S
 
@@ -71,12 +72,15 @@ class States(Generic[S]):
         self._due_when_loaded = {}
 
     def get(self, key: str) -> S | None:
-        """The state of `key`."""
+        """The state of `key`. Raises StateError if it cannot be read."""
         if key in self._changed:
             return self._changed[key]
         state = self._decoded.get(key)
         if state is None and key in self._encoded and self._processor.state is not None:
-            state = msgspec.msgpack.decode(self._encoded[key], type=self._processor.state)
+            try:
+                state = msgspec.msgpack.decode(self._encoded[key], type=self._processor.state)
+            except Exception as error:
+                raise StateError(f"{self._processor.name}: the state of {key!r}: {error!r}") from error
             self._keep_ready(key, state)
         return state
 
@@ -90,8 +94,14 @@ class States(Generic[S]):
         """The bytes of a state. Raises what msgspec raises, or RecordTooLargeError."""
         return None if state is None else checked_size(msgspec.msgpack.encode(state))
 
+    def check(self, state: S | None) -> None:
+        """Raise what `encode_changes` would raise of `state`."""
+        self.encode(state)
+        if state is not None:
+            self._processor.due(state)
+
     def encode_changes(self, topic: str, partition: int) -> list[Encoded]:
-        """What changed since the last call, as records of the state topic; raises like `encode`."""
+        """What changed since the last call, as records of the state topic; raises like `check`."""
         records = []
         for key, state in self._changed.items():
             value = self.encode(state)
@@ -107,12 +117,16 @@ class States(Generic[S]):
         return records
 
     def take_due(self, now: int) -> list[str]:
-        """Keys that are due at or before `now`, earliest first, each once."""
+        """Keys that are due at or before `now`, earliest first, each once. Raises StateError."""
         # Not with every change: most states change several times until somebody asks.
         for key in self._unarmed:
             self._timers.arm(key, self._due(key))
         self._unarmed = {}
         return self._timers.take_due(now)
+
+    def retry(self, key: str, at: int) -> None:
+        """Let `key` be due again at `at`."""
+        self._timers.arm(key, at)
 
     def _keep_ready(self, key: str, state: S) -> None:
         self._decoded[key] = state
@@ -121,4 +135,4 @@ class States(Generic[S]):
 
     def _due(self, key: str) -> int | None:
         state = self.get(key)
-        return None if state is None else self._processor.due(state)
+        return None if state is None else due_of(self._processor, state)

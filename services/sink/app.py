@@ -25,7 +25,7 @@ _RETRY_S = 1.0
 _READ_S = 0.2
 _DRAIN_S = 8.0
 _LAST_TRY_S = 1.0
-"""Instead, while ClickHouse is away: whoever goes on reads the rows again."""
+"""Instead, while ClickHouse is away or a table stands still: whoever goes on reads the rows again."""
 _BURY_S = 8.0
 """For Kafka's acknowledgement of a dead letter; then it is written again."""
 
@@ -72,6 +72,7 @@ class Sink:
     async def run(self, health: Health, stop: asyncio.Event) -> None:
         """Work until `stop`."""
         health.ready("clickhouse", lambda: self._reachable and not self._failing)
+        health.ready("records", lambda: not self._blocked)
         health.ready("positions", lambda: self._source.positioned)
         metrics.LAST_INSERT_AGE.set_function(lambda: time.monotonic() - self._last_stored)
         if not await self._until_reachable(stop):
@@ -95,6 +96,10 @@ class Sink:
     @property
     def _failing(self) -> bool:
         return any(pipeline.failing for pipeline in self._pipelines.values())
+
+    @property
+    def _blocked(self) -> bool:
+        return any(pipeline.blocked for pipeline in self._pipelines.values())
 
     async def _until_reachable(self, stop: asyncio.Event) -> bool:
         while not stop.is_set():
@@ -122,7 +127,9 @@ class Sink:
 
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(_DRAIN_S if self._reachable and not self._failing else _LAST_TRY_S):
+            async with asyncio.timeout(
+                _DRAIN_S if self._reachable and not self._failing and not self._blocked else _LAST_TRY_S
+            ):
                 await asyncio.gather(*(pipeline.drain() for pipeline in self._pipelines.values()))
         except TimeoutError:
             log.warning("stopped_with_rows_unwritten", rows=sum(p.rows for p in self._pipelines.values()))

@@ -1,5 +1,6 @@
 """Batches of raw records to blocks of columns, and when a table's rows are due."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -9,7 +10,7 @@ import msgspec
 
 from libs.bus.batches import Partition, RawRecord
 from libs.clickhouse.layout import UNDECODABLE, Column, TableLayout
-from libs.events.codec import CodecError, UnknownSchemaIdError
+from libs.events.codec import CodecError, UnknownRecordError, UnknownSchemaIdError
 
 PROCESSOR = "sink"
 
@@ -30,13 +31,15 @@ class Block(msgspec.Struct, frozen=True):
     """Rows of one table, to be inserted together. `data`: a list per column, in the order of the layout.
 
     `ranges`: first and last offset of each partition. There is a row for every record between them, also for a
-    tombstone and for each of the `bad`: the highest offset in the table is the position in the log.
+    tombstone, for each of the `bad` and of those of an `unknown` kind (how many, by topic), which a newer version
+    wrote: the highest offset in the table is the position in the log.
     """
 
     data: list[list[Any]]
     rows: int
     ranges: Mapping[Partition, tuple[int, int]]
     bad: tuple[BadRecord, ...]
+    unknown: Mapping[str, int]
 
     @property
     def token(self) -> str:
@@ -62,12 +65,15 @@ def build_block(
     rows: list[Fields] = []
     types: list[str] = []
     bad: list[BadRecord] = []
+    unknown: Counter[str] = Counter()
     positions: list[list[Any]] = [[], [], [], [], []]
     deleted: list[bool] = []
     for partition, records in sorted(batches.items()):
         for record in records:
             fields, kind, error = _row(layout, record, decode, hopeless)
-            if error is not None:
+            if isinstance(error, UnknownRecordError):
+                unknown[partition.topic] += 1
+            elif error is not None:
                 bad.append(BadRecord(partition, record, error))
             rows.append(fields)
             types.append(kind)
@@ -80,7 +86,7 @@ def build_block(
         deleted.extend([record.value is None for record in records])
     data = [*positions, types, deleted, *_columns(layout, rows)]
     ranges = {partition: (records[0].offset, records[-1].offset) for partition, records in batches.items()}
-    return Block(data, len(rows), ranges, tuple(bad))
+    return Block(data, len(rows), ranges, tuple(bad), unknown)
 
 
 def _row(
@@ -93,7 +99,9 @@ def _row(
     except CodecError as error:
         if isinstance(error, UnknownSchemaIdError) and error.schema_id not in hopeless:
             raise
-        return _place(layout, record), UNDECODABLE, error
+        # An unknown kind keeps its name: whoever is updated later finds what to read again.
+        kind = error.name if isinstance(error, UnknownRecordError) else UNDECODABLE
+        return _place(layout, record), kind, error
     if kind not in layout.records:
         # Its fields may not fit the columns, and a block that cannot be inserted would hold up all that follow.
         return _place(layout, record), UNDECODABLE, CodecError(f"{kind} does not belong to this topic")

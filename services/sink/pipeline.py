@@ -2,11 +2,15 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NoReturn
 
 from libs.bus import metrics as bus_metrics
 from libs.bus.batches import Partition, RawRecord
-from libs.bus.errors import BusUnavailableError
+from libs.bus.dead_letters import is_replayed
+from libs.bus.errors import BusUnavailableError, TooManyFailuresError
+from libs.bus.failures import FailureLimit
 from libs.clickhouse.client import ClickHouseError
 from libs.clickhouse.layout import DEAD_LETTERS_TABLE, TableLayout
 from libs.events.codec import CodecError, UnknownSchemaIdError
@@ -53,7 +57,10 @@ class TablePipeline:
     """Collects the records of one table and inserts them block by block.
 
     A block that fails is tried again, the same with the same token, until it is stored or `reset` gives it up;
-    nothing behind it is inserted before, since the highest stored offset is the position.
+    nothing behind it is inserted before, since the highest stored offset is the position. A block with more bad records
+    of a partition than its limit is not stored: the table stands still.
+
+    `failing`: ClickHouse does not take a block. `blocked`: a schema cannot be looked up, or the table stands still.
     """
 
     def __init__(self, layout: TableLayout, ports: Ports, settings: SinkSettings) -> None:
@@ -63,7 +70,9 @@ class TablePipeline:
         self._settle_s = settings.sink_settle_ms / 1000
         self._interval_s = settings.sink_interval_ms / 1000
         self._pending = Pending()
-        self._hopeless: set[int] = set()
+        self._limits = defaultdict[Partition, FailureLimit](
+            lambda: FailureLimit(settings.dead_letter_limit, settings.dead_letter_window_s)
+        )
         self._writing_rows = 0
         self._writing_size = 0
         self._last_insert = float("-inf")
@@ -75,6 +84,7 @@ class TablePipeline:
         self._empty.set()
         self._draining = False
         self.failing = False
+        self.blocked = False
 
     @property
     def rows(self) -> int:
@@ -172,19 +182,25 @@ class TablePipeline:
                 return block
 
     async def _build(self, batches: Batches, generation: int) -> Block:
-        while True:
-            try:
-                return await self._ports.writer.run(
-                    lambda: build_block(self.layout, batches, self._ports.decode, self._hopeless)
-                )
-            except UnknownSchemaIdError as error:
+        hopeless: set[int] = set()
+        try:
+            while True:
                 try:
-                    await self._ports.learn(error.schema_id)
+                    return await self._ports.writer.run(
+                        lambda: build_block(self.layout, batches, self._ports.decode, hopeless)
+                    )
+                except UnknownSchemaIdError as error:
+                    schema_id = error.schema_id
+                try:
+                    await self._ports.learn(schema_id)
                 except CodecError:
-                    self._hopeless.add(error.schema_id)
+                    hopeless.add(schema_id)
                 except BusUnavailableError as unavailable:
-                    log.warning("schema_unknown", schema_id=error.schema_id, error=str(unavailable))
+                    self.blocked = True
+                    log.warning("schema_unavailable", schema_id=schema_id, error=str(unavailable))
                     await self._pause(_UPSTREAM_RETRY_S, generation)
+        finally:
+            self.blocked = False
 
     async def _bury(self, bad: Sequence[BadRecord], generation: int) -> None:
         for one in bad:
@@ -195,6 +211,11 @@ class TablePipeline:
                     "dead_letter_unreadable", topic=topic, offset=one.record.offset, error=str(one.error)
                 )
                 continue
+            if not is_replayed(one.record):
+                try:
+                    self._limits[one.partition].count(one.record.offset, one.error)
+                except TooManyFailuresError as error:
+                    await self._stand_still(one.partition, error, generation)
             while True:
                 try:
                     await self._ports.bury(one)
@@ -206,6 +227,20 @@ class TablePipeline:
             bus_metrics.DEAD_LETTERS.labels(PROCESSOR, topic, "undecodable").inc()
             log.error("record_unreadable", topic=topic, offset=one.record.offset, error=str(one.error))
 
+    async def _stand_still(
+        self, partition: Partition, error: TooManyFailuresError, generation: int
+    ) -> NoReturn:
+        """Until the partitions are taken away."""
+        place = f"{partition.topic}/{partition.number}"
+        log.critical("table_stopped", table=self.layout.table, partition=place, error=str(error))
+        self.blocked = True
+        try:
+            with bus_metrics.STOPPED_PARTITIONS.labels(PROCESSOR, place, error.reason).track_inprogress():
+                await self._pause(float("inf"), generation)
+                raise AssertionError("unreachable: the pause ends with the partitions")
+        finally:
+            self.blocked = False
+
     async def _pause(self, seconds: float, generation: int) -> None:
         until = time.monotonic() + seconds
         while generation == self._generation and (left_s := until - time.monotonic()) > 0:
@@ -216,6 +251,8 @@ class TablePipeline:
 
     def _count(self, block: Block, seconds: float) -> None:
         table = self.layout.table
+        for topic, records in block.unknown.items():
+            bus_metrics.UNKNOWN_KINDS.labels(PROCESSOR, topic).inc(records)
         metrics.ROWS.labels(table).inc(block.rows)
         metrics.BLOCK_ROWS.observe(block.rows)
         metrics.INSERT_SECONDS.labels(table).observe(seconds)

@@ -34,6 +34,9 @@ class Consumer:
     def seek(self, place: TopicPartition, offset: int) -> None:
         pass
 
+    def resume(self, *places: TopicPartition) -> None:
+        pass
+
     def last_stable_offset(self, place: TopicPartition) -> int:
         return self.ends[place]
 

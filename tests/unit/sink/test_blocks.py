@@ -156,6 +156,22 @@ def test_a_record_of_another_topic_is_reported_and_keeps_its_place() -> None:
     assert (kept["_type"], kept["_offset"], kept["event_id"]) == ("undecodable", 1, "")
 
 
+def test_a_record_of_a_kind_that_only_a_newer_version_knows_keeps_its_place_and_its_name() -> None:
+    schema = CONTRACT.value_schema("ocpp.transactions")
+    assert isinstance(schema, list)
+    codec = Codec(CONTRACT, {"ocpp.transactions": 1}, {2: [*schema, PAUSED]})
+    value = b"\0" + (2).to_bytes(4, "big") + bytes([2 * len(schema)]) + b"\0"
+    place = Partition("ocpp.transactions", 0)
+    records = [Raw(0, codec.encode("ocpp.transactions", call())), Raw(1, value, key=b"cp1")]
+    block = build_block(layout("ocpp.transactions"), {place: records}, codec.decode_fields)
+    assert (block.rows, block.bad, block.unknown) == (2, (), {"ocpp.transactions": 1})
+    kept = row("ocpp.transactions", block, 1)
+    assert (kept["_type"], kept["_offset"], kept["station_id"]) == ("OcppCallPaused", 1, "cp1")
+
+
+PAUSED = {"type": "record", "name": "OcppCallPaused", "fields": [{"name": "event_id", "type": "string"}]}
+
+
 def test_an_unknown_schema_id_stops_the_block_until_it_is_hopeless() -> None:
     records = [Raw(0, b"\0\0\0\xff\xff123")]
     with pytest.raises(UnknownSchemaIdError) as caught:

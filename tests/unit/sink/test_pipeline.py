@@ -6,7 +6,9 @@ from typing import TypeVar
 import msgspec
 import pytest
 
+from libs.bus import metrics
 from libs.bus.batches import Partition
+from libs.bus.dead_letters import REPLAYED_HEADER
 from libs.bus.errors import BusUnavailableError
 from libs.clickhouse.client import ClickHouseUnavailableError
 from libs.clickhouse.layout import TableLayout, layouts
@@ -159,6 +161,33 @@ async def test_a_schema_id_is_learnt_however_long_the_registry_is_away() -> None
         pipeline.add(HERE, [Raw(0, b"\0\x05"), Raw(1, b"\0\x06")])
         await pipeline.drain()
     assert world.log == ["buried 1", "inserted load.plans:0:0-1"]
+
+
+async def test_more_bad_records_than_the_limit_stop_the_table_before_they_are_stored() -> None:
+    world = World()
+    stopped = metrics.STOPPED_PARTITIONS.labels("sink", "load.plans/0", "failures")
+    async with running(world, dead_letter_limit=2) as pipeline:
+        pipeline.add(HERE, [Raw(0)])
+        await pipeline.drain()
+        pipeline.add(HERE, [Raw(1), *(Raw(offset, b"bad") for offset in range(2, 6))])
+        await world.until("buried 3")
+        async with asyncio.timeout(10):
+            while not pipeline.blocked:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert stopped._value.get() == 1
+        assert world.log == ["inserted load.plans:0:0-0", "buried 2", "buried 3"]
+        await pipeline.reset()
+        assert not pipeline.blocked
+    assert stopped._value.get() == 0
+    assert world.stored == {HERE: 1}
+
+
+async def test_dead_letters_that_are_bad_again_when_they_are_replayed_do_not_count() -> None:
+    world = World()
+    async with running(world, dead_letter_limit=0) as pipeline:
+        pipeline.add(HERE, [Raw(0, b"bad", headers=((REPLAYED_HEADER, b"7"),))])
+        await pipeline.drain()
+    assert world.log == ["buried 0", "inserted load.plans:0:0-0"]
 
 
 async def test_what_was_taken_away_is_given_up() -> None:
