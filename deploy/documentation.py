@@ -30,6 +30,8 @@ _SERVICE_OF: Final = {
     "firmware-stations": "firmware",
     "telemetry-measurements": "telemetry",
     "telemetry-health": "telemetry",
+    "sessions-latest": "projections",
+    "stations-latest": "projections",
 }
 
 
@@ -65,7 +67,7 @@ def topic_catalogue(contract: Contract) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| [`{topic.name}`](#{topic.name.replace('.', '')}) | {topic.key} | "
+        f"| {_link(topic.name)} | {topic.key} | "
         f"{', '.join(topic.schemas)} | {_kept(topic)} | {', '.join(topic.producers)} | "
         f"{', '.join(topic.consumers)} |"
         for topic in public
@@ -76,6 +78,7 @@ def topic_catalogue(contract: Contract) -> str:
         lines += ["", f"## {topic.name}", "", topic.description.strip(), ""]
         if topic.dead_letters:
             lines += [f"Dead letters: `{dead_letter_topic(topic.name)}`.", ""]
+        lines += _companions(contract, topic)
         for name in topic.schemas:
             lines += _record_table(contract, name)
     lines += ["", "## Dead letters", ""]
@@ -83,11 +86,29 @@ def topic_catalogue(contract: Contract) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _companions(contract: Contract, topic: Topic) -> list[str]:
+    """Which topic tells the latest state of this one, or of which ones this one does."""
+    told = [_link(name) for name, other in contract.topics.items() if topic.name in other.latest_of]
+    lines = [f"Latest state: {', '.join(told)}.", ""] if told else []
+    of = [_link(name) for name in topic.latest_of]
+    return [*lines, f"Latest state of {' and '.join(of)}.", ""] if of else lines
+
+
+def _link(topic: str) -> str:
+    return f"[`{topic}`](#{topic.replace('.', '')})"
+
+
 def _kept(topic: Topic) -> str:
     if topic.cleanup == "compact":
         return "latest per key"
+    if topic.cleanup == "compact,delete":
+        return f"latest per key, {_days(topic)}"
     if topic.retention_ms in (None, -1):
         return "for ever"
+    return _days(topic)
+
+
+def _days(topic: Topic) -> str:
     assert topic.retention_ms is not None
     return f"{topic.retention_ms // 86_400_000} days"
 

@@ -28,7 +28,9 @@ _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 15.0
 _STEADY_S: Final = 30.0
 
-PROCESSORS: Final = ("commands", "sessions", "plans", "telemetry", "load", "firmware", "provisioning", "sink")
+PROCESSORS: Final = (
+    "commands", "sessions", "plans", "telemetry", "load", "firmware", "provisioning", "projections", "sink",
+)  # fmt: skip
 
 
 class Service(Part):

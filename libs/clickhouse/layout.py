@@ -103,14 +103,14 @@ def table_name(topic: str) -> str:
 
 
 def layouts(contract: Contract) -> dict[str, TableLayout]:
-    """Every table by name: one per topic that has schemas and is not confidential, and one for all dead letters.
+    """Every table by name: one per topic that the sink stores, and one for all dead letters.
 
     Raises ValueError for a contract whose records cannot lie in one table.
     """
     found: dict[str, TableLayout] = {}
     dead: list[str] = []
     for topic in contract.topics.values():
-        if not topic.schemas or topic.confidential:
+        if not topic.stored:
             continue
         schemas = [contract.schemas[name] for name in topic.schemas]
         table = table_name(topic.name)

@@ -5,6 +5,7 @@ from libs.events import (
     dead,
     decisions,
     firmware,
+    latest,
     load,
     ocpp_log,
     plans,
@@ -26,6 +27,7 @@ _MODULES = (
     telemetry,
     load,
     firmware,
+    latest,
     dead,
 )
 

@@ -22,14 +22,15 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `key`: name of the field that the Kafka key repeats. `scaling`: which setting overrides `partitions`.
     `retention_ms`: -1 keeps records for ever. `dead_letters`: whether `<name>.dead` is created beside it.
-    `confidential`: stays in Kafka, not for analysts.
+    `confidential`: stays in Kafka, not for analysts. `latest_of`: topics that this one tells the latest state of, one
+    record per key; it holds nothing that they do not say, and analysts have tables of their own for it.
     """
 
     name: str
     description: str
     key: str
     partitions: int
-    cleanup: Literal["delete", "compact"]
+    cleanup: Literal["delete", "compact", "compact,delete"]
     schemas: tuple[str, ...]
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
@@ -37,6 +38,12 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     scaling: Literal["partitions", "slots"] = "partitions"
     retention_ms: int | None = None
     confidential: bool = False
+    latest_of: tuple[str, ...] = ()
+
+    @property
+    def stored(self) -> bool:
+        """Whether the sink copies it to a table of its own."""
+        return bool(self.schemas) and not self.confidential and not self.latest_of
 
 
 class Contract(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ SERVICES = (
     "load",
     "firmware",
     "provisioning",
+    "projections",
     "sink",
 )
 SERVERS = ("registry", "clickhouse")

@@ -12,7 +12,7 @@ import yaml
 
 from libs.events.catalogue import RECORDS
 from libs.events.codec import Codec, UnknownRecordError
-from libs.events.contract import ROOT, load_contract
+from libs.events.contract import ROOT, Topic, load_contract
 from libs.events.record import Record
 
 CONTRACT = load_contract()
@@ -112,15 +112,54 @@ def test_topic_file_is_complete(path: Path) -> None:
     assert topic.producers
     assert topic.consumers
     assert topic.partitions > 0
-    assert topic.cleanup == "compact" or topic.retention_ms is not None
+    assert (topic.cleanup != "compact") == (topic.retention_ms is not None)
     for name in topic.schemas:
         assert topic.key in {field["name"] for field in CONTRACT.schemas[name]["fields"]}
 
 
 @pytest.mark.parametrize("path", TOPIC_FILES, ids=lambda path: path.stem)
-def test_every_public_topic_goes_to_the_sink(path: Path) -> None:
+def test_every_public_topic_goes_to_the_sink_but_latest_states(path: Path) -> None:
     topic = CONTRACT.topics[path.stem]
-    assert ("sink" in topic.consumers) == (bool(topic.schemas) and not topic.confidential)
+    assert ("sink" in topic.consumers) == topic.stored
+
+
+WITHOUT_LATEST_STATE = {
+    "ocpp.transactions": "what was said, not a state; what it amounts to is in sessions.latest",
+    "ocpp.lifecycle": "what was said, not a state; what it amounts to is in stations.latest",
+    "ocpp.commands": "what was said, not a state; the fate of a command is in commands.outcomes, of one kind",
+    "ocpp.rejected": "what was said, not a state",
+    "commands.dispatch": "an inbox of edges",
+    "billing.decisions": "an inbox of sessions; what holds is in sessions.latest and billing.cdrs.latest",
+    "firmware.campaigns": "an inbox and its answers; CampaignProgressed is whole each time",
+}
+
+
+def test_a_topic_with_several_kinds_has_one_of_latest_states_unless_it_has_none() -> None:
+    told = {name for topic in CONTRACT.topics.values() for name in topic.latest_of}
+    several = {name for name, topic in CONTRACT.topics.items() if len(topic.schemas) > 1}
+    assert several - told == set(WITHOUT_LATEST_STATE)
+    assert not told & set(WITHOUT_LATEST_STATE)
+
+
+@pytest.mark.parametrize(
+    "topic", [topic for topic in CONTRACT.topics.values() if topic.latest_of], ids=lambda topic: topic.name
+)
+def test_a_latest_state_is_one_record_per_key_that_any_client_reads(topic: Topic) -> None:
+    """No union but with null, no enum: what many readers cannot let grow."""
+    assert topic.cleanup.startswith("compact")
+    (name,) = topic.schemas
+    assert_plain(CONTRACT.schemas[name])
+
+
+def assert_plain(avro: Any) -> None:
+    if isinstance(avro, list):
+        null, inner = avro
+        assert null == "null"
+        assert_plain(inner)
+    elif isinstance(avro, dict):
+        assert avro["type"] in ("record", "array", "long")
+        for part in (*(field["type"] for field in avro.get("fields", ())), avro.get("items", "null")):
+            assert_plain(part)
 
 
 def test_a_misspelt_key_in_a_topic_file_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from services.commands.domain import CommandsProcessor
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
 from services.plans.domain import PlansProcessor
+from services.projections.domain.sessions import SessionsLatest
+from services.projections.domain.stations import StationsLatest
 from services.provisioning.domain.capabilities import CapabilitiesProcessor
 from services.provisioning.domain.onboarding import OnboardingProcessor
 from services.sessions.domain.processor import SessionsProcessor
@@ -28,6 +30,8 @@ PROCESSORS: list[Processor[Any]] = [
     LoadProcessor(),
     CampaignProcessor(),
     StationFirmwareProcessor(),
+    SessionsLatest(),
+    StationsLatest(),
 ]
 TOPICS = load_contract().topics
 
@@ -48,6 +52,6 @@ def test_joined_topics_are_partitioned_alike(processor: Processor[Any]) -> None:
 
 
 def test_every_processor_is_checked_here() -> None:
-    services = {"edge", "api", "cli", "sink", "certificates"}
+    services = {"edge", "api", "cli", "sink", "certificates", "downstream"}
     named = {name for topic in TOPICS.values() for name in (*topic.producers, *topic.consumers)}
     assert named == {processor.name for processor in PROCESSORS} | services

@@ -21,6 +21,7 @@ from services.edge.settings import EdgeSettings
 from services.firmware.settings import FirmwareSettings
 from services.load.settings import LoadSettings
 from services.plans.settings import PlansSettings
+from services.projections.settings import ProjectionsSettings
 from services.provisioning.settings import ProvisioningSettings
 from services.sessions.settings import SessionsSettings
 from services.simulator.settings import Settings as SimulatorSettings
@@ -50,6 +51,7 @@ READS: dict[str, tuple[type[Settings], ...]] = {
     "load": (LoadSettings,),
     "provisioning": (ProvisioningSettings,),
     "firmware": (FirmwareSettings,),
+    "projections": (ProjectionsSettings,),
     "sink": (SinkSettings,),
     "api": (ApiSettings,),
 }

@@ -1,0 +1,1 @@
+"""What is latest, told from the public log alone."""
