@@ -18,6 +18,7 @@ from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Emit, Hea
 from libs.bus.processor import Processor, S
 from libs.bus.settings import MAX_RECORD_BYTES
 from libs.events.catalogue import RECORDS
+from libs.events.codec import Codec
 from libs.events.contract import dead_letter_topic
 from libs.events.record import Record
 from libs.runtime.clock import SECOND
@@ -47,16 +48,36 @@ class Encoded(NamedTuple):
     timestamp_ms: int | None = None
 
 
+class UndeclaredOutputError(ValueError):
+    """A processor emits to a topic that is none of its `outputs`; the message that led to it is dead-lettered."""
+
+
 def encode(bus: Bus, source: str, out: Iterable[Emit], traceparent: str | None) -> list[Encoded]:
-    """What processor `source` emits, as bytes. Raises CodecError or RecordTooLargeError."""
+    """What `source` (a service's name) writes, as bytes. Raises like `encode_value`."""
     encoded = []
     for emit in out:
         record = emit.record
-        value = None if record is None else checked_size(bus.codec.encode(emit.topic, record))
+        value = encode_value(bus.codec, emit)
         headers = [] if record is None else headers_for(record, source, traceparent)
         topic, key = bus.settings.topic(emit.topic), emit.key.encode()
         encoded.append(Encoded(topic, key, value, emit.partition, headers, kafka_time(record)))
     return encoded
+
+
+def encode_value(codec: Codec, emit: Emit) -> bytes | None:
+    """The value of `emit`, None for a tombstone.
+
+    Raises CodecError for a record that does not fit its topic, RecordTooLargeError.
+    """
+    return None if emit.record is None else checked_size(codec.encode(emit.topic, emit.record))
+
+
+def declared(processor: Processor[S], out: Iterable[Emit]) -> Iterable[Emit]:
+    """`out` itself. Raises UndeclaredOutputError if `processor` must not emit it."""
+    for emit in out:
+        if emit.topic not in processor.outputs:
+            raise UndeclaredOutputError(f"{emit.topic} is none of the outputs of {processor.name}")
+    return out
 
 
 def checked_size(value: bytes) -> bytes:

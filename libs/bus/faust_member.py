@@ -20,6 +20,7 @@ from libs.bus.effects import (
     TICK_RETRY_US,
     Glance,
     RecordWriter,
+    declared,
     encode,
     encode_dead_letter,
     has_timers,
@@ -311,7 +312,9 @@ class Member(Generic[S]):
             if decoded.offset <= offsets.get(topic, -1):
                 return
             step = advance(self._processor, state, decoded, self._tables)
-            emits = encode(self._bus, self._processor.name, step.out, decoded.traceparent)
+            emits = encode(
+                self._bus, self._processor.name, declared(self._processor, step.out), decoded.traceparent
+            )
             raw = self._states.raw(step.state)
             if step.state is not None:
                 self._processor.due(step.state)
@@ -357,7 +360,7 @@ class Member(Generic[S]):
                 now = reached.get(entry.partition, 0)
                 before = self._states.state_of(key, entry)
                 state = ticks_until(self._processor, before, now, self._tables, out)
-                emits = encode(self._bus, self._processor.name, out, None)
+                emits = encode(self._bus, self._processor.name, declared(self._processor, out), None)
                 value = self._states.raw(state)
                 if state is not None:
                     self._processor.due(state)

@@ -19,6 +19,7 @@ from libs.bus.effects import (
     TICK_RETRY_US,
     Encoded,
     Glance,
+    declared,
     encode,
     encode_dead_letter,
     read_partition,
@@ -328,7 +329,7 @@ class PartitionTask(Generic[S]):
 
     def _apply(self, batch: _Batch, key: str, before: S | None, step: Step[S], trace: str | None) -> None:
         """Take over what a step decided; changes nothing if any of it cannot be written."""
-        emits = encode(self._bus, self._processor.name, step.out, trace)
+        emits = encode(self._bus, self._processor.name, declared(self._processor, step.out), trace)
         after = step.state
         if after is not before and self._processor.state is not None:
             if self._checks_at_once:

@@ -1,15 +1,20 @@
 """The processor runtime without Kafka, for given-when-then tests and backtests.
 
-Passes the same conformance suite as the real ones; state goes through its serialised form.
+Passes the same conformance suite as the real ones: what they refuse to write, it refuses too.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Generic
 
 import msgspec
 
+from libs.bus.effects import declared, encode_value
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, S, advance, ticks_until
+from libs.bus.states import encode_state
+from libs.events.codec import Codec
+from libs.events.contract import load_contract
 from libs.events.record import Record
 
 
@@ -23,7 +28,8 @@ class DeadLettered(msgspec.Struct, frozen=True):
 class MemoryRuntime(Generic[S]):
     """Runs one partition of `processor` in memory.
 
-    `emitted` and `dead` collect what came out, in order. `tables` may be changed between messages.
+    `emitted` and `dead` collect what came out, in order. `tables` may be changed between messages. What is emitted
+    must be declared in the processor's `outputs` and fit the platform's contract; states are kept as bytes.
     """
 
     def __init__(
@@ -43,21 +49,24 @@ class MemoryRuntime(Generic[S]):
         return self.handle(Message(topic, 0, offset, key, record, record.recorded_at))
 
     def handle(self, message: Message) -> list[Emit]:
-        """Hand over one message; returns what it led to. An exception in the processor dead-letters it."""
+        """Hand over one message; returns what it led to.
+
+        It is dead-lettered if the processor raises, or if what it led to cannot be written.
+        """
         record = message.record
         if record is not None and not self.processor.wants(
             message.topic, type(record).__name__, record.subject
         ):
             return []
-        key = self.processor.key(message)
-        if key is None:
-            return []
         try:
+            key = self.processor.key(message)
+            if key is None:
+                return []
             step = advance(self.processor, self.state_of(key), message, self.tables)
+            return self._apply(key, step.state, step.out)
         except Exception as error:
             self.dead.append(DeadLettered(message, error))
             return []
-        return self._apply(key, step.state, step.out)
 
     def tick(self, now: int) -> list[Emit]:
         """Hand every key the ticks that are due at or before `now`; returns what they led to."""
@@ -76,10 +85,18 @@ class MemoryRuntime(Generic[S]):
         return msgspec.msgpack.decode(raw, type=self.processor.state)
 
     def _apply(self, key: str, state: S | None, out: Iterable[Emit]) -> list[Emit]:
-        if state is None:
+        """Take over what a step decided; changes nothing if any of it cannot be written."""
+        emitted = list(out)
+        for emit in declared(self.processor, emitted):
+            encode_value(_codec(), emit)
+        if state is None or self.processor.state is None:
             self._states.pop(key, None)
         else:
-            self._states[key] = msgspec.msgpack.encode(state)
-        emitted = list(out)
+            self._states[key] = encode_state(state)
         self.emitted.extend(emitted)
         return emitted
+
+
+@cache
+def _codec() -> Codec:
+    return Codec.without_registry(load_contract())

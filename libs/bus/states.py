@@ -27,6 +27,11 @@ def changelog_record(
     return Encoded(topic, key.encode(), value, partition, headers)
 
 
+def encode_state(state: object) -> bytes:
+    """The bytes of a state. Raises what msgspec raises, or RecordTooLargeError."""
+    return checked_size(msgspec.msgpack.encode(state))
+
+
 class States(Generic[S]):
     """Bytes of every key's state, the objects of those that were used last, and timers.
 
@@ -91,8 +96,8 @@ class States(Generic[S]):
             self._unarmed[key] = None
 
     def encode(self, state: S | None) -> bytes | None:
-        """The bytes of a state. Raises what msgspec raises, or RecordTooLargeError."""
-        return None if state is None else checked_size(msgspec.msgpack.encode(state))
+        """The bytes of a state. Raises like `encode_state`."""
+        return None if state is None else encode_state(state)
 
     def check(self, state: S | None) -> None:
         """Raise what `encode_changes` would raise of `state`."""

@@ -1,5 +1,7 @@
 """The processor that the conformance suite runs: per station it counts, adds up and waits, and fails on demand."""
 
+from typing import cast
+
 import msgspec
 
 from libs.bus.message import Emit, Message
@@ -42,7 +44,8 @@ class Tally(Processor[TallyState]):
     """Emits a SessionUpdated for every event: `charging_state` what happened, `meter_wh` count, `energy_wh` total.
 
     Actions: Add (payload: how much), Wait (payload: microseconds until the deadline), Forget, LookUp (payload: a
-    station), Fail, Swell (emits more than a topic takes), Unwanted (would fail).
+    station), Unwanted (would fail). Poison: Fail, FailInKey, Swell (emits more than a topic takes), Stray (emits to a
+    topic that is no output), Misfit (emits what does not fit its schema).
     """
 
     name = "tally"
@@ -57,6 +60,11 @@ class Tally(Processor[TallyState]):
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         return (topic, kind, subject) != (TRANSACTIONS, "OcppCallReceived", "Unwanted")
+
+    def key(self, message: Message) -> str | None:
+        if isinstance(message.record, OcppCallReceived) and message.record.action == "FailInKey":
+            raise ValueError("cannot tell the key")
+        return message.key
 
     def step(self, state: TallyState | None, event: Message | Tick, tables: Tables) -> Step[TallyState]:
         if isinstance(event, Tick):
@@ -87,6 +95,10 @@ class Tally(Processor[TallyState]):
                 what = "known" if record.payload in tables[STATIONS] else "unknown"
             case "Swell":
                 what = "x" * (5 << 20)
+            case "Stray":
+                return Step(before, (Emit(DISPATCH, before.station, record),))
+            case "Misfit":
+                what = cast("str", 17)
             case _:
                 raise ValueError(f"cannot {record.action}")
         return Step(next_state, (_emit(what, record.event_id, record.recorded_at, next_state or before),))
