@@ -10,6 +10,7 @@ from typing import Generic
 import msgspec
 
 from libs.bus.effects import declared, encode_value
+from libs.bus.errors import StateError
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, S, advance, ticks_until
 from libs.bus.states import encode_state
@@ -51,7 +52,7 @@ class MemoryRuntime(Generic[S]):
     def handle(self, message: Message) -> list[Emit]:
         """Hand over one message; returns what it led to.
 
-        It is dead-lettered if the processor raises, or if what it led to cannot be written.
+        It is dead-lettered if the processor raises, or if what it led to cannot be written. Raises StateError.
         """
         record = message.record
         if record is not None and not self.processor.wants(
@@ -64,6 +65,8 @@ class MemoryRuntime(Generic[S]):
                 return []
             step = advance(self.processor, self.state_of(key), message, self.tables)
             return self._apply(key, step.state, step.out)
+        except StateError:
+            raise
         except Exception as error:
             self.dead.append(DeadLettered(message, error))
             return []
@@ -78,11 +81,14 @@ class MemoryRuntime(Generic[S]):
         return out
 
     def state_of(self, key: str) -> S | None:
-        """The state of `key`, None if there is none."""
+        """The state of `key`, None if there is none. Raises StateError if it cannot be read."""
         raw = self._states.get(key)
         if raw is None or self.processor.state is None:
             return None
-        return msgspec.msgpack.decode(raw, type=self.processor.state)
+        try:
+            return msgspec.msgpack.decode(raw, type=self.processor.state)
+        except msgspec.MsgspecError as error:
+            raise StateError(f"{self.processor.name}: the state of {key!r}: {error!r}") from error
 
     def _apply(self, key: str, state: S | None, out: Iterable[Emit]) -> list[Emit]:
         """Take over what a step decided; changes nothing if any of it cannot be written."""
@@ -92,7 +98,9 @@ class MemoryRuntime(Generic[S]):
         if state is None or self.processor.state is None:
             self._states.pop(key, None)
         else:
-            self._states[key] = encode_state(state)
+            encoded = encode_state(state)
+            self.processor.due(state)
+            self._states[key] = encoded
         self.emitted.extend(emitted)
         return emitted
 
