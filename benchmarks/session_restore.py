@@ -30,6 +30,7 @@ from libs.bus.runtime_memory import MemoryRuntime
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.schemas import SCHEMAS_TOPIC
 from libs.bus.settings import BusSettings
+from libs.bus.state_codec import StateCodec
 from libs.bus.states import changelog_record
 from libs.events.contract import Contract, load_contract
 from libs.runtime.clock import now_us
@@ -64,6 +65,7 @@ def templates() -> list[StationSessions]:
 async def fill(settings: BusSettings, stations: int) -> dict[str, float]:
     """Write the states; returns what of them is in it."""
     made = templates()
+    shape = StateCodec(SessionsProcessor()).shape
     kept = sum(len(state.closed) for state in made) / len(made)
     size = 0
     producer = AIOKafkaProducer(
@@ -79,7 +81,9 @@ async def fill(settings: BusSettings, stations: int) -> dict[str, float]:
             state = msgspec.structs.replace(made[number % len(made)], station_id=name)
             value = msgspec.msgpack.encode(state)
             size += len(value)
-            records.append(changelog_record(settings.topic(STATE), name, value, None, state.due_at))
+            records.append(
+                changelog_record(settings.topic(STATE), name, value, None, due=state.due_at, shape=shape)
+            )
         await asyncio.gather(*await writer.send(records))
     await producer.stop()
     return {"closed": kept, "bytes": size / stations / 2}

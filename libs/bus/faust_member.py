@@ -32,6 +32,7 @@ from libs.bus.faust_states import Changes, Entry, FaustStates
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Tables, advance, ticks_until
 from libs.bus.settings import DEAD_LETTER_BYTES
+from libs.bus.state_codec import StateCodec
 from libs.bus.tail import as_message
 from libs.bus.watermark import Watermark
 from libs.events.codec import CodecError, UnknownRecordError
@@ -65,7 +66,9 @@ class Member(Generic[S]):
         self,
         bus: Bus,
         processor: Processor[S],
+        codec: StateCodec[S],
         tables: Tables,
+        *,
         group: str,
         limits: Mapping[int, FailureLimit],
     ) -> None:
@@ -91,7 +94,7 @@ class Member(Generic[S]):
         table: Any = {}
         if processor.state is not None:
             table = make_table(self._app, settings.topic(processor.state_topic), self._recovered)
-        self._states = FaustStates(bus, processor, table)
+        self._states = FaustStates(bus, processor, codec, table)
 
     @property
     def ready(self) -> bool:

@@ -2,23 +2,17 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 import msgspec
 from faust.types import TP
 
 from libs.bus.bus import Bus
-from libs.bus.effects import (
-    Encoded,
-    RecordWriter,
-    Timers,
-    checked_size,
-    due_of,
-    has_timers,
-    read_partition,
-)
+from libs.bus.effects import Encoded, RecordWriter, Timers, due_of, has_timers, read_partition
 from libs.bus.errors import StateError
+from libs.bus.message import Headers
 from libs.bus.processor import Processor, S
+from libs.bus.state_codec import SHAPE_HEADER, StateCodec
 from libs.runtime.logging import get_logger
 
 log = get_logger(__name__)
@@ -34,6 +28,9 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     offsets: dict[str, int]
     state: bytes | None
 
+
+FORM: Final = "entry-1/"
+"""Precedes fingerprints in this runtime's state topics: values are an `Entry` around the state."""
 
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
@@ -55,30 +52,30 @@ class Changes(Generic[S]):
 class FaustStates(Generic[S]):
     """Entries and timers of `processor`'s keys. `table`: what Faust restores, changed here and nowhere else."""
 
-    def __init__(self, bus: Bus, processor: Processor[S], table: Any) -> None:
+    def __init__(self, bus: Bus, processor: Processor[S], codec: StateCodec[S], table: Any) -> None:
         self._bus = bus
         self._processor = processor
+        self._codec = codec
         self._table = table
         self._timers = Timers(self._due)
         self._graves: set[str] = set()
+        self._other_shapes: dict[bytes, bytes] = {}
 
     async def restore(self, partitions: Collection[int]) -> dict[int, StateError]:
         """Make the table hold what the state topic holds for `partitions`, no more, and set the timers.
 
-        Returns the partitions with a state that cannot be read, as far as that was to be seen.
+        Returns the partitions with a state that cannot be read, as far as that was to be seen. Raises StateShapeError.
 
         Faust has just restored it; but in a rebalance it may throw away records of the state topic that it has
         read, and then count on from an older state.
         """
         stored: dict[bytes, bytes] = {}
         homes: dict[bytes, int] = {}
+        self._other_shapes = {}
         for partition in partitions:
-            async for record in read_partition(self._bus, self._processor.state_topic, partition):
-                if record.value is None:
-                    stored.pop(record.key, None)
-                else:
-                    stored[record.key] = record.value
-                    homes[record.key] = partition
+            found = await self._read(partition)
+            stored |= found
+            homes |= dict.fromkeys(found, partition)
         for key in [key for key in self._table if key not in stored]:
             del self._table[key]
         self._timers = Timers(self._due)
@@ -100,6 +97,23 @@ class FaustStates(Generic[S]):
         )  # fmt: skip
         return unreadable
 
+    async def _read(self, partition: int) -> dict[bytes, bytes]:
+        """What the state topic holds of one partition; notes the shapes."""
+        stored: dict[bytes, bytes] = {}
+        shapes: dict[bytes, bytes | None] = {}
+        topic = self._processor.state_topic
+        async for record in read_partition(self._bus, topic, partition):
+            if record.value is None:
+                stored.pop(record.key, None)
+                shapes.pop(record.key, None)
+            else:
+                stored[record.key] = record.value
+                shapes[record.key] = self._codec.shape_in(dict(record.headers).get(SHAPE_HEADER))
+        self._codec.check(topic, partition, shapes.values())
+        own = self._codec.shape
+        self._other_shapes |= {key: shape for key, shape in shapes.items() if shape and shape != own}
+        return stored
+
     def current(self, changes: Changes[S], key: str) -> tuple[Mapping[str, int], S | None]:
         """Offsets and state of `key` with `changes`. Raises StateError."""
         if key in changes.states:
@@ -115,23 +129,18 @@ class FaustStates(Generic[S]):
         try:
             return _decode_entry(raw)
         except msgspec.MsgspecError as error:
-            raise self._unreadable(key, error) from error
+            raise StateError(f"{self._processor.name}: the state of {key!r}: {error!r}") from error
 
     def state_of(self, key: str, entry: Entry) -> S | None:
-        """The state in the `entry` of `key`. Raises StateError."""
-        if entry.state is None or self._processor.state is None:
+        """The state in the `entry` that the table holds of `key`. Raises StateError."""
+        if entry.state is None:
             return None
-        try:
-            return msgspec.msgpack.decode(entry.state, type=self._processor.state)
-        except Exception as error:
-            raise self._unreadable(key, error) from error
-
-    def _unreadable(self, key: str, error: Exception) -> StateError:
-        return StateError(f"{self._processor.name}: the state of {key!r}: {error!r}")
+        shape = self._other_shapes.get(key.encode(), self._codec.shape)
+        return self._codec.decode(key, entry.state, shape)
 
     def raw(self, state: S | None) -> bytes | None:
         """The bytes of a state. Raises what msgspec raises, or RecordTooLargeError."""
-        return None if state is None else checked_size(msgspec.msgpack.encode(state))
+        return None if state is None else self._codec.encode(state)
 
     def take_due(self, now: int) -> list[str]:
         """Keys that are due at or before `now`, earliest first, each once."""
@@ -177,11 +186,14 @@ class FaustStates(Generic[S]):
     async def _store(self, writer: RecordWriter, values: Mapping[str, tuple[int, bytes | None]]) -> None:
         """Write `values` (partition and value, None for a tombstone, by key) to the state topic and the table."""
         topic = self._bus.settings.topic(self._processor.state_topic)
+        marked: Headers = [(SHAPE_HEADER, self._codec.shape)]
         records = [
-            Encoded(topic, key.encode(), value, partition, []) for key, (partition, value) in values.items()
+            Encoded(topic, key.encode(), value, partition, [] if value is None else marked)
+            for key, (partition, value) in values.items()
         ]
         await asyncio.gather(*await writer.send(records))
         for key, (_, value) in values.items():
+            self._other_shapes.pop(key.encode(), None)
             if value is None:
                 self._table.pop(key.encode(), None)
             else:

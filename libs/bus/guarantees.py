@@ -73,6 +73,18 @@ GUARANTEES: dict[str, Guarantee] = {
             _NO_PROCESS, True, True,
         ),
         Guarantee(
+            "state-shape",
+            "A stored state of an earlier shape is read by its upcast. One of an unknown shape stops the process; "
+            "nothing is lost, and a process that can read it goes on.",
+            True, True, True,
+        ),
+        Guarantee(
+            "rolling",
+            "While an earlier release is named, states are written as that release reads them, and both share the "
+            "partitions.",
+            _NO_PROCESS, True, True,
+        ),
+        Guarantee(
             "dead-letters",
             "A message that the processor cannot handle, or whose results cannot be written, goes to dead letters with "
             "a metric; it changes nothing and the others go on.",

@@ -20,6 +20,9 @@ RESTORE_SECONDS = Gauge("voltbus_processor_restore_seconds", "Last restore of a 
 TASK_RESTARTS = Counter(
     "voltbus_processor_task_restarts", "Partitions started over after an error.", ["processor"]
 )
+STATE_ERRORS = Counter(
+    "voltbus_processor_state_errors", "States that could not be read; the process stops.", ["processor"]
+)
 STATE_KEYS = Gauge("voltbus_processor_state_keys", "Keys with state.", ["processor", "partition"])
 TABLE_KEYS = Gauge("voltbus_table_keys", "Keys in a table.", ["topic"])
 SCHEMA_LOOKUPS = Counter(

@@ -24,11 +24,12 @@ from libs.bus.effects import (
     encode_dead_letter,
     read_partition,
 )
-from libs.bus.errors import PartitionError, SchemaUnavailableError
+from libs.bus.errors import PartitionError, SchemaUnavailableError, StateShapeError
 from libs.bus.failures import FailureLimit, Standstill
 from libs.bus.inputs import Inputs
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Step, Tables, advance, ticks_until
+from libs.bus.state_codec import StateCodec
 from libs.bus.states import States
 from libs.bus.tail import as_message
 from libs.bus.transactions import Transactions
@@ -72,13 +73,15 @@ class PartitionTask(Generic[S]):
     It restores the state after it has fenced whoever had the partition before, and only then takes messages.
     Whatever goes wrong in a transaction, it starts over from what is committed. A schema that cannot be looked up is
     waited for. At a PartitionError it stands still: what came before is committed, and nothing more is read.
-    `failures`: how many more of its messages and ticks may fail.
+    `failures`: how many more of its messages and ticks may fail. A StateShapeError ends it:
+    `failure` says so.
     """
 
     def __init__(
         self,
         bus: Bus,
         processor: Processor[S],
+        codec: StateCodec[S],
         tables: Tables,
         consumer: AIOKafkaConsumer,
         *,
@@ -88,6 +91,7 @@ class PartitionTask(Generic[S]):
     ) -> None:
         self._bus = bus
         self._processor = processor
+        self._codec = codec
         self._tables = tables
         self._group = group
         self._number = number
@@ -98,7 +102,8 @@ class PartitionTask(Generic[S]):
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._transactions: Transactions | None = None
-        self._state: States[S] = States(processor)
+        self._state: States[S] = States(processor, codec)
+        self.failure: StateShapeError | None = None
         self._checks_at_once = False
         self._batch = _Batch()
         self._clock = asyncio.get_running_loop().time
@@ -151,6 +156,12 @@ class PartitionTask(Generic[S]):
                     await self._work()
                 if self._batch:
                     await self._flush()
+            except StateShapeError as error:
+                # Another version can read all of it, and gets the partition once this process is gone.
+                metrics.STATE_ERRORS.labels(name).inc()
+                log.critical("state_unreadable", processor=name, partition=number, error=str(error))
+                self.failure = error
+                break
             except SchemaUnavailableError as error:
                 with metrics.WAITING_PARTITIONS.labels(name, number).track_inprogress():
                     await self._wait_for_schema(error)
@@ -220,13 +231,13 @@ class PartitionTask(Generic[S]):
         metrics.RESTORE_SECONDS.labels(self._processor.name).set((now_us() - started) / SECOND)
 
     async def _read_state(self) -> States[S]:
-        state: States[S] = States(self._processor)
+        state: States[S] = States(self._processor, self._codec)
         if self._processor.state is None:
             return state
         topic = self._processor.state_topic
         async for record in read_partition(self._bus, topic, self._number, lambda: self._stopping):
             state.load(record.key.decode(), record.value, record.headers)
-        state.loaded()
+        state.loaded(topic, self._number)
         metrics.STATE_KEYS.labels(self._processor.name, self._number).set(len(state))
         return state
 

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from libs.bus.message import Emit, Message
+from libs.bus.shapes import FormerState
 from libs.events.record import Record
 
 S = TypeVar("S")
@@ -39,9 +40,10 @@ class Processor(Generic[S]):
     the same millisecond those of the first come first. `tables`: compacted topics that it looks things up in.
     `outputs`: topics it may emit to.
     `state`: the msgspec type of a key's state, None for a stateless processor. State is kept in the compacted
-    topic `state_topic`. `linger_s`: least time between two transactions (on Faust: batches). A transaction costs far
-    more than a message, so whoever need not be quick when much happens should let effects come together; the
-    first ones after a pause are committed at once.
+    topic `state_topic`. `former_states`: how earlier releases kept it; states of any other shape stop the process.
+    `unmarked_state`: the fingerprint of states that were stored before records carried one. `linger_s`: least time
+    between two transactions (on Faust: batches). A transaction costs far more than a message, so whoever need not be
+    quick when much happens should let effects come together; the first ones after a pause are committed at once.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Processor(Generic[S]):
     outputs: tuple[str, ...]
     tables: tuple[str, ...] = ()
     state: type[S] | None = None
+    former_states: tuple[FormerState[S], ...] = ()
+    unmarked_state: str | None = None
     linger_s: float = 0.0
 
     @property

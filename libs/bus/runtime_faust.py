@@ -15,9 +15,12 @@ from aiokafka import AIOKafkaConsumer
 from libs.bus import metrics
 from libs.bus.bus import Bus
 from libs.bus.effects import check_partitions
+from libs.bus.errors import StateShapeError
 from libs.bus.failures import FailureLimit
 from libs.bus.faust_member import Member
+from libs.bus.faust_states import FORM
 from libs.bus.processor import Processor, S
+from libs.bus.state_codec import StateCodec
 from libs.bus.tables import TableSet
 from libs.runtime.logging import get_logger
 
@@ -40,6 +43,7 @@ class FaustRuntime(Generic[S]):
         self.processor = processor
         self.group = bus.settings.group(group or processor.name)
         self.tables = TableSet(bus, processor.tables)
+        self._codec = StateCodec(processor, bus.settings.state_release, FORM)
         self._limits = defaultdict[int, FailureLimit](self._new_limit)
         self._member: Member[S] | None = None
 
@@ -56,15 +60,21 @@ class FaustRuntime(Generic[S]):
 
         Faust gives up for good when Kafka fails it; it is then started anew from what is committed. Raises
         ContractMismatchError if the inputs are not partitioned alike, KafkaError if Kafka cannot be reached at the
-        start.
+        start, StateShapeError for states that this version cannot read.
         """
         await self.tables.start()
         try:
             await self._check()
             while not stop.is_set():
-                self._member = Member(self.bus, self.processor, self.tables, self.group, self._limits)
+                self._member = Member(
+                    self.bus, self.processor, self._codec, self.tables, group=self.group, limits=self._limits
+                )
                 try:
                     await self._member.run(stop)
+                except StateShapeError as error:
+                    metrics.STATE_ERRORS.labels(self.processor.name).inc()
+                    log.critical("state_unreadable", processor=self.processor.name, error=str(error))
+                    raise
                 except Exception:
                     metrics.TASK_RESTARTS.labels(self.processor.name).inc()
                     log.exception("faust_restarts", processor=self.processor.name)

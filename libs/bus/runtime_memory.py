@@ -13,7 +13,7 @@ from libs.bus.effects import declared, encode_value
 from libs.bus.errors import StateError
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, S, advance, ticks_until
-from libs.bus.states import encode_state
+from libs.bus.state_codec import StateCodec
 from libs.events.codec import Codec
 from libs.events.contract import load_contract
 from libs.events.record import Record
@@ -40,8 +40,15 @@ class MemoryRuntime(Generic[S]):
         self.tables = {topic: dict((tables or {}).get(topic, {})) for topic in processor.tables}
         self.emitted: list[Emit] = []
         self.dead: list[DeadLettered] = []
-        self._states: dict[str, bytes] = {}
+        self._state_codec = StateCodec(processor)
+        self._states: dict[str, tuple[bytes, bytes]] = {}
         self._offsets: dict[str, int] = {}
+
+    def restore(self, states: Mapping[str, tuple[bytes, bytes | None]]) -> None:
+        """Take over stored states: value and `shape` header by key. Raises StateShapeError."""
+        shapes = {key: self._state_codec.shape_in(header) for key, (_, header) in states.items()}
+        self._state_codec.check(self.processor.state_topic, 0, shapes.values())
+        self._states |= {key: (states[key][0], shape) for key, shape in shapes.items() if shape is not None}
 
     def feed(self, topic: str, key: str, record: Record) -> list[Emit]:
         """Hand over one record as the next of `topic`; returns what it led to."""
@@ -82,13 +89,8 @@ class MemoryRuntime(Generic[S]):
 
     def state_of(self, key: str) -> S | None:
         """The state of `key`, None if there is none. Raises StateError if it cannot be read."""
-        raw = self._states.get(key)
-        if raw is None or self.processor.state is None:
-            return None
-        try:
-            return msgspec.msgpack.decode(raw, type=self.processor.state)
-        except msgspec.MsgspecError as error:
-            raise StateError(f"{self.processor.name}: the state of {key!r}: {error!r}") from error
+        stored = self._states.get(key)
+        return None if stored is None else self._state_codec.decode(key, *stored)
 
     def _apply(self, key: str, state: S | None, out: Iterable[Emit]) -> list[Emit]:
         """Take over what a step decided; changes nothing if any of it cannot be written."""
@@ -98,9 +100,9 @@ class MemoryRuntime(Generic[S]):
         if state is None or self.processor.state is None:
             self._states.pop(key, None)
         else:
-            encoded = encode_state(state)
+            encoded = self._state_codec.encode(state)
             self.processor.due(state)
-            self._states[key] = encoded
+            self._states[key] = encoded, self._state_codec.shape
         self.emitted.extend(emitted)
         return emitted
 

@@ -21,6 +21,7 @@ from libs.bus.failures import FailureLimit
 from libs.bus.membership import membership
 from libs.bus.partition_task import PartitionTask
 from libs.bus.processor import Processor, S
+from libs.bus.state_codec import StateCodec
 from libs.bus.tables import TableSet
 from libs.runtime.logging import get_logger
 
@@ -48,6 +49,7 @@ class TransactionalRuntime(Generic[S]):
         self.processor = processor
         self.group = bus.settings.group(group or processor.name)
         self.tables = TableSet(bus, processor.tables)
+        self._codec = StateCodec(processor, bus.settings.state_release)
         self.consumer: AIOKafkaConsumer
         self._tasks: dict[int, PartitionTask[S]] = {}
         self._failures = defaultdict[int, FailureLimit](self._new_limit)
@@ -62,7 +64,7 @@ class TransactionalRuntime(Generic[S]):
         """Process until `stop` is set, then finish the transactions under way and leave the group.
 
         Raises ContractMismatchError if the inputs are not partitioned alike, KafkaError if Kafka cannot be
-        reached at the start.
+        reached at the start, StateShapeError for states that this version cannot read: others get the partition.
         """
         settings = self.bus.settings
         await self.tables.start()
@@ -92,6 +94,9 @@ class TransactionalRuntime(Generic[S]):
 
     async def _poll(self) -> None:
         """Fetch for those who are short of records, and let what is fetched lie while all have enough."""
+        for task in self._tasks.values():
+            if task.failure is not None:
+                raise task.failure
         tasks = [task for task in self._tasks.values() if task.ready]
         hungry = [place for task in tasks for place in task.hungry]
         satisfied = len(hungry) < len(tasks) * len(self.processor.inputs)
@@ -130,6 +135,7 @@ class TransactionalRuntime(Generic[S]):
             self._tasks[number] = PartitionTask(
                 self.bus,
                 self.processor,
+                self._codec,
                 self.tables,
                 self.consumer,
                 group=self.group,

@@ -37,6 +37,10 @@ class BusSettings(Settings):
         description="Failures of a processor's partition that become dead letters within the window; then it stops.",
     )
     dead_letter_window_s: float = Field(default=600, gt=0, description="The window of the limit.")
+    state_release: str = Field(
+        default="",
+        description="While a release is rolled out: the one before, which must be able to read the states written.",
+    )
     compression: Literal["none", "lz4", "zstd"] = "lz4"
 
     def topic(self, name: str) -> str:

@@ -3,12 +3,10 @@
 import struct
 from typing import Final, Generic
 
-import msgspec
-
-from libs.bus.effects import Encoded, Timers, checked_size, due_of, has_timers
-from libs.bus.errors import StateError
+from libs.bus.effects import Encoded, Timers, due_of, has_timers
 from libs.bus.message import Headers
 from libs.bus.processor import Processor, S
+from libs.bus.state_codec import SHAPE_HEADER, StateCodec
 
 DECODED_STATES: Final = 4_096
 """How many states of a partition are kept ready for use; as objects they take several times their bytes."""
@@ -17,31 +15,31 @@ _DUE: Final = struct.Struct(">q")
 
 
 def changelog_record(
-    topic: str, key: str, value: bytes | None, partition: int | None, due: int | None
+    topic: str, key: str, value: bytes | None, partition: int | None, *, due: int | None, shape: bytes
 ) -> Encoded:
-    """A record of a state topic (as Kafka names it). `due`: when the key wants its next tick.
+    """A record of a state topic (as Kafka names it). `due`: when the key wants its next tick. `shape`: of the value.
 
-    The header says that to whoever restores the state without decoding it.
+    The headers say that to whoever restores the state without decoding it.
     """
-    headers = [] if value is None else [(DUE_HEADER, b"" if due is None else _DUE.pack(due))]
+    headers: Headers = []
+    if value is not None:
+        headers = [(DUE_HEADER, b"" if due is None else _DUE.pack(due)), (SHAPE_HEADER, shape)]
     return Encoded(topic, key.encode(), value, partition, headers)
-
-
-def encode_state(state: object) -> bytes:
-    """The bytes of a state. Raises what msgspec raises, or RecordTooLargeError."""
-    return checked_size(msgspec.msgpack.encode(state))
 
 
 class States(Generic[S]):
     """Bytes of every key's state, the objects of those that were used last, and timers.
 
-    What is `put` is encoded by `encode_changes`, once for a transaction however often it changed.
+    What is `put` is encoded by `encode_changes`, once for a transaction however often it changed. A state of an earlier
+    shape stays as it is until it is asked for.
     """
 
-    def __init__(self, processor: Processor[S]) -> None:
+    def __init__(self, processor: Processor[S], codec: StateCodec[S]) -> None:
         self._processor = processor
+        self._codec = codec
         self._timed = has_timers(processor)
         self._encoded: dict[str, bytes] = {}
+        self._other_shapes: dict[str, bytes | None] = {}
         self._decoded: dict[str, S] = {}
         self._changed: dict[str, S | None] = {}
         self._due_when_loaded: dict[str, bytes | None] = {}
@@ -61,14 +59,26 @@ class States(Generic[S]):
         """Take one record of the state topic."""
         if value is None:
             self._encoded.pop(key, None)
+            self._other_shapes.pop(key, None)
             self._due_when_loaded.pop(key, None)
             return
         self._encoded[key] = value
+        due = marked = None
+        for name, content in headers:
+            if name == DUE_HEADER:
+                due = content
+            elif name == SHAPE_HEADER:
+                marked = content
         if self._timed:
-            self._due_when_loaded[key] = next((due for name, due in headers if name == DUE_HEADER), None)
+            self._due_when_loaded[key] = due
+        self._note_shape(key, marked if marked == self._codec.shape else self._codec.shape_in(marked))
 
-    def loaded(self) -> None:
-        """Set the timers after everything has been loaded."""
+    def loaded(self, topic: str, partition: int) -> None:
+        """Check the shapes, and set the timers, after everything has been loaded.
+
+        `topic`, `partition`: where from. Raises StateShapeError, or UnreadableStateError.
+        """
+        self._codec.check(topic, partition, self._other_shapes.values())
         for key, packed in self._due_when_loaded.items():
             if packed is None:
                 self._timers.arm(key, self._due(key))
@@ -77,15 +87,13 @@ class States(Generic[S]):
         self._due_when_loaded = {}
 
     def get(self, key: str) -> S | None:
-        """The state of `key`. Raises StateError if it cannot be read."""
+        """The state of `key`. Raises StateError."""
         if key in self._changed:
             return self._changed[key]
         state = self._decoded.get(key)
-        if state is None and key in self._encoded and self._processor.state is not None:
-            try:
-                state = msgspec.msgpack.decode(self._encoded[key], type=self._processor.state)
-            except Exception as error:
-                raise StateError(f"{self._processor.name}: the state of {key!r}: {error!r}") from error
+        if state is None and key in self._encoded:
+            shape = self._other_shapes.get(key) or self._codec.shape
+            state = self._codec.decode(key, self._encoded[key], shape)
             self._keep_ready(key, state)
         return state
 
@@ -96,8 +104,8 @@ class States(Generic[S]):
             self._unarmed[key] = None
 
     def encode(self, state: S | None) -> bytes | None:
-        """The bytes of a state. Raises like `encode_state`."""
-        return None if state is None else encode_state(state)
+        """The bytes of a state. Raises what msgspec raises, or RecordTooLargeError."""
+        return None if state is None else self._codec.encode(state)
 
     def check(self, state: S | None) -> None:
         """Raise what `encode_changes` would raise of `state`."""
@@ -108,16 +116,19 @@ class States(Generic[S]):
     def encode_changes(self, topic: str, partition: int) -> list[Encoded]:
         """What changed since the last call, as records of the state topic; raises like `check`."""
         records = []
+        shape = self._codec.shape
         for key, state in self._changed.items():
             value = self.encode(state)
             due = self._processor.due(state) if state is not None and self._timed else None
-            records.append(changelog_record(topic, key, value, partition, due))
+            records.append(changelog_record(topic, key, value, partition, due=due, shape=shape))
             self._decoded.pop(key, None)
+            self._other_shapes.pop(key, None)
             if state is None or value is None:
                 self._encoded.pop(key, None)
             else:
                 self._encoded[key] = value
-                self._keep_ready(key, state)
+                if self._codec.keeps_all:
+                    self._keep_ready(key, state)
         self._changed = {}
         return records
 
@@ -132,6 +143,12 @@ class States(Generic[S]):
     def retry(self, key: str, at: int) -> None:
         """Let `key` be due again at `at`."""
         self._timers.arm(key, at)
+
+    def _note_shape(self, key: str, shape: bytes | None) -> None:
+        if shape != self._codec.shape:
+            self._other_shapes[key] = shape
+        elif self._other_shapes:
+            self._other_shapes.pop(key, None)
 
     def _keep_ready(self, key: str, state: S) -> None:
         self._decoded[key] = state

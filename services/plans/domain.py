@@ -84,6 +84,7 @@ class PlansProcessor(Processor[PlanLedger]):
     outputs = (GRANTED, MONTHS)
     tables = (TARIFFS,)
     state = PlanLedger
+    unmarked_state = "e60a730442df7b01"
     linger_s = 0.1
 
     def key(self, message: Message) -> str | None:

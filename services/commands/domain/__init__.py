@@ -32,6 +32,7 @@ class CommandsProcessor(Processor[Ledger]):
     inputs = ("commands.requested", "ocpp.commands", "edge.connections", CAPABILITIES)
     outputs = ("commands.dispatch", "commands.outcomes")
     state = Ledger
+    unmarked_state = "dbc5118cb283fc80"
 
     def __init__(self, policy: Policy | None = None) -> None:
         self._policy = policy or Policy()

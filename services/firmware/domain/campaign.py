@@ -40,6 +40,7 @@ class CampaignProcessor(Processor[Campaign]):
     inputs = ("firmware.campaigns", "firmware.progress")
     outputs = ("firmware.tasks", "firmware.campaigns")
     state = Campaign
+    unmarked_state = "727ee519ccc2afd9"
 
     def key(self, message: Message) -> str | None:
         """The campaign; what this processor itself writes to its input is passed over."""

@@ -86,6 +86,7 @@ class StationFirmwareProcessor(Processor[StationFirmware]):
     inputs = ("firmware.tasks", LIFECYCLE, "commands.outcomes")
     outputs = ("commands.requested", "firmware.progress")
     state = StationFirmware
+    unmarked_state = "a0ab146179a8d793"
     linger_s = 0.25
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:

@@ -64,6 +64,7 @@ class LoadProcessor(Processor[Site]):
     tables = (STATIONS,)
     outputs = ("load.plans", "commands.requested")
     state = Site
+    unmarked_state = "182653b05846489d"
 
     def key(self, message: Message) -> str | None:
         """The site."""

@@ -65,6 +65,7 @@ class LoadObserver(Processor[Station]):
     tables = (STATIONS,)
     linger_s = 0.15
     state = Station
+    unmarked_state = "cd7e1e0e80d5cd58"
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """Of `ocpp.lifecycle` only the boots; not the news of sessions under way."""

@@ -57,6 +57,7 @@ class CapabilitiesProcessor(Processor[Station]):
     inputs = ("ocpp.lifecycle", COMMANDS)
     outputs = (CAPABILITIES,)
     state = Station
+    unmarked_state = "4c4f0a27fcfae18a"
     linger_s = 0.25
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:

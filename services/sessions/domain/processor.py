@@ -50,6 +50,7 @@ class SessionsProcessor(Processor[StationSessions]):
     outputs = (records.EVENTS, records.CDRS, DECIDED, shown_price.ANSWERS, shown_price.REQUESTS, plans.ASKED)
     tables = (STATIONS, SITES, TARIFFS, TOKENS)
     state = StationSessions
+    unmarked_state = "7cf0d455fc8709c7"
     linger_s = 0.25
 
     def __init__(self, show_cost_every_s: int = 0, book: RuleBook | None = None) -> None:

@@ -43,6 +43,7 @@ class HealthProcessor(Processor[StationHealth]):
     outputs = (HEALTH,)
     tables = (STATIONS,)
     state = StationHealth
+    unmarked_state = "e7395b59cabf852d"
     linger_s = 0.25
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:

@@ -127,9 +127,9 @@ class KafkaBench:
         self.seen: dict[str, list[SessionUpdated]] = defaultdict(list)
         self.producer = Producer(bus, "test")
 
-    async def start(self) -> Member:
-        """Add a member and wait until it is ready."""
-        member = Member(runtime_class(self.kind)(self.bus, Tally()))
+    async def start(self, runtime: KafkaRuntime | None = None) -> Member:
+        """Add a member, of today's Tally unless told otherwise, and wait until it is ready."""
+        member = Member(runtime or runtime_class(self.kind)(self.bus, Tally()))
         self.members.append(member)
         await member.ready()
         return member

@@ -23,7 +23,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         kinds = [
             kind for kind in RUNTIMES if all(kind in GUARANTEES[mark.args[0]].holds_for() for mark in marks)
         ]
-        if "bench" not in metafunc.fixturenames:
+        if not {"bench", "bench_before_start"} & set(metafunc.fixturenames):
             kinds = [kind for kind in kinds if kind != "memory"]
         metafunc.parametrize("kind", kinds)
 
@@ -44,6 +44,16 @@ async def kafka(kind: str, settings: BusSettings) -> AsyncIterator[KafkaBench]:
     """A bench on Kafka without members."""
     async with kafka_bench(kind, settings) as bench:
         yield bench
+
+
+@pytest.fixture
+async def bench_before_start(kind: str, settings: BusSettings) -> AsyncIterator[Bench]:
+    """A bench that nothing runs on yet if it is on Kafka."""
+    if kind == "memory":
+        yield MemoryBench()
+        return
+    async with kafka_bench(kind, settings) as on_kafka:
+        yield on_kafka
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import msgspec
 
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.bus.shapes import FormerState, fingerprint
 from libs.events.contract import Contract, load_contract
 from libs.events.ids import derive_id, new_id
 from libs.events.ocpp_log import ConnectionOpened, OcppCallReceived
@@ -40,6 +41,24 @@ class TallyState(msgspec.Struct, frozen=True):
     deadline: int | None = None
 
 
+class FormerTallyState(msgspec.Struct, frozen=True, array_like=True):
+    """How release 0.9 kept it, in an order of its own and by position."""
+
+    station: str
+    total: int
+    count: int
+    connections: int
+    deadline: int | None
+
+
+def upcast(former: FormerTallyState) -> TallyState:
+    return TallyState(former.station, former.count, former.total, former.connections, former.deadline)
+
+
+def downcast(state: TallyState) -> FormerTallyState:
+    return FormerTallyState(state.station, state.total, state.count, state.connections, state.deadline)
+
+
 class Tally(Processor[TallyState]):
     """Emits a SessionUpdated for every event: `charging_state` what happened, `meter_wh` count, `energy_wh` total.
 
@@ -53,6 +72,10 @@ class Tally(Processor[TallyState]):
     outputs = (OUTPUT,)
     tables = (STATIONS,)
     state = TallyState
+    former_states: tuple[FormerState[TallyState], ...] = (
+        FormerState("0.9", FormerTallyState, upcast, downcast),
+    )
+    unmarked_state: str | None = fingerprint(FormerTallyState)
 
     @property
     def state_topic(self) -> str:
@@ -104,6 +127,26 @@ class Tally(Processor[TallyState]):
         return Step(next_state, (_emit(what, record.event_id, record.recorded_at, next_state or before),))
 
     def due(self, state: TallyState) -> int | None:
+        return state.deadline
+
+
+class FormerTally(Processor[FormerTallyState]):
+    """Tally as of release 0.9."""
+
+    name = Tally.name
+    inputs = Tally.inputs
+    outputs = Tally.outputs
+    tables = Tally.tables
+    state = FormerTallyState
+    state_topic = STATE
+
+    def step(
+        self, state: FormerTallyState | None, event: Message | Tick, tables: Tables
+    ) -> Step[FormerTallyState]:
+        step = Tally().step(None if state is None else upcast(state), event, tables)
+        return Step(None if step.state is None else downcast(step.state), step.out)
+
+    def due(self, state: FormerTallyState) -> int | None:
         return state.deadline
 
 

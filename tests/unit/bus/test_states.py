@@ -8,6 +8,8 @@ from libs.bus.effects import Encoded, RecordTooLargeError
 from libs.bus.message import Message
 from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.bus.settings import MAX_RECORD_BYTES
+from libs.bus.shapes import fingerprint
+from libs.bus.state_codec import StateCodec
 from libs.bus.states import States
 
 
@@ -22,6 +24,7 @@ class Counter(Processor[Count]):
     inputs = ("a",)
     outputs = ()
     state = Count
+    unmarked_state = fingerprint(Count)
 
     def step(self, state: Count | None, event: Message | Tick, tables: Tables) -> Step[Count]:
         raise NotImplementedError
@@ -30,16 +33,20 @@ class Counter(Processor[Count]):
         return state.due_at
 
 
+COUNTER = Counter()
+CODEC = StateCodec(COUNTER)
+
+
 def restored(*records: Encoded) -> States[Count]:
-    found = States(Counter())
+    found = States(COUNTER, CODEC)
     for record in records:
         found.load(record.key.decode(), record.value, record.headers)
-    found.loaded()
+    found.loaded("state.counter", 3)
     return found
 
 
 def test_a_state_is_written_once_however_often_it_changed() -> None:
-    kept = States(Counter())
+    kept = States(COUNTER, CODEC)
     for number in range(5):
         kept.put("a", Count(number))
         assert kept.get("a") == Count(number)
@@ -52,7 +59,7 @@ def test_a_state_is_written_once_however_often_it_changed() -> None:
 
 
 def test_what_is_forgotten_leaves_a_tombstone() -> None:
-    kept = States(Counter())
+    kept = States(COUNTER, CODEC)
     kept.put("a", Count(1))
     kept.encode_changes("topic", 0)
     kept.put("a", None)
@@ -65,7 +72,7 @@ def test_what_is_forgotten_leaves_a_tombstone() -> None:
 
 def test_states_beyond_those_that_are_kept_ready_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(states, "DECODED_STATES", 3)
-    kept = States(Counter())
+    kept = States(COUNTER, CODEC)
     for number in range(10):
         kept.put(f"key-{number}", Count(number))
     kept.encode_changes("topic", 0)
@@ -74,7 +81,7 @@ def test_states_beyond_those_that_are_kept_ready_are_not_lost(monkeypatch: pytes
 
 
 def test_timers_are_restored_from_headers() -> None:
-    kept = States(Counter())
+    kept = States(COUNTER, CODEC)
     for key, due in (("late", 300), ("soon", 100), ("never", None), ("later", 200)):
         kept.put(key, Count(1, due))
     records = kept.encode_changes("topic", 0)
@@ -84,7 +91,7 @@ def test_timers_are_restored_from_headers() -> None:
 
 
 def test_only_the_last_record_of_a_key_sets_its_timer() -> None:
-    kept = States(Counter())
+    kept = States(COUNTER, CODEC)
     kept.put("a", Count(1, 100))
     kept.put("b", Count(1, 100))
     first = kept.encode_changes("topic", 0)
@@ -95,13 +102,13 @@ def test_only_the_last_record_of_a_key_sets_its_timer() -> None:
     assert again.take_due(500) == ["a"]
 
 
-def test_a_record_without_header_is_asked_for_its_timer() -> None:
+def test_a_record_without_headers_is_asked_for_its_timer() -> None:
     record = Encoded("topic", b"a", msgspec.msgpack.encode(Count(1, 100)), 0, [])
     assert restored(record).take_due(100) == ["a"]
 
 
 def test_a_state_too_large_for_the_topic_is_refused() -> None:
-    kept = States(Counter())
+    kept = States(COUNTER, CODEC)
     large = Count(1, None, "x" * MAX_RECORD_BYTES)
     with pytest.raises(RecordTooLargeError):
         kept.encode(large)
