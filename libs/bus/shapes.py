@@ -5,8 +5,8 @@ and by no other: with two fields exchanged they would often read as well, and wr
 """
 
 import hashlib
-from collections.abc import Callable, Hashable
-from functools import cache
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import cache, partial
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -111,6 +111,35 @@ class FormerState(msgspec.Struct, Generic[S], frozen=True):
         return fingerprint(self.type)
 
 
+class Shapes(Generic[S]):
+    """The shapes in which values of type `today` may be kept: `current`, and those of `former`."""
+
+    def __init__(self, today: Any, former: Iterable[FormerState[S]]) -> None:
+        self._readers: dict[str, Callable[[bytes], S]] = {
+            each.fingerprint: partial(_upcast, each, _decoder(each.type)) for each in former
+        }
+        self.current: Final = fingerprint(today)
+        self._readers[self.current] = _decoder(today)
+
+    def __contains__(self, shape: object) -> bool:
+        return shape in self._readers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def decode(self, value: bytes, shape: str) -> S:
+        """What `value` holds. Raises KeyError for another shape, else what msgspec or the upcast raises."""
+        return self._readers[shape](value)
+
+
+def _decoder(state: Any) -> Callable[[bytes], Any]:
+    return msgspec.msgpack.Decoder(state).decode
+
+
+def _upcast(former: FormerState[S], decode: Callable[[bytes], Any], value: bytes) -> S:
+    return former.upcast(decode(value))
+
+
 T = TypeVar("T")
 
 
@@ -119,5 +148,5 @@ def same_fields(to: type[T]) -> Callable[[Any], T]:
 
     What only the other has is left out, what only `to` has gets its default.
     """
-    decode = msgspec.msgpack.Decoder(to).decode
+    decode = _decoder(to)
     return lambda state: decode(msgspec.msgpack.encode(state))

@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, Final, Generic
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from libs.bus.effects import checked_size
 from libs.bus.errors import ContractMismatchError, StateError, StateShapeError
 from libs.bus.processor import Processor, S
-from libs.bus.shapes import FormerState, fingerprint
+from libs.bus.shapes import FormerState, Shapes
 
 SHAPE_HEADER: Final = "shape"
 """Header of a record of a state topic: the fingerprint of its value's type."""
@@ -29,50 +28,42 @@ class StateCodec(Generic[S]):
 
     def __init__(self, processor: Processor[S], release: str = "", form: str = "") -> None:
         self._processor = processor
-        self._form = form
-        self._readers: dict[bytes, Callable[[bytes], S]] = {}
+        self._shapes: Shapes[S] | None = None
         self._downcast: Callable[[S], Any] | None = None
-        self.shape: Final = self._add_shapes(release)
+        written = ""
+        if processor.state is not None:
+            self._shapes = Shapes(processor.state, processor.former_states)
+            written = self._shapes.current
+            former = _as_of(processor, release)
+            if former is not None:
+                written, self._downcast = former.fingerprint, former.downcast
+        self._known = {f"{form}{shape}".encode(): shape for shape in self._shapes or ()}
+        self.shape: Final = f"{form}{written}".encode()
         unmarked = processor.unmarked_state
-        self._unmarked = None if unmarked is None else self._form.encode() + unmarked.encode()
-        self._known = {shape: shape for shape in self._readers}
-
-    def _add_shapes(self, release: str) -> bytes:
-        if self._processor.state is None:
-            return b""
-        for former in self._processor.former_states:
-            self._readers[self._header(former.type)] = partial(_upcast, former, _decoder(former.type))
-        current = self._header(self._processor.state)
-        self._readers[current] = _decoder(self._processor.state)
-        written = _as_of(self._processor, release)
-        if written is None:
-            return current
-        self._downcast = written.downcast
-        return self._header(written.type)
-
-    def _header(self, state: Any) -> bytes:
-        return f"{self._form}{fingerprint(state)}".encode()
+        self._unmarked = None if unmarked is None else f"{form}{unmarked}".encode()
+        self._interned = {shape: shape for shape in self._known}
 
     def shape_in(self, header: bytes | None) -> bytes | None:
         """The shape that a record's header tells, or that states without a header have; None if nobody knows."""
         # Not the header itself: there is one for each key.
-        return self._unmarked if header is None else self._known.get(header, header)
+        return self._unmarked if header is None else self._interned.get(header, header)
 
     def check(self, topic: str, partition: int, shapes: Iterable[bytes | None]) -> None:
         """Raise StateShapeError if states of a partition have `shapes` that cannot be read."""
-        unknown = Counter(shape for shape in shapes if shape not in self._readers)
+        unknown = Counter(shape for shape in shapes if shape not in self._known)
         if unknown:
             stored = {
                 None if shape is None else shape.decode(errors="replace"): keys
                 for shape, keys in unknown.most_common(_SHAPES_NAMED)
             }
-            expected = [shape.decode() for shape in self._readers]
+            expected = [shape.decode() for shape in self._known]
             raise StateShapeError(self._processor.name, topic, partition, stored, expected)
 
     def decode(self, key: str, value: bytes, shape: bytes) -> S:
         """The state of `key`, which `value` holds in a shape that was checked. Raises StateError."""
+        assert self._shapes is not None
         try:
-            return self._readers[shape](value)
+            return self._shapes.decode(value, self._known[shape])
         # Whatever an upcast raises, too.
         except Exception as error:
             raise StateError(f"{self._processor.name}: the state of {key!r}: {error!r}") from error
@@ -86,14 +77,6 @@ class StateCodec(Generic[S]):
     def keeps_all(self) -> bool:
         """Whether what is written is all that the state holds: not so while an earlier release has to read it."""
         return self._downcast is None
-
-
-def _decoder(state: type[Any]) -> Callable[[bytes], Any]:
-    return msgspec.msgpack.Decoder(state).decode
-
-
-def _upcast(former: FormerState[S], decode: Callable[[bytes], Any], value: bytes) -> S:
-    return former.upcast(decode(value))
 
 
 def _as_of(processor: Processor[S], release: str) -> FormerState[S] | None:

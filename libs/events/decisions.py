@@ -29,13 +29,23 @@ class SessionDecided(Record, frozen=True, kw_only=True):
 
 
 class SessionRecalled(Record, frozen=True, kw_only=True):
-    """The evidence of a session that had been forgotten, as folded from the log anew."""
+    """A session that had been forgotten was brought back. `evidence`: empty but in records of version 0.1.0."""
 
     station_id: str
     session_id: str
     evidence: bytes
     reason: str
     decided_by: str
+    corrected: bool = False
+
+
+class SessionEvidenceRecalled(Record, frozen=True, kw_only=True):
+    """The evidence that goes with a SessionRecalled, its cause. For the sessions processor alone."""
+
+    station_id: str
+    session_id: str
+    evidence: bytes
+    shape: str
     corrected: bool = False
 
 

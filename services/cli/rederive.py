@@ -1,6 +1,7 @@
 """`voltbus sessions rederive` and `recall`: sessions of the past brought back, so that their records are corrected.
 
-These read Kafka themselves, and write to billing.decisions. What takes long to load is imported when it is needed.
+These read Kafka themselves, and write to billing.decisions and sessions.evidence. What takes long to load is imported
+when it is needed.
 """
 
 from collections.abc import Iterable
@@ -32,12 +33,13 @@ from services.cli.output import AsJson, console, done, printable
 
 if TYPE_CHECKING:
     from libs.bus.bus import Bus
-    from libs.events.decisions import SessionRecalled
+    from libs.events.decisions import SessionEvidenceRecalled, SessionRecalled
     from libs.events.sessions import CdrIssued
     from services.sessions.replay.compare import Report
     from services.sessions.replay.rederive import Sorted
 
 _DECISIONS: Final = "billing.decisions"
+_EVIDENCE: Final = "sessions.evidence"
 _DAY: Final = 86_400_000_000
 _SHOWN: Final = 20
 
@@ -170,18 +172,19 @@ async def _recall(cdr: "CdrIssued", reason: str, by: str) -> "SessionRecalled":
         session = found[0].session if found else None
         if session is None:
             raise CliError(f"the log has no such session from {iso(span.read_from)} on")
-        record = recall_of(cdr, session, reason=reason, decided_by=by, now=now_us(), event_id=new_id())
-        await _publish(bus, [record])
-    return record
+        recall = recall_of(cdr, session, reason=reason, decided_by=by, now=now_us(), event_id=new_id())
+        await _publish(bus, [recall])
+    return recall[0]
 
 
-async def _publish(bus: "Bus", recalls: "Iterable[SessionRecalled]") -> None:
+async def _publish(bus: "Bus", recalls: "Iterable[tuple[SessionRecalled, SessionEvidenceRecalled]]") -> None:
     from libs.bus.producer import Producer  # noqa: PLC0415
 
     producer = Producer(bus, "cli")
     await producer.start()
     try:
-        for record in recalls:
+        for record, evidence in recalls:
             await producer.send_and_wait(_DECISIONS, record.station_id, record)
+            await producer.send_and_wait(_EVIDENCE, record.station_id, evidence)
     finally:
         await producer.stop()

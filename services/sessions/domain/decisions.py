@@ -13,13 +13,30 @@ from typing import Final
 import msgspec
 
 from libs.bus.message import Emit, Message
-from libs.events.decisions import Decision, SessionDecided, SessionDecisionConcluded, SessionRecalled
+from libs.bus.shapes import FormerState, Shapes
+from libs.events.decisions import (
+    Decision,
+    SessionDecided,
+    SessionDecisionConcluded,
+    SessionEvidenceRecalled,
+    SessionRecalled,
+)
 from libs.events.ids import derive_id
 from libs.tariffs.usage import Usage, metered
 from services.sessions.domain.session import Decided, Outcome, Session, kinds, measured, outcome
 
 DECISIONS: Final = "billing.decisions"
 DECIDED: Final = "billing.decided"
+EVIDENCE: Final = "sessions.evidence"
+
+Ruling = SessionDecided | SessionRecalled | SessionEvidenceRecalled
+"""What decides about a session. Recalls of version 0.1.0 hold their evidence themselves."""
+
+FORMER_EVIDENCE: Final[tuple[FormerState[Session], ...]] = ()
+"""How earlier releases kept a session as evidence that is recalled. Such records are kept for ever."""
+SHAPES: Final[Shapes[Session]] = Shapes(Session, FORMER_EVIDENCE)
+_UNMARKED: Final = "00bb74a1a18fe518"
+"""The shape of evidence in version 0.1.0, which did not tell it."""
 
 AFTER_DECISION: Final = "after_decision"
 """A doubt: the evidence is no longer what was decided about."""
@@ -30,6 +47,7 @@ STILL_RUNNING: Final = "still_running"
 MORE_THAN_DELIVERED: Final = "more_than_delivered"
 NO_ENERGY_NAMED: Final = "no_energy_named"
 NEWER_KNOWN: Final = "newer_known"
+OTHER_SHAPE: Final = "other_shape"
 
 MOST_REMEMBERED: Final = 32
 """Decisions of a station that are recognised when they come again."""
@@ -121,16 +139,40 @@ def decided(session: Session, message: Message) -> Session:
     )
 
 
+def decision_id(record: Ruling) -> str:
+    """The id of a decision, or of a recall, whichever record brings it."""
+    return record.cause_id if isinstance(record, SessionEvidenceRecalled) else record.event_id
+
+
+def evidence_of(recall: SessionRecalled, session: Session) -> SessionEvidenceRecalled:
+    """`session` as the evidence that goes with `recall`."""
+    return SessionEvidenceRecalled(
+        event_id=derive_id(recall.event_id, "evidence"),
+        occurred_at=recall.occurred_at,
+        recorded_at=recall.recorded_at,
+        cause_id=recall.event_id,
+        station_id=recall.station_id,
+        session_id=recall.session_id,
+        evidence=msgspec.msgpack.encode(session),
+        shape=SHAPES.current,
+        corrected=recall.corrected,
+    )
+
+
 def recalled(
-    known: Session | None, record: SessionRecalled, *, waits: bool = False
+    known: Session | None, record: SessionRecalled | SessionEvidenceRecalled, *, waits: bool = False
 ) -> tuple[Session | None, str]:
     """The session as it is to be kept, or None and why what is known stays.
 
     Recalled evidence takes the place of what is known of a closed session if it comes from as much of the log, and
     goes with the same charge record; not while that `waits` to be issued. What was charged and decided is then what is
-    known here, unless nothing is. Raises ValueError for evidence of another session, or of one without a charge record.
+    known here, unless nothing is. Evidence of a shape that this version does not read changes nothing: the version that
+    runs has to recall it. Raises ValueError for evidence of another session, or of one without a charge record.
     """
-    evidence = msgspec.msgpack.decode(record.evidence, type=Session)
+    shape = record.shape if isinstance(record, SessionEvidenceRecalled) else _UNMARKED
+    if shape not in SHAPES:
+        return None, OTHER_SHAPE
+    evidence = SHAPES.decode(record.evidence, shape)
     if evidence.session_id != record.session_id:
         raise ValueError(f"evidence of session {evidence.session_id!r} recalled as {record.session_id!r}")
     if not evidence.over or evidence.issued is None:
@@ -154,25 +196,25 @@ def recalled(
         )
     return (
         msgspec.structs.replace(
-            evidence, held=True, recorded_at=record.recorded_at, cause_id=record.event_id
+            evidence, held=True, recorded_at=record.recorded_at, cause_id=decision_id(record)
         ),
         "",
     )
 
 
-def concluded(record: SessionDecided | SessionRecalled, detail: str, version: int) -> Emit:
+def concluded(record: Ruling, detail: str, version: int) -> Emit:
     """What became of a decision: `detail` says why it was refused, `version` is that of the charge record now."""
     return Emit(
         DECIDED,
         record.station_id,
         SessionDecisionConcluded(
-            event_id=derive_id(record.event_id, "concluded"),
+            event_id=derive_id(decision_id(record), "concluded"),
             occurred_at=record.occurred_at,
             recorded_at=record.recorded_at,
-            cause_id=record.event_id,
+            cause_id=decision_id(record),
             station_id=record.station_id,
             session_id=record.session_id,
-            decision_id=record.event_id,
+            decision_id=decision_id(record),
             applied=not detail,
             detail=detail,
             version=version,

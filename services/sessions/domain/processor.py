@@ -19,7 +19,7 @@ from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
 from services.sessions.domain import decisions, past, plans, records, rules, shown_price, statuses
 from services.sessions.domain.book import Book
-from services.sessions.domain.decisions import DECIDED, DECISIONS
+from services.sessions.domain.decisions import DECIDED, DECISIONS, EVIDENCE, Ruling, decision_id
 from services.sessions.domain.evidence import Source, absorb, begin
 from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, TOKENS, placed
 from services.sessions.domain.records import Cause
@@ -46,7 +46,7 @@ class SessionsProcessor(Processor[StationSessions]):
     """
 
     name = "sessions"
-    inputs = (TRANSACTIONS, LIFECYCLE, DECISIONS, shown_price.OUTCOMES, plans.GRANTED)
+    inputs = (TRANSACTIONS, LIFECYCLE, DECISIONS, EVIDENCE, shown_price.OUTCOMES, plans.GRANTED)
     outputs = (records.EVENTS, records.CDRS, DECIDED, shown_price.ANSWERS, shown_price.REQUESTS, plans.ASKED)
     tables = (STATIONS, SITES, TARIFFS, TOKENS)
     state = StationSessions
@@ -60,7 +60,7 @@ class SessionsProcessor(Processor[StationSessions]):
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """The exchanges that tell of transactions, be it by a connector's status or a boot; not the later answers to
         pending ones, nor authorisations."""
-        if topic in (DECISIONS, plans.GRANTED):
+        if topic in (DECISIONS, EVIDENCE, plans.GRANTED):
             return True
         if topic == shown_price.OUTCOMES:
             return subject == shown_price.ACTION
@@ -71,7 +71,9 @@ class SessionsProcessor(Processor[StationSessions]):
         record = message.record
         if isinstance(record, OcppCallReceived):
             return record.station_id if record.action in _ACTIONS or statuses.tells(record) else None
-        if isinstance(record, SessionDecided | SessionRecalled | PrepaidGranted):
+        if isinstance(record, SessionRecalled) and not record.evidence:
+            return None
+        if isinstance(record, Ruling | PrepaidGranted):
             return record.station_id
         if isinstance(record, CommandConcluded) and shown_price.cannot_show(record):
             return record.station_id
@@ -84,7 +86,7 @@ class SessionsProcessor(Processor[StationSessions]):
         if isinstance(event, Tick):
             return Step(None) if state is None else _expire(state, event.at, tables)
         record = event.record
-        if isinstance(record, SessionDecided | SessionRecalled | PrepaidGranted):
+        if isinstance(record, Ruling | PrepaidGranted):
             known = state or StationSessions(record.station_id)
             return (_granted if isinstance(record, PrepaidGranted) else _decide)(known, event, tables)
         if isinstance(record, CommandConcluded):
@@ -285,14 +287,14 @@ def _muttered(state: StationSessions, known: Session, source: Source) -> Step[St
 def _decide(state: StationSessions, message: Message, tables: Tables) -> Step[StationSessions]:
     """Follow an operator's decision, or refuse it; once only, however often it comes."""
     record = message.record
-    assert isinstance(record, SessionDecided | SessionRecalled)
-    if record.event_id in state.decisions:
+    assert isinstance(record, Ruling)
+    if decision_id(record) in state.decisions:
         return Step(state)
     book = Book(state, tables)
-    book.decisions = (*state.decisions, record.event_id)[-decisions.MOST_REMEMBERED :]
+    book.decisions = (*state.decisions, decision_id(record))[-decisions.MOST_REMEMBERED :]
     known = book.find(record.session_id)
-    cause = Cause(record.event_id, record.occurred_at, record.recorded_at)
-    if isinstance(record, SessionRecalled):
+    cause = Cause(decision_id(record), record.occurred_at, record.recorded_at)
+    if not isinstance(record, SessionDecided):
         waits = any(each.session.session_id == record.session_id for each in state.waiting)
         session, detail = decisions.recalled(known, record, waits=waits)
         if session is not None:

@@ -11,7 +11,7 @@ from libs.bus.processor import Tables, advance, ticks_until
 from libs.events.decisions import SessionDecided, SessionRecalled
 from libs.events.record import Record
 from libs.events.sessions import CdrIssued
-from services.sessions.domain.decisions import decided, refusal
+from services.sessions.domain.decisions import decided, evidence_of, refusal
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.session import Session
 from services.sessions.domain.station import StationSessions
@@ -86,8 +86,7 @@ class Fold:
         assert isinstance(record, SessionRecalled)
         if self.session(record.station_id, record.session_id) is not None:
             return []
-        own = msgspec.structs.replace(record, evidence=msgspec.msgpack.encode(kept))
-        return self.handle(msgspec.structs.replace(message, record=own))
+        return self.handle(msgspec.structs.replace(message, record=evidence_of(record, kept)))
 
     def _take(self, key: str, state: StationSessions | None, out: Iterable[Emit]) -> list[CdrIssued]:
         if state is None:

@@ -6,10 +6,11 @@ from hashlib import sha256
 
 import msgspec
 
-from libs.events.decisions import SessionRecalled
+from libs.events.decisions import SessionEvidenceRecalled, SessionRecalled
 from libs.events.ids import derive_id
 from libs.events.sessions import CdrIssued
 from libs.tariffs.months import month_at, month_text
+from services.sessions.domain.decisions import evidence_of
 from services.sessions.domain.plans import GRANTED, Asked, Grant
 from services.sessions.domain.session import Issued, Session
 from services.sessions.replay.compare import Entry
@@ -113,31 +114,31 @@ def _drawn(before: CdrIssued) -> Asked | None:
 
 def recall_of(
     before: CdrIssued, session: Session, *, reason: str, decided_by: str, now: int, event_id: str = ""
-) -> SessionRecalled:
-    """`session`, as it was folded anew, with the last record that was issued of it.
+) -> tuple[SessionRecalled, SessionEvidenceRecalled]:
+    """`session`, as it was folded anew, with the last record that was issued of it: what is told, and the evidence.
 
     With `event_id` only to be remembered; without it to be corrected, under an id that follows from both, so that a
     repeat is dropped.
     """
-    evidence = msgspec.msgpack.encode(
-        msgspec.structs.replace(
-            _as_asked(before, _by_its_clock(before, session)),
-            session_id=before.session_id,
-            revision=before.version,
-            issued=issued_of(before),
-        )
+    session = msgspec.structs.replace(
+        _as_asked(before, _by_its_clock(before, session)),
+        session_id=before.session_id,
+        revision=before.version,
+        issued=issued_of(before),
     )
     corrected = not event_id
-    event_id = event_id or derive_id(before.hash, f"recalled:{sha256(evidence).hexdigest()}")
-    return SessionRecalled(
+    digest = sha256(msgspec.msgpack.encode(session)).hexdigest()
+    event_id = event_id or derive_id(before.hash, f"recalled:{digest}")
+    recall = SessionRecalled(
         event_id=event_id,
         occurred_at=now,
         recorded_at=now,
         cause_id=event_id,
         station_id=before.station_id,
         session_id=before.session_id,
-        evidence=evidence,
+        evidence=b"",
         reason=reason,
         decided_by=decided_by,
         corrected=corrected,
     )
+    return recall, evidence_of(recall, session)

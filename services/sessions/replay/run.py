@@ -20,7 +20,7 @@ from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.events.sessions import CdrIssued
 from libs.runtime.clock import SECOND
-from services.sessions.domain.decisions import DECIDED, DECISIONS
+from services.sessions.domain.decisions import DECIDED, DECISIONS, EVIDENCE
 from services.sessions.domain.plans import GRANTED
 from services.sessions.domain.pricing import STATIONS
 from services.sessions.domain.processor import SessionsProcessor
@@ -35,7 +35,7 @@ LEAD: Final = 7 * 24 * 3600 * SECOND
 TRAIL: Final = 7 * 24 * 3600 * SECOND
 """How long after a period: evidence that comes later is not awaited by the fold either."""
 
-_NOT_READ: Final = frozenset({DECISIONS, OUTCOMES})
+_NOT_READ: Final = frozenset({DECISIONS, EVIDENCE, OUTCOMES})
 """Decisions are read beforehand, and what became of messages to drivers changes no record."""
 
 Progress = Callable[[int, int, float], None]

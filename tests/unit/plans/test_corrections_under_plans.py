@@ -10,7 +10,7 @@ from libs.events.plans import PrepaidAsked
 from libs.events.record import Record
 from libs.events.registry import Assignment, GroupMembership
 from libs.tariffs.model import DriverPlan
-from services.sessions.domain.decisions import DECISIONS, NEWER_KNOWN, recalled
+from services.sessions.domain.decisions import EVIDENCE, NEWER_KNOWN, recalled
 from services.sessions.domain.session import Session
 from services.sessions.replay.compare import Comparison, Period, Side
 from services.sessions.replay.rederive import recall_of
@@ -105,8 +105,8 @@ def test_a_corrected_fold_asks_the_bundle_anew_for_a_session_that_was_forgotten(
     # Folded anew it asks the same question about another energy, and finds the answer of then in the log.
     asked = msgspec.structs.replace(known.asked, billed_wh=stop_wh)
     folded = msgspec.structs.replace(known, meter_stop_wh=stop_wh, asked=asked)
-    recall = recall_of(world.cdrs[-1], folded, reason="the stop", decided_by="anna", now=NOON + 9 * DAY)
-    world.sessions.feed(DECISIONS, STATION, recall)
+    _, recall = recall_of(world.cdrs[-1], folded, reason="the stop", decided_by="anna", now=NOON + 9 * DAY)
+    world.sessions.feed(EVIDENCE, STATION, recall)
     world.answer()
     covered = min(stop_wh, 20_000)
     assert (world.cdrs[-1].prepaid_wh, world.cdrs[-1].net_minor) == (covered, net_minor)
@@ -131,8 +131,8 @@ def _correct(world: World, folded: Session) -> list[Record]:
     entry = Comparison(Period(0, NOON + DAY, 0)).put(Side.BEFORE, world.cdrs[-1])
     assert entry.before is not None
     assert (entry.before.readings, entry.before.intervals) == ((), ())
-    recall = recall_of(entry.before, folded, reason="the stop", decided_by="anna", now=NOON + 9 * DAY)
-    out = [emit.record for emit in world.sessions.feed(DECISIONS, STATION, recall)]
+    _, recall = recall_of(entry.before, folded, reason="the stop", decided_by="anna", now=NOON + 9 * DAY)
+    out = [emit.record for emit in world.sessions.feed(EVIDENCE, STATION, recall)]
     world.answer()
     return [record for record in out if record is not None]
 

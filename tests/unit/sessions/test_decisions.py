@@ -7,18 +7,35 @@ from typing import Any
 import msgspec
 import pytest
 
-from libs.events.decisions import Decision, SessionDecided, SessionDecisionConcluded, SessionRecalled
+from libs.events.decisions import (
+    Decision,
+    SessionDecided,
+    SessionDecisionConcluded,
+    SessionEvidenceRecalled,
+    SessionRecalled,
+)
 from libs.events.ids import derive_id
 from libs.events.record import Record
 from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, digest
 from libs.tariffs.written import parse
-from services.sessions.domain.decisions import MOST_REMEMBERED
+from services.sessions.domain import decisions
+from services.sessions.domain.decisions import (
+    DECISIONS,
+    EVIDENCE,
+    MOST_REMEMBERED,
+    SHAPES,
+    Ruling,
+    evidence_of,
+)
 from services.sessions.domain.rules import REMEMBER, REMEMBER_HELD
 from services.sessions.domain.session import Session
 from services.sessions.domain.station import MOST_HELD
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, STATION, meter16, start16, stop16
 from tests.unit.sessions.given import Told, kinds, registry
+from tests.unit.states.golden import released
+
+RELEASED = released()
 
 TERMS = """
 min_price: "5"
@@ -46,9 +63,10 @@ def decided(told: Told, decision: str, at: int = NOON + 3 * DAY, /, **changes: A
     return SessionDecided(**(fields | changes))
 
 
-def decide(told: Told, record: SessionDecided | SessionRecalled) -> list[Record]:
+def decide(told: Told, record: Ruling) -> list[Record]:
     before = len(told.records())
-    told.runtime.feed("billing.decisions", STATION, record)
+    topic = EVIDENCE if isinstance(record, SessionEvidenceRecalled) else DECISIONS
+    told.runtime.feed(topic, STATION, record)
     return told.records()[before:]
 
 
@@ -350,20 +368,23 @@ def test_no_more_than_so_many_are_held() -> None:
 # --- recalled evidence
 
 
-def recalled(session: Session, at: int, **changes: Any) -> SessionRecalled:
+def told_recall(session: Session, at: int, evidence: bytes = b"") -> SessionRecalled:
     event_id = derive_id(f"{session.session_id}{at}", "recall")
-    fields: dict[str, Any] = {
-        "event_id": event_id,
-        "occurred_at": at,
-        "recorded_at": at,
-        "cause_id": event_id,
-        "station_id": STATION,
-        "session_id": session.session_id,
-        "evidence": msgspec.msgpack.encode(session),
-        "reason": "a complaint",
-        "decided_by": "anna",
-    }
-    return SessionRecalled(**(fields | changes))
+    return SessionRecalled(
+        event_id=event_id,
+        occurred_at=at,
+        recorded_at=at,
+        cause_id=event_id,
+        station_id=STATION,
+        session_id=session.session_id,
+        evidence=evidence,
+        reason="a complaint",
+        decided_by="anna",
+    )
+
+
+def recalled(session: Session, at: int, **changes: Any) -> SessionEvidenceRecalled:
+    return msgspec.structs.replace(evidence_of(told_recall(session, at), session), **changes)
 
 
 def forgotten() -> tuple[Told, Session]:
@@ -386,6 +407,35 @@ def test_a_forgotten_session_is_decided_about_once_it_is_recalled() -> None:
     out = decide(told, decided(told, "write_off", at + HOUR))
     assert balanced(told.cdrs[-1]) == (0, 0, 9_000)
     assert conclusion(out).version == 2
+
+
+def test_what_is_told_of_a_recall_changes_nothing_by_itself() -> None:
+    told, session = forgotten()
+    assert decide(told, told_recall(session, NOON + 30 * DAY)) == []
+    out = decide(told, recalled(session, NOON + 30 * DAY))
+    assert conclusion(out).decision_id == told_recall(session, NOON + 30 * DAY).event_id
+    assert not told.runtime.dead
+
+
+def test_evidence_of_another_shape_changes_nothing_and_says_so() -> None:
+    told, session = forgotten()
+    out = conclusion(decide(told, recalled(session, NOON + 30 * DAY, shape="0011223344556677")))
+    assert (out.applied, out.detail) == (False, "other_shape")
+    assert not told.runtime.dead
+
+
+def test_a_recall_of_version_0_1_0_holds_its_evidence_itself() -> None:
+    golden = RELEASED["0.1.0", "session-evidence"]
+    evidence = SHAPES.decode(golden.value, golden.fingerprint)
+    record = told_recall(evidence, NOON + 30 * DAY, golden.value)
+    session, detail = decisions.recalled(None, record)
+    assert detail == ""
+    assert session == msgspec.structs.replace(
+        evidence, held=True, recorded_at=record.recorded_at, cause_id=record.event_id
+    )
+    told, known = forgotten()
+    out = decide(told, told_recall(known, NOON + 30 * DAY, msgspec.msgpack.encode(known)))
+    assert conclusion(out).applied
 
 
 def test_recalled_evidence_that_amounts_to_something_else_gives_a_correction() -> None:

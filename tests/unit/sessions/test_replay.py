@@ -13,7 +13,7 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import Assignment
 from libs.events.sessions import CdrIssued, CdrLine
-from services.sessions.domain.decisions import DECISIONS
+from services.sessions.domain.decisions import DECISIONS, EVIDENCE
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
 from services.sessions.domain.session import NO_START
 from services.sessions.replay.compare import SETTLED_AFTER, Comparison, Entry, Period, Side, differing
@@ -227,8 +227,10 @@ def test_what_was_forgotten_with_its_decision_is_known_under_it() -> None:
     assert kept is not None
 
     told = Told()
-    recall = recall_of(decided, kept, reason="r", decided_by="anna", now=NOON + DAY, event_id="to look again")
-    told.runtime.feed(DECISIONS, recall.station_id, recall)
+    _, recall = recall_of(
+        decided, kept, reason="r", decided_by="anna", now=NOON + DAY, event_id="to look again"
+    )
+    told.runtime.feed(EVIDENCE, recall.station_id, recall)
     assert not told.documents
     again = decide(decided, NOON + DAY, decided.version).record
     assert isinstance(again, SessionDecided)
@@ -243,11 +245,12 @@ def test_a_session_that_was_charged_wrongly_is_corrected_once() -> None:
     session = made.session(right.station_id, right.session_id)
     assert session is not None
     wrong = msgspec.structs.replace(right, energy_wh=4_000, billed_wh=4_000, amount_minor=182, net_minor=182)
-    recall = recall_of(wrong, session, reason="the stop", decided_by="anna", now=NOON + 20 * DAY)
-    assert recall == recall_of(wrong, session, reason="the stop", decided_by="anna", now=NOON + 20 * DAY)
+    both = recall_of(wrong, session, reason="the stop", decided_by="anna", now=NOON + 20 * DAY)
+    assert both == recall_of(wrong, session, reason="the stop", decided_by="anna", now=NOON + 20 * DAY)
+    _, recall = both
     told = Told()
-    told.runtime.feed(DECISIONS, recall.station_id, recall)
-    told.runtime.feed(DECISIONS, recall.station_id, recall)
+    told.runtime.feed(EVIDENCE, recall.station_id, recall)
+    told.runtime.feed(EVIDENCE, recall.station_id, recall)
     credit, corrected = told.documents
     assert (credit.amount_minor, corrected.amount_minor, corrected.version) == (-182, 228, 2)
     assert not told.runtime.dead
@@ -266,10 +269,10 @@ def test_a_wrong_doubt_is_corrected_though_the_same_is_charged() -> None:
     wrong = msgspec.structs.replace(right, review=("meter_rollback",))
     told = Told()
     for event_id, versions in (("only to be remembered", []), ("", [1, 2])):
-        recall = recall_of(
+        _, recall = recall_of(
             wrong, session, reason="r", decided_by="anna", now=NOON + 20 * DAY, event_id=event_id
         )
-        told.runtime.feed(DECISIONS, recall.station_id, recall)
+        told.runtime.feed(EVIDENCE, recall.station_id, recall)
         assert [each.version for each in told.documents] == versions
     assert (told.cdrs[-1].review, told.cdrs[-1].amount_minor) == ((), right.amount_minor)
 
