@@ -97,18 +97,33 @@ class FormerState(msgspec.Struct, Generic[S], frozen=True):
     """How a processor's states were kept up to `release`, the last one that wrote them so.
 
     `type`: the type of the states then, which must never change again. `upcast` makes today's state of one. `downcast`
-    goes back, so that this version can run beside that one; None if there is no way back. Both are pure.
+    goes back, so that this version can run beside that one; None if there is no way back. Both are pure. `grown_from`:
+    in place of `type`, see `grown`.
     """
 
     release: str
     type: Any
     upcast: Callable[[Any], S]
     downcast: Callable[[S], Any] | None = None
+    grown_from: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of `type`."""
-        return fingerprint(self.type)
+        """The fingerprint of the states then."""
+        return self.grown_from or fingerprint(self.type)
+
+
+def grown(release: str, shape: str) -> FormerState[Any]:
+    """States of `release`, of which `shape` is the fingerprint, have less than today's: nothing has to be converted.
+
+    Fields were added, with defaults and in arrays at the end; each version passes over what only the other has. Or
+    symbols of enums: the earlier version stops at a state that holds a new one.
+    """
+    return FormerState(release, None, _as_it_is, _as_it_is, shape)
+
+
+def _as_it_is(state: Any) -> Any:
+    return state
 
 
 class Shapes(Generic[S]):
@@ -116,7 +131,8 @@ class Shapes(Generic[S]):
 
     def __init__(self, today: Any, former: Iterable[FormerState[S]]) -> None:
         self._readers: dict[str, Callable[[bytes], S]] = {
-            each.fingerprint: partial(_upcast, each, _decoder(each.type)) for each in former
+            each.fingerprint: partial(_upcast, each, _decoder(today if each.grown_from else each.type))
+            for each in former
         }
         self.current: Final = fingerprint(today)
         self._readers[self.current] = _decoder(today)

@@ -23,13 +23,15 @@ class StateCodec(Generic[S]):
     """Encodes and decodes the states of `processor`.
 
     `release`: an earlier release that has to be able to read what is written, empty for none. `form`: precedes
-    fingerprints where values hold more than the state. Raises ContractMismatchError without a way back to `release`.
+    fingerprints where values hold more than the state. `keeps_all`: what is written is all that a state holds, which a
+    downcast may change. Raises ContractMismatchError without a way back to `release`.
     """
 
     def __init__(self, processor: Processor[S], release: str = "", form: str = "") -> None:
         self._processor = processor
         self._shapes: Shapes[S] | None = None
         self._downcast: Callable[[S], Any] | None = None
+        self.keeps_all = True
         written = ""
         if processor.state is not None:
             self._shapes = Shapes(processor.state, processor.former_states)
@@ -37,6 +39,7 @@ class StateCodec(Generic[S]):
             former = _as_of(processor, release)
             if former is not None:
                 written, self._downcast = former.fingerprint, former.downcast
+                self.keeps_all = bool(former.grown_from)
         self._known = {f"{form}{shape}".encode(): shape for shape in self._shapes or ()}
         self.shape: Final = f"{form}{written}".encode()
         unmarked = processor.unmarked_state
@@ -72,11 +75,6 @@ class StateCodec(Generic[S]):
         """The bytes of a state in the shape that is written. Raises what msgspec raises, or RecordTooLargeError."""
         written = state if self._downcast is None else self._downcast(state)
         return checked_size(msgspec.msgpack.encode(written))
-
-    @property
-    def keeps_all(self) -> bool:
-        """Whether what is written is all that the state holds: not so while an earlier release has to read it."""
-        return self._downcast is None
 
 
 def _as_of(processor: Processor[S], release: str) -> FormerState[S] | None:

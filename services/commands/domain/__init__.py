@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from libs.bus.message import Message
 from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.bus.shapes import grown
 from libs.events.commands import RequestCommand
 from libs.events.ocpp_log import DispatchRefused, OcppCallSent, StationLocated
 from libs.events.stations import CapabilitiesLearned
@@ -32,6 +33,7 @@ class CommandsProcessor(Processor[Ledger]):
     inputs = ("commands.requested", "ocpp.commands", "edge.connections", CAPABILITIES)
     outputs = ("commands.dispatch", "commands.outcomes")
     state = Ledger
+    former_states = (grown("0.1.0", "dbc5118cb283fc80"),)
     unmarked_state = "dbc5118cb283fc80"
 
     def __init__(self, policy: Policy | None = None) -> None:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.bus.shapes import grown
 from libs.events.commands import CommandConcluded, CommandDialect, Fate, RequestCommand
 from libs.events.firmware import StationUpdateProgressed, StationUpdateStatus, UpdateStationFirmware
 from libs.events.ids import derive_id
@@ -86,6 +87,7 @@ class StationFirmwareProcessor(Processor[StationFirmware]):
     inputs = ("firmware.tasks", LIFECYCLE, "commands.outcomes")
     outputs = ("commands.requested", "firmware.progress")
     state = StationFirmware
+    former_states = (grown("0.1.0", "a0ab146179a8d793"),)
     unmarked_state = "a0ab146179a8d793"
     linger_s = 0.25
 

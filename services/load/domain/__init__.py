@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.bus.shapes import grown
 from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.ids import derive_id
 from libs.events.load import EvseObserved, LoadPlanMade, StationObserved
@@ -64,6 +65,7 @@ class LoadProcessor(Processor[Site]):
     tables = (STATIONS,)
     outputs = ("load.plans", "commands.requested")
     state = Site
+    former_states = (grown("0.1.0", "182653b05846489d"),)
     unmarked_state = "182653b05846489d"
 
     def key(self, message: Message) -> str | None:

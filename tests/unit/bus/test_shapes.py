@@ -9,7 +9,7 @@ import pytest
 from libs.bus.errors import ContractMismatchError, StateError, StateShapeError
 from libs.bus.message import Message
 from libs.bus.processor import Processor, Step, Tables, Tick
-from libs.bus.shapes import FormerState, fingerprint, same_fields
+from libs.bus.shapes import FormerState, fingerprint, grown, same_fields
 from libs.bus.state_codec import StateCodec
 from libs.bus.states import States
 
@@ -255,6 +255,21 @@ def test_while_an_earlier_release_has_to_read_them_states_are_written_as_it_did(
 @pytest.mark.parametrize("release", ["", "0.2.4", "0.3", "1.0", "0.10"])
 def test_a_release_that_kept_states_as_today_changes_nothing(release: str) -> None:
     assert StateCodec(METER, release).shape == shape(Third)
+
+
+def test_a_state_that_has_grown_is_read_and_written_as_it_is() -> None:
+    class Grown(Meter):
+        former_states = (grown("0.2.3", fingerprint(Second)),)
+
+    states = States(Grown(), StateCodec(Grown(), "0.2.3"))
+    states.load("a", msgspec.msgpack.encode(Second(2, 1, "n")), [("shape", shape(Second))])
+    states.loaded("state.meter", 0)
+    assert states.get("a") == Third(2, 1, "n")
+    states.put("a", Third(2, 1, "n", 5))
+    (record,) = states.encode_changes("topic", 0)
+    assert dict(record.headers)["shape"] == shape(Second)
+    assert msgspec.msgpack.decode(record.value or b"", type=Second) == Second(2, 1, "n")
+    assert states.get("a") == Third(2, 1, "n", 5)
 
 
 def test_a_release_to_which_there_is_no_way_back_is_refused_at_once() -> None:

@@ -1,14 +1,15 @@
 """States as released versions stored them are read by today's code, whatever has become of their types."""
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
-from libs.bus.shapes import FormerState, Shapes, fingerprint
+from libs.bus.shapes import FormerState, Shapes, fingerprint, shape_of
 from tests.unit.states.filling import Filling
 from tests.unit.states.golden import Golden, Kept, keep, kept, named, processors, released
+from tests.unit.states.growth import obstacles
 
 PROCESSORS = processors()
 TODAY = kept()
@@ -18,16 +19,26 @@ BACK = [
     pytest.param(former.release, name, id=f"{former.release}-{name}")
     for name, (_, formers) in TODAY.items()
     for former in formers
-    if former.downcast is not None
+    if former.downcast is not None and not former.grown_from
+]
+GROWN = [
+    pytest.param(former.release, name, id=f"{former.release}-{name}")
+    for name, (_, formers) in TODAY.items()
+    for former in formers
+    if former.grown_from
 ]
 
 CHANGED = """\
 The states of {name} have another shape than in release {release} (fingerprint {stored} there, {today} today),
-and nothing reads those. Copy the types of {release} to where the processor can import them, and register them:
+and nothing reads those. Where fields (with defaults, in arrays at the end) or enums' symbols were only added, register
+
+    former_states = (grown("{release}", "{stored}"),)
+
+Else copy the types of {release} to where the processor can import them, and register
 
     former_states = (FormerState("{release}", <their type>, upcast=..., downcast=...),)
 
-`same_fields(<type>)` is both ways where fields were only added. CONTRIBUTING.md, "Change a state", has the recipe."""
+CONTRIBUTING.md, "Change a state", has the recipe."""
 
 
 def unread(release: str, name: str, golden: Golden, today: Kept) -> str:
@@ -77,6 +88,11 @@ def test_a_way_back_leads_to_what_the_release_stored(release: str, name: str) ->
     assert former.fingerprint == golden.fingerprint
     state = former.upcast(msgspec.msgpack.decode(golden.value, type=former.type))
     assert differences(golden.content, named(former.downcast(state))) == []
+
+
+@pytest.mark.parametrize(("release", "name"), GROWN)
+def test_a_state_that_is_said_to_have_grown_has_nothing_else(release: str, name: str) -> None:
+    assert obstacles(RELEASED[release, name].shape, shape_of(TODAY[name].type)) == []
 
 
 @pytest.mark.parametrize(("release", "name"), KEPT)
@@ -138,3 +154,41 @@ def test_what_is_kept_is_never_written_over(tmp_path: Any) -> None:
     assert {path.stem for path in (tmp_path / "9.9").iterdir()} == set(TODAY)
     with pytest.raises(FileExistsError):
         keep(tmp_path / "9.9")
+
+
+class Grown(msgspec.Struct, frozen=True, array_like=True):
+    wh: int
+    limit: int
+    note: str = ""
+
+
+class Named(msgspec.Struct, frozen=True):
+    wh: int
+    limit: int
+
+
+class NamedMore(msgspec.Struct, frozen=True):
+    limit: int
+    more: tuple[Grown, ...] = ()
+    wh: int = 0
+
+
+class One(msgspec.Struct, frozen=True):
+    kind: Literal["a"] | None
+    parts: dict[str, tuple[int, Before]]
+
+
+class Other(msgspec.Struct, frozen=True):
+    kind: Literal["a", "b"] | None
+    parts: dict[str, tuple[int, Grown]]
+
+
+@pytest.mark.parametrize(("old", "new"), [(Before, Grown), (Named, NamedMore), (One, Other)])
+def test_what_only_has_more_has_grown(old: Any, new: Any) -> None:
+    assert obstacles(shape_of(old), shape_of(new)) == []
+    assert obstacles(shape_of(new), shape_of(old))
+
+
+@pytest.mark.parametrize(("old", "new"), [(Before, After), (Before, Named), (Grown, After), (Named, int)])
+def test_what_is_otherwise_has_not_grown(old: Any, new: Any) -> None:
+    assert obstacles(shape_of(old), shape_of(new))
