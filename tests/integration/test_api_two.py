@@ -41,6 +41,39 @@ async def another(api: Platform) -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
+@asynccontextmanager
+async def child(
+    api: Platform, *module: str
+) -> AsyncIterator[tuple[httpx.AsyncClient, "subprocess.Popen[bytes]"]]:
+    """An API process, and whom to ask there."""
+    port, health = free_ports(2)
+    given = api.settings.model_dump(exclude_none=True) | {
+        "api_port": port,
+        "http_port": health,
+        "api_key": KEY,
+        "secrets_key": "only for these tests",
+        "operator_keys": "",
+        "log_level": "WARNING",
+    }
+    environment = os.environ | {f"VOLTBUS_{name.upper()}": str(value) for name, value in given.items()}
+    process = await asyncio.to_thread(subprocess.Popen, python("-m", *module), env=environment)
+    try:
+        async with client(port) as http:
+
+            async def ready() -> bool:
+                assert process.poll() is None
+                try:
+                    return (await http.get("/stations")).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            await until(ready)
+            yield http, process
+    finally:
+        process.kill()
+        process.wait()
+
+
 async def test_two_processes_never_make_the_same_version_of_a_tariff(api: Platform) -> None:
     await ok(await api.http.put("/tariffs/raced", json=PRICE), 201)
 
@@ -51,12 +84,12 @@ async def test_two_processes_never_make_the_same_version_of_a_tariff(api: Platfo
         assert response.status_code in (200, 409), response.text
         return response.status_code
 
-    async with another(api) as other:
-        years = range(2030, 2054, 2)
+    async with another(api) as other, child(api, "services.api") as (third, _):
+        clients = (api.http, other, third)
         answers = await asyncio.gather(
-            *(reprice(http, year + n) for year in years for n, http in enumerate((api.http, other)))
+            *(reprice(http, year + n) for year in range(2030, 2066, 3) for n, http in enumerate(clients))
         )
-        for http in (api.http, other):
+        for http in clients:
             versions = (await ok(await http.get("/tariffs/raced")))["versions"]
             assert [each["version"] for each in versions] == [*range(1, 2 + answers.count(200))]
 
@@ -175,39 +208,6 @@ async def defined(tail: Tail, campaign_id: str) -> DefineCampaign:
     raise AssertionError
 
 
-@asynccontextmanager
-async def mortal(api: Platform, moment: str, number: int) -> AsyncIterator[httpx.AsyncClient]:
-    """An API process that is killed at its `number`th write."""
-    port, health = free_ports(2)
-    given = api.settings.model_dump(exclude_none=True) | {
-        "api_port": port,
-        "http_port": health,
-        "api_key": KEY,
-        "secrets_key": "only for these tests",
-        "operator_keys": "",
-        "log_level": "WARNING",
-    }
-    environment = os.environ | {f"VOLTBUS_{name.upper()}": str(value) for name, value in given.items()}
-    module = python("-m", "tests.integration.api_killed", moment, str(number))
-    process = await asyncio.to_thread(subprocess.Popen, module, env=environment)
-    try:
-        async with client(port) as http:
-
-            async def ready() -> bool:
-                assert process.poll() is None
-                try:
-                    return (await http.get("/stations")).status_code == 200
-                except httpx.TransportError:
-                    return False
-
-            await until(ready)
-            yield http
-            await asyncio.to_thread(process.wait, 30)
-    finally:
-        process.kill()
-        process.wait()
-
-
 async def registered(api: Platform, station: str) -> tuple[bool, bool]:
     """Whether the log has the station, and a password of it."""
     tables = TableSet(api.bus, ("registry.stations", "registry.credentials"))
@@ -223,9 +223,10 @@ async def test_a_station_whose_deletion_was_killed_has_its_password_still_or_nei
     station = f"killed-{moment}"
     await ok(await api.http.put(f"/stations/{station}", json={}), 201)
     await ok(await api.http.put(f"/stations/{station}/password", json={"password": "0123456789abcdef"}))
-    async with mortal(api, moment, 1) as http:
+    async with child(api, "tests.integration.api_killed", moment, "1") as (http, process):
         with pytest.raises(httpx.TransportError):
             await http.delete(f"/stations/{station}")
+        await asyncio.to_thread(process.wait, 30)
     again: Any = await api.http.delete(f"/stations/{station}")
     assert again.status_code == {"before": 204, "after": 404}[moment], again.text
     assert await registered(api, station) == (False, False)

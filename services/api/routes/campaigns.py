@@ -20,7 +20,7 @@ from services.api.fields import micros
 from services.api.models import Page
 from services.api.models import Query as PageQuery
 from services.api.routes.commands import IdempotencyKey
-from services.api.routes.shared import ERRORS, location
+from services.api.routes.shared import ERRORS, in_thread, location
 from services.api.rows import record_of
 
 router = APIRouter(tags=["firmware campaigns"], responses=ERRORS)
@@ -110,23 +110,30 @@ async def list_campaigns(api: Api, query: Annotated[PageQuery, Query()]) -> Page
 @router.get("/campaigns/{campaign_id}")
 async def get_campaign(api: Api, campaign_id: str) -> Campaign:
     """One campaign with its progress."""
-    defined = await api.campaigns.find(campaign_id)
-    if defined is None:
-        raise NotFound(f"there is no campaign {campaign_id!r}")
+    defined = await _existing(api, campaign_id)
     return _campaign(defined, await _progress(api, campaign_id))
 
 
-@router.get("/campaigns/{campaign_id}/stations")
-async def get_campaign_stations(api: Api, campaign_id: str) -> list[CampaignStation]:
+@router.get("/campaigns/{campaign_id}/stations", response_model=list[CampaignStation])
+async def get_campaign_stations(api: Api, campaign_id: str) -> Response:
     """Each station's part, PENDING where nothing was heard of it; up to about a second old."""
-    campaign = await get_campaign(api, campaign_id)
+    defined = await _existing(api, campaign_id)
     rows = {row["station_id"]: row for row in await api.history.campaign_stations(campaign_id)}
-    return [
-        CampaignStation.model_validate(
-            rows.get(station_id) or {"station_id": station_id, "status": "PENDING"}
-        )
-        for station_id in campaign.stations
-    ]
+    return await in_thread(
+        lambda: [
+            CampaignStation.model_validate(
+                rows.get(station_id) or {"station_id": station_id, "status": "PENDING"}
+            )
+            for station_id in defined.stations
+        ]
+    )
+
+
+async def _existing(api: Context, campaign_id: str) -> DefineCampaign:
+    defined = await api.campaigns.find(campaign_id)
+    if defined is None:
+        raise NotFound(f"there is no campaign {campaign_id!r}")
+    return defined
 
 
 async def _progress(api: Context, campaign_id: str) -> CampaignProgressed | None:

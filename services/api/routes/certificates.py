@@ -4,7 +4,7 @@ from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from libs.events.ids import derive_id
 from libs.ocpp.semantics.commands import CertificateSigned
@@ -20,15 +20,13 @@ from services.api.equipment import (
     CertificateSent,
     NewCertificate,
 )
-from services.api.routes.shared import ERRORS, said_of
+from services.api.routes.shared import ERRORS, in_thread, said_of
 
 router = APIRouter(tags=["certificates"], responses=ERRORS)
 
 
-@router.get("/certificate-requests")
-async def list_certificate_requests(
-    api: Api, query: Annotated[CertificateRequestQuery, Query()]
-) -> CertificateRequests:
+@router.get("/certificate-requests", response_model=CertificateRequests)
+async def list_certificate_requests(api: Api, query: Annotated[CertificateRequestQuery, Query()]) -> Response:
     """CSRs of chargers, open ones first, then the latest first."""
     rows = await api.reader.rows(
         "SELECT * FROM certificate_requests WHERE (%(station)s = '' OR station_id = %(station)s)"
@@ -36,7 +34,7 @@ async def list_certificate_requests(
         " ORDER BY status = 'OPEN' DESC, requested_at DESC, request_id LIMIT %(limit)s",
         {"station": query.station_id or "", "status": query.status or "", "limit": query.limit},
     )
-    return CertificateRequests(items=[_shown(row) for row in rows])
+    return await in_thread(lambda: CertificateRequests(items=[_shown(row) for row in rows]))
 
 
 @router.get("/certificate-requests/{request_id}")

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import Field, model_validator
 
 from libs.events.sessions import CdrCredited, CdrIssued
@@ -12,7 +12,7 @@ from services.api.domain.paging import cursor_of, position_at
 from services.api.fields import Folded, Output, Time
 from services.api.models import Page
 from services.api.models import Query as ListQuery
-from services.api.routes.shared import ERRORS
+from services.api.routes.shared import ERRORS, in_thread
 from services.api.rows import record_of
 
 router = APIRouter(tags=["sessions and charge records"], responses=ERRORS)
@@ -46,14 +46,15 @@ class CdrDocumentQuery(ListQuery):
         return self
 
 
-@router.get("/cdr-documents")
-async def list_documents(api: Api, query: Annotated[CdrDocumentQuery, Query()]) -> Page[CdrDocument]:
+@router.get("/cdr-documents", response_model=Page[CdrDocument])
+async def list_documents(api: Api, query: Annotated[CdrDocumentQuery, Query()]) -> Response:
     """Documents about charges in the order of their issue, which is that of the station's chain of hashes."""
     after = -1 if query.cursor is None else int(position_at(query.cursor, int)[0])
     asked = query.model_dump(exclude_none=True, include={"station_id", "session_id", "cdr_id", "hash"})
     rows = await api.history.documents(asked, after, query.limit + 1)
-    items = [_document(row) for row in rows[: query.limit]]
-    return Page(items=items, next_cursor=cursor_of((items[-1].offset,)) if len(rows) > query.limit else None)
+    shown = rows[: query.limit]
+    cursor = cursor_of((shown[-1]["_offset"],)) if len(rows) > query.limit else None
+    return await in_thread(lambda: Page(items=[_document(row) for row in shown], next_cursor=cursor))
 
 
 def _document(row: dict[str, Any]) -> CdrDocument:

@@ -1,11 +1,14 @@
 """What handlers have in common."""
 
-from collections.abc import Container
+import asyncio
+from collections.abc import Callable, Container
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
+from fastapi import Response
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from libs.events.registry import Assignment
 from services.api.conversation import Said
@@ -64,6 +67,13 @@ def assigned(
             path = f"/{one}" if rewritten is None else f"/{whole}/{number}/id"
             raise Invalid(f"there is no {kind} {each.id!r}", path)
     return new
+
+
+async def in_thread(make: Callable[[], Any]) -> Response:
+    """What `make` returns, models or lists of them, as a JSON body: of a large one others would have to wait."""
+    return Response(
+        await asyncio.to_thread(lambda: to_json(make(), by_alias=True)), media_type="application/json"
+    )
 
 
 def matches(q: str | None, *texts: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from libs.ocpp.semantics.commands import (
     Command,
@@ -34,7 +34,7 @@ from services.api.equipment import (
     VariableTold,
 )
 from services.api.fields import Folded
-from services.api.routes.shared import ERRORS, said_of
+from services.api.routes.shared import ERRORS, in_thread, said_of
 
 router = APIRouter(tags=["equipment"], responses=ERRORS)
 
@@ -89,13 +89,13 @@ async def set_variables(
     return _variables(talk, items)
 
 
-@router.get("/stations/{station_id}/device-model")
+@router.get("/stations/{station_id}/device-model", response_model=DeviceModel)
 async def get_device_model(
     api: Api,
     station_id: Folded,
     component: Annotated[str | None, Query(max_length=50)] = None,
     variable: Annotated[str | None, Query(max_length=50)] = None,
-) -> DeviceModel:
+) -> Response:
     """What a charger told of its variables by reports, GetVariables and GetConfiguration, each as told last."""
     asked = {"id": station_id, "component": component or "", "variable": variable or ""}
     # Before the items, so that a report that is called complete has all of its items here.
@@ -109,10 +109,12 @@ async def get_device_model(
         " ORDER BY component, component_instance, evse_id, connector_id, variable, variable_instance, attribute",
         asked,
     )
-    return DeviceModel(
-        station_id=station_id,
-        reports=[DeviceReport.model_validate(row) for row in reports],
-        items=[DeviceVariable.model_validate(row) for row in items],
+    return await in_thread(
+        lambda: DeviceModel(
+            station_id=station_id,
+            reports=[DeviceReport.model_validate(row) for row in reports],
+            items=[DeviceVariable.model_validate(row) for row in items],
+        )
     )
 
 
