@@ -11,7 +11,7 @@ from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionErro
 from libs.bus.bus import contract_topics
 from libs.bus.errors import ContractMismatchError
 from libs.bus.schemas import SCHEMAS_TOPIC, RegisteredSchema, SchemaRegistry
-from libs.bus.settings import DEAD_LETTER_BYTES, BusSettings
+from libs.bus.settings import DEAD_LETTER_BYTES, TOPIC_BYTES, BusSettings
 from libs.events.contract import Contract, Topic, dead_letter_topic, load_contract
 
 
@@ -53,14 +53,14 @@ def wanted_topics(settings: BusSettings, contract: Contract) -> list[NewTopic]:
         settings.topic(SCHEMAS_TOPIC),
         1,
         settings.replication,
-        topic_configs={"cleanup.policy": "compact"},
+        topic_configs={"cleanup.policy": "compact", "max.message.bytes": str(TOPIC_BYTES)},
     )
     return [*wanted, schemas]
 
 
 def _new_topic(settings: BusSettings, topic: Topic, name: str) -> NewTopic:
     override = settings.slots if topic.scaling == "slots" else settings.partitions
-    configs = {"cleanup.policy": topic.cleanup, "max.message.bytes": str(4 << 20)}
+    configs = {"cleanup.policy": topic.cleanup, "max.message.bytes": str(TOPIC_BYTES)}
     if topic.retention_ms is not None:
         configs["retention.ms"] = str(topic.retention_ms)
     if settings.replication >= 3:

@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from libs.bus.batches import RawRecord
 from libs.bus.bus import Bus
+from libs.bus.settings import DEAD_LETTER_BYTES
 from libs.bus.tail import read_all
 from libs.events.contract import dead_letter_topic
 from libs.events.dead import Header, RecordDeadLettered
@@ -62,7 +63,12 @@ async def replay_dead_letters(bus: Bus, topic: str, offsets: set[int] | None = N
     Every consumer of the topic sees them again; they all drop records that they have seen. Whoever replays twice
     sends them twice.
     """
-    producer = AIOKafkaProducer(bootstrap_servers=bus.settings.kafka, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bus.settings.kafka,
+        acks="all",
+        enable_idempotence=True,
+        max_request_size=DEAD_LETTER_BYTES,
+    )
     await producer.start()
     count = 0
     try:

@@ -58,8 +58,9 @@ def encode(bus: Bus, source: str, out: Iterable[Emit], traceparent: str | None) 
     for emit in out:
         record = emit.record
         value = encode_value(bus.codec, emit)
+        key = emit.key.encode()
         headers = [] if record is None else headers_for(record, source, traceparent)
-        topic, key = bus.settings.topic(emit.topic), emit.key.encode()
+        topic = bus.settings.topic(emit.topic)
         encoded.append(Encoded(topic, key, value, emit.partition, headers, kafka_time(record)))
     return encoded
 
@@ -69,7 +70,9 @@ def encode_value(codec: Codec, emit: Emit) -> bytes | None:
 
     Raises CodecError for a record that does not fit its topic, RecordTooLargeError.
     """
-    return None if emit.record is None else checked_size(codec.encode(emit.topic, emit.record))
+    if emit.record is None:
+        return None
+    return checked_size(codec.encode(emit.topic, emit.record), len(emit.key.encode()))
 
 
 def declared(processor: Processor[S], out: Iterable[Emit]) -> Iterable[Emit]:
@@ -80,11 +83,27 @@ def declared(processor: Processor[S], out: Iterable[Emit]) -> Iterable[Emit]:
     return out
 
 
-def checked_size(value: bytes) -> bytes:
-    """`value` itself. Raises RecordTooLargeError if no topic takes it."""
-    if len(value) > MAX_RECORD_BYTES:
+def checked_size(value: bytes, key_bytes: int = 0) -> bytes:
+    """`value` itself. Raises RecordTooLargeError if no topic takes it with its key."""
+    if len(value) + key_bytes > MAX_RECORD_BYTES:
         raise RecordTooLargeError(f"{len(value)} bytes, more than {MAX_RECORD_BYTES}")
     return value
+
+
+class StateSizes:
+    """Measures the states of `processor` as they are written, and warns of one that grows beyond its declared most."""
+
+    def __init__(self, processor: Processor[S]) -> None:
+        self._name = processor.name
+        self._most = processor.max_state_bytes
+        self._observe = metrics.STATE_BYTES.labels(processor.name).observe
+
+    def measure(self, key: str, before: int, after: int) -> None:
+        """The state of `key` had so many bytes, and has so many now."""
+        self._observe(after)
+        if before <= self._most < after:
+            metrics.STATES_TOO_LARGE.labels(self._name).inc()
+            log.warning("state_too_large", processor=self._name, key=key, bytes=after, declared=self._most)
 
 
 def encode_dead_letter(

@@ -326,6 +326,8 @@ class Member(Generic[S]):
         except Exception as error:
             self._dead_letter(changes, topic, record, error, decoded=True)
             return
+        for bound in step.bounded:
+            metrics.BOUNDED.labels(self._processor.name, bound).inc()
         changes.emits += emits
         if step.state is not state:
             entry = Entry(message.partition, {**offsets, topic: decoded.offset}, raw)

@@ -8,7 +8,7 @@ import msgspec
 from faust.types import TP
 
 from libs.bus.bus import Bus
-from libs.bus.effects import Encoded, RecordWriter, Timers, due_of, has_timers, read_partition
+from libs.bus.effects import Encoded, RecordWriter, StateSizes, Timers, due_of, has_timers, read_partition
 from libs.bus.errors import StateError
 from libs.bus.message import Headers
 from libs.bus.processor import Processor, S
@@ -58,6 +58,7 @@ class FaustStates(Generic[S]):
         self._codec = codec
         self._table = table
         self._timers = Timers(self._due)
+        self._sizes = StateSizes(processor)
         self._graves: set[str] = set()
         self._other_shapes: dict[bytes, bytes] = {}
 
@@ -157,6 +158,9 @@ class FaustStates(Generic[S]):
     async def write(self, writer: RecordWriter, changes: Changes[S]) -> None:
         """Outputs, and only when Kafka has them the states; the table changes last. Raises KafkaError."""
         await asyncio.gather(*await writer.send(changes.emits))
+        for key, entry in changes.entries.items():
+            if entry.state is not None:
+                self._sizes.measure(key, len(self._table.get(key.encode(), b"")), len(entry.state))
         await self._store(
             writer,
             {key: (entry.partition, msgspec.msgpack.encode(entry)) for key, entry in changes.entries.items()},

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,8 @@ Headers = list[tuple[str, bytes]]
 TYPE_HEADER = "ce_type"
 TYPE_PREFIX = b"voltbus."
 SUBJECT_HEADER = "ce_subject"
+LONGEST_HEADER: Final = 256
+"""Subjects and trace contexts come from outside. Longer ones do not travel: all headers share 64 KiB."""
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -49,9 +52,9 @@ def headers_for(record: Record, source: str, traceparent: str | None = None) -> 
         ("ce_id", record.event_id.encode()),
         ("ce_time", iso(record.recorded_at).encode()),
     ]
-    if (subject := record.subject) is not None:
+    if (subject := record.subject) is not None and len(subject) <= LONGEST_HEADER:
         headers.append((SUBJECT_HEADER, subject.encode()))
-    if traceparent is not None:
+    if traceparent is not None and len(traceparent) <= LONGEST_HEADER:
         headers.append(("traceparent", traceparent.encode()))
     return headers
 

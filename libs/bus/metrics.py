@@ -23,6 +23,22 @@ TASK_RESTARTS = Counter(
 STATE_ERRORS = Counter(
     "voltbus_processor_state_errors", "States that could not be read; the process stops.", ["processor"]
 )
+STATE_BYTES = Histogram(
+    "voltbus_processor_state_bytes",
+    "Sizes of states as they are written.",
+    ["processor"],
+    buckets=[1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 2 << 20, 4 << 20],
+)
+STATES_TOO_LARGE = Counter(
+    "voltbus_processor_states_too_large",
+    "States that grew beyond what their processor declares.",
+    ["processor"],
+)
+BOUNDED = Counter(
+    "voltbus_processor_bounded",
+    "Messages of which something was left out at a bound.",
+    ["processor", "bound"],
+)
 STATE_KEYS = Gauge("voltbus_processor_state_keys", "Keys with state.", ["processor", "partition"])
 TABLE_KEYS = Gauge("voltbus_table_keys", "Keys in a table.", ["topic"])
 SCHEMA_LOOKUPS = Counter(

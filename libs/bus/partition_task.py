@@ -341,6 +341,8 @@ class PartitionTask(Generic[S]):
     def _apply(self, batch: _Batch, key: str, before: S | None, step: Step[S], trace: str | None) -> None:
         """Take over what a step decided; changes nothing if any of it cannot be written."""
         emits = encode(self._bus, self._processor.name, declared(self._processor, step.out), trace)
+        for bound in step.bounded:
+            metrics.BOUNDED.labels(self._processor.name, bound).inc()
         after = step.state
         if after is not before and self._processor.state is not None:
             if self._checks_at_once:

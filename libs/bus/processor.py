@@ -6,7 +6,7 @@ and `runtime_faust` run it; `docs/processors.md` says what each of them guarante
 """
 
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -15,6 +15,9 @@ from libs.bus.shapes import FormerState
 from libs.events.record import Record
 
 S = TypeVar("S")
+
+MOST_STATE_BYTES: Final = 64 << 10
+"""What a key's state may take unless its processor declares more."""
 
 Tables = Mapping[str, Mapping[str, Record]]
 """Read-only copies of compacted topics, by topic and key; caught up before the first message is handled."""
@@ -27,10 +30,14 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 
 
 class Step(msgspec.Struct, Generic[S], frozen=True):
-    """What a processor decided: the key's next state (None: forget the key), and what to emit, in order."""
+    """What a processor decided: the key's next state (None: forget the key), and what to emit, in order.
+
+    `bounded`: names of the bounds at which something was left out; the runtimes count them. Of a tick they are not.
+    """
 
     state: S | None
     out: tuple[Emit, ...] = ()
+    bounded: tuple[str, ...] = ()
 
 
 class Processor(Generic[S]):
@@ -44,6 +51,7 @@ class Processor(Generic[S]):
     `unmarked_state`: the fingerprint of states that were stored before records carried one. `linger_s`: least time
     between two transactions (on Faust: batches). A transaction costs far more than a message, so whoever need not be
     quick when much happens should let effects come together; the first ones after a pause are committed at once.
+    `max_state_bytes`: the most that a key's state takes in bytes, whatever chargers and operators do.
     """
 
     name: str
@@ -54,6 +62,7 @@ class Processor(Generic[S]):
     former_states: tuple[FormerState[S], ...] = ()
     unmarked_state: str | None = None
     linger_s: float = 0.0
+    max_state_bytes: int = MOST_STATE_BYTES
 
     @property
     def state_topic(self) -> str:
@@ -118,4 +127,4 @@ def advance(processor: Processor[S], state: S | None, message: Message, tables: 
     if message.record is not None:
         state = ticks_until(processor, state, message.record.recorded_at, tables, out)
     step = processor.step(state, message, tables)
-    return Step(step.state, (*out, *step.out)) if out else step
+    return Step(step.state, (*out, *step.out), step.bounded) if out else step

@@ -14,6 +14,7 @@ from libs.bus.compression import compression_type
 from libs.bus.errors import BusUnavailableError
 from libs.bus.lanes import Lane, OnAcknowledged, Pace
 from libs.bus.message import Headers, headers_for, kafka_time
+from libs.bus.settings import DEAD_LETTER_BYTES, MAX_RECORD_BYTES
 from libs.events.codec import CodecError
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
@@ -23,7 +24,6 @@ log = get_logger(__name__)
 
 # In Python the hash takes longer than the rest of a send, and keys repeat: they are stations.
 _hash_of = lru_cache(maxsize=1 << 17)(murmur2)
-_LARGEST = 4 << 20
 
 Acknowledgement = asyncio.Future[None]
 
@@ -56,7 +56,7 @@ class Producer:
             "acks": "all",
             "enable_idempotence": True,
             "max_batch_size": batch_bytes,
-            "max_request_size": _LARGEST,
+            "max_request_size": DEAD_LETTER_BYTES,
             "request_timeout_ms": int(timeout_s * 1000),
             "retry_backoff_ms": 50,
             "compression_type": compression_type(bus.settings),
@@ -172,9 +172,10 @@ class Producer:
         if record is None:
             return key.encode(), None, []
         value = self._bus.codec.encode(topic, record)
-        if len(value) > _LARGEST:
-            raise CodecError(f"{topic}: a record of {len(value)} bytes is too large")
-        return key.encode(), value, headers_for(record, self._source, traceparent)
+        key_bytes = key.encode()
+        if len(key_bytes) + len(value) > MAX_RECORD_BYTES:
+            raise CodecError(f"{topic}: a record of {len(key_bytes) + len(value)} bytes is too large")
+        return key_bytes, value, headers_for(record, self._source, traceparent)
 
     def _lane(self, topic: str, key: bytes, partition: int | None) -> Lane | None:
         """The way that `key` takes; None if it is not known yet how many there are."""

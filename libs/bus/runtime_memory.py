@@ -3,6 +3,7 @@
 Passes the same conformance suite as the real ones: what they refuse to write, it refuses too.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Generic
@@ -29,8 +30,9 @@ class DeadLettered(msgspec.Struct, frozen=True):
 class MemoryRuntime(Generic[S]):
     """Runs one partition of `processor` in memory.
 
-    `emitted` and `dead` collect what came out, in order. `tables` may be changed between messages. What is emitted
-    must be declared in the processor's `outputs` and fit the platform's contract; states are kept as bytes.
+    `emitted` and `dead` collect what came out, in order; `bounded` counts the bounds at which something was left out.
+    `tables` may be changed between messages. What is emitted must be declared in the processor's `outputs` and fit the
+    platform's contract; states are kept as bytes.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class MemoryRuntime(Generic[S]):
         self.tables = {topic: dict((tables or {}).get(topic, {})) for topic in processor.tables}
         self.emitted: list[Emit] = []
         self.dead: list[DeadLettered] = []
+        self.bounded: Counter[str] = Counter()
         self._state_codec = StateCodec(processor)
         self._states: dict[str, tuple[bytes, bytes]] = {}
         self._offsets: dict[str, int] = {}
@@ -71,12 +74,14 @@ class MemoryRuntime(Generic[S]):
             if key is None:
                 return []
             step = advance(self.processor, self.state_of(key), message, self.tables)
-            return self._apply(key, step.state, step.out)
+            emitted = self._apply(key, step.state, step.out)
         except StateError:
             raise
         except Exception as error:
             self.dead.append(DeadLettered(message, error))
             return []
+        self.bounded.update(step.bounded)
+        return emitted
 
     def tick(self, now: int) -> list[Emit]:
         """Hand every key the ticks that are due at or before `now`; returns what they led to."""

@@ -1,15 +1,17 @@
 """Where the bus is, and how its topics are laid out."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from libs.runtime.settings import Settings
 
-MAX_RECORD_BYTES = (4 << 20) - (64 << 10)
-"""The largest value that is written: with key, headers and batch it stays below a topic's limit of 4 MiB."""
-DEAD_LETTER_BYTES = (4 << 20) + (256 << 10)
-"""The limit of dead-letter topics: the largest record and what is said about it."""
+TOPIC_BYTES: Final = 4 << 20
+"""What every topic of the contract takes as one batch (`max.message.bytes`). All other sizes follow from it."""
+MAX_RECORD_BYTES: Final = TOPIC_BYTES - (64 << 10)
+"""The largest key and value that are written: with headers and batch they stay below `TOPIC_BYTES`."""
+DEAD_LETTER_BYTES: Final = TOPIC_BYTES + (256 << 10)
+"""What dead-letter topics take: the largest record and what is said about it. No producer sends more at once."""
 
 
 class BusSettings(Settings):

@@ -3,7 +3,7 @@
 import struct
 from typing import Final, Generic
 
-from libs.bus.effects import Encoded, Timers, due_of, has_timers
+from libs.bus.effects import Encoded, StateSizes, Timers, due_of, has_timers
 from libs.bus.message import Headers
 from libs.bus.processor import Processor, S
 from libs.bus.state_codec import SHAPE_HEADER, StateCodec
@@ -38,6 +38,7 @@ class States(Generic[S]):
         self._processor = processor
         self._codec = codec
         self._timed = has_timers(processor)
+        self._sizes = StateSizes(processor)
         self._encoded: dict[str, bytes] = {}
         self._other_shapes: dict[str, bytes | None] = {}
         self._decoded: dict[str, S] = {}
@@ -126,6 +127,7 @@ class States(Generic[S]):
             if state is None or value is None:
                 self._encoded.pop(key, None)
             else:
+                self._sizes.measure(key, len(self._encoded.get(key, b"")), len(value))
                 self._encoded[key] = value
                 if self._codec.keeps_all:
                     self._keep_ready(key, state)

@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from libs.bus import states
+from libs.bus import metrics, states
 from libs.bus.effects import Encoded, RecordTooLargeError
 from libs.bus.message import Message
-from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.bus.processor import MOST_STATE_BYTES, Processor, Step, Tables, Tick
 from libs.bus.settings import MAX_RECORD_BYTES
 from libs.bus.shapes import fingerprint
 from libs.bus.state_codec import StateCodec
@@ -115,3 +115,12 @@ def test_a_state_too_large_for_the_topic_is_refused() -> None:
     kept.put("a", large)
     with pytest.raises(RecordTooLargeError):
         kept.encode_changes("topic", 0)
+
+
+def test_a_state_that_grows_beyond_what_its_processor_declares_is_told_of_once() -> None:
+    kept, told = States(Counter()), metrics.STATES_TOO_LARGE.labels("counter")._value
+    before = told.get()
+    for text in ("x", "x" * MOST_STATE_BYTES, "y" * MOST_STATE_BYTES, "x"):
+        kept.put("a", Count(1, None, text))
+        kept.encode_changes("topic", 0)
+    assert told.get() == before + 1
