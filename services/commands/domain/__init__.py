@@ -35,6 +35,7 @@ class CommandsProcessor(Processor[Ledger]):
     state = Ledger
     former_states = (grown("0.1.0", "dbc5118cb283fc80"),)
     unmarked_state = "dbc5118cb283fc80"
+    max_state_bytes = 3_584 << 10
 
     def __init__(self, policy: Policy | None = None) -> None:
         self._policy = policy or Policy()
@@ -70,7 +71,7 @@ class CommandsProcessor(Processor[Ledger]):
             if turn.ledger is before:
                 return Step(state)
         turn.settle()
-        return Step(turn.ledger, tuple(turn.out))
+        return Step(turn.ledger, tuple(turn.out), tuple(turn.bounded))
 
     def due(self, state: Ledger) -> int | None:
         """The next expiry, end of waiting for a dispatch, or retry."""

@@ -13,6 +13,7 @@ from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.semantics.outbound import read_excess, read_items, read_lack, read_variables, read_verdict
 
 _MOST_ATTEMPTS = 512
+_LONGEST_REASON = 500
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -40,6 +41,8 @@ class Evidence(msgspec.Struct, frozen=True):
 def evidence_of_call(call: OcppCallSent) -> Evidence:
     """The fate of a command that was written to the charger's socket."""
     fate, reason = _verdict(call)
+    # Chargers' words may be long; the log has all of them.
+    reason = reason[:_LONGEST_REASON]
     return Evidence(
         event_id=call.event_id,
         dispatch_id=call.cause_id,
@@ -65,7 +68,7 @@ def evidence_of_refusal(refused: DispatchRefused) -> Evidence:
         command_id=refused.command_id,
         at=refused.recorded_at,
         fate=Fate.FAILED,
-        reason=f"the payload breaks the charger's OCPP version: {refused.detail}",
+        reason=f"the payload breaks the charger's OCPP version: {refused.detail}"[:_LONGEST_REASON],
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from libs.events.commands import CommandDialect, Fate
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN, Abilities
@@ -18,6 +20,20 @@ REMEMBERED_FOR = 24 * 3600 * SECOND
 
 REMEMBERED_EVIDENCE = 256
 """How many results that arrive before their request (another topic's lag, replay) are kept per station."""
+MOST_EARLY_BYTES: Final = 512 << 10
+"""What the charger's words in these may take together; of the oldest beyond it only the fate is kept."""
+
+MOST_WAITING: Final = 256
+MOST_WAITING_BYTES: Final = 2 << 20
+"""How many commands of a station may wait, and what they may take; what comes beyond is refused at once."""
+LONGEST_ID: Final = 255
+"""The longest command id, in bytes: of a concluded command nothing but its id is kept."""
+MOST_MESSAGE_BYTES: Final = 1 << 20
+"""The largest payload that is sent to a charger."""
+MOST_RESULT_BYTES: Final = 512 << 10
+"""What the results of a command that goes in several messages may take together."""
+_OVERHEAD: Final = 512
+"""What a waiting command takes beside its texts, at most."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -96,10 +112,11 @@ class Location(msgspec.Struct, frozen=True):
 
 
 class Concluded(msgspec.Struct, frozen=True):
-    """A command that has its fate."""
+    """A command that has its fate. `refused`: there was no room for it to wait."""
 
     command_id: str
     at: int
+    refused: bool = False
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -122,6 +139,20 @@ class Ledger(msgspec.Struct, frozen=True):
         """The command if it has no fate yet."""
         return next((w for w in self.queue if w.command_id == command_id), None)
 
+    def no_room_for(self, command: Waiting) -> str:
+        """Why a command cannot wait here; empty if it can."""
+        if utf8_length(command.command_id) > LONGEST_ID:
+            return f"its id is longer than {LONGEST_ID} bytes"
+        size = _size(command)
+        if size > MOST_WAITING_BYTES:
+            return f"it takes {size} bytes, more than {MOST_WAITING_BYTES}"
+        if len(self.queue) >= MOST_WAITING:
+            return f"too many waiting: {len(self.queue)} commands"
+        waiting = sum(map(_size, self.queue))
+        if waiting + size > MOST_WAITING_BYTES:
+            return f"too many waiting: {len(self.queue)} commands of {waiting} bytes"
+        return ""
+
     def grounded(self) -> Iterator[Waiting]:
         """Commands that are not in flight: these may still expire."""
         flying = self.flight.command_id if self.flight else None
@@ -130,3 +161,55 @@ class Ledger(msgspec.Struct, frozen=True):
     def reachable(self) -> Location | None:
         """The connection that a command could be sent to, leaving `retry_at` aside."""
         return self.location if self.location is not None and self.location.connected else None
+
+
+def utf8_length(text: str) -> int:
+    """How many bytes a text takes."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def remembered(known: tuple[Concluded, ...], one: Concluded, now: int) -> tuple[Concluded, ...]:
+    """`known` with one more. Refused commands do not push out others: these were sent to a charger, perhaps.
+
+    One whose id is too long need not be recognised: it will be refused again.
+    """
+    if utf8_length(one.command_id) > LONGEST_ID:
+        return known
+    same = [each for each in known if each.refused is one.refused and each.at + REMEMBERED_FOR > now]
+    others = [each for each in known if each.refused is not one.refused and each.at + REMEMBERED_FOR > now]
+    return (*others, *same[1 - REMEMBERED_FATES :], one)
+
+
+def kept_early(early: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    """The newest of evidence that came before its request, with the charger's words as far as there is room."""
+    left = MOST_EARLY_BYTES
+    kept = []
+    for each in reversed(early[-REMEMBERED_EVIDENCE:]):
+        left -= _said(each)
+        kept.append(each if left >= 0 else _fate_of(each))
+    return tuple(reversed(kept))
+
+
+def _size(command: Waiting) -> int:
+    texts = (
+        command.command_id,
+        command.action,
+        command.payload,
+        command.requested_by,
+        command.replaces or "",
+    )
+    return _OVERHEAD + sum(map(utf8_length, texts))
+
+
+def _said(evidence: Evidence) -> int:
+    error = evidence.error
+    texts = [evidence.result or "", *evidence.told.values(), *evidence.excess.values()]
+    if error is not None:
+        texts += [error.code, error.description, error.details]
+    return sum(map(utf8_length, texts))
+
+
+def _fate_of(evidence: Evidence) -> Evidence:
+    """Without the charger's words, which are in the log."""
+    result = None if evidence.result is None else "{}"
+    return replace(evidence, result=result, error=None, told={}, excess={})

@@ -20,9 +20,8 @@ from libs.ocpp.semantics.variables import LIMITING_VARIABLES
 from libs.ocpp.versions import Version
 from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal
 from services.commands.domain.ledger import (
-    REMEMBERED_EVIDENCE,
-    REMEMBERED_FATES,
-    REMEMBERED_FOR,
+    MOST_MESSAGE_BYTES,
+    MOST_RESULT_BYTES,
     Concluded,
     Flight,
     Ledger,
@@ -30,11 +29,17 @@ from services.commands.domain.ledger import (
     Part,
     Policy,
     Waiting,
+    kept_early,
+    remembered,
+    utf8_length,
 )
 
 
 class Turn:
-    """One event's work on a ledger: `ledger` and `out` grow as decisions are made at the moment `now`."""
+    """One event's work on a ledger: `ledger` and `out` grow as decisions are made at the moment `now`.
+
+    `bounded`: the bounds that were reached.
+    """
 
     def __init__(self, policy: Policy, ledger: Ledger, now: int, cause_id: str | None) -> None:
         self.policy = policy
@@ -42,9 +47,13 @@ class Turn:
         self.now = now
         self.cause_id = cause_id
         self.out: list[Emit] = []
+        self.bounded: list[str] = []
 
     def request(self, request: RequestCommand) -> None:
-        """Queue a command, or give it the fate that is already known; one seen before is nothing new."""
+        """Queue a command, or give it the fate that is already known; one seen before is nothing new.
+
+        One for which there is no room has failed, unless it is known to have been sent.
+        """
         command_id = request.event_id
         known = self.ledger.waiting(command_id) is not None
         if known or any(done.command_id == command_id for done in self.ledger.concluded):
@@ -64,8 +73,12 @@ class Turn:
         if request.replaces is not None:
             for older in [w for w in self.ledger.grounded() if w.replaces == request.replaces]:
                 self._decide(older, Fate.EXPIRED, "replaced by a newer command")
-        self.ledger = replace(self.ledger, queue=(*self.ledger.queue, waiting))
         early = [evidence for evidence in self.ledger.early if evidence.command_id == command_id]
+        if not early and (reason := self.ledger.no_room_for(waiting)):
+            self.bounded.append("waiting")
+            self._decide(waiting, Fate.FAILED, reason, refused=True)
+            return
+        self.ledger = replace(self.ledger, queue=(*self.ledger.queue, waiting))
         if early:
             rest = tuple(e for e in self.ledger.early if e.command_id != command_id)
             self.ledger = replace(self.ledger, early=rest)
@@ -119,8 +132,11 @@ class Turn:
             return
         concluded = any(done.command_id == evidence.command_id for done in self.ledger.concluded)
         if not concluded and all(early.dispatch_id != evidence.dispatch_id for early in self.ledger.early):
-            early = (*self.ledger.early, evidence)[-REMEMBERED_EVIDENCE:]
-            self.ledger = replace(self.ledger, early=early)
+            early = (*self.ledger.early, evidence)
+            kept = kept_early(early)
+            if kept != early:
+                self.bounded.append("early")
+            self.ledger = replace(self.ledger, early=kept)
 
     def _split(self, waiting: Waiting, evidence: Evidence, attempt: int) -> bool:
         """Whether the same is to be sent in smaller messages after the charger refused one as too large."""
@@ -174,12 +190,20 @@ class Turn:
             if attempt <= before.attempt:
                 return
             worse = before if before.fate is Fate.REJECTED else part
+            result = merge_results(before.result, part.result)
+            if utf8_length(result) > MOST_RESULT_BYTES:
+                self.bounded.append("results")
+                reason = f"its results take more than {MOST_RESULT_BYTES} bytes"
+                sent = replace(before, done=before.done + part.done)
+                failed = replace(evidence, fate=Fate.FAILED, reason=reason, result=None)
+                self._conclude(replace(waiting, attempts=attempt, part=sent), failed)
+                return
             part = Part(
                 attempt=attempt,
                 done=before.done + part.done,
                 fate=worse.fate,
                 reason=worse.reason,
-                result=merge_results(before.result, part.result),
+                result=result,
             )
         told = {**waiting.told, **evidence.told}
         waiting = replace(waiting, attempts=max(attempt, waiting.attempts), part=part, told=told)
@@ -241,6 +265,12 @@ class Turn:
         except ValueError as error:
             self._decide(waiting, Fate.FAILED, f"not possible with {location.version}: {error}")
             return
+        if (size := utf8_length(planned.payload)) > MOST_MESSAGE_BYTES:
+            self.bounded.append("message")
+            self._decide(
+                waiting, Fate.FAILED, f"its message takes {size} bytes, more than {MOST_MESSAGE_BYTES}"
+            )
+            return
         waiting = replace(
             waiting, attempts=waiting.attempts + 1, total=planned.total, degraded=planned.degraded
         )
@@ -266,11 +296,12 @@ class Turn:
         )
         self.out.append(Emit("commands.dispatch", str(location.slot), dispatch, partition=location.slot))
 
-    def _decide(self, waiting: Waiting, fate: Fate, reason: str) -> None:
+    def _decide(self, waiting: Waiting, fate: Fate, reason: str, *, refused: bool = False) -> None:
         cause = self.cause_id or waiting.command_id
-        self._conclude(waiting, Evidence(cause, "", waiting.command_id, self.now, fate, reason))
+        evidence = Evidence(cause, "", waiting.command_id, self.now, fate, reason)
+        self._conclude(waiting, evidence, refused=refused)
 
-    def _conclude(self, waiting: Waiting, evidence: Evidence) -> None:
+    def _conclude(self, waiting: Waiting, evidence: Evidence, *, refused: bool = False) -> None:
         if (part := waiting.part) is not None:
             # Some of it was sent: it did not expire.
             fate = Fate.FAILED if evidence.fate is Fate.EXPIRED else evidence.fate
@@ -299,12 +330,12 @@ class Turn:
         )
         self.out.append(Emit("commands.outcomes", self.ledger.station_id, concluded))
         flight = self.ledger.flight
-        done = [c for c in self.ledger.concluded if c.at + REMEMBERED_FOR > self.now]
+        concluded_now = Concluded(waiting.command_id, self.now, refused)
         self.ledger = replace(
             self.ledger,
             queue=tuple(w for w in self.ledger.queue if w.command_id != waiting.command_id),
             flight=None if flight is not None and flight.command_id == waiting.command_id else flight,
-            concluded=(*done, Concluded(waiting.command_id, self.now))[-REMEMBERED_FATES:],
+            concluded=remembered(self.ledger.concluded, concluded_now, self.now),
         )
 
     def _update(self, waiting: Waiting) -> None:
