@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,8 @@ from libs.ocpp.schemas import Kind, Payload, SchemaError, Violation
 from libs.ocpp.versions import Version
 
 MOST_CONNECTORS: Final = 256
+LONGEST_TEXT: Final = 255
+"""Texts that are longer than the specification allows are kept up to so many bytes, or up to what it allows."""
 _CONNECTORS: Final = "NumberOfConnectors"
 
 _ROUNDS: Final = 6
@@ -210,15 +213,33 @@ def _rule_enum(_action: str, error: SchemaError) -> _Bend | None:
     for option in error.expected:
         if isinstance(option, str) and option.casefold() == folded:
             return _Put(path, quirks.ENUM_SPELLING, option)
-    return _Keep(quirks.UNLISTED_VALUE) if path[-1] in _OPEN_ENUMS and value else None
+    if path[-1] not in _OPEN_ENUMS or not value:
+        return None
+    kept = shortened(value, LONGEST_TEXT)
+    return _Keep(quirks.UNLISTED_VALUE) if kept is value else _Put(path, quirks.UNLISTED_VALUE, kept)
 
 
 def _rule_format(_action: str, error: SchemaError) -> _Bend | None:
     return _Keep(quirks.TIMESTAMP_FORMAT if error.expected == "date-time" else quirks.UNLISTED_VALUE)
 
 
-def _rule_max_length(_action: str, _error: SchemaError) -> _Bend | None:
-    return _Keep(quirks.TOO_LONG)
+def _rule_max_length(_action: str, error: SchemaError) -> _Bend | None:
+    kept = shortened(error.instance, max(int(error.expected), LONGEST_TEXT))
+    return _Keep(quirks.TOO_LONG) if kept is error.instance else _Put(error.path, quirks.TOO_LONG, kept)
+
+
+def shortened(text: str, most: int) -> str:
+    """`text` itself, or its begin and a digest of all of it if it takes more than `most` bytes.
+
+    What differs stays different, so that long ids still tell one thing from another.
+    """
+    if len(text) * 4 <= most:
+        return text
+    whole = text.encode("utf-8", "surrogatepass")
+    if len(whole) <= most:
+        return text
+    digest = blake2b(whole, digest_size=8).hexdigest()
+    return f"{whole[: most - 1 - len(digest)].decode('utf-8', 'ignore')}~{digest}"
 
 
 def _rule_min_items(_action: str, error: SchemaError) -> _Bend | None:

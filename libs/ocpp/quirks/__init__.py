@@ -49,7 +49,7 @@ MEANINGS: Final[dict[str, str]] = {
     INTEGER_TOO_LARGE: "an integer beyond 64 bits; kept, but its last digits are lost",
     OBJECT_FOR_LIST: "a single item stood where a list belongs; wrapped",
     NULL_REMOVED: "null stood for an absent optional; removed",
-    TOO_LONG: "a string is longer than the specification allows; kept whole",
+    TOO_LONG: "a string is longer than the specification allows; kept up to 255 bytes, then a digest of it",
     UNLISTED_VALUE: "a value that the specification does not list; kept",
     ENUM_SPELLING: "a listed value in other upper and lower case, or with stray blanks; corrected",
     EMPTY_LIST: "a list that must not be empty is; kept",

@@ -40,7 +40,7 @@ from services.load.domain.site import (
     make_plan,
     observe,
 )
-from services.load.domain.station import STATIONS, Station, registered_station
+from services.load.domain.station import STATIONS, Station, is_extra, registered_station
 
 __all__ = ["LoadObserver", "LoadProcessor", "Site", "Station"]
 
@@ -67,6 +67,7 @@ class LoadProcessor(Processor[Site]):
     state = Site
     former_states = (grown("0.1.0", "182653b05846489d"),)
     unmarked_state = "182653b05846489d"
+    max_state_bytes = 2 << 20
 
     def key(self, message: Message) -> str | None:
         """The site."""
@@ -98,7 +99,11 @@ class LoadProcessor(Processor[Site]):
 
 
 def _evse_observed(state: Site | None, seen: EvseObserved, tables: Tables) -> Step[Site]:
-    observed = observe(state or Site(seen.site_id), seen)
+    before = (state or Site(seen.site_id)).with_room(seen.station_id, seen.evse_id)
+    if before is None:
+        return Step(state, bounded=("evses",))
+    registered = registered_station(seen.station_id, tables)
+    observed = observe(before, seen, extra=is_extra(seen.evse_id, registered))
     if observed is None:
         return Step(state)
     site = observed.site
@@ -112,6 +117,8 @@ def _evse_observed(state: Site | None, seen: EvseObserved, tables: Tables) -> St
 
 def _station_observed(state: Site | None, seen: StationObserved, tables: Tables) -> Step[Site]:
     site = state or Site(seen.site_id)
+    if not site.has_room_for(seen.station_id):
+        return Step(state, bounded=("members",))
     heard = hear(site.member(seen.station_id), seen, site.limited)
     told, out = _ask(site, (heard,), seen.recorded_at, seen.event_id, tables)
     return Step(state) if told.members == site.members else Step(told, out)

@@ -18,6 +18,7 @@ from libs.events.commands import CommandConcluded, Fate
 from libs.events.ids import derive_id
 from libs.events.load import EvseObserved
 from libs.events.ocpp_log import OcppCallReceived
+from libs.events.registry import StationRegistered
 from libs.events.sessions import SessionCorrected, SessionEnded, SessionReopened, SessionStarted
 from libs.events.telemetry import MeasurementsTaken, Sample
 from libs.ocpp.semantics.commands import ClearLimit
@@ -66,6 +67,7 @@ class LoadObserver(Processor[Station]):
     linger_s = 0.15
     state = Station
     unmarked_state = "cd7e1e0e80d5cd58"
+    max_state_bytes = 192 << 10
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """Of `ocpp.lifecycle` only the boots; not the news of sessions under way."""
@@ -119,8 +121,10 @@ class LoadObserver(Processor[Station]):
 
 
 def _started(state: Station | None, record: _Begin, tables: Tables) -> Step[Station]:
-    station = state or Station()
     registered = registered_station(record.station_id, tables)
+    station = (state or Station()).with_room(record.evse_id, registered)
+    if station is None:
+        return Step(state, bounded=("evses",))
     evse = station.evse(record.evse_id)
     over = evse.ended_session_id if isinstance(record, SessionStarted) else None
     if record.session_id in (evse.session_id, over) or record.started_at < evse.started_at:
@@ -167,22 +171,26 @@ def _measured(state: Station | None, record: MeasurementsTaken, tables: Tables) 
     station = state or Station()
     named = record.transaction_id
     evse = station.evse(record.evse_id) if named is None else station.running(named)
-    phases = registered_station(record.station_id, tables).phases
-    current = measured_current(record.samples, phases)
+    registered = registered_station(record.station_id, tables)
+    current = measured_current(record.samples, registered.phases)
     if current is None or (evse is not None and evse.transaction_id is None):
         return Step(state)
     if evse is None:
-        return Step(_set_aside(state, record, current))
+        return _set_aside(state, record, current, registered)
     if not _differs(evse.current_ma, current):
         return Step(state)
     evse = replace(evse, current_ma=current)
     return Step(station.with_evse(evse), _observation(evse, record, tables, charging=True))
 
 
-def _set_aside(state: Station | None, record: MeasurementsTaken, current: int) -> Station | None:
+def _set_aside(
+    state: Station | None, record: MeasurementsTaken, current: int, registered: StationRegistered
+) -> Step[Station]:
     """Keep a measurement that overtook the start of its session; sessions are another topic."""
     assert record.transaction_id is not None
-    station = state or Station()
+    station = (state or Station()).with_room(record.evse_id, registered)
+    if station is None:
+        return Step(state, bounded=("evses",))
     evse = station.evse(record.evse_id)
     measured = Measured(record.transaction_id, current)
     if (
@@ -190,8 +198,8 @@ def _set_aside(state: Station | None, record: MeasurementsTaken, current: int) -
         or evse.ended_transaction_id == record.transaction_id
         or evse.unclaimed == measured
     ):
-        return state
-    return station.with_evse(replace(evse, unclaimed=measured))
+        return Step(state)
+    return Step(station.with_evse(replace(evse, unclaimed=measured)))
 
 
 def measured_current(samples: tuple[Sample, ...], phases: int) -> int | None:

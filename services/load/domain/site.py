@@ -10,6 +10,7 @@ A limit counts per phase. On which phase a single-phase EVSE hangs is not known,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -38,10 +39,15 @@ REPEAT_AFTER = 120 * SECOND
 """Commands expire after this; one that had no effect by then is given again."""
 
 
+MOST_EVSES: Final = 1_000
+"""EVSEs of a site, and its stations, that are kept; what starts or comes beyond has no part in its plans."""
+
+
 class Evse(msgspec.Struct, frozen=True):
     """An EVSE of the site. `transaction_id` None: it does not charge. `share_ma` None: nothing commanded yet.
 
     `cap_ma`: what it was seen to use, with headroom. `unused_since`: when its share became well more than that.
+    `extra`: its station is registered with fewer EVSEs; it gets what the others leave.
     """
 
     station_id: str
@@ -57,6 +63,7 @@ class Evse(msgspec.Struct, frozen=True):
     commanded_at: int = 0
     cap_ma: int | None = None
     unused_since: int | None = None
+    extra: bool = False
 
     @property
     def usable_ma(self) -> int:
@@ -105,10 +112,25 @@ class Site(msgspec.Struct, frozen=True):
         kept = [members[station_id] for station_id in sorted(members) if not members[station_id].over]
         return replace(self, members=tuple(kept))
 
+    def has_room_for(self, station_id: str) -> bool:
+        """Whether the station can be a member."""
+        return len(self.members) < MOST_EVSES or any(m.station_id == station_id for m in self.members)
+
+    def with_room(self, station_id: str, evse_id: int) -> Site | None:
+        """This site with room for that EVSE: the one that is idle for longest makes it. None if all of them charge."""
+        name = (station_id, evse_id)
+        if len(self.evses) < MOST_EVSES or any((e.station_id, e.evse_id) == name for e in self.evses):
+            return self
+        idle = [evse for evse in self.evses if evse.transaction_id is None]
+        if not idle:
+            return None
+        gone = min(idle, key=lambda evse: evse.changed_at)
+        return replace(self, evses=tuple(evse for evse in self.evses if evse is not gone))
+
     def charging(self) -> list[Evse]:
-        """The EVSEs that charge, in order of arrival."""
+        """The EVSEs that charge, in order of arrival, those that are `extra` last."""
         busy = [evse for evse in self.evses if evse.transaction_id is not None]
-        return sorted(busy, key=lambda evse: (evse.changed_at, evse.station_id, evse.evse_id))
+        return sorted(busy, key=lambda evse: (evse.extra, evse.changed_at, evse.station_id, evse.evse_id))
 
     def with_evses(self, changed: Iterable[Evse]) -> Site:
         """This site with some EVSEs changed."""
@@ -123,7 +145,7 @@ class Observed(msgspec.Struct, frozen=True):
     arrival_or_end: bool
 
 
-def observe(site: Site, seen: EvseObserved) -> Observed | None:
+def observe(site: Site, seen: EvseObserved, *, extra: bool = False) -> Observed | None:
     """Fold an observation; None if it says nothing new (repeated, or of a transaction that is over)."""
     name = (seen.station_id, seen.evse_id)
     evse = next((each for each in site.evses if (each.station_id, each.evse_id) == name), Evse(*name))
@@ -152,6 +174,7 @@ def observe(site: Site, seen: EvseObserved) -> Observed | None:
         phases=seen.phases,
         measured_ma=seen.current_ma,
         measured_at=seen.recorded_at,
+        extra=extra,
     )
     return Observed(site.with_evses([arrived]), True)
 
@@ -205,7 +228,8 @@ def make_plan(site: Site, limit_ma: int, now: int) -> Plan | None:
     charging = site.charging()
     if not charging and not site.allocations:
         return None
-    shares = share(limit_ma, [evse.usable_ma for evse in charging])
+    shares = share(limit_ma, [evse.usable_ma for evse in charging if not evse.extra])
+    shares += share(limit_ma - sum(shares), [evse.usable_ma for evse in charging if evse.extra])
     allocations = tuple(
         Allocation(
             station_id=evse.station_id,

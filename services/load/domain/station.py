@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from msgspec.structs import replace
 
@@ -18,6 +20,12 @@ from libs.ocpp.semantics.exchange import read_exchange
 from libs.ocpp.semantics.model import Booted
 
 STATIONS = "registry.stations"
+
+DEFAULT_EVSES: Final = 4
+"""EVSEs of a station of which operators have not said how many it has."""
+MOST_EVSES: Final = 64
+MOST_EXTRAS: Final = 32
+"""Beyond the EVSEs that a station is registered with so many are kept, and get what the others leave."""
 _ABOUT_DEFAULT_LIMITS = frozenset({SetDefaultLimit.__name__, ClearLimit.__name__})
 
 
@@ -69,6 +77,19 @@ class Station(msgspec.Struct, frozen=True):
         """The EVSE on which a transaction runs."""
         return next((evse for evse in self.evses if evse.transaction_id == transaction_id), None)
 
+    def with_room(self, evse_id: int, registered: StationRegistered) -> Station | None:
+        """This station with room for that EVSE. Of those that it should not have one that is idle makes room; None if
+        all of these charge."""
+        if not is_extra(evse_id, registered) or any(evse.evse_id == evse_id for evse in self.evses):
+            return self
+        extras = [evse for evse in self.evses if is_extra(evse.evse_id, registered)]
+        if len(extras) < MOST_EXTRAS:
+            return self
+        idle = next((evse for evse in extras if evse.session_id is None), None)
+        if idle is None:
+            return None
+        return replace(self, evses=tuple(evse for evse in self.evses if evse is not idle))
+
     def with_evse(self, evse: Evse) -> Station:
         """This station with one EVSE changed."""
         others = [other for other in self.evses if other.evse_id != evse.evse_id]
@@ -79,6 +100,11 @@ def registered_station(station_id: str, tables: Tables) -> StationRegistered:
     """The station as operators configured it; one that they did not has the defaults and no site."""
     record: Record | None = tables[STATIONS].get(station_id)
     return record if isinstance(record, StationRegistered) else _unregistered(station_id)
+
+
+def is_extra(evse_id: int, registered: StationRegistered) -> bool:
+    """Whether the station should not have an EVSE of that number."""
+    return evse_id > min(registered.evses or DEFAULT_EVSES, MOST_EVSES)
 
 
 def _unregistered(station_id: str) -> StationRegistered:

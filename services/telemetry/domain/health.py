@@ -29,6 +29,10 @@ _Input = OcppCallReceived | ConnectionOpened | ConnectionClosed | FrameRejected
 _KINDS: Final = frozenset(kind.__name__ for kind in get_args(_Input))
 
 
+_Folded = tuple[StationHealth, Counts, tuple[str, ...]]
+"""The station afterwards, what counts, and the bounds that were reached."""
+
+
 class HealthProcessor(Processor[StationHealth]):
     """Station state and health windows, for a runtime that may hand a message over twice.
 
@@ -64,35 +68,34 @@ class HealthProcessor(Processor[StationHealth]):
         before = StationHealth(record.station_id) if state is None else state
         if checksum in before.seen:
             return Step(state)
-        after, counts = _fold(before, record, tables)
+        after, counts, bounded = _fold(before, record, tables)
         after = station.counted(after, checksum, record.event_id, record.recorded_at, counts)
         if station.same_to_readers(before, after):
-            return Step(after)
-        return Step(after, (Emit(HEALTH, record.station_id, _state_changed(after, record)),))
+            return Step(after, (), bounded)
+        return Step(after, (Emit(HEALTH, record.station_id, _state_changed(after, record)),), bounded)
 
     def due(self, state: StationHealth) -> int | None:
         """When the oldest window closes."""
         return station.due(state)
 
 
-def _fold(state: StationHealth, record: Record, tables: Tables) -> tuple[StationHealth, Counts]:
+def _fold(state: StationHealth, record: Record, tables: Tables) -> _Folded:
     match record:
         case ConnectionOpened():
-            return station.opened(state, record.connection_epoch, record.version), Counts()
+            return station.opened(state, record.connection_epoch, record.version), Counts(), ()
         case ConnectionClosed():
-            return station.closed(state, record.connection_epoch), Counts(disconnects=1)
+            return station.closed(state, record.connection_epoch), Counts(disconnects=1), ()
         case OcppCallReceived():
             return _fold_call(state, record, tables)
         case _:
-            return state, Counts(rejected=1)
+            return state, Counts(rejected=1), ()
 
 
-def _fold_call(
-    state: StationHealth, record: OcppCallReceived, tables: Tables
-) -> tuple[StationHealth, Counts]:
+def _fold_call(state: StationHealth, record: OcppCallReceived, tables: Tables) -> _Folded:
     epoch = record.connection_epoch
     state = station.opened(state, epoch, record.version)
     boots = faults = 0
+    bounded: tuple[str, ...] = ()
     if record.action in _TELLING:
         for fact in read_exchange(record, zone_of(tables[STATIONS].get(record.station_id))):
             if isinstance(fact, Booted):
@@ -101,8 +104,11 @@ def _fold_call(
             elif isinstance(fact, ConnectorStatusReported):
                 if fact.error_code is not None or fact.status == "Faulted":
                     faults += 1
-                state = station.reported(state, fact, epoch)
-    return state, Counts(calls=1, boots=boots, faults=faults, quirks=1 if record.quirks else 0)
+                if station.admits(state, fact):
+                    state = station.reported(state, fact, epoch)
+                else:
+                    bounded = ("connectors",)
+    return state, Counts(calls=1, boots=boots, faults=faults, quirks=1 if record.quirks else 0), bounded
 
 
 def _state_changed(state: StationHealth, record: _Input) -> StationStateChanged:

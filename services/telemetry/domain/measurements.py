@@ -11,6 +11,7 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.ocpp.semantics.exchange import read_exchange, zone_of
 from libs.ocpp.semantics.model import MeasurementsReported
+from libs.ocpp.semantics.numbers import evse_number
 
 TRANSACTIONS: Final = "ocpp.transactions"
 MEASUREMENTS: Final = "telemetry.measurements"
@@ -62,8 +63,9 @@ def _taken(record: OcppCallReceived, fact: MeasurementsReported) -> telemetry.Me
         recorded_at=record.recorded_at,
         cause_id=record.event_id,
         station_id=record.station_id,
-        evse_id=fact.evse_id or 0,
-        connector_id=fact.connector_id,
+        # A number that no station has says nothing of where it was measured.
+        evse_id=evse_number(fact.evse_id) or 0,
+        connector_id=evse_number(fact.connector_id),
         transaction_id=fact.transaction_id or None,
         samples=tuple(
             [

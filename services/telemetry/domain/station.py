@@ -11,6 +11,7 @@ import msgspec
 
 from libs.events.telemetry import ConnectorState
 from libs.ocpp.semantics.model import Booted, ConnectorStatusReported
+from libs.ocpp.semantics.numbers import evse_number
 from libs.runtime.clock import SECOND
 
 WINDOW: Final = 300 * SECOND
@@ -108,15 +109,22 @@ def booted(state: StationHealth, fact: Booted) -> StationHealth:
     )
 
 
+def admits(state: StationHealth, fact: ConnectorStatusReported) -> bool:
+    """Whether there is room for the connector, and there can be one of that number."""
+    if evse_number(fact.evse_id) is None or evse_number(fact.connector_id) is None:
+        return False
+    place = (fact.evse_id, fact.connector_id)
+    known = any((c.evse_id, c.connector_id) == place for c in state.connectors)
+    return known or len(state.connectors) < MOST_CONNECTORS
+
+
 def reported(state: StationHealth, fact: ConnectorStatusReported, epoch: int) -> StationHealth:
-    """A connector's status. What came over a displaced connection counts only if it is news."""
+    """The status of a connector that the state `admits`. What came over a displaced connection counts only if it is
+    news."""
     error_code = fact.error_code or "NoError"
     place = (fact.evse_id, fact.connector_id)
     current = next((c for c in state.connectors if (c.evse_id, c.connector_id) == place), None)
-    if current is None:
-        if len(state.connectors) >= MOST_CONNECTORS:
-            return state
-    else:
+    if current is not None:
         same = (current.status, current.error_code) == (fact.status, error_code)
         if same or (epoch < state.epoch and fact.at < current.since):
             return state

@@ -4,7 +4,7 @@ import pytest
 
 from libs.ocpp import quirks
 from libs.ocpp.errors import ErrorCode
-from libs.ocpp.inbound import CheckedCall, check_call, check_result
+from libs.ocpp.inbound import LONGEST_TEXT, CheckedCall, check_call, check_result
 from libs.ocpp.quirks import MEANINGS
 from libs.ocpp.schemas import Violation
 from libs.ocpp.versions import Version
@@ -315,3 +315,25 @@ def test_a_number_of_connectors_that_is_none_is_left_alone(value: str | None) ->
     entry = {"key": "NumberOfConnectors", "readonly": True} | ({} if value is None else {"value": value})
     payload = {"configurationKey": [entry]}
     assert check_result(V16, "GetConfiguration", payload) == CheckedCall(payload)
+
+
+@pytest.mark.parametrize(
+    ("action", "payload", "field", "quirk"),
+    [
+        ("StartTransaction", START, "idTag", quirks.TOO_LONG),
+        ("BootNotification", BOOT, "firmwareVersion", quirks.TOO_LONG),
+        ("StatusNotification", STATUS, "errorCode", quirks.UNLISTED_VALUE),
+    ],
+)
+def test_a_text_of_any_length_is_kept_up_to_a_bound_and_stays_different_from_others(
+    action: str, payload: dict[str, Any], field: str, quirk: str
+) -> None:
+    found = []
+    for text in ("x" * 255, "x" * 256, "x" * 200_000, "x" * 200_000 + "y", "é" * 200_000):
+        checked = check_call(V16, action, payload | {field: text})
+        assert isinstance(checked, CheckedCall)
+        assert checked.quirks == (quirk,)
+        found.append(checked.payload[field])
+    assert found[0] == "x" * 255
+    assert len(set(found)) == len(found)
+    assert max(len(text.encode()) for text in found) <= LONGEST_TEXT

@@ -187,3 +187,12 @@ def test_the_topics_may_interleave_in_any_way(seed: int) -> None:
     other.tick(start + 2 * WINDOW)
     assert one.states == other.states
     assert one.windows == other.windows
+
+
+@pytest.mark.parametrize("number", [2**31, 2**40, 2**63, -1])
+def test_a_connector_number_that_no_station_has_is_none_of_its_connectors(number: int) -> None:
+    told = Told(status(1, "Available", NOON))
+    assert told.tell(status(number, "Available", NOON + 1)) == []
+    assert told.state is not None
+    assert [c.connector_id for c in told.state.connectors] == [1]
+    assert told.runtime.bounded == {"connectors": 1}

@@ -119,3 +119,10 @@ def test_a_payload_that_cannot_be_read_is_put_aside() -> None:
     runtime = MemoryRuntime(MeasurementsProcessor())
     runtime.feed(TRANSACTIONS, STATION, exchange("MeterValues", {"connectorId": 1}, at=NOON))
     assert len(runtime.dead) == 1
+
+
+@pytest.mark.parametrize("number", [2**31, 2**40, 2**63, -1])
+def test_a_connector_number_that_no_station_has_costs_no_sample(number: int) -> None:
+    (measured,) = taken(meter16(7, NOON, 12_345, connector=number))
+    assert (measured.evse_id, measured.connector_id, measured.transaction_id) == (0, None, "7")
+    assert len(measured.samples) == 2
