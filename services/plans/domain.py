@@ -6,7 +6,7 @@ A session draws once for each question; a new question replaces its draw: what o
 So all draws of a month are together never more than the bundle.
 
 State is bounded: a month is open until `KEEP` after its end and for `MOST_SESSIONS` sessions that have
-something of it. Who asks later keeps what it had and gets nothing more.
+something of it, all months for `MOST_DRAWS`. Who asks later keeps what it had and gets nothing more.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ KEEP: Final = 92 * _DAY
 AHEAD: Final = _DAY
 """How far ahead of the platform's clock a session may have begun to have a share in a bundle."""
 MOST_SESSIONS: Final = 30_000
+MOST_DRAWS: Final = 60_000
+"""Of all open months together."""
 
 _CHARGED_KEPT: Final = 6
 _LATER: Final = 1_000
@@ -85,6 +87,7 @@ class PlansProcessor(Processor[PlanLedger]):
     tables = (TARIFFS,)
     state = PlanLedger
     unmarked_state = "e60a730442df7b01"
+    max_state_bytes = 2_560 << 10
     linger_s = 0.1
 
     def key(self, message: Message) -> str | None:
@@ -108,7 +111,7 @@ class PlansProcessor(Processor[PlanLedger]):
 def _answer(state: PlanLedger | None, ask: PrepaidAsked) -> Step[PlanLedger]:
     month = month_number(ask.month)
     if not _is_open(state, month, ask):
-        return Step(state, _late(ask))
+        return Step(state, _late(ask), ("late",))
     if state is None:
         state = PlanLedger(ask.group_id, ask.tariff_id, ask.timezone, ask.event_id)
     used = _used(state, month)
@@ -122,14 +125,15 @@ def _answer(state: PlanLedger | None, ask: PrepaidAsked) -> Step[PlanLedger]:
         # It comes again; its answer is in the log.
         return Step(used)
     draws = dict(book.draws)
-    if not revision and len(draws) >= MOST_SESSIONS:
+    drawn = sum(len(each.draws) for each in used.months)
+    if not revision and (len(draws) >= MOST_SESSIONS or drawn >= MOST_DRAWS):
         # One that has nothing makes room: who begins sessions without energy must not shut out those that have some.
         idle = next((each for each, (_, drawn_wh) in draws.items() if not drawn_wh), None)
         if idle is None:
-            return Step(used, _late(ask))
+            return Step(used, _late(ask), ("sessions",))
         del draws[idle]
     others = book.drawn_wh - own
-    wh = min(ask.billed_wh, max(0, ask.bundle_wh - others))
+    wh = max(0, min(ask.billed_wh, ask.bundle_wh - others))
     draws[session] = (ask.revision, wh)
     book = Month(month, draws, others + wh)
     months = sorted((book, *(m for m in used.months if m.number != month)), key=lambda m: m.number)

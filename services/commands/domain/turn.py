@@ -74,9 +74,9 @@ class Turn:
             for older in [w for w in self.ledger.grounded() if w.replaces == request.replaces]:
                 self._decide(older, Fate.EXPIRED, "replaced by a newer command")
         early = [evidence for evidence in self.ledger.early if evidence.command_id == command_id]
-        if not early and (reason := self.ledger.no_room_for(waiting)):
-            self.bounded.append("waiting")
-            self._decide(waiting, Fate.FAILED, reason, refused=True)
+        no_room = self.ledger.no_room_for(waiting)
+        if no_room and not early:
+            self._refuse_room(waiting, no_room)
             return
         self.ledger = replace(self.ledger, queue=(*self.ledger.queue, waiting))
         if early:
@@ -85,6 +85,12 @@ class Turn:
         for evidence in early:
             if self.ledger.waiting(command_id) is not None:
                 self.conclude_by(evidence)
+        if no_room and (left := self.ledger.waiting(command_id)) is not None:
+            self._refuse_room(left, no_room)
+
+    def _refuse_room(self, waiting: Waiting, reason: str) -> None:
+        self.bounded.append("waiting")
+        self._decide(waiting, Fate.FAILED, reason, refused=True)
 
     def learn(self, abilities: Abilities) -> None:
         """Take what is known of the station from now on."""

@@ -5,6 +5,8 @@ All stations are asked in one wave. A station's first final word counts.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from msgspec.structs import replace
 
@@ -18,6 +20,12 @@ from libs.events.firmware import (
     UpdateStationFirmware,
 )
 from libs.events.ids import derive_id
+
+MOST_STATIONS: Final = 10_000
+MOST_BYTES: Final = 768 << 10
+"""What the texts of a definition may take. One that takes more, or has more stations, has failed at once."""
+MOST_EARLY: Final = 1_000
+"""Stations whose words are kept before the definition came."""
 
 
 class Campaign(msgspec.Struct, frozen=True):
@@ -41,6 +49,7 @@ class CampaignProcessor(Processor[Campaign]):
     outputs = ("firmware.tasks", "firmware.campaigns")
     state = Campaign
     unmarked_state = "727ee519ccc2afd9"
+    max_state_bytes = 2 << 20
 
     def key(self, message: Message) -> str | None:
         """The campaign; what this processor itself writes to its input is passed over."""
@@ -51,20 +60,35 @@ class CampaignProcessor(Processor[Campaign]):
         campaign = state or Campaign()
         match event:
             case Message(record=DefineCampaign() as definition):
-                if campaign.definition is not None:
-                    return Step(state)
-                told_at = max(campaign.told_at, definition.recorded_at)
-                campaign = replace(campaign, definition=definition, told_at=told_at)
-                return Step(campaign, (*_tasks(definition), _progress(campaign, definition, definition)))
+                return Step(state) if campaign.definition is not None else _defined(state, definition)
             case Message(record=StationUpdateProgressed() as progress):
                 after = _count(campaign, progress)
-                if after is campaign:
-                    return Step(state)
-                if (known := after.definition) is None or progress.station_id not in known.stations:
-                    return Step(after)
-                return Step(after, (_progress(after, known, progress),))
+                return Step(state) if after is campaign else _progressed(state, after, progress)
             case _:
                 return Step(state)
+
+
+def _defined(state: Campaign | None, definition: DefineCampaign) -> Step[Campaign]:
+    if not _fits(definition):
+        return Step(state, (_refused(definition),), ("stations",))
+    early = state or Campaign()
+    campaign = Campaign(
+        definition,
+        early.installed.intersection(definition.stations),
+        early.failed.intersection(definition.stations),
+        max(early.told_at, definition.recorded_at),
+    )
+    return Step(campaign, (*_tasks(definition), _progress(campaign, definition, definition)))
+
+
+def _progressed(state: Campaign | None, after: Campaign, progress: StationUpdateProgressed) -> Step[Campaign]:
+    definition = after.definition
+    if definition is None:
+        full = len(after.installed) + len(after.failed) > MOST_EARLY
+        return Step(state, bounded=("early",)) if full else Step(after)
+    if progress.station_id not in definition.stations:
+        return Step(state)
+    return Step(after, (_progress(after, definition, progress),))
 
 
 def _count(campaign: Campaign, progress: StationUpdateProgressed) -> Campaign:
@@ -99,6 +123,19 @@ def _tasks(definition: DefineCampaign) -> list[Emit]:
         )
         for station_id in dict.fromkeys(definition.stations)
     ]
+
+
+def _fits(definition: DefineCampaign) -> bool:
+    texts = (definition.campaign_id, definition.name, definition.target_version, definition.location)
+    more = (definition.requested_by, definition.event_id, definition.cause_id, *definition.stations)
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*texts, *more))
+    return len(definition.stations) <= MOST_STATIONS and size <= MOST_BYTES
+
+
+def _refused(definition: DefineCampaign) -> Emit:
+    """A campaign that is over as it begins: all of its stations have failed."""
+    failed = Campaign(definition, failed=frozenset(definition.stations), told_at=definition.recorded_at)
+    return _progress(failed, definition, definition)
 
 
 def _progress(

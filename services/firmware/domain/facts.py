@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,8 @@ ACTIONS = frozenset({"BootNotification", "FirmwareStatusNotification", "SignedFi
 """Of everything that chargers report, what matters here."""
 
 REQUESTED_BY = "firmware"
+LONGEST_TEXT: Final = 500
+"""What is kept of a fact's words."""
 
 
 class FactKind(StrEnum):
@@ -55,7 +58,7 @@ def fact_of(record: OcppCallReceived | CommandConcluded) -> Fact | None:
             FactKind.FATE,
             record.event_id,
             record.recorded_at,
-            record.reason,
+            record.reason[:LONGEST_TEXT],
             command_id=record.command_id,
             fate=record.fate,
         )
@@ -66,9 +69,9 @@ def fact_of(record: OcppCallReceived | CommandConcluded) -> Fact | None:
     for event in events:
         match event:
             case Booted(firmware_version=str() as firmware):
-                return Fact(FactKind.BOOTED, record.event_id, record.recorded_at, firmware)
+                return Fact(FactKind.BOOTED, record.event_id, record.recorded_at, firmware[:LONGEST_TEXT])
             case FirmwareStatusReported(status=status):
-                return Fact(FactKind.STATUS, record.event_id, record.recorded_at, status)
+                return Fact(FactKind.STATUS, record.event_id, record.recorded_at, status[:LONGEST_TEXT])
             case _:
                 pass
     return None

@@ -28,6 +28,10 @@ from services.firmware.domain.facts import ACTIONS, REQUESTED_BY, Fact, FactKind
 LIFECYCLE: Final = "ocpp.lifecycle"
 REMEMBERED_FACTS = 16
 REMEMBERED_CAMPAIGNS = 16
+MOST_TASKS: Final = 16
+"""Campaigns that may wait for a station; what comes beyond has failed at once."""
+LONGEST_TASK: Final = 2_048
+"""What the texts of one may take, in bytes."""
 
 STATUSES: Final[Mapping[str, StationUpdateStatus]] = MappingProxyType(
     {
@@ -89,6 +93,7 @@ class StationFirmwareProcessor(Processor[StationFirmware]):
     state = StationFirmware
     former_states = (grown("0.1.0", "a0ab146179a8d793"),)
     unmarked_state = "a0ab146179a8d793"
+    max_state_bytes = 128 << 10
     linger_s = 0.25
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
@@ -123,8 +128,8 @@ class StationFirmwareProcessor(Processor[StationFirmware]):
             case _:
                 return Step(state)
         if state is not None and work.station == state:
-            return Step(state)
-        return Step(work.station, tuple(work.out))
+            return Step(state, tuple(work.out), work.bounded)
+        return Step(work.station, tuple(work.out), work.bounded)
 
     def due(self, state: StationFirmware) -> int | None:
         """The next deadline."""
@@ -137,11 +142,19 @@ class _Work:
     def __init__(self, station: StationFirmware) -> None:
         self.station = station
         self.out: list[Emit] = []
+        self.bounded: tuple[str, ...] = ()
 
     def accept(self, asked: UpdateStationFirmware) -> None:
         """Queue a task; one of the same campaign is nothing new."""
         known = {*self.station.done, *(task.campaign_id for task in self.station.tasks)}
         if asked.campaign_id in known:
+            return
+        text = asked.event_id + asked.campaign_id + asked.target_version + asked.location
+        if (size := len(text.encode("utf-8", "surrogatepass"))) > LONGEST_TASK:
+            self._refuse(asked, f"its texts take {size} bytes, more than {LONGEST_TASK}")
+            return
+        if len(self.station.tasks) >= MOST_TASKS:
+            self._refuse(asked, f"too many waiting: {MOST_TASKS} campaigns")
             return
         task = Task(
             task_id=asked.event_id,
@@ -153,6 +166,22 @@ class _Work:
         )
         self.station = replace(self.station, tasks=(*self.station.tasks, task))
         self.start_next(asked.recorded_at)
+
+    def _refuse(self, asked: UpdateStationFirmware, detail: str) -> None:
+        """Tell that a task has failed for which there is no room; nothing of it is kept."""
+        self.bounded = ("tasks",)
+        progressed = StationUpdateProgressed(
+            event_id=derive_id(asked.event_id, "refused"),
+            occurred_at=asked.recorded_at,
+            recorded_at=asked.recorded_at,
+            cause_id=asked.event_id,
+            campaign_id=asked.campaign_id,
+            station_id=self.station.station_id,
+            status=StationUpdateStatus.FAILED,
+            detail=detail,
+            firmware_version=self.station.version,
+        )
+        self.out.append(Emit("firmware.progress", asked.campaign_id, progressed))
 
     def learn(self, fact: Fact) -> None:
         """Keep a fact, and let it count for the task under way."""

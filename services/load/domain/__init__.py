@@ -92,7 +92,7 @@ class LoadProcessor(Processor[Site]):
 
     def due(self, state: Site) -> int | None:
         """The next periodic look, or a plan that was put off; nothing while nothing charges."""
-        if not state.charging():
+        if not state.busy:
             return None
         look = state.checked_at + CHECK_EVERY
         return min(look, state.planned_at + CALM) if state.waits_for_calm else look

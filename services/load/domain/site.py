@@ -127,6 +127,11 @@ class Site(msgspec.Struct, frozen=True):
         gone = min(idle, key=lambda evse: evse.changed_at)
         return replace(self, evses=tuple(evse for evse in self.evses if evse is not gone))
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything charges."""
+        return any(evse.transaction_id is not None for evse in self.evses)
+
     def charging(self) -> list[Evse]:
         """The EVSEs that charge, in order of arrival, those that are `extra` last."""
         busy = [evse for evse in self.evses if evse.transaction_id is not None]
@@ -162,7 +167,7 @@ def observe(site: Site, seen: EvseObserved, *, extra: bool = False) -> Observed 
         return _measure(site, evse, seen)
     if seen.recorded_at < evse.changed_at:
         return None
-    if not site.charging():
+    if not site.busy:
         site = replace(site, checked_at=seen.recorded_at)
     before = evse.transaction_id or evse.ended_transaction_id
     arrived = Evse(

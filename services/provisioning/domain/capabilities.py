@@ -30,6 +30,8 @@ COMMANDS: Final = "ocpp.commands"
 MOST_VARIABLES: Final = 128
 MOST_LACKING: Final = 64
 LONGEST_VALUE: Final = 500
+LONGEST_NAME: Final = 200
+"""In bytes, as is the longest value: what has a longer one is not kept."""
 
 _TOLD: Final = frozenset({"BootNotification", "NotifyReport"})
 _ASKED: Final = frozenset({"GetConfiguration", "ChangeConfiguration", "GetVariables", "SetVariables"})
@@ -58,6 +60,7 @@ class CapabilitiesProcessor(Processor[Station]):
     outputs = (CAPABILITIES,)
     state = Station
     unmarked_state = "4c4f0a27fcfae18a"
+    max_state_bytes = 160 << 10
     linger_s = 0.25
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
@@ -91,12 +94,14 @@ class CapabilitiesProcessor(Processor[Station]):
             case _:
                 return Step(state)
         before = state or Station(version=record.version)
-        after = before
+        after, bounded = before, False
         for fact in facts:
-            after = _learn(after, fact, record.version)
+            after, left_out = _learn(after, fact, record.version)
+            bounded = bounded or left_out
+        bounds = ("abilities",) if bounded else ()
         if after == before:
-            return Step(state)
-        return Step(after, (Emit(CAPABILITIES, record.station_id, _learned(record, after)),))
+            return Step(state, (), bounds)
+        return Step(after, (Emit(CAPABILITIES, record.station_id, _learned(record, after)),), bounds)
 
 
 def _may_lack(state: Station | None, action: str) -> bool:
@@ -105,13 +110,14 @@ def _may_lack(state: Station | None, action: str) -> bool:
     return state is not None and action in state.lacking
 
 
-def _learn(known: Station, fact: SemanticEvent, version: str) -> Station:
+def _learn(known: Station, fact: SemanticEvent, version: str) -> tuple[Station, bool]:
+    """The station with what `fact` tells, and whether something was left out at a bound."""
     match fact:
         case Booted():
-            return _booted(known, fact, version)
+            return _booted(known, fact, version), False
         case _ if version != known.version:
             # It has changed over without a boot: the next one tells what it is now.
-            return known
+            return known, False
         case ActionUnsupported(action=action, argument=argument):
             lacking = {*known.lacking, lacking_name(action, argument)}
         case ActionAnswered(action=action, argument=argument):
@@ -119,8 +125,9 @@ def _learn(known: Station, fact: SemanticEvent, version: str) -> Station:
         case VariablesReported(variables=variables):
             return _told(known, variables)
         case _:
-            return known
-    return replace(known, lacking=tuple(sorted(lacking))[:MOST_LACKING])
+            return known, False
+    kept = sorted(name for name in lacking if len(name.encode()) <= LONGEST_NAME)[:MOST_LACKING]
+    return replace(known, lacking=tuple(kept)), len(kept) < len(lacking)
 
 
 def _booted(known: Station, boot: Booted, version: str) -> Station:
@@ -138,25 +145,32 @@ def _booted(known: Station, boot: Booted, version: str) -> Station:
     return replace(fresh, features=known.features, variables=known.variables)
 
 
-def _told(known: Station, variables: Iterable[VariableSeen]) -> Station:
+def _told(known: Station, variables: Iterable[VariableSeen]) -> tuple[Station, bool]:
     version = Version(known.version)
     values = dict(known.variables)
+    left_out = False
     for seen in variables:
         # An EVSE's own variables do not limit what the station can be asked.
-        if seen.evse_id is None and limits(version, seen.name) and len(seen.value) <= LONGEST_VALUE:
+        if seen.evse_id is not None or not limits(version, seen.name):
+            continue
+        room = seen.name in values or len(values) < MOST_VARIABLES
+        if room and len(seen.name.encode()) <= LONGEST_NAME and len(seen.value.encode()) <= LONGEST_VALUE:
             values[seen.name] = seen.value
+        else:
+            left_out = True
     if values == known.variables:
-        return known
-    values = dict(sorted(values.items())[:MOST_VARIABLES])
+        return known, left_out
+    values = dict(sorted(values.items()))
     switched = any(
         value != known.variables.get(name) and _SWITCH.search(name) for name, value in values.items()
     )
-    return replace(
+    after = replace(
         known,
         variables=values,
         features=_features(version, values),
         lacking=() if switched else known.lacking,
     )
+    return after, left_out
 
 
 def _features(version: Version, values: dict[str, str]) -> tuple[str, ...]:

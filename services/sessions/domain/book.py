@@ -18,7 +18,8 @@ from services.sessions.domain.waiting import Waiting
 
 
 class Book:
-    """Sessions under way and closed; `out` collects what is announced. `step` makes a state of them in the end."""
+    """Sessions under way and closed; `out` collects what is announced, `bounded` the bounds that were reached.
+    `step` makes a state of them in the end."""
 
     def __init__(self, state: StationSessions, tables: Tables) -> None:
         self.station_id = state.station_id
@@ -31,6 +32,7 @@ class Book:
         self.waiting = list(state.waiting)
         self.early = state.early
         self.out: list[Emit] = []
+        self.bounded: tuple[str, ...] = ()
         self._state = state
         self._tables = tables
         self._expired_at = 0
@@ -114,7 +116,7 @@ class Book:
         )
         after = arrange(state, self.open, self.closed)
         self._give_up_grants(after)
-        return Step(after, tuple(self.out))
+        return Step(after, tuple(self.out), self.bounded)
 
     def _give_up_grants(self, after: StationSessions | None) -> None:
         """Of sessions that await an answer and are not remembered: it would find nobody."""

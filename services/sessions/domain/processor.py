@@ -51,6 +51,7 @@ class SessionsProcessor(Processor[StationSessions]):
     tables = (STATIONS, SITES, TARIFFS, TOKENS)
     state = StationSessions
     unmarked_state = "7cf0d455fc8709c7"
+    max_state_bytes = 2_560 << 10
     linger_s = 0.25
 
     def __init__(self, show_cost_every_s: int = 0, book: RuleBook | None = None) -> None:
@@ -170,6 +171,7 @@ def _fold(
     book.out += shown
     if (one := surplus(book.open)) is not None:
         book.give_up(one, cause)
+        book.bounded = ("open",)
     return book.step()
 
 

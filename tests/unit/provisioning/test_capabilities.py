@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, OcppCallReceived, OcppCallSent
 from libs.events.stations import CapabilitiesLearned
-from services.provisioning.domain.capabilities import MOST_LACKING, CapabilitiesProcessor, Station
+from services.provisioning.domain.capabilities import (
+    MOST_LACKING,
+    MOST_VARIABLES,
+    CapabilitiesProcessor,
+    Station,
+)
 
 STATION = "cp-1"
 T0 = 1_767_225_600_000_000
@@ -360,3 +366,32 @@ def test_a_repeated_record_changes_nothing() -> None:
     learning.configuration(SupportedFeatureProfiles="Core")
     learning.boots()
     assert learning.runtime.state_of(STATION) == before
+
+
+def test_ever_new_components_are_kept_up_to_a_bound_and_those_beyond_are_counted() -> None:
+    learning = Learning(V201)
+    learning.boots()
+    for number in range(MOST_VARIABLES):
+        names = [f"é{number}-{each}" + "x" * 180 for each in range(10)]
+        learning.hears("NotifyReport", _availability(number, names))
+    state = learning.runtime.state_of(STATION)
+    assert state is not None
+    assert len(state.variables) == MOST_VARIABLES
+    assert len(msgspec.msgpack.encode(state)) <= CapabilitiesProcessor.max_state_bytes
+    assert learning.runtime.bounded["abilities"] == MOST_VARIABLES - MOST_VARIABLES // 10
+
+
+def _availability(request_id: int, components: list[str]) -> dict[str, Any]:
+    return {
+        "requestId": request_id,
+        "generatedAt": "2026-01-01T00:00:00Z",
+        "seqNo": 0,
+        "reportData": [
+            {
+                "component": {"name": name},
+                "variable": {"name": "Available"},
+                "variableAttribute": [{"value": "true"}],
+            }
+            for name in components
+        ],
+    }
