@@ -118,7 +118,7 @@ def test_a_state_too_large_for_the_topic_is_refused() -> None:
 
 
 def test_a_state_that_grows_beyond_what_its_processor_declares_is_told_of_once() -> None:
-    kept, told = States(Counter()), metrics.STATES_TOO_LARGE.labels("counter")._value
+    kept, told = States(COUNTER, CODEC), metrics.STATES_TOO_LARGE.labels("counter")._value
     before = told.get()
     for text in ("x", "x" * MOST_STATE_BYTES, "y" * MOST_STATE_BYTES, "x"):
         kept.put("a", Count(1, None, text))
