@@ -255,6 +255,18 @@ async def test_the_next_holder_of_a_transactional_id_ends_what_the_last_began_an
     assert [record.value for record in await read(consumer, 1)] == [b"of the second"]
 
 
+async def test_an_answer_without_records_is_an_answer_too(kafka: Kafka) -> None:
+    place = TopicPartition(kafka.topic, 0)
+    consumer = await kafka.consumer()
+    consumer.assign([place])
+    async with asyncio.timeout(WAIT_S):
+        while not (first := consumer.last_poll_timestamp(place)):
+            assert await consumer.getmany(timeout_ms=50) == {}
+        while consumer.last_poll_timestamp(place) == first:
+            assert await consumer.getmany(timeout_ms=50) == {}
+    assert consumer.last_stable_offset(place) == 0
+
+
 class Heard(ConsumerRebalanceListener):  # type: ignore[misc]
     """What a group tells a member."""
 

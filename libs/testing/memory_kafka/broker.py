@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced, UnknownTopicOrPartitionError
+
+from libs.runtime.clock import now_us
 
 if TYPE_CHECKING:
     from libs.testing.memory_kafka.clients import MemoryConsumer
@@ -50,9 +51,15 @@ class Group:
 
 
 class MemoryBroker:
-    """A Kafka of one process and one event loop. Topics are created by hand, as on the platform."""
+    """A Kafka of one process and one event loop. Topics are created by hand, as on the platform.
 
-    def __init__(self, topics: Mapping[str, int] | None = None) -> None:
+    `clock`: milliseconds, for records without a timestamp and for answers.
+    """
+
+    def __init__(
+        self, topics: Mapping[str, int] | None = None, clock: Callable[[], int] = lambda: now_us() // 1000
+    ) -> None:
+        self.clock = clock
         self.logs: dict[TopicPartition, list[Entry]] = {}
         self.groups: defaultdict[str, Group] = defaultdict(Group)
         self._epochs: dict[str, int] = {}
@@ -138,7 +145,7 @@ class MemoryBroker:
             return
         transaction.committed = committed
         for place in transaction.begun:
-            self.log(place).append(Entry(now_ms(), None, None, (), marker=True))
+            self.log(place).append(Entry(self.clock(), None, None, (), marker=True))
         if committed:
             for group, offsets in transaction.offsets.items():
                 self.groups[group].committed.update(offsets)
@@ -171,11 +178,6 @@ class MemoryBroker:
     def commit(self, group: str, offsets: Mapping[TopicPartition, int]) -> None:
         """Note offsets of `group`."""
         self.groups[group].committed.update(offsets)
-
-
-def now_ms() -> int:
-    """Milliseconds, as Kafka stamps records that say nothing."""
-    return time.time_ns() // 1_000_000
 
 
 def headers_of(headers: Iterable[tuple[str, bytes]] | None) -> Headers:

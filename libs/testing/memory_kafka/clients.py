@@ -17,7 +17,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import RecordMetadata
 
-from libs.testing.memory_kafka.broker import Entry, MemoryBroker, headers_of, now_ms
+from libs.testing.memory_kafka.broker import Entry, MemoryBroker, headers_of
 
 Fetched = dict[TopicPartition, list[ConsumerRecord]]
 
@@ -43,6 +43,7 @@ class MemoryConsumer:
         self._assigned: set[TopicPartition] = set()
         self._positions: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, tuple[int, int]] = {}
+        self._answered: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
         self._running = False
 
@@ -101,6 +102,7 @@ class MemoryConsumer:
         self._assigned = set(places)
         self._positions.clear()
         self._ends.clear()
+        self._answered.clear()
         self._paused.clear()
 
     def assignment(self) -> set[TopicPartition]:
@@ -127,6 +129,11 @@ class MemoryConsumer:
         """As of the last fetch; None before it."""
         self._check_assigned(place)
         return self._ends[place][0] if place in self._ends else None
+
+    def last_poll_timestamp(self, place: TopicPartition) -> int | None:
+        """When the last fetch was answered (milliseconds); None before it."""
+        self._check_assigned(place)
+        return self._answered.get(place)
 
     def pause(self, *places: TopicPartition) -> None:
         """Fetch nothing from `places` until `resume`."""
@@ -204,6 +211,7 @@ class MemoryConsumer:
                 raise OffsetOutOfRangeError({place: at})
             log = self._broker.log(place)
             self._ends[place] = len(log), self._broker.last_stable_offset(place)
+            self._answered[place] = self._broker.clock()
             while at < end and left:
                 if self._visible(log[at]):
                     records.append(_record(place, at, log[at]))
@@ -256,8 +264,9 @@ def _record(place: TopicPartition, offset: int, entry: Entry) -> ConsumerRecord:
 class MemoryBatch:
     """What `create_batch` gives."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, broker: MemoryBroker, most_bytes: int) -> None:
         self.entries: list[Entry] = []
+        self._clock = broker.clock
         self._room = most_bytes
 
     def append(
@@ -274,7 +283,7 @@ class MemoryBatch:
             return None
         self._room -= size
         self.entries.append(
-            Entry(now_ms() if timestamp is None else timestamp, key, value, headers_of(headers))
+            Entry(self._clock() if timestamp is None else timestamp, key, value, headers_of(headers))
         )
         return self
 
@@ -344,7 +353,7 @@ class MemoryProducer:
 
     def create_batch(self) -> MemoryBatch:
         """An empty batch."""
-        return MemoryBatch(self._batch_bytes)
+        return MemoryBatch(self._broker, self._batch_bytes)
 
     async def send_batch(
         self, batch: MemoryBatch, topic: str, *, partition: int
@@ -358,7 +367,7 @@ class MemoryProducer:
             entry.writer = self._transaction
             self._broker.append(place, entry)
         done: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
-        stamp = batch.entries[0].timestamp_ms if batch.entries else now_ms()
+        stamp = batch.entries[0].timestamp_ms if batch.entries else self._broker.clock()
         done.set_result(RecordMetadata(topic, partition, place, offset, stamp, 0, 0))
         return done
 
