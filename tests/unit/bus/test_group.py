@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import ClassVar
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from libs.bus import group
 from libs.bus.group import GroupReader, Progress
 from libs.bus.message import Message
 from libs.bus.settings import BusSettings
+from libs.testing.memory_kafka import MemoryBroker, MemoryConsumer, MemoryProducer
 
 
 def test_nothing_is_committed_past_a_record_that_is_under_way() -> None:
@@ -34,70 +35,41 @@ def test_nothing_is_committed_past_a_record_that_is_under_way() -> None:
     assert Progress(7).next == 7
 
 
-class Consumer:
-    """A consumer of which each read gives the next of `reads`, or raises it; the last for ever."""
-
-    made: ClassVar[list[Consumer]] = []
-    reads: ClassVar[list[dict[TopicPartition, list[ConsumerRecord]] | KafkaError]] = [{}]
-    starts: ClassVar[list[KafkaError | None]] = [None]
-
-    def __init__(self, **_: object) -> None:
-        self.assigned = {A}
-        self.positions = {A: 3, B: 7}
-        self.committed: list[dict[TopicPartition, int]] = []
-        self.running = False
-        self.made.append(self)
-
-    def subscribe(self, _topics: object, listener: ConsumerRebalanceListener) -> None:
-        self.listener = listener
-
-    async def start(self) -> None:
-        error = self.starts.pop(0) if len(self.starts) > 1 else self.starts[0]
-        if error is not None:
-            raise error
-        self.running = True
-        await self.listener.on_partitions_assigned(self.assigned)
-
-    async def stop(self) -> None:
-        self.running = False
-
-    async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[ConsumerRecord]]:
-        assert self.running
-        await asyncio.sleep(0)
-        read = self.reads.pop(0) if len(self.reads) > 1 else self.reads[0]
-        if isinstance(read, KafkaError):
-            raise read
-        return read
-
-    async def position(self, partition: TopicPartition) -> int:
-        if partition not in self.assigned:
-            raise IllegalStateError("not assigned")
-        return self.positions[partition]
-
-    def assignment(self) -> set[TopicPartition]:
-        return self.assigned
-
-    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
-        if offsets.keys() - self.assigned:
-            raise IllegalStateError("not assigned")
-        self.committed.append(offsets)
+SETTINGS = BusSettings(kafka="nowhere", registry_url="http://nowhere")
+TOPIC, GROUP = SETTINGS.topic("ocpp.lifecycle"), SETTINGS.group("g")
+A, B = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
+NOT_WANTED = [("ce_type", b"voltbus.Nothing")]
 
 
-A, B = TopicPartition("t", 0), TopicPartition("t", 1)
+class Rig:
+    """A topic of two partitions with three and seven records, which nobody wants, and the consumers made so far."""
 
+    def __init__(self) -> None:
+        self.broker = MemoryBroker({TOPIC: 2})
+        self.made: list[MemoryConsumer] = []
 
-def passed_over(partition: TopicPartition, offset: int) -> ConsumerRecord:
-    """A record of which nothing is wanted."""
-    headers = (("ce_type", b"voltbus.Nothing"),)
-    return ConsumerRecord(partition.topic, partition.partition, offset, 0, 0, None, b"", None, 0, 0, headers)
+    def consumer(self, **options: Any) -> MemoryConsumer:
+        self.made.append(MemoryConsumer(self.broker, **options))
+        return self.made[-1]
+
+    async def write(self, place: TopicPartition, count: int) -> None:
+        producer = MemoryProducer(self.broker)
+        for _ in range(count):
+            await producer.send_and_wait(TOPIC, b"", None, place.partition, headers=NOT_WANTED)
+
+    @property
+    def committed(self) -> dict[TopicPartition, int]:
+        return self.broker.groups[GROUP].committed
 
 
 @pytest.fixture
-def consumer(monkeypatch: pytest.MonkeyPatch) -> type[Consumer]:
-    Consumer.made, Consumer.reads, Consumer.starts = [], [{}], [None]
-    monkeypatch.setattr(group, "AIOKafkaConsumer", Consumer)
+async def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    rig = Rig()
+    monkeypatch.setattr(group, "AIOKafkaConsumer", rig.consumer)
     monkeypatch.setattr(group, "_RETRY_S", 0)
-    return Consumer
+    await rig.write(A, 3)
+    await rig.write(B, 7)
+    return rig
 
 
 @asynccontextmanager
@@ -105,69 +77,80 @@ async def reading() -> AsyncIterator[GroupReader]:
     async def nobody(message: Message) -> None:
         raise AssertionError(message)
 
-    bus = Mock(settings=BusSettings(kafka="nowhere", registry_url="http://nowhere"))
-    reader, stop = GroupReader(bus, ["ocpp.lifecycle"], "g", lambda *_: False), asyncio.Event()
+    reader, stop = (
+        GroupReader(Mock(settings=SETTINGS), ["ocpp.lifecycle"], "g", lambda *_: False),
+        asyncio.Event(),
+    )
     running = asyncio.create_task(reader.run(nobody, stop))
     try:
+        await until(lambda: reader.healthy)
         yield reader
     finally:
         stop.set()
         await running
 
 
-async def turns(condition: Callable[[], object]) -> None:
-    for _ in range(1_000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("never")
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - facts of the reader
+            await asyncio.sleep(0.001)
 
 
-async def test_a_reader_is_healthy_again_once_it_can_read(consumer: type[Consumer]) -> None:
+async def until_read(consumer: MemoryConsumer, place: TopicPartition, offset: int) -> None:
+    async with asyncio.timeout(30):
+        while await consumer.position(place) < offset:  # noqa: ASYNC110 - a fact of the consumer
+            await asyncio.sleep(0.001)
+
+
+async def another_member(rig: Rig) -> MemoryConsumer:
+    """Joins the group and takes partition B over."""
+    other = MemoryConsumer(rig.broker, TOPIC, group_id=GROUP)
+    await other.start()
+    await until(lambda: other.assignment() == {B})
+    return other
+
+
+async def test_a_reader_is_healthy_again_once_it_can_read(rig: Rig) -> None:
     async with reading() as reader:
-        assert not reader.healthy
-        await turns(lambda: reader.healthy)
-        consumer.reads = [KafkaError("away"), KafkaError("away"), {}]
-        await turns(lambda: not reader.healthy)
-        await turns(lambda: reader.healthy)
-        assert len(consumer.made) == 1
+        rig.broker.fail("getmany", KafkaError("away"), KafkaError("away"))
+        await until(lambda: not reader.healthy)
+        await until(lambda: reader.healthy)
+        assert len(rig.made) == 1
     assert not reader.healthy
 
 
-async def test_a_membership_that_only_fails_is_given_up_for_a_new_one(consumer: type[Consumer]) -> None:
+async def test_a_membership_that_only_fails_is_given_up_for_a_new_one(rig: Rig) -> None:
     async with reading() as reader:
-        await turns(lambda: reader.healthy)
-        consumer.starts = [KafkaError("still away"), None]
-        consumer.reads = [*[KafkaError("for ever")] * group._FAILURES, {}]
-        await turns(lambda: len(consumer.made) == 3 and reader.healthy)
-        assert [each.running for each in consumer.made] == [False, False, True]
+        rig.broker.fail("start", KafkaError("still away"))
+        rig.broker.fail("getmany", *[KafkaError("for ever")] * group._FAILURES)
+        await until(lambda: len(rig.made) == 3 and reader.healthy)
+        assert rig.broker.groups[GROUP].members == [rig.made[2]]
 
 
-async def test_only_what_is_assigned_is_committed(consumer: type[Consumer]) -> None:
+async def test_only_what_is_assigned_is_committed(rig: Rig) -> None:
+    async with reading() as reader:
+        await rig.write(B, 1)
+        other = await another_member(rig)
+        await other.commit({B: 9})
+        await until(lambda: reader.healthy)
+        await rig.write(A, 2)
+        await rig.write(B, 3)
+        await until_read(rig.made[0], A, 5)
+    assert rig.committed == {A: 5, B: 9}, "the other member's offset stays"
+
+
+async def test_what_was_read_of_a_partition_before_counts_no_more_once_it_is_back(rig: Rig) -> None:
+    async with reading() as reader:
+        await rig.write(B, 2)
+        other = await another_member(rig)
+        await other.commit({B: 8})
+        await other.stop()
+        await until(lambda: rig.made[0].assignment() == {A, B} and reader.healthy)
+        await until_read(rig.made[0], B, 9)
+    assert rig.committed == {A: 3, B: 9}
+
+
+async def test_where_it_begins_is_committed_though_nothing_comes(rig: Rig) -> None:
     async with reading():
-        # Of a partition that was taken away between its fetch and now.
-        fetched = {A: [passed_over(A, 4), passed_over(A, 5)], B: [passed_over(B, 8)]}
-        consumer.reads = [fetched, {}]
-        await turns(lambda: len(consumer.reads) == 1)
-    (only,) = consumer.made
-    assert only.committed == [{A: 6}]
-
-
-async def test_what_was_read_of_a_partition_before_counts_no_more_once_it_is_back(
-    consumer: type[Consumer],
-) -> None:
-    async with reading() as reader:
-        consumer.reads = [{B: [passed_over(B, 8)]}, {}]
-        await turns(lambda: len(consumer.reads) == 1)
-        (only,) = consumer.made
-        only.assigned = {A, B}
-        await only.listener.on_partitions_assigned(only.assigned)
-        await turns(lambda: reader.healthy)
-    assert only.committed == [{A: 3, B: 7}]
-
-
-async def test_where_it_begins_is_committed_though_nothing_comes(consumer: type[Consumer]) -> None:
-    async with reading() as reader:
-        await turns(lambda: reader.healthy)
-    (only,) = consumer.made
-    assert only.committed == [{A: 3}]
+        pass
+    assert rig.committed == {A: 3, B: 7}
