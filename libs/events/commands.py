@@ -4,6 +4,7 @@ One class per Avro schema of the same name; the schemas carry each field's meani
 """
 
 from enum import StrEnum
+from typing import Final
 
 from libs.events.ocpp_log import CallError
 from libs.events.record import Record
@@ -76,6 +77,10 @@ class Fate(StrEnum):
     FAILED = "FAILED"
     EXPIRED = "EXPIRED"
     UNKNOWN = "UNKNOWN"
+
+
+TOO_MANY_WAITING: Final = "too many waiting"
+"""How the reason of a command begins for which there was no room to wait."""
 
 
 class CommandConcluded(Record, frozen=True, kw_only=True):

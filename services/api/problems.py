@@ -13,14 +13,14 @@ from starlette.exceptions import HTTPException
 from libs.bus.errors import BusUnavailableError
 from libs.clickhouse.client import ClickHouseError, ClickHouseUnavailableError, NotMigratedError
 from libs.runtime.logging import get_logger
-from services.api.domain.errors import Conflict, Invalid, NotFound, Outdated, Refusal
+from services.api.domain.errors import Conflict, Invalid, NotFound, Outdated, Refusal, TooMany
 
 log = get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
 
-_STATUS: Final = {Invalid: 422, Conflict: 409, NotFound: 404, Outdated: 412}
+_STATUS: Final = {Invalid: 422, Conflict: 409, NotFound: 404, Outdated: 412, TooMany: 429}
 _MOST_ERRORS: Final = 20
 
 

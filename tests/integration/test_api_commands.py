@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from libs.bus.tail import Tail
-from libs.events.commands import Fate, RequestCommand
+from libs.events.commands import TOO_MANY_WAITING, Fate, RequestCommand
 from libs.events.ids import new_id
 from libs.events.ocpp_log import CallError
 from libs.runtime.clock import SECOND, now_us
@@ -84,6 +84,18 @@ async def test_a_command_waits_for_its_outcome(api: Platform) -> None:
     ] * 2
     assert json.loads(seen[0].payload) == wish["payload"]
     assert [each.requested_by for each in seen] == ["anna", "api"]
+
+
+async def test_a_command_for_which_there_is_no_room_is_a_problem_for_who_waits(api: Platform) -> None:
+    await located(api, "cmd-full")
+    wish = {"action": "ClearCache", "wait_s": 20}
+    full = {"fate": Fate.FAILED, "result": None, "reason": f"{TOO_MANY_WAITING}: 256 commands"}
+    async with ledger(api, full) as seen:
+        found = problem(await api.http.post("/stations/cmd-full/commands", json=wish), 429)
+        assert found["detail"] == "too many waiting: 256 commands"
+        (asked,) = seen
+        later = await ok(await api.http.get(f"/commands/{asked.event_id}"))
+    assert (later["status"], later["reason"]) == ("FAILED", "too many waiting: 256 commands")
 
 
 async def test_a_command_is_pending_until_its_outcome(api: Platform) -> None:

@@ -22,5 +22,9 @@ class Outdated(Refusal):
     """What is there now is not what the request was made for."""
 
 
+class TooMany(Refusal):
+    """There is no room for it now."""
+
+
 class NotFound(Refusal):
     """What the request names does not exist."""

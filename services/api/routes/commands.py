@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Response, status
 from pydantic import BaseModel, Field
 
 from libs.clickhouse.client import ClickHouseError
-from libs.events.commands import CommandConcluded, RequestCommand
+from libs.events.commands import TOO_MANY_WAITING, CommandConcluded, Fate, RequestCommand
 from libs.events.ids import new_id
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
@@ -26,7 +26,7 @@ from services.api.domain.commands import (
     version_named,
     wish_digest,
 )
-from services.api.domain.errors import Conflict, Invalid, NotFound
+from services.api.domain.errors import Conflict, Invalid, NotFound, TooMany
 from services.api.fields import Folded
 from services.api.routes.shared import ERRORS, location
 
@@ -71,7 +71,8 @@ async def send_command(
     """Send a command: 202 once it is durable, or with `wait_s` 200 with its outcome if that comes in time.
 
     A 422 says where the payload breaks the schema of the charger's OCPP version. A 503 leaves open whether the
-    command was taken: repeat it with the same `Idempotency-Key`.
+    command was taken: repeat it with the same `Idempotency-Key`. With `wait_s` a 429 says that too many wait for the
+    charger: this one has failed.
     """
     wish = _wish(api, station_id, body)
     key, command_id = headers.idempotency_key, new_id()
@@ -98,6 +99,8 @@ async def send_command(
             return known
         outcome = await awaited.outcome(body.wait_s) if body.wait_s > 0 else None
     if outcome is not None:
+        if outcome.fate is Fate.FAILED and outcome.reason.startswith(TOO_MANY_WAITING):
+            raise TooMany(outcome.reason)
         response.status_code = status.HTTP_200_OK
     return _of_records(api.desk.request(command_id) or wanted, outcome)
 

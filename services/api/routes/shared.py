@@ -26,6 +26,7 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
         404: "There is no such thing.",
         409: "It does not fit what is there.",
         422: "The request is wrong; `errors` says where.",
+        429: "There is no room for it now.",
         503: "Not now; repeat later.",
     }.items()
 }

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from libs.events.commands import CommandDialect, Fate
+from libs.events.commands import TOO_MANY_WAITING, CommandDialect, Fate
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN, Abilities
 from services.commands.domain.evidence import Evidence
 
@@ -147,10 +147,10 @@ class Ledger(msgspec.Struct, frozen=True):
         if size > MOST_WAITING_BYTES:
             return f"it takes {size} bytes, more than {MOST_WAITING_BYTES}"
         if len(self.queue) >= MOST_WAITING:
-            return f"too many waiting: {len(self.queue)} commands"
+            return f"{TOO_MANY_WAITING}: {len(self.queue)} commands"
         waiting = sum(map(_size, self.queue))
         if waiting + size > MOST_WAITING_BYTES:
-            return f"too many waiting: {len(self.queue)} commands of {waiting} bytes"
+            return f"{TOO_MANY_WAITING}: {len(self.queue)} commands of {waiting} bytes"
         return ""
 
     def grounded(self) -> Iterator[Waiting]:
