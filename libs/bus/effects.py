@@ -171,6 +171,18 @@ class RecordWriter:
         return count
 
 
+async def partition_end(bus: Bus, topic: str, partition: int) -> int:
+    """Where a partition of the contract's `topic` ends. Raises KafkaError."""
+    place = TopicPartition(bus.settings.topic(topic), partition)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bus.settings.kafka)
+    await consumer.start()
+    try:
+        end: int = (await consumer.end_offsets([place]))[place]
+        return end
+    finally:
+        await consumer.stop()
+
+
 async def read_partition(
     bus: Bus, topic: str, partition: int, stopping: Callable[[], bool] = lambda: False
 ) -> AsyncIterator[ConsumerRecord]:

@@ -14,8 +14,9 @@ def heartbeat_interval_s(settings: BusSettings) -> float:
 
 
 def membership(settings: BusSettings) -> dict[str, Any]:
-    """The arguments of AIOKafkaConsumer that say how a member shows that it is alive."""
+    """The arguments of AIOKafkaConsumer that say who a member is, and how it shows that it is alive."""
     return {
         "session_timeout_ms": round(settings.kafka_session_timeout_s * 1000),
         "heartbeat_interval_ms": round(heartbeat_interval_s(settings) * 1000),
+        "group_instance_id": settings.kafka_instance_id,
     }

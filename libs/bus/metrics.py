@@ -17,6 +17,11 @@ COMMIT_SECONDS = Histogram(
     "voltbus_processor_transaction_seconds", "A transaction, begin to end.", ["processor"]
 )
 RESTORE_SECONDS = Gauge("voltbus_processor_restore_seconds", "Last restore of a partition.", ["processor"])
+RESTORES = Counter(
+    "voltbus_processor_restores",
+    "Restores of a partition, by how: `kept` in memory since the last assignment, or `read` from the changelog.",
+    ["processor", "how"],
+)
 TASK_RESTARTS = Counter(
     "voltbus_processor_task_restarts", "Partitions started over after an error.", ["processor"]
 )

@@ -22,17 +22,17 @@ from libs.bus.effects import (
     declared,
     encode,
     encode_dead_letter,
-    read_partition,
 )
 from libs.bus.errors import PartitionError, SchemaUnavailableError, StateShapeError
 from libs.bus.failures import FailureLimit, Standstill
 from libs.bus.inputs import Inputs
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Step, Tables, advance, ticks_until
+from libs.bus.restoring import Kept, changelog_end, restore
 from libs.bus.state_codec import StateCodec
 from libs.bus.states import States
 from libs.bus.tail import as_message
-from libs.bus.transactions import Transactions
+from libs.bus.transactions import Batch, Transactions
 from libs.events.codec import CodecError, UnknownRecordError, UnknownSchemaIdError
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
@@ -46,25 +46,6 @@ RUN_RECORDS = 256
 OFFSETS_LINGER_S = 1.0
 """How long the offsets of messages that led to nothing may wait for a transaction."""
 STOP_TIMEOUT_S = 8.0
-
-
-class _Batch:
-    """What one transaction will hold."""
-
-    def __init__(self) -> None:
-        self.emits: list[Encoded] = []
-        self.changes_state = False
-        self.offsets: dict[TopicPartition, int] = {}
-        self.messages = 0
-        self.begun_at = 0.0
-
-    def __bool__(self) -> bool:
-        return bool(self.offsets or self.has_effects)
-
-    @property
-    def has_effects(self) -> bool:
-        """Whether anything is to be written but offsets."""
-        return bool(self.emits) or self.changes_state
 
 
 class PartitionTask(Generic[S]):
@@ -88,7 +69,9 @@ class PartitionTask(Generic[S]):
         group: str,
         number: int,
         failures: FailureLimit,
+        kept: Kept[S] | None = None,
     ) -> None:
+        """`kept`: of the task that had the partition before in this process."""
         self._bus = bus
         self._processor = processor
         self._codec = codec
@@ -105,7 +88,9 @@ class PartitionTask(Generic[S]):
         self._state: States[S] = States(processor, codec)
         self.failure: StateShapeError | None = None
         self._checks_at_once = False
-        self._batch = _Batch()
+        self._kept = kept
+        self._changelog_end: int | None = None
+        self._batch = Batch()
         self._clock = asyncio.get_running_loop().time
         self._committed_at = 0.0
         self._retry_s = FIRST_WAIT_S
@@ -134,6 +119,11 @@ class PartitionTask(Generic[S]):
             await self._close()
 
     @property
+    def kept(self) -> Kept[S] | None:
+        """Its states, once it has stopped with everything committed; None if it has not."""
+        return self._kept
+
+    @property
     def hungry(self) -> list[TopicPartition]:
         """Where more should be fetched for this task."""
         return self._inputs.hungry
@@ -156,6 +146,8 @@ class PartitionTask(Generic[S]):
                     await self._work()
                 if self._batch:
                     await self._flush()
+                if self._changelog_end is not None:
+                    self._kept = Kept(self._state, self._changelog_end)
             except StateShapeError as error:
                 # Another version can read all of it, and gets the partition once this process is gone.
                 metrics.STATE_ERRORS.labels(name).inc()
@@ -223,23 +215,25 @@ class PartitionTask(Generic[S]):
     async def _restore(self) -> None:
         """Fence, then read back the state and the committed offsets, then take messages."""
         started = now_us()
-        self._batch = _Batch()
+        self._batch = Batch()
         self._transactions = Transactions(self._bus.settings, f"{self._group}.{self._number}", self._group)
         await self._transactions.start()
-        self._state = await self._read_state()
+        if self._processor.state is not None:
+            kept, self._kept, self._changelog_end = self._kept, None, None
+            restored = await restore(
+                self._bus,
+                self._processor,
+                self._codec,
+                self._number,
+                kept=kept,
+                stopping=lambda: self._stopping,
+            )
+            if restored is None:
+                return
+            self._state, self._changelog_end = restored
+            metrics.STATE_KEYS.labels(self._processor.name, self._number).set(len(self._state))
         await self._inputs.seek_to_committed()
         metrics.RESTORE_SECONDS.labels(self._processor.name).set((now_us() - started) / SECOND)
-
-    async def _read_state(self) -> States[S]:
-        state: States[S] = States(self._processor, self._codec)
-        if self._processor.state is None:
-            return state
-        topic = self._processor.state_topic
-        async for record in read_partition(self._bus, topic, self._number, lambda: self._stopping):
-            state.load(record.key.decode(), record.value, record.headers)
-        state.loaded(topic, self._number)
-        metrics.STATE_KEYS.labels(self._processor.name, self._number).set(len(state))
-        return state
 
     async def _work(self) -> None:
         """Process what is at hand; commit if it had effects, or if offsets alone have waited long enough."""
@@ -257,7 +251,7 @@ class PartitionTask(Generic[S]):
             except TimeoutError:
                 return
 
-    def _pause(self, batch: _Batch) -> float:
+    def _pause(self, batch: Batch) -> float:
         """Seconds that `batch` may still wait for company; 0: commit now."""
         if not batch:
             return TICK_INTERVAL_S
@@ -269,7 +263,7 @@ class PartitionTask(Generic[S]):
         # Messages that led to nothing need no transaction of their own: taken again, they lead to nothing again.
         return min(TICK_INTERVAL_S, batch.begun_at + OFFSETS_LINGER_S - now)
 
-    async def _process(self, batch: _Batch) -> None:
+    async def _process(self, batch: Batch) -> None:
         """Process buffered records in order of time, while none is missing from an input that lags."""
         # What has no more to fetch stays so for as long as nobody else gets to run.
         self._inputs.look_again()
@@ -302,7 +296,7 @@ class PartitionTask(Generic[S]):
                 self._inputs.look_again()
 
     async def _learn_and_handle(
-        self, batch: _Batch, topic: str, record: ConsumerRecord, schema_id: int
+        self, batch: Batch, topic: str, record: ConsumerRecord, schema_id: int
     ) -> None:
         try:
             await self._bus.learn(schema_id)
@@ -311,7 +305,7 @@ class PartitionTask(Generic[S]):
             return
         self._handle(batch, topic, record)
 
-    def _handle(self, batch: _Batch, topic: str, record: ConsumerRecord) -> None:
+    def _handle(self, batch: Batch, topic: str, record: ConsumerRecord) -> None:
         """Fold `record`. Raises UnknownSchemaIdError or PartitionError, then nothing has happened."""
         if not self._glance.wants(topic, record.headers):
             return
@@ -338,7 +332,7 @@ class PartitionTask(Generic[S]):
         except Exception as error:
             self._dead_letter(batch, topic, record, error, decoded=True)
 
-    def _apply(self, batch: _Batch, key: str, before: S | None, step: Step[S], trace: str | None) -> None:
+    def _apply(self, batch: Batch, key: str, before: S | None, step: Step[S], trace: str | None) -> None:
         """Take over what a step decided; changes nothing if any of it cannot be written."""
         emits = encode(self._bus, self._processor.name, declared(self._processor, step.out), trace)
         for bound in step.bounded:
@@ -351,7 +345,7 @@ class PartitionTask(Generic[S]):
             batch.changes_state = True
         batch.emits += emits
 
-    def _tick(self, batch: _Batch) -> None:
+    def _tick(self, batch: Batch) -> None:
         now = min(now_us(), self._inputs.reached) - TICK_GRACE_US
         for key in self._state.take_due(now):
             out: list[Emit] = []
@@ -371,7 +365,7 @@ class PartitionTask(Generic[S]):
             metrics.TICKS.labels(self._processor.name).inc()
 
     def _dead_letter(
-        self, batch: _Batch, topic: str, record: ConsumerRecord, error: Exception, *, decoded: bool
+        self, batch: Batch, topic: str, record: ConsumerRecord, error: Exception, *, decoded: bool
     ) -> None:
         """Put `record` aside. Raises TooManyFailuresError."""
         if not is_replayed(record):
@@ -382,11 +376,14 @@ class PartitionTask(Generic[S]):
 
     async def _flush(self) -> None:
         """Commit outputs, changed states and offsets of the batch, and begin another."""
-        batch, self._batch = self._batch, _Batch()
+        batch, self._batch = self._batch, Batch()
         assert self._transactions is not None
         name = self._processor.name
+        changes = self._changelog()
         with metrics.COMMIT_SECONDS.labels(name).time():
-            await self._transactions.commit([*batch.emits, *self._changelog()], batch.offsets)
+            written = await self._transactions.commit([*batch.emits, *changes], batch.offsets)
+        if changes:
+            self._changelog_end = changelog_end(changes, written)
         self._committed_at = self._clock()
         self._retry_s = FIRST_WAIT_S
         metrics.PROCESSED.labels(name).inc(batch.messages)

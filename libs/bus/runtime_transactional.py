@@ -21,6 +21,7 @@ from libs.bus.failures import FailureLimit
 from libs.bus.membership import membership
 from libs.bus.partition_task import PartitionTask
 from libs.bus.processor import Processor, S
+from libs.bus.restoring import Kept
 from libs.bus.state_codec import StateCodec
 from libs.bus.tables import TableSet
 from libs.runtime.logging import get_logger
@@ -53,6 +54,7 @@ class TransactionalRuntime(Generic[S]):
         self.consumer: AIOKafkaConsumer
         self._tasks: dict[int, PartitionTask[S]] = {}
         self._failures = defaultdict[int, FailureLimit](self._new_limit)
+        self._kept: dict[int, Kept[S] | None] = {}
         self._assigned = False
 
     @property
@@ -131,6 +133,7 @@ class TransactionalRuntime(Generic[S]):
 
     async def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Start a task for every partition given; called in a rebalance."""
+        kept, self._kept = self._kept, {}
         for number in sorted({partition.partition for partition in partitions}):
             self._tasks[number] = PartitionTask(
                 self.bus,
@@ -141,6 +144,7 @@ class TransactionalRuntime(Generic[S]):
                 group=self.group,
                 number=number,
                 failures=self._failures[number],
+                kept=kept.get(number),
             )
             self._tasks[number].start()
         self._assigned = True
@@ -152,9 +156,11 @@ class TransactionalRuntime(Generic[S]):
 
     async def revoke(self) -> None:
         """Finish what every task has under way and stop it; called in a rebalance and at the end."""
-        tasks, self._tasks = list(self._tasks.values()), {}
+        tasks, self._tasks = self._tasks, {}
         self._assigned = False
-        await asyncio.gather(*(task.stop() for task in tasks))
+        await asyncio.gather(*(task.stop() for task in tasks.values()))
+        # Most partitions come back to whom they were taken from, and nobody else has had them meanwhile.
+        self._kept = {number: task.kept for number, task in tasks.items()}
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]

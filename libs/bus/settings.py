@@ -27,6 +27,11 @@ class BusSettings(Settings):
         description="A member of a consumer group that is silent for so long is dead, and others get its partitions. "
         "No less than the brokers' group.min.session.timeout.ms.",
     )
+    kafka_instance_id: str | None = Field(
+        default=None,
+        description="A stable name of this process, its own among those of the service (KIP-345): started again within "
+        "the session timeout, it gets its partitions back at once. Not for processors on Faust.",
+    )
     namespace: str = ""
     partitions: int | None = Field(
         default=None, ge=1, description="Overrides the topic files' partition counts."

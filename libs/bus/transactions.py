@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import RecordMetadata
 
 from libs.bus.bounds import LEAVE_S, within
 from libs.bus.compression import compression_type
@@ -15,6 +16,25 @@ log = get_logger(__name__)
 
 _RETRY_BACKOFF_MS = 10
 """Brokers ask for a retry while the last transaction is being completed, which takes milliseconds."""
+
+
+class Batch:
+    """What one transaction will hold."""
+
+    def __init__(self) -> None:
+        self.emits: list[Encoded] = []
+        self.changes_state = False
+        self.offsets: dict[TopicPartition, int] = {}
+        self.messages = 0
+        self.begun_at = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.offsets or self.has_effects)
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether anything is to be written but offsets."""
+        return bool(self.emits) or self.changes_state
 
 
 class Transactions:
@@ -49,9 +69,14 @@ class Transactions:
         await self._producer.begin_transaction()
         self._open = True
 
-    async def commit(self, records: Iterable[Encoded], offsets: Mapping[TopicPartition, int]) -> None:
-        """Write `records`, commit them with `offsets` of the group, open the next. Raises KafkaError."""
-        await asyncio.gather(*await self._writer.send(records))
+    async def commit(
+        self, records: Iterable[Encoded], offsets: Mapping[TopicPartition, int]
+    ) -> list[RecordMetadata]:
+        """Write `records`, commit them with `offsets` of the group, open the next. Raises KafkaError.
+
+        Returns where each batch of records begins.
+        """
+        written = await asyncio.gather(*await self._writer.send(records))
         if offsets:
             # Not at the same time: brokers put off what is written while a transaction is being extended.
             await self._producer.send_offsets_to_transaction(offsets, self._group)
@@ -59,6 +84,7 @@ class Transactions:
         self._open = False
         await self._producer.begin_transaction()
         self._open = True
+        return written
 
     async def close(self) -> None:
         """Give up the open transaction and disconnect, as far as Kafka is there."""

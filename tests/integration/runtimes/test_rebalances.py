@@ -1,0 +1,105 @@
+"""What a rebalance costs: states that nobody has changed are kept, and who has a name comes back at once."""
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from libs.bus import metrics
+from libs.bus.replay import partition_of
+from libs.bus.runtime_transactional import TransactionalRuntime
+from libs.bus.settings import BusSettings
+from tests.integration.runtimes.bench import KafkaBench, kafka_bench, until
+from tests.integration.runtimes.tally import STATE, Tally, call
+
+STATIONS = [f"s{number}" for number in range(6)]
+
+
+def restores(how: str) -> float:
+    return float(metrics.RESTORES.labels(Tally.name, how)._value.get())
+
+
+async def add(kafka: KafkaBench, total: int) -> None:
+    """Count each station on, to `total`."""
+    await kafka.send(*(call(station, "Add", 1) for station in STATIONS))
+    for station in STATIONS:
+        outputs = await kafka.outputs(station, total)
+        assert [output.meter_wh for output in outputs] == list(range(1, total + 1))
+
+
+async def reassigned(kafka: KafkaBench) -> TransactionalRuntime:  # type: ignore[type-arg]
+    """A member that has counted each station once, and has lost its partitions."""
+    member = await kafka.start()
+    await add(kafka, 1)
+    runtime = member.runtime
+    assert isinstance(runtime, TransactionalRuntime)
+    await runtime.revoke()
+    return runtime
+
+
+async def assign(runtime: TransactionalRuntime) -> None:  # type: ignore[type-arg]
+    await runtime.assign(runtime.consumer.assignment())
+    await until(lambda: runtime.ready, "the partitions to be restored")
+
+
+@pytest.mark.parametrize("kind", ["transactional"])
+async def test_a_partition_that_stays_keeps_its_states(kafka: KafkaBench) -> None:
+    first = await kafka.start()
+    await add(kafka, 1)
+    kept, read = restores("kept"), restores("read")
+    second = await kafka.start()
+    await until(lambda: first.runtime.ready and second.runtime.ready, "both members to be ready")
+    await add(kafka, 2)
+    assert (restores("kept") - kept, restores("read") - read) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["transactional"])
+async def test_states_are_kept_again_and_again(kafka: KafkaBench) -> None:
+    runtime = await reassigned(kafka)
+    kept, read = restores("kept"), restores("read")
+    for total in range(2, 5):
+        await assign(runtime)
+        await add(kafka, total)
+        await runtime.revoke()
+    await assign(runtime)
+    assert (restores("kept") - kept, restores("read") - read) == (8, 0)
+
+
+@pytest.mark.parametrize("kind", ["transactional"])
+async def test_states_that_somebody_has_changed_meanwhile_are_read_again(kafka: KafkaBench) -> None:
+    runtime = await reassigned(kafka)
+    kept, read = restores("kept"), restores("read")
+    settings = kafka.bus.settings
+    writer = AIOKafkaProducer(bootstrap_servers=settings.kafka)
+    await writer.start()
+    await writer.send_and_wait(settings.topic(STATE), None, b"s1", partition_of("s1", 2))
+    await writer.stop()
+    await assign(runtime)
+    assert (restores("kept") - kept, restores("read") - read) == (1, 1)
+    await kafka.send(call("s1", "Add", 1))
+    assert [output.meter_wh for output in await kafka.outputs("s1", 2)] == [1, 1]
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("kind", ["transactional"])
+async def test_a_named_member_that_was_killed_gets_its_partitions_back_at_once(
+    kind: str, settings: BusSettings
+) -> None:
+    """The session timeout is longer than anything waits."""
+    named = settings.model_copy(update={"kafka_instance_id": "member-0", "kafka_session_timeout_s": 600.0})
+    async with kafka_bench(kind, named) as kafka:
+        for total in range(1, 4):
+            child = await kafka.spawn()
+            await kafka.send(*(call(station, "Add", 1) for station in STATIONS))
+            await until(
+                lambda total=total: all(seen(kafka, station) >= counts(total) for station in STATIONS),  # type: ignore[misc]
+                f"{total} of each station",
+            )
+            child.kill()
+            await child.wait()
+
+
+def seen(kafka: KafkaBench, station: str) -> set[int]:
+    return {output.meter_wh or 0 for output in kafka.seen[station]}
+
+
+def counts(total: int) -> set[int]:
+    return set(range(1, total + 1))
