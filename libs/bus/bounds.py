@@ -17,6 +17,11 @@ LEAVE_GROUP_S: Final = 5.0
 """As `LEAVE_S`, of who may have to wait for the others of a group first."""
 
 
+FIRST_WAIT_S: Final = 0.5
+LONGEST_WAIT_S: Final = 5.0
+"""Between two attempts at what Kafka or the registry does not give."""
+
+
 async def within(seconds: float, work: Coroutine[Any, Any, object]) -> bool:
     """Do `work` if that takes no longer than `seconds`; otherwise it is cancelled, not waited for, and it is False.
 

@@ -4,8 +4,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
+from libs.bus.bounds import FIRST_WAIT_S, LONGEST_WAIT_S
 from libs.bus.errors import ContractMismatchError, SchemaUnavailableError
 from libs.bus.schemas import SchemaLookup, SchemaRegistry, learn_all, read_schemas
 from libs.bus.settings import BusSettings
@@ -15,10 +15,6 @@ from libs.events.record import Record
 from libs.runtime.logging import get_logger
 
 log = get_logger(__name__)
-
-FIRST_WAIT_S: Final = 0.5
-LONGEST_WAIT_S: Final = 5.0
-"""Between two attempts at what Kafka or the registry does not give."""
 
 
 class Bus:

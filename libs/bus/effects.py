@@ -12,8 +12,9 @@ from aiokafka.partitioner import murmur2
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
-from libs.bus.dead_letters import dead_letter
+from libs.bus.dead_letters import dead_letter, is_replayed
 from libs.bus.errors import ContractMismatchError
+from libs.bus.failures import FailureLimit
 from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Emit, Headers, headers_for, kafka_time
 from libs.bus.processor import Processor, S
 from libs.bus.settings import MAX_RECORD_BYTES
@@ -107,12 +108,21 @@ class StateSizes:
 
 
 def encode_dead_letter(
-    bus: Bus, processor: str, topic: str, record: ConsumerRecord, error: Exception, *, decoded: bool
+    bus: Bus,
+    processor: str,
+    topic: str,
+    record: ConsumerRecord,
+    error: Exception,
+    *,
+    decoded: bool,
+    failures: FailureLimit,
 ) -> list[Encoded]:
-    """The dead letter of `record` of the contract's `topic`, counted and logged.
+    """The dead letter of `record` of the contract's `topic`, counted and logged. Raises TooManyFailuresError.
 
     `decoded`: whether the record could be read, so that the processor is what failed.
     """
+    if not is_replayed(record):
+        failures.count((topic, record.offset), error)
     reason = "failed" if decoded else "undecodable"
     metrics.DEAD_LETTERS.labels(processor, topic, reason).inc()
     letter = dead_letter(processor, topic, record, error)
@@ -130,6 +140,13 @@ def encode_dead_letter(
     headers = headers_for(letter, processor)
     name = bus.settings.topic(dead_letter_topic(topic))
     return [Encoded(name, letter.record_key.encode(), value, None, headers)]
+
+
+def count_failed_tick(processor: str, key: str, error: Exception, failures: FailureLimit) -> None:
+    """Count and log a tick that raised: there is no message to put aside. Raises TooManyFailuresError."""
+    failures.count(("tick", key), error)
+    metrics.DEAD_LETTERS.labels(processor, "tick", "failed").inc()
+    log.error("tick_failed", processor=processor, key=key, exc_info=error)
 
 
 _key_hash = lru_cache(maxsize=100_000)(murmur2)

@@ -1,9 +1,11 @@
-"""How many failures of a partition are put aside before it stands still, and which partitions do."""
+"""How many failures of a partition are put aside before it stands still; which partitions do, and which wait."""
 
+import asyncio
 from collections.abc import Callable, Hashable
 from time import monotonic
 
 from libs.bus import metrics
+from libs.bus.bounds import FIRST_WAIT_S, LONGEST_WAIT_S
 from libs.bus.errors import PartitionError, TooManyFailuresError
 from libs.runtime.logging import get_logger
 
@@ -69,3 +71,32 @@ class Standstill:
         for number, reason in self._reasons.items():
             metrics.STOPPED_PARTITIONS.labels(self._processor, number, reason).set(0)
         self._reasons.clear()
+
+
+class SchemaWait:
+    """The partitions of `processor` that wait in this process for a schema that cannot be looked up."""
+
+    def __init__(self, processor: str) -> None:
+        self._processor = processor
+        self._numbers: set[int] = set()
+        self._pause_s = FIRST_WAIT_S
+
+    def __bool__(self) -> bool:
+        return bool(self._numbers)
+
+    async def pause(self, numbers: set[int]) -> None:
+        """Wait before the next attempt, longer every time. `numbers`: the partitions that wait."""
+        self._show(numbers)
+        await asyncio.sleep(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, LONGEST_WAIT_S)
+
+    def end(self) -> None:
+        """None waits any more."""
+        if self._numbers:
+            self._show(set())
+            self._pause_s = FIRST_WAIT_S
+
+    def _show(self, numbers: set[int]) -> None:
+        for number in self._numbers ^ numbers:
+            metrics.WAITING_PARTITIONS.labels(self._processor, number).set(number in numbers)
+        self._numbers = numbers

@@ -1,8 +1,7 @@
 """One membership of the Faust runtime in its consumer group: takes what Faust hands over, folds, writes, commits."""
 
 import asyncio
-import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Generic
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
@@ -11,23 +10,31 @@ from faust.types import TP, EventT
 
 from libs.bus import metrics
 from libs.bus.bounds import LEAVE_S, within
-from libs.bus.bus import FIRST_WAIT_S, LONGEST_WAIT_S, Bus
+from libs.bus.bus import Bus
 from libs.bus.compression import compression_type
-from libs.bus.dead_letters import is_replayed
 from libs.bus.effects import (
     TICK_GRACE_US,
     TICK_INTERVAL_S,
     TICK_RETRY_US,
     Glance,
     RecordWriter,
+    count_failed_tick,
     declared,
     encode,
     encode_dead_letter,
     has_timers,
 )
 from libs.bus.errors import PartitionError, SchemaUnavailableError
-from libs.bus.failures import FailureLimit, Standstill
-from libs.bus.faust_app import RecoveryWatch, check_gaps, make_app, make_table, place_of, source_record
+from libs.bus.failures import FailureLimit, SchemaWait, Standstill
+from libs.bus.faust_app import (
+    RecoveryWatch,
+    check_gaps,
+    in_order,
+    make_app,
+    make_table,
+    place_of,
+    source_record,
+)
 from libs.bus.faust_states import Changes, Entry, FaustStates
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Tables, advance, ticks_until
@@ -47,12 +54,6 @@ READY_POLL_S = 0.02
 LINGER_POLL_S = 0.05
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 6.0
-
-
-def in_order(runs: Mapping[TP, Sequence[EventT[Any]]], topics: Sequence[str]) -> Iterable[EventT[Any]]:
-    """The events of `runs` by time, of equal times by the order of `topics`; that within each run is not disturbed."""
-    ranked = sorted(runs, key=lambda tp: topics.index(tp.topic))
-    return heapq.merge(*(runs[tp] for tp in ranked), key=lambda event: event.message.timestamp)
 
 
 class Member(Generic[S]):
@@ -82,8 +83,7 @@ class Member(Generic[S]):
         self._working = asyncio.Lock()
         self._limits = limits
         self._standstill = Standstill(processor.name)
-        self._waiting: set[int] = set()
-        self._wait_s = FIRST_WAIT_S
+        self._waiting = SchemaWait(processor.name)
         self._processed: dict[TP, int] = {}
         self._positions: dict[TP, int] = {}
         self._watermarks: dict[TP, Watermark] = {}
@@ -140,7 +140,7 @@ class Member(Generic[S]):
                     task.result()
         finally:
             self._standstill.end()
-            self._show_waiting(set())
+            self._waiting.end()
             await within(STOP_TIMEOUT_S, self._end_between_batches(tasks[1]))
             tasks[1].cancel()
             await self._stop_app()
@@ -218,21 +218,10 @@ class Member(Generic[S]):
                     consumer: Any = self._app.consumer
                     await self._states.bury(self._writer, consumer._committed_offset)
             # Not while `_working` is held: partitions may have to go meanwhile.
-            await self._wait_for_schema(bool(left))
-
-    async def _wait_for_schema(self, unavailable: bool) -> None:
-        """Before events that are left over for want of a schema are tried again."""
-        if not self._waiting:
-            self._wait_s = FIRST_WAIT_S
-        self._show_waiting({tp.partition for tp in self._app.consumer.assignment()} if unavailable else set())
-        if unavailable:
-            await asyncio.sleep(self._wait_s)
-            self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
-
-    def _show_waiting(self, numbers: set[int]) -> None:
-        for number in self._waiting ^ numbers:
-            metrics.WAITING_PARTITIONS.labels(self._processor.name, number).set(number in numbers)
-        self._waiting = numbers
+            if left:
+                await self._waiting.pause({tp.partition for tp in self._app.consumer.assignment()})
+            else:
+                self._waiting.end()
 
     async def _next_events(self) -> list[EventT[Any]]:
         try:
@@ -336,11 +325,9 @@ class Member(Generic[S]):
     def _dead_letter(
         self, changes: Changes[S], topic: str, record: ConsumerRecord, error: Exception, *, decoded: bool
     ) -> None:
-        """Put `record` aside. Raises TooManyFailuresError."""
-        if not is_replayed(record):
-            self._limits[record.partition].count((topic, record.offset), error)
+        failures = self._limits[record.partition]
         changes.emits += encode_dead_letter(
-            self._bus, self._processor.name, topic, record, error, decoded=decoded
+            self._bus, self._processor.name, topic, record, error, decoded=decoded, failures=failures
         )
 
     async def _write(self, changes: Changes[S]) -> None:
@@ -384,14 +371,12 @@ class Member(Generic[S]):
         await self._write(changes)
 
     def _tick_failed(self, key: str, number: int, error: Exception) -> None:
-        """There is no message to put aside: the key keeps its state, and is asked again later."""
+        """The key keeps its state, and is asked again later."""
         try:
-            self._limits[number].count(("tick", key), error)
+            count_failed_tick(self._processor.name, key, error, self._limits[number])
         except PartitionError as stop:
             self._stand_still(number, stop)
             return
-        metrics.DEAD_LETTERS.labels(self._processor.name, "tick", "failed").inc()
-        log.error("tick_failed", processor=self._processor.name, key=key, exc_info=error)
         self._states.retry(key, now_us() + TICK_RETRY_US)
 
     def _observe_lag(self) -> None:

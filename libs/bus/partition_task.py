@@ -10,15 +10,15 @@ from typing import Generic
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from libs.bus import metrics
-from libs.bus.bounds import LEAVE_S
-from libs.bus.bus import FIRST_WAIT_S, LONGEST_WAIT_S, Bus
-from libs.bus.dead_letters import is_replayed
+from libs.bus.bounds import FIRST_WAIT_S, LEAVE_S, LONGEST_WAIT_S
+from libs.bus.bus import Bus
 from libs.bus.effects import (
     TICK_GRACE_US,
     TICK_INTERVAL_S,
     TICK_RETRY_US,
     Encoded,
     Glance,
+    count_failed_tick,
     declared,
     encode,
     encode_dead_letter,
@@ -54,8 +54,7 @@ class PartitionTask(Generic[S]):
     It restores the state after it has fenced whoever had the partition before, and only then takes messages.
     Whatever goes wrong in a transaction, it starts over from what is committed. A schema that cannot be looked up is
     waited for. At a PartitionError it stands still: what came before is committed, and nothing more is read.
-    `failures`: how many more of its messages and ticks may fail. A StateShapeError ends it:
-    `failure` says so.
+    `failures`: how many more of its messages and ticks may fail. A StateShapeError ends it: `failure` says so.
     """
 
     def __init__(
@@ -356,10 +355,8 @@ class PartitionTask(Generic[S]):
             except PartitionError:
                 raise
             except Exception as error:
-                # There is no message to put aside: the key keeps its state, and is asked again later.
-                self._failures.count(("tick", key), error)
-                metrics.DEAD_LETTERS.labels(self._processor.name, "tick", "failed").inc()
-                log.exception("tick_failed", processor=self._processor.name, key=key)
+                # The key keeps its state, and is asked again later.
+                count_failed_tick(self._processor.name, key, error, self._failures)
                 self._state.retry(key, now + TICK_RETRY_US)
                 continue
             metrics.TICKS.labels(self._processor.name).inc()
@@ -367,11 +364,8 @@ class PartitionTask(Generic[S]):
     def _dead_letter(
         self, batch: Batch, topic: str, record: ConsumerRecord, error: Exception, *, decoded: bool
     ) -> None:
-        """Put `record` aside. Raises TooManyFailuresError."""
-        if not is_replayed(record):
-            self._failures.count((topic, record.offset), error)
         batch.emits += encode_dead_letter(
-            self._bus, self._processor.name, topic, record, error, decoded=decoded
+            self._bus, self._processor.name, topic, record, error, decoded=decoded, failures=self._failures
         )
 
     async def _flush(self) -> None:

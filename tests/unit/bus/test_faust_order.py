@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from libs.bus.faust_member import in_order
+from libs.bus.faust_app import in_order
 
 
 def run(topic: str, *times: float) -> list[Any]:
