@@ -65,7 +65,7 @@ class Agent:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._processor = SessionsProcessor()
-        self._tables = TableSet(bus, self._processor.tables)
+        self._tables = TableSet(bus, "agent", self._processor.tables)
         self.done = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -90,12 +90,11 @@ class Agent:
                 self.done += 1
 
         app.agent(raw[INPUT])(fold)
-        await self._tables.start()
-        app.finalize()
-        await app.start()
-        await stop.wait()
-        await app.stop()
-        await self._tables.stop()
+        async with self._tables:
+            app.finalize()
+            await app.start()
+            await stop.wait()
+            await app.stop()
 
     async def _fold(self, event: Any, states: Any, raw: dict[str, Any]) -> None:
         message, key = event.message, event.message.key

@@ -2,12 +2,11 @@
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.partitioner import murmur2
 
 from libs.bus import metrics
@@ -17,6 +16,7 @@ from libs.bus.errors import ContractMismatchError
 from libs.bus.failures import FailureLimit
 from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Emit, Headers, headers_for, kafka_time
 from libs.bus.processor import Processor, S
+from libs.bus.reading import partitions_of
 from libs.bus.settings import MAX_RECORD_BYTES
 from libs.events.catalogue import RECORDS
 from libs.events.codec import Codec
@@ -188,45 +188,6 @@ class RecordWriter:
         return count
 
 
-async def partition_end(bus: Bus, topic: str, partition: int) -> int:
-    """Where a partition of the contract's `topic` ends. Raises KafkaError."""
-    place = TopicPartition(bus.settings.topic(topic), partition)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bus.settings.kafka)
-    await consumer.start()
-    try:
-        end: int = (await consumer.end_offsets([place]))[place]
-        return end
-    finally:
-        await consumer.stop()
-
-
-async def read_partition(
-    bus: Bus, topic: str, partition: int, stopping: Callable[[], bool] = lambda: False
-) -> AsyncIterator[ConsumerRecord]:
-    """Every committed record that is in a partition of the contract's `topic` now, unless `stopping`.
-
-    Raises KafkaError.
-    """
-    place = TopicPartition(bus.settings.topic(topic), partition)
-    reader = AIOKafkaConsumer(
-        bootstrap_servers=bus.settings.kafka,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        max_partition_fetch_bytes=8 << 20,
-        fetch_max_wait_ms=50,
-    )
-    await reader.start()
-    try:
-        reader.assign([place])
-        end = (await reader.end_offsets([place]))[place]
-        # Unlike the last record's offset, the position also moves past transaction markers.
-        while await reader.position(place) < end and not stopping():
-            for record in (await reader.getmany(timeout_ms=200)).get(place, ()):
-                yield record
-    finally:
-        await reader.stop()
-
-
 class Timers:
     """Keys by the moment at which they are to be looked at again.
 
@@ -315,11 +276,9 @@ async def check_partitions(bus: Bus, processor: Processor[S], consumer: AIOKafka
 
     `consumer` is started and need not be subscribed. Raises ContractMismatchError.
     """
-    counts = {}
-    for name in [*processor.inputs, *([processor.state_topic] if processor.state else [])]:
-        try:
-            counts[name] = len(await consumer._client._wait_on_metadata(bus.settings.topic(name)))
-        except KafkaError as error:
-            raise ContractMismatchError(f"{processor.name} cannot find topic {name}: {error!r}") from error
+    counts = {
+        name: len(await partitions_of(bus.settings, name, consumer))
+        for name in [*processor.inputs, *([processor.state_topic] if processor.state else [])]
+    }
     if len(set(counts.values())) != 1:
         raise ContractMismatchError(f"{processor.name} joins topics of unequal partition counts: {counts}")

@@ -8,10 +8,11 @@ import msgspec
 from faust.types import TP
 
 from libs.bus.bus import Bus
-from libs.bus.effects import Encoded, RecordWriter, StateSizes, Timers, due_of, has_timers, read_partition
+from libs.bus.effects import Encoded, RecordWriter, StateSizes, Timers, due_of, has_timers
 from libs.bus.errors import StateError
 from libs.bus.message import Headers
 from libs.bus.processor import Processor, S
+from libs.bus.reading import read_to_end
 from libs.bus.state_codec import SHAPE_HEADER, StateCodec
 from libs.runtime.logging import get_logger
 
@@ -103,7 +104,7 @@ class FaustStates(Generic[S]):
         stored: dict[bytes, bytes] = {}
         shapes: dict[bytes, bytes | None] = {}
         topic = self._processor.state_topic
-        async for record in read_partition(self._bus, topic, partition):
+        async for record in read_to_end(self._bus.settings, topic, (partition,)):
             if record.value is None:
                 stored.pop(record.key, None)
                 shapes.pop(record.key, None)

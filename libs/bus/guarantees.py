@@ -135,6 +135,12 @@ GUARANTEES: dict[str, Guarantee] = {
             True, True, True,
         ),
         Guarantee(
+            "tables-follow",
+            "A processor whose tables are more than 15 s behind is not ready; if nobody follows them any more, its "
+            "process ends.",
+            "tables are what the test makes them", True, True,
+        ),
+        Guarantee(
             "sharing",
             "Members of a group share the partitions and take over from one that stops or dies.",
             _NO_PROCESS, True, True,

@@ -1,12 +1,13 @@
 """What was written of one key lately, from the topic itself."""
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from libs.bus.bounds import leave
 from libs.bus.bus import Bus
 from libs.bus.errors import BusUnavailableError
+from libs.bus.reading import partitions_of, records_until
 from libs.events.record import Record
 
 
@@ -18,27 +19,23 @@ async def records_of(bus: Bus, topic: str, key: str, since: int) -> list[Record]
     """
     wanted = key.encode()
     consumer = AIOKafkaConsumer(
-        bus.settings.topic(topic),
+        auto_offset_reset="none",
         bootstrap_servers=bus.settings.kafka,
         isolation_level="read_committed",
         fetch_max_wait_ms=50,
     )
-    found: list[Record] = []
     try:
         await consumer.start()
-        name = bus.settings.topic(topic)
-        place = TopicPartition(name, (murmur2(wanted) & 0x7FFFFFFF) % len(consumer.assignment()))
-        consumer.unsubscribe()
+        places = await partitions_of(bus.settings, topic, consumer)
+        place = places[(murmur2(wanted) & 0x7FFFFFFF) % len(places)]
         consumer.assign([place])
         end = (await consumer.end_offsets([place]))[place]
         begin = (await consumer.offsets_for_times({place: since // 1000}))[place]
         if begin is None:
             return []
         consumer.seek(place, begin.offset)
-        while await consumer.position(place) < end:
-            read = (await consumer.getmany(place, timeout_ms=200)).get(place, ())
-            values = [each.value for each in read if each.key == wanted and each.value is not None]
-            found += [await bus.decode(value) for value in values]
+        values = [each.value async for each in records_until(consumer, place, end) if each.key == wanted]
+        found = [await bus.decode(value) for value in values if value is not None]
     except KafkaError as error:
         raise BusUnavailableError(f"{topic} cannot be read: {error!r}") from error
     finally:

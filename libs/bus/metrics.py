@@ -66,3 +66,22 @@ WAITING_PARTITIONS = Gauge(
     "1 for a partition that waits for a schema that cannot be looked up.",
     ["processor", "partition"],
 )
+FOLLOWER_BEHIND = Gauge(
+    "voltbus_follower_behind_records", "Records of a followed topic not handed on yet.", ["follower", "topic"]
+)
+FOLLOWER_CURRENT = Gauge(
+    "voltbus_follower_current_timestamp_seconds",
+    "When everything that was in a followed topic had been handed on, last.",
+    ["follower", "topic"],
+)
+FOLLOWER_RETRIES = Counter(
+    "voltbus_follower_retries", "Attempts to follow, or to read a record, that failed.", ["follower"]
+)
+FOLLOWER_CALLBACK_ERRORS = Counter(
+    "voltbus_follower_callback_errors", "Records that a callback failed on.", ["follower", "topic"]
+)
+FOLLOWER_PLACES_LOST = Counter(
+    "voltbus_follower_places_lost",
+    "Partitions whose log no longer has the offset that was next.",
+    ["follower", "topic"],
+)

@@ -1,18 +1,17 @@
 """Reading a stretch of the log again, a partition at a time, in the order in which processors are handed it."""
 
 import heapq
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from libs.bus.bus import Bus
 from libs.bus.errors import ContractMismatchError
 from libs.bus.message import Message
+from libs.bus.reading import partitions_of, records_until
 from libs.bus.tail import read_message
 from libs.events.codec import CodecError, UnknownRecordError
 
@@ -20,7 +19,7 @@ Wanted = Callable[[str, str, int, Iterable[tuple[str, bytes]]], bool]
 """Whether to decode a record, by its topic (as in the contract), key, Kafka's timestamp in microseconds and headers."""
 
 _FETCH_BYTES = 1 << 20
-_WAIT_MS = 500
+_Head = tuple[int, int, TopicPartition, ConsumerRecord]
 
 
 def partition_of(key: str, partitions: int) -> int:
@@ -36,12 +35,8 @@ async def count_partitions(bus: Bus, topics: Sequence[str]) -> int:
     """
     consumer = AIOKafkaConsumer(bootstrap_servers=bus.settings.kafka)
     await consumer.start()
-    counts: dict[str, int] = {}
     try:
-        for topic in topics:
-            counts[topic] = len(await consumer._client._wait_on_metadata(bus.settings.topic(topic)))
-    except KafkaError as error:
-        raise ContractMismatchError(f"there is no topic {topic}: {error!r}") from error
+        counts = {topic: len(await partitions_of(bus.settings, topic, consumer)) for topic in topics}
     finally:
         await consumer.stop()
     if len(set(counts.values())) != 1:
@@ -80,10 +75,10 @@ class Stretch:
         self._wanted = wanted
         self._ends: dict[TopicPartition, int] = {}
         self._left: dict[TopicPartition, int] = {}
-        self._waiting: dict[TopicPartition, deque[ConsumerRecord]] = {}
+        self._records: dict[TopicPartition, AsyncIterator[ConsumerRecord]] = {}
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bus.settings.kafka,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",
             isolation_level="read_committed",
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=50,
@@ -110,7 +105,7 @@ class Stretch:
             start = stop if starts[place] is None else starts[place].offset
             consumer.seek(place, start)
             self._ends[place], self._left[place] = stop, max(0, stop - start)
-            self._waiting[place] = deque()
+            self._records[place] = records_until(consumer, place, stop)
         self.total = sum(self._left.values())
         return self
 
@@ -120,34 +115,27 @@ class Stretch:
         await self._consumer.stop()
 
     async def __aiter__(self) -> AsyncIterator[Message]:
-        heads: list[tuple[int, int, TopicPartition]] = []
+        heads: list[_Head] = []
         for place in self._topics:
             await self._queue(heads, place)
         while heads:
-            *_, place = heapq.heappop(heads)
-            record = self._waiting[place].popleft()
+            *_, place, record = heapq.heappop(heads)
             message = await self._read(self._topics[place], record)
             if message is not None:
                 yield message
             await self._queue(heads, place)
 
-    async def _queue(self, heads: list[tuple[int, int, TopicPartition]], place: TopicPartition) -> None:
+    async def _queue(self, heads: list[_Head], place: TopicPartition) -> None:
         """Put the next record of `place` that is wanted among the heads, if there is one."""
-        topic, waiting, end = self._topics[place], self._waiting[place], self._ends[place]
-        while True:
-            while waiting:
-                record = waiting[0]
-                self._left[place] = max(0, end - record.offset - 1)
-                key = (record.key or b"").decode(errors="replace")
-                if self._wanted(topic, key, record.timestamp * 1000, record.headers):
-                    heapq.heappush(heads, (record.timestamp, self._ranks[place], place))
-                    return
-                waiting.popleft()
-            if await self._consumer.position(place) >= end:
-                self._left[place] = 0
+        topic, end = self._topics[place], self._ends[place]
+        async for record in self._records[place]:
+            self._left[place] = max(0, end - record.offset - 1)
+            key = (record.key or b"").decode(errors="replace")
+            if self._wanted(topic, key, record.timestamp * 1000, record.headers):
+                # Of each place there is one: what is compared ends before the record.
+                heapq.heappush(heads, (record.timestamp, self._ranks[place], place, record))
                 return
-            fetched = await self._consumer.getmany(place, timeout_ms=_WAIT_MS)
-            waiting.extend(record for record in fetched.get(place, ()) if record.offset < end)
+        self._left[place] = 0
 
     async def _read(self, topic: str, record: ConsumerRecord) -> Message | None:
         try:

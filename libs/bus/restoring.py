@@ -7,8 +7,9 @@ from aiokafka.structs import RecordMetadata
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
-from libs.bus.effects import Encoded, partition_end, read_partition
+from libs.bus.effects import Encoded
 from libs.bus.processor import Processor, S
+from libs.bus.reading import partition_end, read_to_end
 from libs.bus.state_codec import StateCodec
 from libs.bus.states import States
 
@@ -34,12 +35,12 @@ async def restore(
     Call it when nobody else can write any more. None if it was `stopping`. Raises KafkaError, StateShapeError.
     """
     topic = processor.state_topic
-    end = await partition_end(bus, topic, number)
+    end = await partition_end(bus.settings, topic, number)
     if kept is not None and kept.changelog_end == end:
         metrics.RESTORES.labels(processor.name, "kept").inc()
         return kept
     states: States[S] = States(processor, codec)
-    async for record in read_partition(bus, topic, number, stopping):
+    async for record in read_to_end(bus.settings, topic, (number,), stopping):
         states.load(record.key.decode(), record.value, record.headers)
     if stopping():
         return None

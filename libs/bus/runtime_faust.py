@@ -42,7 +42,7 @@ class FaustRuntime(Generic[S]):
         self.bus = bus
         self.processor = processor
         self.group = bus.settings.group(group or processor.name)
-        self.tables = TableSet(bus, processor.tables)
+        self.tables = TableSet(bus, processor.name, processor.tables)
         self._codec = StateCodec(processor, bus.settings.state_release, FORM)
         self._limits = defaultdict[int, FailureLimit](self._new_limit)
         self._member: Member[S] | None = None
@@ -52,36 +52,39 @@ class FaustRuntime(Generic[S]):
 
     @property
     def ready(self) -> bool:
-        """Whether this process is in the group and every partition that it was given is restored."""
-        return self._member is not None and self._member.ready
+        """Whether this process is in the group, every partition that it was given restored, and its tables follow."""
+        return self._member is not None and self._member.ready and self.tables.ready
 
     async def run(self, stop: asyncio.Event) -> None:
         """Process until `stop` is set, then finish the batch under way and leave the group.
 
         Faust gives up for good when Kafka fails it; it is then started anew from what is committed. Raises
         ContractMismatchError if the inputs are not partitioned alike, KafkaError if Kafka cannot be reached at the
-        start, StateShapeError for states that this version cannot read.
+        start, StateShapeError for states that this version cannot read, FollowerEndedError if the tables are not
+        followed any more.
         """
-        await self.tables.start()
-        try:
+        async with self.tables:
             await self._check()
-            while not stop.is_set():
-                self._member = Member(
-                    self.bus, self.processor, self._codec, self.tables, group=self.group, limits=self._limits
-                )
-                try:
-                    await self._member.run(stop)
-                except StateShapeError as error:
-                    metrics.STATE_ERRORS.labels(self.processor.name).inc()
-                    log.critical("state_unreadable", processor=self.processor.name, error=str(error))
-                    raise
-                except Exception:
-                    metrics.TASK_RESTARTS.labels(self.processor.name).inc()
-                    log.exception("faust_restarts", processor=self.processor.name)
-                    await asyncio.sleep(RESTART_BACKOFF_S)
-        finally:
-            self._member = None
-            await self.tables.stop()
+            try:
+                while not stop.is_set():
+                    await self._take_part(stop)
+            finally:
+                self._member = None
+
+    async def _take_part(self, stop: asyncio.Event) -> None:
+        self._member = Member(
+            self.bus, self.processor, self._codec, self.tables, group=self.group, limits=self._limits
+        )
+        try:
+            await self._member.run(stop)
+        except StateShapeError as error:
+            metrics.STATE_ERRORS.labels(self.processor.name).inc()
+            log.critical("state_unreadable", processor=self.processor.name, error=str(error))
+            raise
+        except Exception:
+            metrics.TASK_RESTARTS.labels(self.processor.name).inc()
+            log.exception("faust_restarts", processor=self.processor.name)
+            await asyncio.sleep(RESTART_BACKOFF_S)
 
     async def _check(self) -> None:
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bus.settings.kafka)

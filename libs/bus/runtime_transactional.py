@@ -49,7 +49,7 @@ class TransactionalRuntime(Generic[S]):
         self.bus = bus
         self.processor = processor
         self.group = bus.settings.group(group or processor.name)
-        self.tables = TableSet(bus, processor.tables)
+        self.tables = TableSet(bus, processor.name, processor.tables)
         self._codec = StateCodec(processor, bus.settings.state_release)
         self.consumer: AIOKafkaConsumer
         self._tasks: dict[int, PartitionTask[S]] = {}
@@ -59,17 +59,21 @@ class TransactionalRuntime(Generic[S]):
 
     @property
     def ready(self) -> bool:
-        """Whether this process is in the group and every partition that it was given is restored."""
-        return self._assigned and all(task.ready for task in self._tasks.values())
+        """Whether this process is in the group, every partition that it was given restored, and its tables follow."""
+        return self._assigned and self.tables.ready and all(task.ready for task in self._tasks.values())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Process until `stop` is set, then finish the transactions under way and leave the group.
 
         Raises ContractMismatchError if the inputs are not partitioned alike, KafkaError if Kafka cannot be
-        reached at the start, StateShapeError for states that this version cannot read: others get the partition.
+        reached at the start, StateShapeError for states that this version cannot read: others get the partition;
+        FollowerEndedError if the tables are not followed any more.
         """
+        async with self.tables:
+            await self._run(stop)
+
+    async def _run(self, stop: asyncio.Event) -> None:
         settings = self.bus.settings
-        await self.tables.start()
         self.consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka,
             group_id=self.group,
@@ -92,7 +96,6 @@ class TransactionalRuntime(Generic[S]):
         finally:
             await self.revoke()
             await leave(self.consumer)
-            await self.tables.stop()
 
     async def _poll(self) -> None:
         """Fetch for those who are short of records, and let what is fetched lie while all have enough."""

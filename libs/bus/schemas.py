@@ -16,11 +16,11 @@ from typing import Any, Final, Self
 import httpx
 import msgspec
 import stamina
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from libs.bus import metrics
 from libs.bus.errors import BusUnavailableError, ContractMismatchError, SchemaUnavailableError
+from libs.bus.reading import read_to_end
 from libs.bus.settings import BusSettings
 from libs.events.codec import Codec, CodecError
 from libs.runtime.logging import get_logger
@@ -127,24 +127,11 @@ def _answer(response: httpx.Response, field: str, status: int = 200) -> Any:
 
 async def read_schemas(settings: BusSettings) -> list[RegisteredSchema]:
     """The schemas on the bus. Raises KafkaError, or ContractMismatchError if their topic is not there."""
-    topic = settings.topic(SCHEMAS_TOPIC)
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        if topic not in await consumer.topics():
-            raise ContractMismatchError("the contract is not applied: run `voltbus contract apply`")
-        partition = TopicPartition(topic, 0)
-        consumer.assign([partition])
-        end = (await consumer.end_offsets([partition]))[partition]
-        found: dict[bytes, RegisteredSchema] = {}
-        while await consumer.position(partition) < end:
-            for messages in (await consumer.getmany(timeout_ms=500)).values():
-                for message in messages:
-                    body = json.loads(message.value)
-                    found[message.key] = RegisteredSchema(body["subject"], body["schema_id"], body["schema"])
-        return list(found.values())
-    finally:
-        await consumer.stop()
+    found: dict[bytes, RegisteredSchema] = {}
+    async for message in read_to_end(settings, SCHEMAS_TOPIC):
+        body = json.loads(message.value)
+        found[message.key] = RegisteredSchema(body["subject"], body["schema_id"], body["schema"])
+    return list(found.values())
 
 
 def learn_all(codec: Codec, schemas: Iterable[RegisteredSchema]) -> None:

@@ -1,16 +1,13 @@
 """Compacted topics as dictionaries in memory, kept up to date."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from types import TracebackType
+from typing import Self
 
 from libs.bus import metrics
-from libs.bus.bounds import leave
 from libs.bus.bus import Bus
-from libs.bus.errors import BusUnavailableError
-from libs.events.codec import CodecError, UnknownRecordError
+from libs.bus.follower import Follower
+from libs.bus.message import Message
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
 
@@ -20,23 +17,24 @@ OnChange = Callable[[str, Record | None], None]
 
 
 class TableSet(Mapping[str, Mapping[str, Record]]):
-    """The latest record of every key of some compacted topics (named as in the contract).
+    """The latest record of every key of some compacted topics (named as in the contract), for `name`.
 
-    The last record by offset counts. A value that cannot be read is logged and counted, and the key keeps what it
-    had. `healthy` is False while Kafka cannot be read; the tables then go stale but stay usable.
+    Use as an async context manager: entering returns when everything written before has been read; for errors, and
+    what happens to records that are no use, see Follower. The last record by offset counts. What is passed over leaves
+    the key what it had. While a topic has to be read again the table has what it had; then keys go that are no longer
+    there. The tables stay as they are when the context is left.
+
+    `ready` is False while they are not up to date; they stay usable.
     """
 
-    def __init__(self, bus: Bus, topics: tuple[str, ...]) -> None:
-        self._bus = bus
+    def __init__(self, bus: Bus, name: str, topics: tuple[str, ...]) -> None:
         self._tables: dict[str, dict[str, Record]] = {topic: {} for topic in topics}
         self._callbacks: dict[str, list[OnChange]] = {topic: [] for topic in topics}
-        self._ends: dict[TopicPartition, int] = {}
-        self._caught_up = asyncio.Event()
-        self._consumer: AIOKafkaConsumer | None = None
-        self._applying = False
-        self._waiting: list[tuple[dict[TopicPartition, int], asyncio.Future[None]]] = []
-        self._task: asyncio.Task[None] | None = None
-        self.healthy = False
+        self._name = name
+        self._unconfirmed: dict[str, set[str]] = {}
+        self._follower = Follower(
+            bus, name, topics, self._take, on_rewind=self._rewind, on_reached=self._confirmed
+        )
 
     def __getitem__(self, topic: str) -> Mapping[str, Record]:
         return self._tables[topic]
@@ -47,113 +45,58 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
     def __len__(self) -> int:
         return len(self._tables)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the tables are as their topics are, but for what was written a moment ago."""
+        return not self._tables or self._follower.ready
+
     def on_change(self, topic: str, callback: OnChange) -> None:
-        """Call `callback(key, record or None)` after every change of `topic`, those of the start included."""
-        self._callbacks[topic].append(callback)
+        """Call `callback(key, record or None)` after every change of `topic`, those of the start included.
 
-    async def start(self) -> None:
-        """Read the topics from their beginning; returns when everything written before now has been read.
-
-        Raises KafkaError if that fails; afterwards errors are retried until `stop`.
+        What it raises is logged and counted, and holds up nothing.
         """
-        if not self._tables:
-            self.healthy = True
-            return
-        self._task = asyncio.create_task(self._run(), name="tables")
-        waiter = asyncio.create_task(self._caught_up.wait())
-        await asyncio.wait({self._task, waiter}, return_when=asyncio.FIRST_COMPLETED)
-        if not waiter.done():
-            waiter.cancel()
-            self._task.result()
+        self._callbacks[topic].append(callback)
 
     async def catch_up(self) -> None:
         """Return once everything that was committed before this call is in the tables.
 
-        Raises BusUnavailableError if Kafka cannot be asked; waits while the tables cannot be read.
+        Raises BusUnavailableError if that cannot be told; waits while the tables cannot be read.
         """
-        assert self._consumer is not None
-        try:
-            ends = await self._consumer.end_offsets(self._consumer.assignment())
-        except KafkaError as error:
-            raise BusUnavailableError(f"the topics' ends are not known: {error!r}") from error
-        if not self._applying and await _at(self._consumer, ends) and not self._applying:
-            return
-        applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((ends, applied))
-        await applied
+        await self._follower.catch_up()
 
-    async def stop(self) -> None:
-        """Stop following the topics; the tables stay as they are."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    async def __aenter__(self) -> Self:
+        if self._tables:
+            await self._follower.__aenter__()
+        return self
 
-    async def _run(self) -> None:
-        consumer = self._consumer = AIOKafkaConsumer(
-            *(self._bus.settings.topic(topic) for topic in self._tables),
-            bootstrap_servers=self._bus.settings.kafka,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=100,
-        )
-        await consumer.start()
-        try:
-            self._ends = await consumer.end_offsets(consumer.assignment())
-            while True:
-                try:
-                    batches = await consumer.getmany(timeout_ms=200)
-                    self.healthy = True
-                except KafkaError as error:
-                    self.healthy = False
-                    log.warning("tables_unreadable", error=repr(error))
-                    await asyncio.sleep(0.5)
-                    continue
-                # Positions are those of what was fetched, which is not in the tables yet.
-                self._applying = True
-                for partition, messages in batches.items():
-                    topic = self._bus.settings.logical(partition.topic)
-                    for message in messages:
-                        await self._take(topic, message.key, message.value)
-                self._applying = False
-                if not self._caught_up.is_set() and await _at(consumer, self._ends):
-                    self._caught_up.set()
-                await self._tell_waiting(consumer)
-        finally:
-            self.healthy = False
-            await leave(consumer)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._tables:
+            await self._follower.__aexit__(kind, error, trace)
 
-    async def _tell_waiting(self, consumer: AIOKafkaConsumer) -> None:
-        for waiting in list(self._waiting):
-            ends, applied = waiting
-            if applied.done() or await _at(consumer, ends):
-                self._waiting.remove(waiting)
-                if not applied.done():
-                    applied.set_result(None)
+    def _take(self, message: Message) -> None:
+        if message.topic in self._unconfirmed:
+            self._unconfirmed[message.topic].discard(message.key)
+        self._set(message.topic, message.key, message.record)
 
-    async def _take(self, topic: str, raw_key: bytes | None, value: bytes | None) -> None:
-        key = (raw_key or b"").decode(errors="replace")
+    def _set(self, topic: str, key: str, record: Record | None) -> None:
         table = self._tables[topic]
-        if value is None:
+        if record is None:
             table.pop(key, None)
-            record = None
         else:
-            try:
-                record = await self._bus.decode_patiently(value)
-            except UnknownRecordError:
-                metrics.UNKNOWN_KINDS.labels("table", topic).inc()
-                return
-            except CodecError as error:
-                metrics.DEAD_LETTERS.labels("table", topic, "undecodable").inc()
-                log.error("table_record_unreadable", topic=topic, key=key, error=str(error))
-                return
             table[key] = record
         metrics.TABLE_KEYS.labels(topic).set(len(table))
         for callback in self._callbacks[topic]:
-            callback(key, record)
+            try:
+                callback(key, record)
+            except Exception:
+                metrics.FOLLOWER_CALLBACK_ERRORS.labels(self._name, topic).inc()
+                log.exception("table_callback_failed", follower=self._name, topic=topic, key=key)
 
+    def _rewind(self, topic: str) -> None:
+        self._unconfirmed[topic] = set(self._tables[topic])
 
-async def _at(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
-    for partition, end in ends.items():
-        if await consumer.position(partition) < end:
-            return False
-    return True
+    def _confirmed(self, topic: str) -> None:
+        for key in self._unconfirmed.pop(topic, ()):
+            self._set(topic, key, None)

@@ -109,10 +109,11 @@ Main = Callable[[Health, asyncio.Event], Awaitable[None]]
 
 
 def run_service(name: str, settings: ServiceSettings, main: Main) -> None:
-    """Run `main` until it returns or SIGTERM or SIGINT asks it to stop.
+    """Run `main` until SIGTERM or SIGINT asks it to stop.
 
-    An exception that leaves `main` is logged and ends the process with status 1; so does a stop that takes longer
-    than `settings.stop_timeout_s`, and the same signal again ends it at once (`bound_stop`).
+    An exception that leaves `main` is logged and ends the process with status 1; so does a `main` that returns before
+    it was asked to, and a stop that takes longer than `settings.stop_timeout_s`. The same signal again ends it at once
+    (`bound_stop`).
     """
     configure_logging(name, settings.log_level, settings.log_json)
     spare_the_collector()
@@ -141,4 +142,6 @@ async def _run(settings: ServiceSettings, main: Main) -> None:
     async with serve_http(Starlette(routes=health.routes()), settings.http_host, settings.http_port) as port:
         log.info("service_started", http_port=port)
         await main(health, stop)
+    if not stop.is_set():
+        raise RuntimeError("the service ended without being asked to")
     log.info("service_stopped")

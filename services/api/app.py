@@ -8,10 +8,10 @@ from typing import Final
 import msgspec
 
 from libs.bus.bus import Bus, connect
+from libs.bus.follower import Follower
 from libs.bus.producer import Producer
 from libs.bus.sole_writer import SoleWriter
 from libs.bus.tables import TableSet
-from libs.bus.tail import Tail
 from libs.clickhouse.reader import Reader
 from libs.ocpp import schemas
 from libs.runtime.logging import get_logger
@@ -66,8 +66,7 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
         producer = Producer(bus, "api", timeout_s=settings.publish_timeout_s)
         await producer.start()
         stack.push_async_callback(producer.stop)
-        tables = TableSet(bus, TABLES)
-        stack.push_async_callback(tables.stop)
+        tables = TableSet(bus, "api-registry", TABLES)
         reader = Reader(settings, settings.clickhouse_connections)
         stack.callback(reader.close)
 
@@ -80,15 +79,17 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
         registry = Registry(tables, changes, settings.settle_s)
         context = _context(settings, bus, Writer(producer), registry, reader)
         stack.push_async_callback(context.campaigns.stop)
-        tails = [await stack.enter_async_context(Tail(bus, topic, gap_s=_GAP_S)) for topic in TOPICS]
-        await tables.start()
-        task = asyncio.create_task(_follow(context, tails, reader, changes), name="follow")
+        takes = context.desk.take, context.live.take, context.hub.publish
+        news = Follower(bus, "api-news", TOPICS, *takes, start="end", gap_s=_GAP_S)
+        await stack.enter_async_context(news)
+        await stack.enter_async_context(tables)
+        task = asyncio.create_task(_work(context, reader, changes), name="work")
         stack.push_async_callback(_end, task)
 
-        health.ready("tables", lambda: tables.healthy)
+        health.ready("tables", lambda: tables.ready)
         health.ready("producer", lambda: context.writer.healthy)
-        health.ready("tails", lambda: all(tail.healthy for tail in tails))
-        health.live("followers", lambda: not task.done())
+        health.ready("news", lambda: news.ready)
+        health.live("work", lambda: not task.done())
         application = create_application(context, health)
         port = await stack.enter_async_context(serve_http(application, settings.api_host, settings.api_port))
         # Before the server waits for open requests to end.
@@ -131,16 +132,8 @@ def _sealer(settings: ApiSettings) -> Sealer | None:
     return None if settings.secrets_key is None else Sealer(settings.secrets_key.get_secret_value())
 
 
-async def _follow(context: Context, tails: list[Tail], reader: Reader, changes: Changes) -> None:
-    async def follow(tail: Tail) -> None:
-        async for message in tail:
-            context.desk.take(message)
-            context.live.take(message)
-            context.hub.publish(message)
-
+async def _work(context: Context, reader: Reader, changes: Changes) -> None:
     async with asyncio.TaskGroup() as tasks:
-        for tail in tails:
-            tasks.create_task(follow(tail))
         tasks.create_task(changes.run())
         tasks.create_task(context.live.complete(reader, context.settings.state_refresh_s))
 

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from hashlib import sha256
 from typing import cast
 
 from libs.bus.bus import Bus, connect
+from libs.bus.follower import Follower
+from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
 from libs.bus.tables import TableSet
-from libs.bus.tail import Tail
 from libs.events.commands import AnswerCall, DispatchCommand
 from libs.events.ocpp_log import StationLocated
 from libs.events.registry import CredentialsRegistered, StationRegistered, TokenRegistered
@@ -56,7 +58,9 @@ async def _serve(
     settings: EdgeSettings, bus: Bus, health: Health, caught_up: asyncio.Event, stop: asyncio.Event
 ) -> None:
     tables = TableSet(
-        bus, (STATIONS_TOPIC, CREDENTIALS_TOPIC, TOKENS_TOPIC, CAPABILITIES_TOPIC, LOCATIONS_TOPIC)
+        bus,
+        "edge",
+        (STATIONS_TOPIC, CREDENTIALS_TOPIC, TOKENS_TOPIC, CAPABILITIES_TOPIC, LOCATIONS_TOPIC),
     )
     publisher = Publisher(lambda: Producer(bus, "edge", timeout_s=settings.publish_timeout_s))
     context = Context(
@@ -78,41 +82,39 @@ async def _serve(
     directory = Directory(context, cast(Mapping[str, StationLocated], tables[LOCATIONS_TOPIC]))
     server = EdgeServer(context, directory, lambda: caught_up.is_set() and publisher.healthy)
     health.live("server", lambda: server.serving)
-    health.ready("tables", lambda: tables.healthy)
+    health.live("publisher", lambda: publisher.working)
+    health.ready("tables", lambda: tables.ready)
     health.ready("producer", lambda: publisher.healthy)
     health.ready("not_draining", lambda: not directory.draining)
 
     await publisher.start()
     await server.start()
-    await tables.start()
-    tables.on_change(LOCATIONS_TOPIC, directory.on_located)
-    tables.on_change(STATIONS_TOPIC, directory.on_registry)
-    tables.on_change(CREDENTIALS_TOPIC, directory.on_registry)
-    directory.bury_predecessor()
-    async with Tail(bus, DISPATCH_TOPIC, (context.slot,)) as tail:
-        # Every call makes some fifty objects, which reference counting frees; by default that is a collection every
-        # fifteen calls.
-        spare_the_collector(youngest=25_000, oldest=50)
-        caught_up.set()
-        follower = asyncio.create_task(_follow(tail, directory), name="dispatch")
-        stopped = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait({follower, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        await server.drain()
-        stopped.cancel()
-        follower.cancel()
-        (outcome, _) = await asyncio.gather(follower, stopped, return_exceptions=True)
-    await publisher.stop(settings.drain_s)
-    await tables.stop()
-    if isinstance(outcome, Exception):
-        raise outcome
+    async with tables:
+        tables.on_change(LOCATIONS_TOPIC, directory.on_located)
+        tables.on_change(STATIONS_TOPIC, directory.on_registry)
+        tables.on_change(CREDENTIALS_TOPIC, directory.on_registry)
+        directory.bury_predecessor()
+        take, slots = partial(_take, directory), (context.slot,)
+        async with Follower(
+            bus, "edge-dispatch", (DISPATCH_TOPIC,), take, partitions=slots, start="end"
+        ) as news:
+            health.ready("dispatch", lambda: news.ready)
+            # Every call makes some fifty objects, which reference counting frees; by default that is a collection
+            # every fifteen calls.
+            spare_the_collector(youngest=25_000, oldest=50)
+            caught_up.set()
+            try:
+                await stop.wait()
+            finally:
+                await server.drain()
+                await publisher.stop(settings.drain_s)
 
 
-async def _follow(tail: Tail, directory: Directory) -> None:
-    async for message in tail:
-        if isinstance(message.record, DispatchCommand):
-            directory.dispatch(message.record)
-        elif isinstance(message.record, AnswerCall):
-            directory.answer(message.record)
+def _take(directory: Directory, message: Message) -> None:
+    if isinstance(message.record, DispatchCommand):
+        directory.dispatch(message.record)
+    elif isinstance(message.record, AnswerCall):
+        directory.answer(message.record)
 
 
 def _sealer(settings: EdgeSettings) -> Sealer | None:

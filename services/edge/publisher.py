@@ -54,6 +54,11 @@ class Publisher:
         """Whether what is sent now has a chance."""
         return not self._producer.failed and not self._stalled
 
+    @property
+    def working(self) -> bool:
+        """Whether what is posted is delivered, and a failed producer renewed, sooner or later."""
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
     def stall(self) -> None:
         """Take note that something was not acknowledged in time: unhealthy until something posted is."""
         self._stalled = True

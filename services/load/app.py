@@ -19,6 +19,6 @@ async def run(settings: LoadSettings, health: Health, stop: asyncio.Event) -> No
         planner = TransactionalRuntime(bus, LoadProcessor())
         health.ready("observer", lambda: observer.ready)
         health.ready("planner", lambda: planner.ready)
-        health.ready("tables", lambda: observer.tables.healthy and planner.tables.healthy)
+        health.ready("tables", lambda: observer.tables.ready and planner.tables.ready)
         tasks.create_task(observer.run(stop), name="load-observer")
         tasks.create_task(planner.run(stop), name="load")

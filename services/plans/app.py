@@ -14,5 +14,5 @@ async def run(settings: PlansSettings, health: Health, stop: asyncio.Event) -> N
     async with connect(settings) as bus:
         runtime = TransactionalRuntime(bus, PlansProcessor())
         health.ready("partitions", lambda: runtime.ready)
-        health.ready("tables", lambda: runtime.tables.healthy)
+        health.ready("tables", lambda: runtime.tables.ready)
         await runtime.run(stop)

@@ -256,7 +256,7 @@ async def answer_about_certificates(
     bus: Bus, settings: ProvisioningSettings, health: Health, stop: asyncio.Event
 ) -> None:
     """Answer what chargers ask about certificates until `stop`."""
-    tables = TableSet(bus, (TOKENS,))
+    tables = TableSet(bus, NAME, (TOKENS,))
     producer = Producer(bus, NAME)
     client = OcspClient(
         authorities=read_authorities(settings.certificate_authorities),
@@ -264,20 +264,19 @@ async def answer_about_certificates(
         timeout_s=settings.ocsp_timeout_s,
     )
     reader = GroupReader(bus, TOPICS, NAME, CertificateDesk.wants)
-    health.ready(NAME, lambda: tables.healthy and reader.healthy)
+    health.ready(NAME, lambda: tables.ready and reader.healthy)
     await producer.start()
     try:
-        await tables.start()
-        desk = CertificateDesk(
-            client,
-            producer,
-            tables[TOKENS],
-            unknown_tokens=settings.unknown_tokens == "accept",
-        )
-        await reader.run(desk.handle, stop)
+        async with tables:
+            desk = CertificateDesk(
+                client,
+                producer,
+                tables[TOKENS],
+                unknown_tokens=settings.unknown_tokens == "accept",
+            )
+            await reader.run(desk.handle, stop)
     finally:
         await client.close()
-        await tables.stop()
         await producer.stop()
 
 

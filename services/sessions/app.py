@@ -14,5 +14,5 @@ async def run(settings: SessionsSettings, health: Health, stop: asyncio.Event) -
     async with connect(settings) as bus:
         runtime = TransactionalRuntime(bus, SessionsProcessor(settings.show_cost_every_s))
         health.ready("partitions", lambda: runtime.ready)
-        health.ready("tables", lambda: runtime.tables.healthy)
+        health.ready("tables", lambda: runtime.tables.ready)
         await runtime.run(stop)

@@ -16,10 +16,10 @@ from libs.bus.bus import Bus, connect
 from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
-from libs.bus.tail import Tail
 from libs.events.contract import dead_letter_topic, load_contract
 from libs.events.record import Record
 from libs.testing.localstack import Endpoints
+from libs.testing.tail import Tail
 from tests.integration.service_process import ServiceProcess
 
 R = TypeVar("R", bound=Record)

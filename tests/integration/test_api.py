@@ -121,11 +121,9 @@ async def test_a_station_is_created_read_changed_and_deleted(api: Platform) -> N
     problem(await http.delete("/stations/cp-älpha 1"), 404)
     problem(await http.patch("/stations/cp-älpha 1", json={}), 404)
 
-    tables = TableSet(api.bus, ("registry.stations",))
-    await tables.start()
-    assert "cp-älpha 1" not in tables["registry.stations"]
-    assert isinstance(tables["registry.stations"]["another"], StationRegistered)
-    await tables.stop()
+    async with TableSet(api.bus, "test", ("registry.stations",)) as tables:
+        assert "cp-älpha 1" not in tables["registry.stations"]
+        assert isinstance(tables["registry.stations"]["another"], StationRegistered)
 
 
 ENTRIES: list[tuple[str, Json, Json, Json]] = [

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from libs.bus.tail import Tail
 from libs.events.commands import TOO_MANY_WAITING, Fate, RequestCommand
 from libs.events.ids import new_id
 from libs.events.ocpp_log import CallError
 from libs.runtime.clock import SECOND, now_us
+from libs.testing.tail import Tail
 from tests.integration.api_platform import (
     ANNAS_KEY,
     Json,

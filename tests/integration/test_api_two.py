@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from libs.bus.tables import TableSet
-from libs.bus.tail import Tail
 from libs.events.commands import RequestCommand
 from libs.events.firmware import DefineCampaign
 from libs.runtime.service import Health
 from libs.testing.localstack.endpoints import free_ports
+from libs.testing.tail import Tail
 from services.api.app import serving
 from tests.integration.api_platform import ANNAS_KEY, KEY, Platform, api, ok, problem, until
 from tests.integration.children import python
@@ -210,10 +210,8 @@ async def defined(tail: Tail, campaign_id: str) -> DefineCampaign:
 
 async def registered(api: Platform, station: str) -> tuple[bool, bool]:
     """Whether the log has the station, and a password of it."""
-    tables = TableSet(api.bus, ("registry.stations", "registry.credentials"))
-    await tables.start()
-    await tables.stop()
-    return station in tables["registry.stations"], station in tables["registry.credentials"]
+    async with TableSet(api.bus, "test", ("registry.stations", "registry.credentials")) as tables:
+        return station in tables["registry.stations"], station in tables["registry.credentials"]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from libs.bus.dead_letters import list_dead_letters
-from libs.bus.tail import Tail
 from libs.events.commands import RequestCommand
 from libs.events.dead import RecordDeadLettered
 from libs.events.sessions import CdrIssued
 from libs.runtime.clock import now_us
+from libs.testing.tail import Tail
 from tests.integration.api_platform import (
     DEADLINE_S,
     KEY,

@@ -15,11 +15,11 @@ from libs.bus.dead_letters import list_dead_letters
 from libs.bus.producer import Producer
 from libs.bus.schemas import SCHEMAS_TOPIC
 from libs.bus.settings import BusSettings
-from libs.bus.tail import Tail
 from libs.events.ids import new_id
 from libs.events.record import Record
 from libs.runtime.clock import now_us
 from libs.testing.localstack import Endpoints
+from libs.testing.tail import Tail
 from tests.integration.children import python
 from tests.integration.rolling import first, second
 from tests.integration.rolling.common import READINGS, STATE, TOTALS, installed

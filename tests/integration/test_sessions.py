@@ -17,7 +17,6 @@ from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.bus.settings import BusSettings
-from libs.bus.tail import Tail
 from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
@@ -26,6 +25,7 @@ from libs.events.registry import StationRegistered
 from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded
 from libs.runtime.clock import now_us
 from libs.testing.localstack import Endpoints
+from libs.testing.tail import Tail
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
 from tests.integration.service_process import ServiceProcess
 from tests.unit.sessions.given import registry

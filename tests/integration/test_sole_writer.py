@@ -46,7 +46,7 @@ class Member:
     """One process: a table of its own, and a writer of the one id."""
 
     def __init__(self, bus: Bus) -> None:
-        self.tables = TableSet(bus, (STATIONS, CREDENTIALS))
+        self.tables = TableSet(bus, "test", (STATIONS, CREDENTIALS))
         self.writer = SoleWriter(bus, "test-registry", "test", timeout_s=10)
         self.claims = 0
 
@@ -61,8 +61,7 @@ async def members(bus: Bus) -> AsyncIterator[tuple[Member, Member]]:
     async with AsyncExitStack() as opened:
         pair = Member(bus), Member(bus)
         for member in pair:
-            await member.tables.start()
-            opened.push_async_callback(member.tables.stop)
+            await opened.enter_async_context(member.tables)
             opened.push_async_callback(member.writer.release)
         yield pair
 

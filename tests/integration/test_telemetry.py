@@ -16,7 +16,6 @@ from libs.bus.bus import Bus, connect
 from libs.bus.producer import Producer
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.bus.settings import BusSettings
-from libs.bus.tail import Tail
 from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import FrameRejected, OcppCallReceived
@@ -24,6 +23,7 @@ from libs.events.record import Record
 from libs.events.telemetry import HealthWindowClosed, StationStateChanged
 from libs.runtime.clock import now_us
 from libs.testing.localstack import Endpoints
+from libs.testing.tail import Tail
 from services.telemetry.domain.health import HEALTH, LIFECYCLE, REJECTED, HealthProcessor
 from services.telemetry.domain.measurements import MEASUREMENTS, TRANSACTIONS, MeasurementsProcessor
 from tests.integration.service_process import ServiceProcess

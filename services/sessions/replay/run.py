@@ -66,12 +66,8 @@ class Job(msgspec.Struct, frozen=True):
 
 async def registry(bus: Bus) -> dict[str, dict[str, Record]]:
     """The tables of the sessions processor as they are now."""
-    tables = TableSet(bus, SessionsProcessor.tables)
-    await tables.start()
-    try:
+    async with TableSet(bus, "replay", SessionsProcessor.tables) as tables:
         return {topic: dict(tables[topic]) for topic in tables}
-    finally:
-        await tables.stop()
 
 
 def stations_of(site_id: str, tables: Mapping[str, Mapping[str, Record]]) -> set[str]:

@@ -15,12 +15,12 @@ from libs.bus.runtime_memory import MemoryRuntime
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.schemas import SCHEMAS_TOPIC
 from libs.bus.settings import BusSettings
-from libs.bus.tail import Tail
 from libs.events.ocpp_log import ConnectionOpened, OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.events.sessions import SessionUpdated
 from libs.runtime.clock import now_us
+from libs.testing.tail import Tail
 from tests.integration.children import python
 from tests.integration.runtimes.tally import (
     CONTRACT,

@@ -9,9 +9,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from libs.bus import metrics
-from libs.bus.effects import read_partition
 from libs.bus.errors import StateShapeError
 from libs.bus.faust_states import FORM, Entry
+from libs.bus.reading import read_to_end
 from libs.bus.replay import partition_of
 from libs.bus.shapes import fingerprint
 from tests.integration.runtimes.bench import Bench, KafkaBench, Member, MemoryBench, runtime_class, until
@@ -68,7 +68,7 @@ async def stored_shapes(kafka: KafkaBench) -> set[str]:
     """The shapes of the states that are stored now."""
     found: dict[bytes, str] = {}
     for partition in range(2):
-        async for record in read_partition(kafka.bus, STATE, partition):
+        async for record in read_to_end(kafka.bus.settings, STATE, (partition,)):
             found[record.key] = dict(record.headers)["shape"].decode().removeprefix(FORM)
     return set(found.values())
 

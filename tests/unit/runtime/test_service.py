@@ -18,7 +18,7 @@ from libs.runtime.settings import ServiceSettings
 
 async def main(health, stop):
     print("up", flush=True)
-    await stop.wait()
+    {wait}
 {body}
 
 run_service("example", ServiceSettings(stop_timeout_s={timeout_s}), main)
@@ -32,8 +32,8 @@ def start() -> Iterator[Start]:
     """Start a service that does `body` once it is to stop; returns when it is up."""
     started = []
 
-    def start(body: str, timeout_s: float) -> subprocess.Popen[str]:
-        script = SCRIPT.format(body=indent(body, "    "), timeout_s=timeout_s)
+    def start(body: str, timeout_s: float, wait: str = "await stop.wait()") -> subprocess.Popen[str]:
+        script = SCRIPT.format(body=indent(body, "    "), timeout_s=timeout_s, wait=wait)
         process = subprocess.Popen(
             [sys.executable, "-c", script],
             text=True,
@@ -67,6 +67,12 @@ def test_an_orderly_stop_ends_with_status_0(start: Start) -> None:
     assert lines[1]["signal"] == "SIGTERM"
 
 
+def test_a_service_that_ends_without_being_asked_to_has_failed(start: Start) -> None:
+    status, lines = ended(start("await asyncio.sleep(0)", 30, wait="await asyncio.sleep(0)"))
+    assert status == 1
+    assert lines[-1]["event"] == "service_failed"
+
+
 @pytest.mark.parametrize(
     ("body", "named"),
     [
@@ -88,7 +94,7 @@ def test_an_orderly_stop_ends_with_status_0(start: Start) -> None:
     ],
 )
 def test_a_service_that_ignores_the_stop_is_ended(start: Start, body: str, named: str) -> None:
-    process = start(body, 0.2)
+    process = start(body, 2)
     process.terminate()
     status, lines = ended(process)
     assert status == 1
