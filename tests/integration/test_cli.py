@@ -95,7 +95,9 @@ async def charged(api: Platform, station_id: str) -> None:
     await api.emit("billing.cdrs", station_id, sealed(cdr))
 
     async def stored() -> bool:
-        return bool((await ok(await api.http.get("/cdrs", params={"station_id": station_id})))["items"])
+        response = await api.http.get("/cdrs", params={"station_id": station_id})
+        # Until the sink has made the tables.
+        return response.status_code != 503 and bool((await ok(response))["items"])
 
     await until(stored)
 

@@ -67,12 +67,21 @@ async def in_review(platform: Platform, station_id: str, stop_wh: int = 3_000_00
         meter16(7, BEGIN + HOUR // 2, 10_000),
         stop16(7, BEGIN + HOUR, stop_wh),
     )
-    return await cdr_of(platform, station_id, 1)
+    found = await cdr_of(platform, station_id, 1)
+
+    async def session_stored() -> bool:
+        # Topics come to ClickHouse in any order.
+        return (await platform.http.get(f"/sessions/{found['session_id']}")).status_code == 200
+
+    await until(session_stored)
+    return found
 
 
 async def cdr_of(platform: Platform, station_id: str, version: int) -> Json:
     async def there() -> Json | None:
-        page = await ok(await platform.http.get("/cdrs", params={"station_id": station_id}))
+        response = await platform.http.get("/cdrs", params={"station_id": station_id})
+        # Until the sink has made the tables.
+        page = {"items": []} if response.status_code == 503 else await ok(response)
         return next((item for item in page["items"] if item["version"] == version), None)
 
     found: Json = await until(there)
