@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from libs.bus.shapes import FormerState, Shapes, fingerprint, shape_of
+from libs.bus.state_codec import StateCodec
 from tests.unit.states.filling import Filling
 from tests.unit.states.golden import Golden, Kept, keep, kept, named, processors, released
 from tests.unit.states.growth import obstacles
@@ -112,6 +113,13 @@ def test_states_without_a_fingerprint_are_those_of_the_release_before_it(name: s
     unmarked = PROCESSORS[name].unmarked_state
     first = RELEASED.get(("0.1.0", name))
     assert unmarked == (None if first is None else first.fingerprint)
+
+
+@pytest.mark.parametrize(("release", "name"), [each for each in KEPT if each.values[1] in PROCESSORS])
+def test_a_processor_writes_the_shape_of_a_release_that_it_runs_beside(release: str, name: str) -> None:
+    """Where there is no way back the changelog says that the service has to be stopped, and this test so, too."""
+    codec = StateCodec(PROCESSORS[name], release)
+    assert codec.shape.decode() == RELEASED[release, name].fingerprint
 
 
 # --- the tests themselves
