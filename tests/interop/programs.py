@@ -1,6 +1,6 @@
-"""Charger programs on other people's OCPP libraries: how each is built, and what it says while it runs.
+"""Programs on other people's libraries: how each is built, and what chargers among them say while they run.
 
-A program is called with ENDPOINT STATION SUBPROTOCOL and plays a plain charger: it connects, boots, sends its status,
+A charger is called with ENDPOINT STATION SUBPROTOCOL and plays a plain charger: it connects, boots, sends its status,
 authorises the token CARD and starts a transaction at 1,000 Wh, meters three times 500 Wh, and then does what the
 central system asks. The environment may give it CHARGER_PASSWORD (basic auth), CHARGER_CA (TLS: whom to trust),
 CHARGER_CERTIFICATE and CHARGER_KEY (its own, PEM). It prints one JSON object per line for each thing that happened;
@@ -37,6 +37,8 @@ TOOLS: dict[str, tuple[str, ...]] = {
     "node": ("node", "npm"),
     "go": ("go",),
     "java": ("java", "javac", "mvn"),
+    "flink": ("java", "javac", "mvn"),
+    "rust": ("cargo", "make", "cc"),
 }
 QUICK = "python,node"
 BUILD_TIMEOUT_S = 600
@@ -61,25 +63,33 @@ def skip_unless_possible(language: str) -> pytest.MarkDecorator:
 
 
 @functools.cache
-def built(language: str) -> list[str]:
-    """The command that runs the program. Built once per state of its sources, below `.voltbus/interop`."""
-    source = HERE / language
+def built(language: str, name: str = "charger") -> list[str]:
+    """The command that runs a program, a `charger` or a `consumer`.
+
+    It is built once per state of its sources, below `.voltbus/interop`.
+    """
+    source = HERE / language if name == "charger" else HERE / "consumers" / language
     files = sorted(path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     digest = hashlib.sha256()
     for path in files:
         digest.update(str(path.relative_to(source)).encode() + b"\0" + path.read_bytes() + b"\0")
-    folder = CACHE / f"{language}-{digest.hexdigest()[:12]}"
+    folder = CACHE / f"{name}-{language}-{digest.hexdigest()[:12]}"
     program, build = {
-        "python": ([sys.executable, str(source / "charger.py")], None),
+        "python": ([sys.executable, str(source / f"{name}.py")], None),
         "node": (
-            ["node", str(folder / "charger.js")],
+            ["node", str(folder / f"{name}.js")],
             ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
         ),
-        "go": ([str(folder / "charger")], ["go", "build", "-o", "charger", "."]),
+        "go": ([str(folder / name)], ["go", "build", "-o", name, "."]),
         "java": (
-            ["java", "-jar", str(folder / "target" / "charger-1.0.0.jar")],
+            ["java", "-jar", str(folder / "target" / f"{name}-1.0.0.jar")],
             ["mvn", "-q", "-B", "package"],
         ),
+        "flink": (
+            ["java", "-jar", str(folder / "target" / f"{name}-1.0.0.jar")],
+            ["mvn", "-q", "-B", "package"],
+        ),
+        "rust": ([str(folder / "target" / "debug" / name)], ["cargo", "build", "--quiet", "--locked"]),
     }[language]
     stamp = folder / "built"
     if build is not None and not stamp.exists():
