@@ -111,7 +111,9 @@ def make_app(
         table_standby_replicas=0,
         broker_session_timeout=settings.kafka_session_timeout_s,
         broker_heartbeat_interval=heartbeat_interval_s(settings),
-        broker_request_timeout=30.0,
+        broker_request_timeout=max(
+            30.0, settings.kafka_session_timeout_s
+        ),  # Faust refuses less than a session
         broker_commit_interval=COMMIT_INTERVAL_S,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=2 << 20,
