@@ -11,6 +11,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from libs.bus import metrics
 from libs.bus.bounds import leave, within
 from libs.bus.bus import Bus
+from libs.bus.errors import BusError
 from libs.bus.membership import membership
 from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Message, header
 from libs.bus.tail import read_message
@@ -92,12 +93,14 @@ class GroupReader:
     async def run(self, handle: Handle, stop: asyncio.Event) -> None:
         """Hand messages to `handle` until `stop`; then finish what is under way.
 
-        Raises KafkaConnectionError if no broker answers at the start.
+        Raises KafkaConnectionError if no broker answers at the start, BusError if it cannot commit any more.
         """
         await self._consumer.start()
         committing = asyncio.create_task(self._commit_again_and_again())
         try:
             while not stop.is_set():
+                if committing.done():
+                    raise BusError(f"{self._group} commits no more: {committing!r}")
                 await self._read(handle)
             await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:

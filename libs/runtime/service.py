@@ -135,13 +135,27 @@ def spare_the_collector(youngest: int = 100_000, oldest: int = 20) -> None:
     gc.set_threshold(youngest, 20, oldest)
 
 
+async def until_stopped(work: Awaitable[None], stop: asyncio.Event) -> None:
+    """Await `work`, a part of a service that may only end once `stop` is set.
+
+    Raises what it raises, RuntimeError if it ends by itself: to a TaskGroup, a task that returns or is cancelled has
+    not failed.
+    """
+    try:
+        await work
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+    if not stop.is_set():
+        raise RuntimeError("a part of the service ended without being asked to")
+
+
 async def _run(settings: ServiceSettings, main: Main) -> None:
     stop = asyncio.Event()
     bound_stop(stop, settings.stop_timeout_s)
     health = Health()
     async with serve_http(Starlette(routes=health.routes()), settings.http_host, settings.http_port) as port:
         log.info("service_started", http_port=port)
-        await main(health, stop)
-    if not stop.is_set():
-        raise RuntimeError("the service ended without being asked to")
+        await until_stopped(main(health, stop), stop)
     log.info("service_stopped")

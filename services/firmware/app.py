@@ -4,7 +4,7 @@ import asyncio
 
 from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
-from libs.runtime.service import Health
+from libs.runtime.service import Health, until_stopped
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.firmware.settings import FirmwareSettings
 
@@ -19,5 +19,5 @@ async def run(settings: FirmwareSettings, health: Health, stop: asyncio.Event) -
         stations = TransactionalRuntime(bus, StationFirmwareProcessor())
         health.ready("campaigns", lambda: campaigns.ready)
         health.ready("stations", lambda: stations.ready)
-        tasks.create_task(campaigns.run(stop), name="firmware")
-        tasks.create_task(stations.run(stop), name="firmware-stations")
+        tasks.create_task(until_stopped(campaigns.run(stop), stop), name="firmware")
+        tasks.create_task(until_stopped(stations.run(stop), stop), name="firmware-stations")

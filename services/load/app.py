@@ -4,7 +4,7 @@ import asyncio
 
 from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
-from libs.runtime.service import Health
+from libs.runtime.service import Health, until_stopped
 from services.load.domain import LoadObserver, LoadProcessor
 from services.load.settings import LoadSettings
 
@@ -20,5 +20,5 @@ async def run(settings: LoadSettings, health: Health, stop: asyncio.Event) -> No
         health.ready("observer", lambda: observer.ready)
         health.ready("planner", lambda: planner.ready)
         health.ready("tables", lambda: observer.tables.ready and planner.tables.ready)
-        tasks.create_task(observer.run(stop), name="load-observer")
-        tasks.create_task(planner.run(stop), name="load")
+        tasks.create_task(until_stopped(observer.run(stop), stop), name="load-observer")
+        tasks.create_task(until_stopped(planner.run(stop), stop), name="load")

@@ -4,7 +4,7 @@ import asyncio
 
 from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
-from libs.runtime.service import Health
+from libs.runtime.service import Health, until_stopped
 from services.projections.domain.sessions import SessionsLatest
 from services.projections.domain.stations import StationsLatest
 from services.projections.settings import ProjectionsSettings
@@ -17,5 +17,5 @@ async def run(settings: ProjectionsSettings, health: Health, stop: asyncio.Event
         stations = TransactionalRuntime(bus, StationsLatest())
         health.ready("sessions", lambda: sessions.ready)
         health.ready("stations", lambda: stations.ready)
-        tasks.create_task(sessions.run(stop), name="sessions-latest")
-        tasks.create_task(stations.run(stop), name="stations-latest")
+        tasks.create_task(until_stopped(sessions.run(stop), stop), name="sessions-latest")
+        tasks.create_task(until_stopped(stations.run(stop), stop), name="stations-latest")

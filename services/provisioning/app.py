@@ -4,7 +4,7 @@ import asyncio
 
 from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
-from libs.runtime.service import Health
+from libs.runtime.service import Health, until_stopped
 from services.provisioning.certificates import answer_about_certificates
 from services.provisioning.domain.capabilities import CapabilitiesProcessor
 from services.provisioning.domain.onboarding import OnboardingProcessor
@@ -16,10 +16,10 @@ async def run(settings: ProvisioningSettings, health: Health, stop: asyncio.Even
     async with connect(settings) as bus, asyncio.TaskGroup() as tasks:
         capabilities = TransactionalRuntime(bus, CapabilitiesProcessor())
         health.ready("capabilities", lambda: capabilities.ready)
-        tasks.create_task(capabilities.run(stop), name="capabilities")
+        tasks.create_task(until_stopped(capabilities.run(stop), stop), name="capabilities")
         onboarding = TransactionalRuntime(bus, OnboardingProcessor(settings.on_boot))
         health.ready("onboarding", lambda: onboarding.ready)
-        tasks.create_task(onboarding.run(stop), name="onboarding")
+        tasks.create_task(until_stopped(onboarding.run(stop), stop), name="onboarding")
         if settings.certificate_checks:
             answering = answer_about_certificates(bus, settings, health, stop)
-            tasks.create_task(answering, name="certificates")
+            tasks.create_task(until_stopped(answering, stop), name="certificates")

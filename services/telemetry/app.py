@@ -5,7 +5,7 @@ import asyncio
 from libs.bus.bus import connect
 from libs.bus.runtime_faust import FaustRuntime
 from libs.bus.runtime_transactional import TransactionalRuntime
-from libs.runtime.service import Health
+from libs.runtime.service import Health, until_stopped
 from services.telemetry.domain.health import HealthProcessor
 from services.telemetry.domain.measurements import MeasurementsProcessor
 from services.telemetry.settings import Part, TelemetrySettings
@@ -17,8 +17,8 @@ async def run(settings: TelemetrySettings, health: Health, stop: asyncio.Event) 
         if settings.telemetry is not Part.HEALTH:
             measurements = TransactionalRuntime(bus, MeasurementsProcessor())
             health.ready("measurements", lambda: measurements.ready)
-            tasks.create_task(measurements.run(stop), name="measurements")
+            tasks.create_task(until_stopped(measurements.run(stop), stop), name="measurements")
         if settings.telemetry is not Part.MEASUREMENTS:
             stations = FaustRuntime(bus, HealthProcessor())
             health.ready("health", lambda: stations.ready)
-            tasks.create_task(stations.run(stop), name="health")
+            tasks.create_task(until_stopped(stations.run(stop), stop), name="health")

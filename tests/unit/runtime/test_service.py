@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from textwrap import indent
 
 import pytest
+
+from libs.runtime.service import until_stopped
 
 SCRIPT = """
 import asyncio, threading, time
@@ -125,3 +128,20 @@ def test_a_terminal_and_a_supervisor_may_both_ask(start: Start) -> None:
     process.stdin.write("that was all\n")
     process.stdin.flush()
     assert ended(process)[0] == 0
+
+
+async def returns() -> None:
+    """End at once."""
+
+
+async def is_cancelled() -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("part", [returns, is_cancelled])
+async def test_a_part_that_ends_by_itself_has_failed(part: Callable[[], Coroutine[None, None, None]]) -> None:
+    stop = asyncio.Event()
+    with pytest.raises(RuntimeError, match="without being asked to"):
+        await asyncio.create_task(until_stopped(part(), stop))
+    stop.set()
+    await asyncio.create_task(until_stopped(part(), stop))
