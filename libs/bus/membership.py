@@ -6,11 +6,13 @@ from libs.bus.settings import BusSettings
 
 _HEARTBEATS: Final = 4
 """In a session timeout, so that one that is late or lost does not end the session."""
+_LONGEST_S: Final = 3.0
+"""A member hears of a rebalance by a heartbeat, and the others wait for it."""
 
 
 def heartbeat_interval_s(settings: BusSettings) -> float:
     """Seconds between two heartbeats of a member."""
-    return settings.kafka_session_timeout_s / _HEARTBEATS
+    return min(settings.kafka_session_timeout_s / _HEARTBEATS, _LONGEST_S)
 
 
 def membership(settings: BusSettings) -> dict[str, Any]:

@@ -14,6 +14,10 @@ def test_the_session_timeout_is_a_setting_and_leaves_room_for_lost_heartbeats() 
     assert heartbeat_interval_s(settings) == 2
 
 
+def test_a_long_session_timeout_does_not_let_others_wait_for_who_has_not_heard_of_a_rebalance() -> None:
+    assert heartbeat_interval_s(BusSettings(kafka_session_timeout_s=600)) == 3
+
+
 @pytest.mark.parametrize("timeout_s", [1, 6, 600])
 def test_faust_takes_every_session_timeout(timeout_s: float) -> None:
     async def nothing(*arguments: object) -> None: ...
