@@ -11,7 +11,7 @@ SHARED := -n $(WORKERS)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos fuzz truth bench lint types schemas docs clean
+.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos fuzz truth bench lint types schemas release docs clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -77,6 +77,9 @@ types: $(STAMP) ## Strict type check
 
 schemas: setup ## Check that the schemas can follow those of the last release
 	@$(RUN)/pytest tests/contract tests/integration/test_contract_registry.py
+
+release: $(STAMP) ## Keep the contract under the version in pyproject.toml, to compare later ones with
+	@$(RUN)/python -m deploy.release
 
 docs: $(STAMP) ## Write the generated parts of the documentation
 	@$(RUN)/python -m deploy.documentation && $(RUN)/python -m libs.ocpp.support

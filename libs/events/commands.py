@@ -11,10 +11,11 @@ from libs.events.record import Record
 
 
 class CommandDialect(StrEnum):
-    """OCPP: sent as it is. VOLTBUS: translated for the charger's version when it is sent."""
+    """OCPP: sent as it is. VOLTBUS: translated for the charger's version when it is sent. UNKNOWN: one added later."""
 
     OCPP = "OCPP"
     VOLTBUS = "VOLTBUS"
+    UNKNOWN = "UNKNOWN"
 
 
 class RequestCommand(Record, frozen=True, kw_only=True):

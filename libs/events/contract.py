@@ -6,13 +6,18 @@ A topic's value schema is its one record, or the union of its records in the ord
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2] / "proto_schemas"
+
+PARTS: Final = ("topics", "events", "commands", "examples")
+RELEASED: Final = "released"
+DIGEST: Final = "sha256"
 
 Schema = dict[str, Any]
 
@@ -55,13 +60,12 @@ class Contract(msgspec.Struct, frozen=True):
     def value_schema(self, topic: str) -> Schema | list[Any]:
         """The Avro schema of `topic`'s values, complete in itself: a record, or a union of records.
 
-        Raises KeyError for a topic that is not in the contract. `<name>.dead` is the dead-letter schema.
+        It has no documentation: a better text is no new schema for the registry. Raises KeyError for a topic that
+        is not in the contract. `<name>.dead` is the dead-letter schema.
         """
-        if topic.endswith(".dead"):
-            return self.schemas[DEAD_LETTER]
-        names = self.topics[topic].schemas
+        names = self.record_names(topic)
         defined: set[str] = set()
-        branches = [_name_repeats(self.schemas[name], defined) for name in names]
+        branches = [_name_repeats(without_docs(self.schemas[name]), defined) for name in names]
         return branches[0] if len(branches) == 1 else branches
 
     def record_names(self, topic: str) -> tuple[str, ...]:
@@ -97,6 +101,50 @@ def load_contract(root: Path = ROOT) -> Contract:
             raise ValueError(f"{path.name}: no schema file for {', '.join(missing)}")
         topics[topic.name] = topic
     return Contract(topics, schemas)
+
+
+def without_docs(schema: Any) -> Any:
+    """`schema` without the texts that explain it: what readers and writers go by."""
+    if isinstance(schema, list):
+        return [without_docs(branch) for branch in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: without_docs(value) if key in ("type", "fields", "items") else value
+        for key, value in schema.items()
+        if key != "doc"
+    }
+
+
+def load_releases(root: Path = ROOT) -> dict[str, Contract]:
+    """The contract of every release, by its version. `python -m deploy.release` keeps them.
+
+    Raises ValueError for a release that was changed since.
+    """
+    found = {}
+    for folder in sorted((root / RELEASED).glob("*/")):
+        if (folder / DIGEST).read_text().strip() != contract_digest(folder):
+            raise ValueError(f"{folder}: a released contract was changed")
+        found[folder.name] = load_contract(folder)
+    return found
+
+
+def load_exceptions(root: Path = ROOT) -> dict[str, str]:
+    """What was broken on purpose: each breach as `evolution` names it, and why."""
+    found: dict[str, str] = msgspec.yaml.decode(
+        (root / RELEASED / "exceptions.yaml").read_bytes(), type=dict[str, str]
+    )
+    return found
+
+
+def contract_digest(root: Path) -> str:
+    """SHA-256 of the names and texts of the contract's files below `root`."""
+    digest = sha256()
+    for part in PARTS:
+        for path in sorted(file for file in (root / part).rglob("*") if file.is_file()):
+            text = path.read_bytes()
+            digest.update(f"{path.relative_to(root).as_posix()} {len(text)}\n".encode() + text)
+    return digest.hexdigest()
 
 
 def _schema_files(root: Path) -> Iterator[Path]:

@@ -9,11 +9,12 @@ from libs.events.record import Record
 
 
 class Decision(StrEnum):
-    """ACCEPT: all delivered energy is billed. ADJUST: a part of it. WRITE_OFF: nothing."""
+    """ACCEPT: all delivered energy is billed. ADJUST: a part of it. WRITE_OFF: nothing. UNKNOWN: one added later."""
 
     ACCEPT = "accept"
     ADJUST = "adjust"
     WRITE_OFF = "write_off"
+    UNKNOWN = "unknown"
 
 
 class SessionDecided(Record, frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ class StationUpdateStatus(StrEnum):
     """REQUESTED: command asked for.
 
     DOWNLOADING, INSTALLING: the station says so. INSTALLED: proved by the version reported at boot.
-    FAILED: refused, failed or out of time.
+    FAILED: refused, failed or out of time. UNKNOWN: a status added later.
     """
 
     REQUESTED = "REQUESTED"
@@ -42,6 +42,7 @@ class StationUpdateStatus(StrEnum):
     INSTALLING = "INSTALLING"
     INSTALLED = "INSTALLED"
     FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
 
 
 class StationUpdateProgressed(Record, frozen=True, kw_only=True):

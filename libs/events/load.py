@@ -27,7 +27,7 @@ class StationNews(StrEnum):
 
     JOINED: operators moved it here. LEFT: away; again with each sign of life while it is at no site,
     and when its last command is through. REFUSED: it said no to its default limit. UNREACHED: a
-    command about its default limit ended without its word.
+    command about its default limit ended without its word. UNKNOWN: news of a kind added later.
     """
 
     BOOTED = "BOOTED"
@@ -35,6 +35,7 @@ class StationNews(StrEnum):
     LEFT = "LEFT"
     REFUSED = "REFUSED"
     UNREACHED = "UNREACHED"
+    UNKNOWN = "UNKNOWN"
 
 
 class StationObserved(Record, frozen=True, kw_only=True):

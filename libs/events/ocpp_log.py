@@ -45,10 +45,11 @@ class OcppCallReceived(Record, frozen=True, kw_only=True):
 
 
 class AnswerSource(StrEnum):
-    """PROCESSOR: an AnswerCall came in time. FALLBACK: none did, the edge answered alone."""
+    """PROCESSOR: an AnswerCall came in time. FALLBACK: none did, the edge answered alone. UNKNOWN: one added later."""
 
     PROCESSOR = "PROCESSOR"
     FALLBACK = "FALLBACK"
+    UNKNOWN = "UNKNOWN"
 
 
 class OcppCallAnswered(Record, frozen=True, kw_only=True):
@@ -74,12 +75,13 @@ class OcppCallAnswered(Record, frozen=True, kw_only=True):
 
 
 class CallOutcome(StrEnum):
-    """How the CALL ended."""
+    """How the CALL ended. UNKNOWN: in a way added later."""
 
     RESULT = "RESULT"
     ERROR = "ERROR"
     TIMEOUT = "TIMEOUT"
     CONNECTION_LOST = "CONNECTION_LOST"
+    UNKNOWN = "UNKNOWN"
 
 
 class OcppCallSent(Record, frozen=True, kw_only=True):

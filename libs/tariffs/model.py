@@ -14,13 +14,14 @@ from libs.events.record import Part
 class Dimension(StrEnum):
     """What a price component prices (OCPI 2.2.1 TariffDimensionType).
 
-    TIME: while charging. PARKING_TIME: while connected and idle. FLAT: once per session.
+    TIME: while charging. PARKING_TIME: while connected and idle. FLAT: once per session. UNKNOWN: one added later.
     """
 
     ENERGY = "ENERGY"
     TIME = "TIME"
     PARKING_TIME = "PARKING_TIME"
     FLAT = "FLAT"
+    UNKNOWN = "UNKNOWN"
 
 
 class DayOfWeek(StrEnum):
@@ -156,6 +157,16 @@ def flat_terms(price_per_kwh_milli: int) -> TariffTerms:
     """Every kWh at one price, no taxes: what a version of a tariff without terms means."""
     component = PriceComponent(type=Dimension.ENERGY, price_milli=price_per_kwh_milli)
     return TariffTerms(elements=(TariffElement(price_components=(component,)),))
+
+
+@lru_cache(maxsize=1024)
+def billable(terms: TariffTerms) -> bool:
+    """Whether everything that they price is known here: not if a later version of the platform wrote them."""
+    return all(
+        component.type is not Dimension.UNKNOWN
+        for element in terms.elements
+        for component in element.price_components
+    )
 
 
 def base_price_milli(terms: TariffTerms) -> int:

@@ -97,6 +97,8 @@ def _plans(terms: TariffTerms) -> Iterator[Problem]:
 
 
 def _component(path: str, component: PriceComponent) -> Iterator[Problem]:
+    if component.type is Dimension.UNKNOWN:
+        yield Problem(f"{path}.type", "nothing is billed by it")
     yield from _range(f"{path}.price_milli", component.price_milli, 0, HIGHEST_PRICE_MILLI)
     yield from _range(f"{path}.vat_milli", component.vat_milli, 0, HIGHEST_RATE_MILLI)
     highest_step = 1 if component.type is Dimension.FLAT else HIGHEST_STEP

@@ -13,6 +13,7 @@ from services.cli.output import AsJson, console, kwh, moment, printable, table, 
 _LOOK_S: Final = 0.3
 _WORDS: Final = {
     "unknown_session": "forgotten by now: bring it back with `voltbus sessions recall`, then decide again",
+    "unknown_decision": "this version of the platform does not know such a decision",
     "other_version": "the charge record has changed: look at it again",
     "still_running": "it is under way again",
     "more_than_delivered": "no more can be billed than was delivered",

@@ -12,6 +12,7 @@ import yaml
 
 from libs.events.catalogue import RECORDS
 from libs.events.codec import Codec, UnknownRecordError
+from libs.events.commands import CommandConcluded, Fate
 from libs.events.contract import ROOT, Topic, load_contract
 from libs.events.record import Record
 
@@ -168,6 +169,27 @@ def test_a_misspelt_key_in_a_topic_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "topics" / TOPIC_FILES[0].name).write_text(yaml.safe_dump(data))
     with pytest.raises(ValueError, match="retension_ms"):
         load_contract(tmp_path)
+
+
+def test_a_symbol_of_a_newer_schema_is_read_as_the_enum_s_default() -> None:
+    newer = json.loads(json.dumps(CONTRACT.schemas["CommandConcluded"]))
+    (fate,) = (field["type"] for field in newer["fields"] if field["name"] == "fate")
+    fate["symbols"].append("POSTPONED")
+    codec = Codec(CONTRACT, {"commands.outcomes": 1}, {2: newer})
+    value = codec.encode(
+        "commands.outcomes", example_record(ROOT / "examples" / "CommandConcluded" / "accepted.json")
+    )
+    record = codec.decode(value)
+    assert isinstance(record, CommandConcluded)
+    at = value.index(_text(record.action)) + len(_text(record.action)) + 1
+    assert value[at] == 0, "the fate: ACCEPTED"
+    postponed = value[:4] + b"\2" + value[5:at] + bytes([2 * 5]) + value[at + 1 :]
+    assert codec.decode(postponed) == msgspec.structs.replace(record, fate=Fate.UNKNOWN)
+    assert codec.decode_fields(postponed)[1]["fate"] == "UNKNOWN"
+
+
+def _text(text: str) -> bytes:
+    return bytes([2 * len(text)]) + text.encode()
 
 
 def test_a_writer_s_newer_schema_is_read_with_ours() -> None:

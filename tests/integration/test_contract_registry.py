@@ -91,6 +91,16 @@ async def test_a_schema_that_is_applied_later_is_learnt_without_the_registry(set
             await bus.learn(0x7FFFFFFF)
 
 
+async def test_a_better_text_is_no_new_schema(settings: BusSettings) -> None:
+    first = await apply_contract(settings)
+    schema = copy.deepcopy(CONTRACT.schemas["CdrIssued"])
+    schema["doc"] = schema["fields"][0]["doc"] = "Said better."
+    reworded = msgspec.structs.replace(CONTRACT, schemas={**CONTRACT.schemas, "CdrIssued": schema})
+    assert (await apply_contract(settings, reworded)).schema_ids == first.schema_ids
+    async with connect(settings, reworded):
+        pass
+
+
 async def test_a_changed_partition_count_is_refused(settings: BusSettings) -> None:
     await apply_contract(settings)
     more = settings.model_copy(update={"partitions": 3})

@@ -26,7 +26,7 @@ DECISIONS: Final = "billing.decisions"
 class NewDecision(Input):
     """What is billed of a session that has ended."""
 
-    decision: Decision = Field(
+    decision: Literal[Decision.ACCEPT, Decision.ADJUST, Decision.WRITE_OFF] = Field(
         description="accept: all delivered energy is billed. adjust: `billed_wh` of it, the rest is written off."
         " write_off: nothing is charged at all."
     )

@@ -83,6 +83,8 @@ def _verdict(call: OcppCallSent) -> tuple[Fate, str]:
         case CallOutcome.ERROR:
             code = call.error.code if call.error is not None else "no code"
             return Fate.FAILED, f"the charger answered with an error: {code}"
+        case CallOutcome.UNKNOWN:
+            return Fate.UNKNOWN, "how it ended is not known to this version of the platform"
         case CallOutcome.RESULT:
             return _verdict_of_result(call)
 

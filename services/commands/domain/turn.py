@@ -372,6 +372,8 @@ def _plan(waiting: Waiting, version: str, abilities: Abilities) -> _Message:
     """
     if waiting.dialect is CommandDialect.OCPP:
         return _Message(waiting.action, waiting.payload)
+    if waiting.dialect is CommandDialect.UNKNOWN:
+        raise ValueError("this version of the platform does not know the command's dialect")
     command = from_request(waiting.action, waiting.payload)
     spoken = Version(version)
     if waiting.lacks:
@@ -384,7 +386,7 @@ def _plan(waiting: Waiting, version: str, abilities: Abilities) -> _Message:
 
 
 def _items_asked(request: RequestCommand) -> int:
-    if request.dialect is CommandDialect.OCPP or request.action not in SEVERAL:
+    if request.dialect is not CommandDialect.VOLTBUS or request.action not in SEVERAL:
         return 0
     try:
         return items_asked(from_request(request.action, request.payload))

@@ -42,6 +42,7 @@ AFTER_DECISION: Final = "after_decision"
 """A doubt: the evidence is no longer what was decided about."""
 
 UNKNOWN_SESSION: Final = "unknown_session"
+UNKNOWN_DECISION: Final = "unknown_decision"
 OTHER_VERSION: Final = "other_version"
 STILL_RUNNING: Final = "still_running"
 MORE_THAN_DELIVERED: Final = "more_than_delivered"
@@ -110,12 +111,15 @@ def refusal(session: Session | None, record: SessionDecided) -> str:
         return STILL_RUNNING
     if record.version != session.revision:
         return OTHER_VERSION
-    if record.decision is Decision.ADJUST:
-        if record.billed_wh is None or record.billed_wh < 0:
-            return NO_ENERGY_NAMED
-        if record.billed_wh > outcome(session)[0].energy_wh:
-            return MORE_THAN_DELIVERED
-    return ""
+    if record.decision is Decision.UNKNOWN:
+        return UNKNOWN_DECISION
+    return _refused_adjustment(session, record) if record.decision is Decision.ADJUST else ""
+
+
+def _refused_adjustment(session: Session, record: SessionDecided) -> str:
+    if record.billed_wh is None or record.billed_wh < 0:
+        return NO_ENERGY_NAMED
+    return MORE_THAN_DELIVERED if record.billed_wh > outcome(session)[0].energy_wh else ""
 
 
 def decided(session: Session, message: Message) -> Session:

@@ -12,7 +12,8 @@ from libs.events.record import Record
 from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered, TokenRegistered
 from libs.ocpp.semantics.exchange import zone_named
 from libs.tariffs.bill import Bill
-from libs.tariffs.engine import NO_CONTRACT, Contract, bill, plan_of
+from libs.tariffs.engine import NO_CONTRACT, Contract, bill, plan_of, terms_of
+from libs.tariffs.model import billable
 from libs.tariffs.months import month_at, month_text
 from libs.tariffs.usage import Usage
 from services.sessions.domain.session import Session
@@ -125,6 +126,8 @@ def charge(
 ) -> Charge | None:
     """What `usage` costs at a site, by the version that was valid at `at`, its begin; None if no tariff was.
 
+    None also for a version that prices what is not known here.
+
     By the clock of `timezone`, or of the site as it is registered now.
     """
     site = None if site_id is None else _lookup(tables, SITES, site_id)
@@ -133,7 +136,7 @@ def charge(
     assigned = as_of(at, site.tariffs)
     tariff = None if assigned is None else _lookup(tables, TARIFFS, assigned.id)
     version = as_of(at, tariff.versions) if isinstance(tariff, TariffRegistered) else None
-    if assigned is None or version is None:
+    if assigned is None or version is None or not billable(terms_of(version)):
         return None
     zone = timezone or timezone_of(site_id, tables) or "UTC"
     under = None

@@ -207,6 +207,7 @@ def test_errors_timeouts_and_lost_connections() -> None:
         CallOutcome.ERROR: Fate.FAILED,
         CallOutcome.TIMEOUT: Fate.UNKNOWN,
         CallOutcome.CONNECTION_LOST: Fate.UNKNOWN,
+        CallOutcome.UNKNOWN: Fate.UNKNOWN,
     }
     for outcome, fate in cases.items():
         ledgers = Ledgers(located(1, 0), request("c1", 1))
@@ -436,6 +437,13 @@ def test_an_unknown_version_fails_the_version_free_command() -> None:
     action, payload = to_request(UpdateFirmware(location="http://x", retrieve_at=at(0), request_id=9))
     asked = request("c1", 1, action=action, payload=payload, dialect=CommandDialect.VOLTBUS)
     assert fates(Ledgers(located(1, 0, version="ocpp9")).feed(asked)) == [("c1", Fate.FAILED)]
+
+
+def test_a_dialect_of_a_later_version_fails_and_is_never_sent() -> None:
+    asked = request("c1", 1, dialect=CommandDialect.UNKNOWN)
+    concluded = one_fate(Ledgers(located(1, 0)).feed(asked))
+    assert concluded.fate is Fate.FAILED
+    assert "does not know the command's dialect" in concluded.reason
 
 
 def test_memory_of_fates_is_bounded() -> None:

@@ -299,6 +299,7 @@ def decided_of_running(told: Told) -> SessionDecided:
         ({"decision": Decision.ADJUST, "billed_wh": 1_000_001}, "more_than_delivered", 1),
         ({"decision": Decision.ADJUST, "billed_wh": -1}, "no_energy_named", 1),
         ({"decision": Decision.ADJUST}, "no_energy_named", 1),
+        ({"decision": Decision.UNKNOWN}, "unknown_decision", 1),
     ],
 )
 def test_what_cannot_be_followed_is_refused(changes: dict[str, Any], detail: str, version: int) -> None:

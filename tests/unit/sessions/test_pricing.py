@@ -4,9 +4,12 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from libs.events.registry import Assignment, TariffVersion
+from libs.tariffs.model import Dimension, PriceComponent, TariffElement, flat_terms
 from libs.tariffs.usage import Interval
+from libs.tariffs.validation import problems
 from services.sessions.domain.pricing import charge
 from tests.unit.sessions.exchanges import DAY, HOUR, NOON, start16, stop16
 from tests.unit.sessions.given import Told, registry
@@ -45,6 +48,17 @@ def test_the_site_is_that_of_the_sessions_start() -> None:
     sites = (Assignment(id="old", valid_from=0), Assignment(id="site-1", valid_from=NOON))
     told = Told([start16(1, NOON - 1, 0), start16(2, NOON, 0, connector=2)], registry(sites=sites))
     assert [s.site_id for s in told.starts] == ["old", "site-1"]
+
+
+def test_a_tariff_that_prices_what_a_later_version_knows_bills_nothing_and_is_reviewed() -> None:
+    component = PriceComponent(type=Dimension.UNKNOWN, price_milli=1)
+    terms = flat_terms(40_000)
+    terms = replace(terms, elements=(*terms.elements, TariffElement(price_components=(component,))))
+    version = TariffVersion(version=1, valid_from=0, currency="EUR", price_per_kwh_milli=0, terms=terms)
+    tables = registry(versions=(version,))
+    (cdr,) = Told([start16(1, NOON, 0), stop16(1, NOON + HOUR, 10_000)], tables).cdrs
+    assert (cdr.amount_minor, cdr.review) == (0, ("no_tariff",))
+    assert [problem.path for problem in problems(terms)] == ["elements[1].price_components[0].type"]
 
 
 def test_without_a_tariff_the_record_is_unpriced_and_reviewed() -> None:
