@@ -4,10 +4,6 @@ One class per Avro schema of the same name, and two for what they have in common
 meaning and unit.
 """
 
-from hashlib import sha256
-
-import msgspec
-
 from libs.events.record import Part, Record
 
 
@@ -148,6 +144,7 @@ class OfCdr(OfWholeSession, frozen=True, kw_only=True):
     tax_minor: int = 0
     previous_hash: str = ""
     hash: str = ""
+    hash_version: int = 1
 
 
 class CdrIssued(OfCdr, frozen=True, kw_only=True):
@@ -166,9 +163,3 @@ class CdrCredited(OfCdr, frozen=True, kw_only=True):
     """A credit note: takes back a version of a charge record, before the next one is issued. Amounts are negative."""
 
     credited_hash: str
-
-
-def digest(document: OfCdr) -> str:
-    """The hash of a document: SHA-256, hexadecimal, of its JSON, sorted by name, without white space, `hash` empty."""
-    bare = msgspec.structs.replace(document, hash="")
-    return sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()

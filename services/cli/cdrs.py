@@ -52,12 +52,16 @@ def verify(
     json: AsJson = False,
 ) -> None:
     """Walk the chain of a station's charge records and credit notes. Status 1 if it is broken."""
+    from libs.events.cdr_hash import UnknownHashVersionError  # noqa: PLC0415
     from services.cli.cdrs_checks import chain_faults  # noqa: PLC0415
 
     documents = documents_of(api(context), station_id=station)
     if not documents:
         raise CliError(f"there are no charge records of a station {station!r}")
-    faults = list(chain_faults(documents))
+    try:
+        faults = list(chain_faults(documents))
+    except UnknownHashVersionError as error:
+        raise CliError(f"{error}: use a newer one to verify these documents") from error
     station = documents[0].station_id
     if json:
         last = documents[-1].hash

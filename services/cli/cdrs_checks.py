@@ -10,8 +10,9 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from libs.events.cdr_hash import UnknownHashVersionError, digest
 from libs.events.registry import TariffVersion
-from libs.events.sessions import CdrCredited, CdrIssued, CdrLine, digest
+from libs.events.sessions import CdrCredited, CdrIssued, CdrLine
 from libs.tariffs.bill import Bill, LineKind
 from libs.tariffs.engine import Contract, bill, terms_of
 from libs.tariffs.usage import Interval, Kind, Usage
@@ -80,7 +81,10 @@ def checks(
 
 
 def chain_faults(documents: Sequence[Document]) -> Iterator[str]:
-    """What is wrong with a station's whole row of documents, in the order of their issue."""
+    """What is wrong with a station's whole row of documents, in the order of their issue.
+
+    Raises UnknownHashVersionError for a document whose hash cannot be told here.
+    """
     for each in documents:
         if digest(each) != each.hash:
             yield f"{named(each)}: the hash is not that of its content"
@@ -98,7 +102,10 @@ def named(document: Document) -> str:
 
 
 def _sealed(cdr: CdrIssued) -> Check:
-    holds = digest(cdr) == cdr.hash
+    try:
+        holds = digest(cdr) == cdr.hash
+    except UnknownHashVersionError as error:
+        return Check("hash", None, str(error))
     return Check("hash", holds, "the hash is that of the content" if holds else "the content was changed")
 
 
@@ -300,7 +307,16 @@ def exact_minor(line: CdrLine) -> Fraction | None:
 
 def changes(before: CdrIssued, after: CdrIssued) -> list[tuple[str, object, object]]:
     """What the later version says otherwise: field, before, after; nothing that every version has its own of."""
-    own = {"event_id", "occurred_at", "recorded_at", "cause_id", "version", "previous_hash", "hash"}
+    own = {
+        "event_id",
+        "occurred_at",
+        "recorded_at",
+        "cause_id",
+        "version",
+        "previous_hash",
+        "hash",
+        "hash_version",
+    }
     whole = {"lines", "taxes", "sources", "readings", "intervals", "signed", "quirks"}
     return [
         (name, getattr(before, name), getattr(after, name))

@@ -167,7 +167,7 @@ NOTE = {"name": "note", "type": "string", "doc": "A note.", "default": ""}
             lambda s: field(s, "energy_wh").update(name="delivered_wh"),
             "CdrIssued.energy_wh: the field is removed or renamed",
         ),
-        ("CdrIssued", lambda s: s["fields"].pop(), "the field is removed or renamed"),
+        ("CdrIssued", lambda s: s["fields"].pop(3), "the field is removed or renamed"),
         (
             "CdrIssued",
             lambda s: field(s, "taxes")["type"]["items"]["fields"].pop(),

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from libs.events.cdr_hash import digest
 from libs.events.sessions import (
     CdrCredited,
     CdrInterval,
@@ -15,7 +16,6 @@ from libs.events.sessions import (
     CdrSource,
     CdrTax,
     SessionEnded,
-    digest,
 )
 from libs.runtime.clock import SECOND, now_us
 from tests.integration.api_platform import (

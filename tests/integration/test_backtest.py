@@ -19,6 +19,7 @@ import pytest
 from libs.bus.message import Message
 from libs.bus.processor import Step, Tables, Tick
 from libs.bus.runtime_transactional import TransactionalRuntime
+from libs.events.cdr_hash import digest
 from libs.events.decisions import Decision, SessionDecided, SessionDecisionConcluded, SessionRecalled
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
@@ -31,7 +32,7 @@ from libs.events.registry import (
     TariffRegistered,
     TariffVersion,
 )
-from libs.events.sessions import CdrCredited, CdrIssued, digest
+from libs.events.sessions import CdrCredited, CdrIssued
 from libs.runtime.clock import iso, now_us
 from libs.testing.localstack import Endpoints
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
 from libs.bus.message import Emit
+from libs.events.cdr_hash import sealed
 from libs.events.ids import derive_id
 from libs.events.sessions import (
     CdrCredited,
@@ -21,7 +22,6 @@ from libs.events.sessions import (
     SessionReopened,
     SessionStarted,
     SessionUpdated,
-    digest,
 )
 from libs.tariffs.usage import Usage
 from services.sessions.domain.decisions import DECISIONS
@@ -34,8 +34,6 @@ LIFECYCLE: Final = "ocpp.lifecycle"
 EVENTS: Final = "sessions.events"
 CDRS: Final = "billing.cdrs"
 NO_TARIFF: Final = "no_tariff"
-
-D = TypeVar("D", CdrIssued, CdrCredited)
 
 
 class Charged(msgspec.Struct, frozen=True, gc=False):
@@ -153,7 +151,7 @@ def documents(
         credit = _credit(session, before, common, chain)
         chain = credit.hash
         out.append(Emit(CDRS, station_id, credit))
-    cdr = _sealed(
+    cdr = sealed(
         CdrIssued(
             event_id=derive_id(session.session_id, f"cdr:{revision}"),
             cdr_id=derive_id(session.session_id, "cdr"),
@@ -197,13 +195,9 @@ def said(session: Session, charged: Charged) -> Issued:
     )
 
 
-def _sealed(document: D) -> D:
-    return msgspec.structs.replace(document, hash=digest(document))
-
-
 def _credit(session: Session, before: Issued, common: dict[str, Any], chain: str) -> CdrCredited:
     """Takes back what was issued, of whom it was charged to; else says of the session what is known now."""
-    return _sealed(
+    return sealed(
         CdrCredited(
             **{
                 **common,

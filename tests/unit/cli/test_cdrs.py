@@ -12,11 +12,12 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from libs.events.cdr_hash import digest
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.plans import PrepaidAsked, PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import SiteRegistered, TariffVersion, TokenRegistered
-from libs.events.sessions import CdrCredited, CdrIssued, digest
+from libs.events.sessions import CdrCredited, CdrIssued
 from libs.runtime.clock import iso
 from libs.tariffs.model import (
     Dimension,

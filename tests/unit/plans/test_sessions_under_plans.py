@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.bus.runtime_memory import MemoryRuntime
+from libs.events.cdr_hash import digest
 from libs.events.decisions import Decision
 from libs.events.plans import PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import GroupMembership, TokenRegistered
-from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded, digest
+from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded
 from libs.tariffs.model import DriverPlan
 from services.plans.domain import ASKED, GRANTED
 from services.sessions.domain.plans import AWAIT_GRANT

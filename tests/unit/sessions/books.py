@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from libs.events.cdr_hash import digest
 from libs.events.record import Record
 from libs.events.registry import TariffVersion
-from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded, digest
+from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded
 from libs.tariffs.model import Dimension, PriceComponent, TariffElement, TariffTerms
 from tests.unit.sessions.meter import Visit
 from tests.unit.tariffs.ledger import Ledger

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from libs.events.cdr_hash import digest
 from libs.events.decisions import (
     Decision,
     SessionDecided,
@@ -17,7 +18,7 @@ from libs.events.decisions import (
 from libs.events.ids import derive_id
 from libs.events.record import Record
 from libs.events.registry import TariffVersion
-from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, digest
+from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected
 from libs.tariffs.written import parse
 from services.sessions.domain import decisions
 from services.sessions.domain.decisions import (

@@ -7,10 +7,11 @@ import pytest
 
 from libs.bus.message import Emit
 from libs.bus.runtime_memory import MemoryRuntime
+from libs.events.cdr_hash import digest
 from libs.events.plans import PrepaidAsked, PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import TariffRegistered
-from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded, digest
+from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded
 from services.plans.domain import ASKED, GRANTED, PlansProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from tests.unit.sessions.clerk import told_by

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.events.sessions import digest
+from libs.events.cdr_hash import digest
 from tests.unit.sessions.exchanges import SECOND
 from tests.unit.sessions.given import Told
 from tests.unit.sessions.truthful import channel, truth
