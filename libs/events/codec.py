@@ -14,7 +14,7 @@ import msgspec
 from fastavro import parse_schema, schemaless_reader
 
 from libs.events.catalogue import RECORDS
-from libs.events.contract import Contract
+from libs.events.contract import Contract, name_repeats
 from libs.events.reading import Reader, compile_reader
 from libs.events.record import Record
 from libs.events.writing import Writer, compile_writer
@@ -93,9 +93,9 @@ class Codec:
         Raises CodecError for what is not a record or a union of records.
         """
         branches = schema if isinstance(schema, list) else [schema]
-        known: dict[str, Any] = {}
+        defined: dict[str, Any] = {}
         try:
-            kinds = tuple([_Kind(branch, known, self._contract) for branch in branches])
+            kinds = tuple([_Kind(_complete(branch, defined), self._contract) for branch in branches])
         except (KeyError, TypeError, ValueError) as error:
             raise CodecError(f"schema {schema_id} is not a record or union of records: {error}") from error
         self._kinds[schema_id] = (kinds, isinstance(schema, list))
@@ -139,20 +139,22 @@ class Codec:
         kinds, is_union = found
         if not is_union:
             return kinds[0], HEADER_BYTES
-        index = value[HEADER_BYTES] >> 1 if len(value) > HEADER_BYTES else len(kinds)
-        if index >= len(kinds):
-            raise BadValueError(f"no branch {index} in the schema")
-        return kinds[index], HEADER_BYTES + 1
+        # Zig-zag: odd bytes are negative numbers, and those from 128 on only begin one.
+        coded = value[HEADER_BYTES] if len(value) > HEADER_BYTES else 1
+        if coded & 1 or coded >> 1 >= len(kinds):
+            raise BadValueError("no such branch in the schema")
+        return kinds[coded >> 1], HEADER_BYTES + 1
 
 
 class _Kind:
-    """How to read one kind of record that was written with the schema `branch`."""
+    """How to read one kind of record that was written with the schema `branch`, which is complete in itself."""
 
-    def __init__(self, branch: Any, known: dict[str, Any], contract: Contract) -> None:
+    def __init__(self, branch: Any, contract: Contract) -> None:
         self.name: str = branch["name"].rpartition(".")[2]
-        self._writer = _parsed(branch, known)
+        self._branch = branch
+        self._writer = _parsed(branch)
         self._ours = contract.schemas.get(self.name)
-        self._same = self._ours is not None and _plain(branch) == _plain(self._ours)
+        self._same = self._ours is not None and _same_bytes(branch, self._ours)
 
     @cached_property
     def to_record(self) -> Reader:
@@ -182,8 +184,10 @@ class _Kind:
     def _resolver(self) -> Reader:
         """Reads what an older or newer version of the platform wrote, as fields of ours."""
         writer, ours = self._writer, _parsed(self._ours)
+        check = _strict_reader(self._branch)
 
         def read(data: bytes, at: int) -> tuple[Fields, int]:
+            check(data, at)
             buffer = BytesIO(data)
             buffer.seek(at)
             fields: Any = schemaless_reader(buffer, writer, ours)
@@ -210,8 +214,58 @@ def _varint(number: int) -> bytes:
     return bytes([number << 1])
 
 
-def _parsed(schema: Any, known: dict[str, Any] | None = None) -> Any:
-    return parse_schema(_plain(schema), named_schemas=known if known is not None else {})
+def _parsed(schema: Any) -> Any:
+    # Its own names only, and each defined once.
+    return parse_schema(name_repeats(_plain(schema), set()), named_schemas={})
+
+
+def _strict_reader(schema: Any) -> Reader:
+    """Refuses what fastavro reads all the same: it takes -1 for the last symbol, or for the last branch.
+
+    What is written with types that the contract does not use is left to fastavro alone.
+    """
+    try:
+        return compile_reader(schema)
+    except ValueError:
+        return lambda data, at: (None, at)
+
+
+def _complete(schema: Any, defined: dict[str, Any]) -> Any:
+    """`schema` with every name of a type replaced by its definition; `defined`: those before, and those in it."""
+    if isinstance(schema, list):
+        return [_complete(branch, defined) for branch in schema]
+    if isinstance(schema, str):
+        return defined.get(schema.rpartition(".")[2], schema)
+    copy = dict(schema)
+    if "fields" in copy:
+        copy["fields"] = [{**field, "type": _complete(field["type"], defined)} for field in copy["fields"]]
+    if "items" in copy:
+        copy["items"] = _complete(copy["items"], defined)
+    if "name" in copy:
+        defined[copy["name"].rpartition(".")[2]] = copy
+    return copy
+
+
+def _same_bytes(writer: Any, ours: Any) -> bool:
+    """Whether what `writer` writes means the same by `ours`: the names and types of all fields are equal.
+
+    Ours may have more symbols in its enums: they come at the end.
+    """
+    match writer, ours:
+        case {"type": "record"}, {"type": "record"}:
+            names = [[field["name"] for field in schema["fields"]] for schema in (writer, ours)]
+            return names[0] == names[1] and all(
+                _same_bytes(one["type"], other["type"])
+                for one, other in zip(writer["fields"], ours["fields"], strict=True)
+            )
+        case {"type": "array"}, {"type": "array"}:
+            return _same_bytes(writer["items"], ours["items"])
+        case {"type": "enum"}, {"type": "enum"}:
+            symbols: list[str] = writer["symbols"]
+            return bool(symbols == ours["symbols"][: len(symbols)])
+        case [*_], [*_]:
+            return len(writer) == len(ours) and all(map(_same_bytes, writer, ours))
+    return bool(_plain(writer) == _plain(ours))
 
 
 def _plain(schema: Any) -> Any:

@@ -65,7 +65,7 @@ class Contract(msgspec.Struct, frozen=True):
         """
         names = self.record_names(topic)
         defined: set[str] = set()
-        branches = [_name_repeats(without_docs(self.schemas[name]), defined) for name in names]
+        branches = [name_repeats(without_docs(self.schemas[name]), defined) for name in names]
         return branches[0] if len(branches) == 1 else branches
 
     def record_names(self, topic: str) -> tuple[str, ...]:
@@ -159,10 +159,10 @@ def _read_schema(path: Path) -> Schema:
     return schema
 
 
-def _name_repeats(schema: Any, defined: set[str]) -> Any:
+def name_repeats(schema: Any, defined: set[str]) -> Any:
     """`schema` with every named type after its first definition replaced by its name, as Avro demands."""
     if isinstance(schema, list):
-        return [_name_repeats(branch, defined) for branch in schema]
+        return [name_repeats(branch, defined) for branch in schema]
     if not isinstance(schema, dict):
         return schema
     if schema["type"] in ("record", "enum", "fixed"):
@@ -171,7 +171,7 @@ def _name_repeats(schema: Any, defined: set[str]) -> Any:
         defined.add(schema["name"])
     copy = dict(schema)
     if "fields" in copy:
-        copy["fields"] = [{**f, "type": _name_repeats(f["type"], defined)} for f in copy["fields"]]
+        copy["fields"] = [{**f, "type": name_repeats(f["type"], defined)} for f in copy["fields"]]
     if "items" in copy:
-        copy["items"] = _name_repeats(copy["items"], defined)
+        copy["items"] = name_repeats(copy["items"], defined)
     return copy

@@ -42,7 +42,8 @@ def compile_reader(schema: Any, shape: Any = None) -> Reader:
 
 def _record(schema: Mapping[str, Any], shape: Any) -> Reader:
     shapes = get_type_hints(shape) if shape is not None else {}
-    scope: dict[str, Any] = {"make": dict if shape is None else shape, "number": _long, "sizes": _SIZES}
+    scope: dict[str, Any] = {"make": dict if shape is None else shape, "number": _long, "small": _int}
+    scope |= {"sizes": _SIZES, "booleans": _BOOLEANS}
     lines, arguments = [], []
     for index, field in enumerate(schema["fields"]):
         lines += _steps(field["type"], shapes.get(field["name"]), index, scope)
@@ -79,10 +80,10 @@ def _steps(schema: Any, shape: Any, index: int, scope: dict[str, Any]) -> list[s
         return [
             f"v{index} = data[at]",
             f"if v{index} < 128: v{index} = (v{index} >> 1) ^ -(v{index} & 1); at += 1",
-            f"else: v{index}, at = number(data, at)",
+            f"else: v{index}, at = {'small' if kind == 'int' else 'number'}(data, at)",
         ]
     if kind == "boolean":
-        return [f"v{index} = data[at] != 0; at += 1"]
+        return [f"v{index} = booleans[data[at]]; at += 1"]
     scope[f"read{index}"] = compile_reader(schema, shape)
     reading = f"v{index}, at = read{index}(data, at)"
     if kind == "array":
@@ -131,15 +132,19 @@ def _array(read: Reader, make: Callable[[Iterable[Any]], Any]) -> Reader:
         items: list[Any] = []
         while True:
             count, at = _long(data, at)
+            end = None
             if count < 0:
                 # The block's size in bytes follows, for those who want to skip it.
                 count = -count
-                _, at = _long(data, at)
+                size, at = _long(data, at)
+                end = at + size
             if count == 0:
                 return make(items), at
             for _ in range(count):
                 item, at = read(data, at)
                 items.append(item)
+            if end is not None and at != end:
+                raise ValueError("a block of another size than it says")
 
     return read_array
 
@@ -165,8 +170,17 @@ def _long(data: bytes, at: int) -> tuple[int, int]:
             break
         shift += 7
         if shift > 63:
-            raise ValueError("a number of more than 64 bits")
+            raise ValueError("a number of more than ten bytes")
+    if coded >> 64:
+        raise ValueError("a number of more than 64 bits")
     return (coded >> 1) ^ -(coded & 1), at
+
+
+def _int(data: bytes, at: int) -> tuple[int, int]:
+    number, at = _long(data, at)
+    if not -(1 << 31) <= number < 1 << 31:
+        raise ValueError("a number of more than 32 bits")
+    return number, at
 
 
 def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
@@ -182,7 +196,7 @@ def _string(data: bytes, at: int) -> tuple[str, int]:
 
 
 def _boolean(data: bytes, at: int) -> tuple[bool, int]:
-    return data[at] != 0, at + 1
+    return _BOOLEANS[data[at]], at + 1
 
 
 def _double(data: bytes, at: int) -> tuple[float, int]:
@@ -192,9 +206,10 @@ def _double(data: bytes, at: int) -> tuple[float, int]:
 # A size by its first byte; -1 if there are more bytes to it, or if it is negative.
 _SIZES: Final = tuple(first >> 1 if first < 128 and not first & 1 else -1 for first in range(256))
 _DOUBLE: Final = Struct("<d")
+_BOOLEANS: Final = (False, True)
 _PLAIN: Final[Mapping[str, Reader]] = {
     "boolean": _boolean,
-    "int": _long,
+    "int": _int,
     "long": _long,
     "double": _double,
     "string": _string,
