@@ -13,6 +13,12 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 TOPIC = "billing.cdrs"
+# Decimals of a currency's minor unit (ISO 4217); all others have 2.
+DIGITS = {
+    **dict.fromkeys(["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG"], 0),
+    **dict.fromkeys(["RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"], 0),
+    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
+}
 
 
 def main(bootstrap: str, registry: str, limit: int | None = None) -> None:
@@ -43,10 +49,18 @@ def main(bootstrap: str, registry: str, limit: int | None = None) -> None:
                 continue
             seen.add(cdr["event_id"])
             # A charge record, or the credit note (negative) that takes an earlier version of one back.
-            amount = f"{cdr['amount_minor'] / 100:.2f} {cdr['currency'] or ''}".strip()
-            print(f"{cdr['ended_at']:%Y-%m-%d %H:%M} {cdr['station_id']}: {cdr['energy_wh']} Wh, {amount}")
+            cost = amount(cdr["amount_minor"], cdr["currency"])
+            print(f"{cdr['ended_at']:%Y-%m-%d %H:%M} {cdr['station_id']}: {cdr['energy_wh']} Wh, {cost}")
     finally:
         consumer.close()
+
+
+def amount(minor: int, currency: str | None) -> str:
+    """Minor units as people write them; a record without a tariff has no currency."""
+    if currency is None:
+        return "no tariff"
+    digits = DIGITS.get(currency, 2)
+    return f"{minor / 10**digits:.{digits}f} {currency}"
 
 
 if __name__ == "__main__":

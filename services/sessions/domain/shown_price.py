@@ -36,6 +36,7 @@ FRESH: Final = 30 * SECOND
 """After this long a cost is not worth showing any more."""
 NEVER: Final = 1 << 62
 _CALL_TIMEOUT_MS: Final = 10_000
+_REQUESTED_BY: Final = "sessions"
 
 
 def answer(call: OcppCallReceived, session: Session | None) -> Emit:
@@ -94,7 +95,7 @@ def so_far(
         action=action,
         payload=payload,
         dialect=CommandDialect.VOLTBUS,
-        requested_by="sessions",
+        requested_by=_REQUESTED_BY,
         expires_at=cause.recorded_at + FRESH,
         call_timeout_ms=_CALL_TIMEOUT_MS,
         replaces=f"cost of {session.session_id}",
@@ -119,8 +120,12 @@ def _cost(station_id: str, session: Session, tables: Tables) -> tuple[int, str] 
 
 
 def cannot_show(concluded: CommandConcluded) -> bool:
-    """Whether a station turned out not to show costs, or leaves the message without an answer."""
-    return concluded.action == ACTION and concluded.fate in (Fate.FAILED, Fate.UNKNOWN)
+    """Whether a station turned out not to show costs, or leaves the message without an answer.
+
+    Only what this service sent says so: an operator's own message may fail for what it says.
+    """
+    ours = concluded.action == ACTION and concluded.requested_by == _REQUESTED_BY
+    return ours and concluded.fate in (Fate.FAILED, Fate.UNKNOWN)
 
 
 def unshown(session: Session) -> Session:

@@ -9,6 +9,7 @@ import msgspec
 
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.bus.shapes import grown
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import ConnectionClosed, ConnectionOpened, FrameRejected, OcppCallReceived
 from libs.events.record import Record
@@ -47,6 +48,7 @@ class HealthProcessor(Processor[StationHealth]):
     outputs = (HEALTH,)
     tables = (STATIONS,)
     state = StationHealth
+    former_states = (grown("0.1.0", "e7395b59cabf852d"),)
     unmarked_state = "e7395b59cabf852d"
     linger_s = 0.25
 
@@ -100,14 +102,17 @@ def _fold_call(state: StationHealth, record: OcppCallReceived, tables: Tables) -
         for fact in read_exchange(record, zone_of(tables[STATIONS].get(record.station_id))):
             if isinstance(fact, Booted):
                 boots += 1
-                state = station.booted(state, fact)
+                if epoch >= state.epoch:
+                    state = station.booted(state, fact)
             elif isinstance(fact, ConnectorStatusReported):
-                if fact.error_code is not None or fact.status == "Faulted":
-                    faults += 1
-                if station.admits(state, fact):
-                    state = station.reported(state, fact, epoch)
-                else:
+                if not station.admits(state, fact):
                     bounded = ("connectors",)
+                    continue
+                before = state
+                state = station.reported(state, fact, epoch, record.recorded_at)
+                faulty = fact.error_code is not None or fact.status == "Faulted"
+                # A fault is counted once, however often the charger repeats it while it lasts.
+                faults += faulty and state.connectors != before.connectors
     return state, Counts(calls=1, boots=boots, faults=faults, quirks=1 if record.quirks else 0), bounded
 
 

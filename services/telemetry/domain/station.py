@@ -18,9 +18,14 @@ WINDOW: Final = 300 * SECOND
 """Windows are this long and aligned to the epoch, by the platform's clock (`recorded_at`)."""
 GRACE: Final = 60 * SECOND
 """How long a window stays open after its end for what another topic still brings."""
+LATE: Final = 3600 * SECOND
+"""A status that comes this long after a newer one of its connection is no straggler: the clock went back."""
 MOST_CONNECTORS: Final = 64
 """Connector numbers come from chargers; some name one in the thousand millions."""
 _REMEMBERED: Final = 32
+
+Heard = tuple[int, int, int]
+"""Which connection told the last status of a connector, of which moment it was, and when it was recorded."""
 
 
 class Window(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -52,7 +57,7 @@ class StationHealth(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """State of one station.
 
     `epoch`: of its newest connection. `windows`: open, oldest first. `closed_until`: end of the last closed
-    window. `seen`: checksums of the last events, newest last.
+    window. `seen`: checksums of the last events, newest last. `heard`: of each of the connectors, in their order.
     """
 
     station_id: str
@@ -68,6 +73,7 @@ class StationHealth(msgspec.Struct, frozen=True, array_like=True, gc=False):
     windows: tuple[Window, ...] = ()
     closed_until: int = 0
     seen: tuple[int, ...] = ()
+    heard: tuple[Heard, ...] = ()
 
 
 def same_to_readers(one: StationHealth, other: StationHealth) -> bool:
@@ -118,26 +124,47 @@ def admits(state: StationHealth, fact: ConnectorStatusReported) -> bool:
     return known or len(state.connectors) < MOST_CONNECTORS
 
 
-def reported(state: StationHealth, fact: ConnectorStatusReported, epoch: int) -> StationHealth:
-    """The status of a connector that the state `admits`. What came over a displaced connection counts only if it is
-    news."""
+def reported(
+    state: StationHealth, fact: ConnectorStatusReported, epoch: int, recorded_at: int
+) -> StationHealth:
+    """The status of a connector that the state `admits`. One that is older than what is known changes nothing.
+
+    Over a newer connection it is news all the same, as the clock may be another one, and when it comes so late that the
+    clock must have gone back. A moment in the future counts as that of its record.
+    """
     error_code = fact.error_code or "NoError"
     place = (fact.evse_id, fact.connector_id)
+    heard = _heard(state)
     current = next((c for c in state.connectors if (c.evse_id, c.connector_id) == place), None)
-    if current is not None:
-        same = (current.status, current.error_code) == (fact.status, error_code)
-        if same or (epoch < state.epoch and fact.at < current.since):
-            return state
-    connector = ConnectorState(
-        evse_id=fact.evse_id,
-        connector_id=fact.connector_id,
-        status=fact.status,
-        error_code=error_code,
-        since=fact.at,
-    )
-    others = [c for c in state.connectors if c is not current]
-    connectors = sorted([*others, connector], key=lambda c: (c.evse_id, c.connector_id))
-    return msgspec.structs.replace(state, connectors=tuple(connectors))
+    connectors = state.connectors
+    if current is not None and _straggles(state, heard[place], fact.at, epoch, recorded_at):
+        return state
+    if current is None or (current.status, current.error_code) != (fact.status, error_code):
+        connector = ConnectorState(
+            evse_id=fact.evse_id,
+            connector_id=fact.connector_id,
+            status=fact.status,
+            error_code=error_code,
+            since=fact.at,
+        )
+        others = [c for c in connectors if c is not current]
+        connectors = tuple(sorted([*others, connector], key=lambda c: (c.evse_id, c.connector_id)))
+    heard[place] = (epoch, min(fact.at, recorded_at), recorded_at)
+    kept = tuple([heard[c.evse_id, c.connector_id] for c in connectors])
+    return msgspec.structs.replace(state, connectors=connectors, heard=kept)
+
+
+def _straggles(state: StationHealth, heard: Heard, at: int, epoch: int, recorded_at: int) -> bool:
+    told_by, moment, heard_at = heard
+    if at >= moment:
+        return False
+    return epoch < state.epoch or (epoch == told_by and recorded_at - heard_at < LATE)
+
+
+def _heard(state: StationHealth) -> dict[tuple[int, int], Heard]:
+    # Where it was not kept yet, whatever comes over the present connection is news.
+    heard = state.heard or [(-1, connector.since, 0) for connector in state.connectors]
+    return {(c.evse_id, c.connector_id): each for c, each in zip(state.connectors, heard, strict=True)}
 
 
 def counted(state: StationHealth, checksum: int, cause_id: str, at: int, counts: Counts) -> StationHealth:

@@ -274,7 +274,9 @@ def test_what_a_bundle_covers_is_not_known_while_somebody_waits() -> None:
     assert said(given) == {}
 
 
-def concluded(fate: Fate, at: int, action: str = "CostUpdated") -> CommandConcluded:
+def concluded(
+    fate: Fate, at: int, action: str = "CostUpdated", requested_by: str = "sessions"
+) -> CommandConcluded:
     return CommandConcluded(
         event_id=f"fate-{at}",
         occurred_at=at,
@@ -287,7 +289,7 @@ def concluded(fate: Fate, at: int, action: str = "CostUpdated") -> CommandConclu
         fate=fate,
         reason="",
         requested_at=at,
-        requested_by="sessions",
+        requested_by=requested_by,
         attempts=1,
     )
 
@@ -317,6 +319,15 @@ def test_a_station_that_cannot_show_it_is_not_asked_again_in_this_session(
         event2("Updated", "t-2", 1, NOON + 72 * MINUTE, 3_000),
     )
     assert len(shown(given)) == 2 + more
+
+
+@pytest.mark.parametrize("fate", Fate)
+def test_what_becomes_of_an_operator_s_own_message_silences_no_price(fate: Fate) -> None:
+    given = told(started(), updated(1, 500))
+    at = NOON + MINUTE + 2 * SECOND
+    given.runtime.feed(OUTCOMES, STATION, concluded(fate, at, requested_by="anna"))
+    given.tell(updated(2, 1_000))
+    assert len(shown(given)) == 2
 
 
 def test_fates_of_other_commands_are_passed_over_by_their_headers() -> None:

@@ -21,6 +21,7 @@ from libs.tariffs.model import (
 from libs.tariffs.usage import Interval, Kind, Usage
 
 US = 1_000_000
+PRICED = [dimension for dimension in Dimension if dimension is not Dimension.UNKNOWN]
 
 
 def utc(text: str) -> int:
@@ -108,7 +109,7 @@ def restrictions(draw: st.DrawFn, tick: int) -> TariffRestrictions | None:
 
 @st.composite
 def elements(draw: st.DrawFn, tick: int, plain: bool) -> TariffElement:
-    dimensions = draw(st.sets(st.sampled_from(Dimension), min_size=1))
+    dimensions = draw(st.sets(st.sampled_from(PRICED), min_size=1))
     components = [
         PriceComponent(
             type=dimension,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from libs.events.ocpp_log import ConnectionClosed, ConnectionOpened, FrameRejected, OcppCallReceived
+from libs.ocpp.times import format_timestamp
 from tests.unit.sessions.exchanges import NOON, STATION, exchange
 
 
@@ -60,10 +61,20 @@ def boot(at: int, firmware: str = "1.0", epoch: int = 1) -> OcppCallReceived:
 
 
 def status(
-    connector: int, word: str, at: int, error: str = "NoError", epoch: int = 1, **more: Any
+    connector: int,
+    word: str,
+    at: int,
+    error: str = "NoError",
+    epoch: int = 1,
+    recorded_at: int | None = None,
+    **more: Any,
 ) -> OcppCallReceived:
-    payload = {"connectorId": connector, "status": word, "errorCode": error}
-    return exchange("StatusNotification", payload, at=at, recorded_at=at, epoch=epoch, **more)
+    payload: dict[str, Any] = {"connectorId": connector, "status": word, "errorCode": error}
+    if recorded_at is None:
+        recorded_at = at
+    else:
+        payload["timestamp"] = format_timestamp(at)
+    return exchange("StatusNotification", payload, at=at, recorded_at=recorded_at, epoch=epoch, **more)
 
 
 def heartbeat(at: int, **more: Any) -> OcppCallReceived:

@@ -90,6 +90,62 @@ def test_a_status_from_a_displaced_connection_does_not_undo_a_newer_one() -> Non
     assert told.tell(status(1, "Available", NOON + 5, epoch=1)) == []
 
 
+def status_of(told: Told) -> str:
+    return told.states[-1].connectors[0].status
+
+
+def test_an_older_status_of_the_same_connection_does_not_undo_a_newer_one() -> None:
+    told = Told(opened(1, NOON), status(1, "Available", NOON + 100 * SECOND))
+    assert told.tell(status(1, "Charging", NOON + 40 * SECOND, recorded_at=NOON + 101 * SECOND)) == []
+    # Nor one that is older than the last time that the newer was told.
+    told.tell(status(1, "Available", NOON + 200 * SECOND))
+    assert told.tell(status(1, "Charging", NOON + 150 * SECOND, recorded_at=NOON + 201 * SECOND)) == []
+    assert status_of(told) == "Available"
+
+
+def test_of_two_statuses_of_one_moment_the_later_in_the_log_counts() -> None:
+    told = Told(opened(1, NOON), status(1, "Available", NOON), status(1, "Preparing", NOON))
+    assert status_of(told) == "Preparing"
+
+
+@pytest.mark.parametrize("ahead", [MINUTE, 365 * 24 * 60 * MINUTE])
+def test_a_clock_that_was_ahead_freezes_no_status(ahead: int) -> None:
+    told = Told(opened(1, NOON), status(1, "Available", NOON + ahead, recorded_at=NOON))
+    told.tell(status(1, "Charging", NOON + SECOND))
+    assert status_of(told) == "Charging"
+
+
+def test_a_clock_that_goes_back_freezes_no_status_beyond_a_new_connection() -> None:
+    told = Told(opened(1, NOON), status(1, "Available", NOON))
+    told.tell(opened(2, NOON + SECOND))
+    told.tell(status(1, "Charging", NOON - 60 * MINUTE, epoch=2, recorded_at=NOON + 2 * SECOND))
+    assert status_of(told) == "Charging"
+
+
+def test_a_clock_that_goes_back_freezes_no_status_for_longer_than_an_hour() -> None:
+    told = Told(opened(1, NOON), status(1, "Available", NOON))
+    back = NOON - 24 * 60 * MINUTE
+    told.tell(status(1, "Charging", back + MINUTE, recorded_at=NOON + MINUTE))
+    assert status_of(told) == "Available"
+    told.tell(status(1, "Charging", back + 60 * MINUTE, recorded_at=NOON + 60 * MINUTE))
+    assert status_of(told) == "Charging"
+
+
+def test_a_boot_over_a_displaced_connection_does_not_undo_a_newer_one() -> None:
+    told = Told(opened(1, NOON), opened(2, NOON + 1), boot(NOON + 2, epoch=2, firmware="2.0"))
+    assert told.tell(boot(NOON + 3, epoch=1, firmware="1.0")) == []
+    assert told.states[-1].firmware_version == "2.0"
+
+
+def test_a_fault_that_is_told_five_times_counts_once() -> None:
+    faulted = [status(1, "Faulted", NOON + n * SECOND, error="GroundFailure") for n in range(5)]
+    told = Told(opened(1, NOON), *faulted)
+    told.tell(status(1, "Available", NOON + 6 * SECOND))
+    told.tell(status(1, "Faulted", NOON + 7 * SECOND, error="GroundFailure"))
+    told.tick(NOON + WINDOW + GRACE)
+    assert told.windows[0].faults == 2
+
+
 def test_connectors_of_2x_and_faults() -> None:
     payload = {
         "timestamp": "2026-11-22T12:00:00Z",
