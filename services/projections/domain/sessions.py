@@ -61,7 +61,8 @@ class KnownSession(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is remembered of a session, for records that do not say it again.
 
     `stage`: how often it has ended and been reopened. Odd: it is under way; even: it has ended. What belongs to an
-    earlier stage is old news. `forget_at`: None while it is under way.
+    earlier stage is old news. `forget_at`: None while it is under way, or until both its end and the charge record for
+    that have come: what comes second must not be taken for news of an unknown session.
     """
 
     stage: int
@@ -154,9 +155,13 @@ def _reopened(state: KnownSession | None, record: SessionReopened) -> KnownSessi
 def _ended(state: KnownSession | None, record: SessionEnded | SessionCorrected) -> Told:
     revision = 1 if isinstance(record, SessionEnded) else record.version
     charge = Charge() if state is None else state.charge
-    if state is not None and (2 * revision < state.stage or charge.cdr_version >= revision):
+    if state is not None and 2 * revision < state.stage:
         return state, None
-    return _over(record, revision, charge)
+    known, told = _over(record, revision, charge)
+    if charge.cdr_version < revision:
+        return known, told
+    # Its charge record came first, and said as much.
+    return msgspec.structs.replace(known, forget_at=_forgotten(record)), None
 
 
 def _issued(state: KnownSession | None, record: CdrIssued) -> Told:
@@ -169,14 +174,18 @@ def _issued(state: KnownSession | None, record: CdrIssued) -> Told:
     if state is not None and 2 * record.version < state.stage:
         # The session has gone on. What it is now is told with its next event, this price beside it.
         return msgspec.structs.replace(state, charge=charge), None
-    return _over(record, record.version, charge)
+    known, told = _over(record, record.version, charge)
+    if state is not None and state.stage == 2 * record.version:
+        known = msgspec.structs.replace(known, forget_at=_forgotten(record))
+    return known, told
 
 
-def _over(record: OfWholeSession, revision: int, charge: Charge) -> Told:
-    keep = REMEMBER_OPEN if _NO_STOP in record.review else REMEMBER
-    known = KnownSession(
-        2 * revision, record.started_at, record.meter_start_wh, charge, record.recorded_at + keep
-    )
+def _forgotten(record: OfWholeSession) -> int:
+    return record.recorded_at + (REMEMBER_OPEN if _NO_STOP in record.review else REMEMBER)
+
+
+def _over(record: OfWholeSession, revision: int, charge: Charge) -> tuple[KnownSession, SessionLatest]:
+    known = KnownSession(2 * revision, record.started_at, record.meter_start_wh, charge)
     return known, _session(
         record,
         charge,

@@ -139,17 +139,32 @@ def test_a_charge_record_is_told_with_its_latest_version() -> None:
 
 
 def test_an_ended_session_is_forgotten_after_a_day_and_one_without_stop_after_a_week() -> None:
-    runtime = run(TOLD.started(), TOLD.ended(90, 700))
+    runtime = run(TOLD.started(), TOLD.ended(90, 700), TOLD.issued(90, 700))
     key = TOLD.started().session_id
     runtime.tick(BEGUN + REMEMBER)
     assert runtime.state_of(key) is not None
     runtime.tick(BEGUN + REMEMBER + DAY)
     assert runtime.state_of(key) is None
-    runtime = run(TOLD.started(), TOLD.ended(90, 700, review=("no_stop",)))
+    doubt = ("no_stop",)
+    runtime = run(
+        TOLD.started(), TOLD.ended(90, 700, review=doubt), TOLD.issued(90, 700, review=doubt)
+    )  # fmt: skip
     runtime.tick(BEGUN + 7 * DAY)
     assert runtime.state_of(key) is not None
     runtime.tick(BEGUN + 9 * DAY)
     assert runtime.state_of(key) is None
+
+
+@pytest.mark.parametrize("mixed", [(0, 1), (1, 0)])
+def test_it_is_not_forgotten_between_its_end_and_the_charge_record(mixed: tuple[int, int]) -> None:
+    """Ticks are due at once when the log tells of long ago, as in a replay of the sessions."""
+    runtime = run(TOLD.started())
+    both = (TOLD.ended(90, 700), TOLD.issued(90, 700))
+    for place in mixed:
+        feed(runtime, both[place])
+        runtime.tick(BEGUN + 100 * DAY)
+    assert session(runtime).amount_minor == 70
+    assert runtime.state_of(TOLD.started().session_id) is None
 
 
 def test_of_a_session_that_was_forgotten_a_correction_tells_everything() -> None:
