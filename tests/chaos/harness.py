@@ -51,9 +51,15 @@ class Ledger:
         self.answered: list[Answered] = []
         self.commands: list[str] = []
         self._registered = False
+        self._updating = asyncio.Event()
 
     async def round(self, seed: int, kill: Callable[[], None], times: int = 1) -> None:
-        """Traffic for some seconds; `kill` is called at `times` random moments of it; then check."""
+        """Traffic for some seconds; `kill` is called at `times` random moments of it; then check.
+
+        Not before the campaign's stations have their commands: one that a dead edge may have sent has the fate UNKNOWN,
+        and its campaign waits for a day.
+        """
+        self._updating.clear()
         draw = random.Random(seed)
         await self._register()
         fleet = Fleet(scenario(), self.platform.edge_url, seed=seed, timeout_s=15, drain_s=90)
@@ -110,9 +116,14 @@ class Ledger:
         day = asyncio.create_task(fleet.run())
         async with self._api() as api:
             started = await _until(lambda: api.post("campaigns", json=campaign), lambda answer: True)
-            await day
             path = f"campaigns/{started['campaign_id']}"
             try:
+                await _until(
+                    lambda: api.get(f"{path}/stations"),
+                    lambda rows: len(rows) == 2 and all(map(_has_it, rows)),
+                )
+                self._updating.set()
+                await day
                 progress = await _until(lambda: api.get(path), lambda answer: bool(answer["finished"]))
             except TimeoutError:
                 raise AssertionError((await api.get(f"{path}/stations")).text) from None
@@ -132,6 +143,7 @@ class Ledger:
             await asyncio.sleep(0.3)
 
     async def _kill_at(self, moments: list[float], kill: Callable[[], None]) -> None:
+        await self._updating.wait()
         begun = asyncio.get_running_loop().time()
         for moment in moments:
             await asyncio.sleep(max(0.0, begun + moment - asyncio.get_running_loop().time()))
@@ -159,6 +171,11 @@ async def _requested(bus: Bus) -> set[str]:
 async def _fates(bus: Bus) -> Counter[str]:
     records = [message.record async for message in read_all(bus, "commands.outcomes")]
     return Counter(record.command_id for record in records if isinstance(record, CommandConcluded))
+
+
+def _has_it(row: dict[str, Any]) -> bool:
+    """Whether a station of a campaign has been told to update."""
+    return row["status"] not in {"", "PENDING", "REQUESTED"}
 
 
 async def _until(request: Callable[[], Awaitable[httpx.Response]], done: Callable[[Any], bool]) -> Any:
