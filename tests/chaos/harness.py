@@ -51,7 +51,7 @@ class Ledger:
         self.answered: list[Answered] = []
         self.commands: list[str] = []
         self._registered = False
-        self._updating = asyncio.Event()
+        self._updating: asyncio.Event
 
     async def round(self, seed: int, kill: Callable[[], None], times: int = 1) -> None:
         """Traffic for some seconds; `kill` is called at `times` random moments of it; then check.
@@ -59,7 +59,7 @@ class Ledger:
         Not before the campaign's stations have their commands: one that a dead edge may have sent has the fate UNKNOWN,
         and its campaign waits for a day.
         """
-        self._updating.clear()
+        self._updating = asyncio.Event()
         draw = random.Random(seed)
         await self._register()
         fleet = Fleet(scenario(), self.platform.edge_url, seed=seed, timeout_s=15, drain_s=90)
