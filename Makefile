@@ -78,8 +78,8 @@ types: $(STAMP) ## Strict type check
 schemas: setup ## Check that the schemas can follow those of the last release
 	@$(RUN)/pytest tests/contract tests/integration/test_contract_registry.py
 
-release: $(STAMP) ## Keep the contract under the version in pyproject.toml, to compare later ones with
-	@$(RUN)/python -m deploy.release
+release: $(STAMP) ## Keep contract and states under the version in pyproject.toml, to compare later ones with
+	@$(RUN)/python -m deploy.release && $(RUN)/python -m tests.unit.states.golden
 
 docs: $(STAMP) ## Write the generated parts of the documentation
 	@$(RUN)/python -m deploy.documentation && $(RUN)/python -m libs.ocpp.support

@@ -126,12 +126,20 @@ def _answer(response: httpx.Response, field: str, status: int = 200) -> Any:
 
 
 async def read_schemas(settings: BusSettings) -> list[RegisteredSchema]:
-    """The schemas on the bus. Raises KafkaError, or ContractMismatchError if their topic is not there."""
+    """The schemas on the bus. Raises KafkaError, or ContractMismatchError if their topic is not there.
+
+    A record that is no schema is passed over: it must not keep services from starting.
+    """
     found: dict[bytes, RegisteredSchema] = {}
     async for message in read_to_end(settings, SCHEMAS_TOPIC):
-        body = json.loads(message.value)
-        found[message.key] = RegisteredSchema(body["subject"], body["schema_id"], body["schema"])
+        try:
+            found[message.key] = _decode_schema(message.value or b"")
+        except msgspec.DecodeError as error:
+            log.error("schema_record_unreadable", offset=message.offset, error=str(error))
     return list(found.values())
+
+
+_decode_schema: Final = msgspec.json.Decoder(RegisteredSchema).decode
 
 
 def learn_all(codec: Codec, schemas: Iterable[RegisteredSchema]) -> None:

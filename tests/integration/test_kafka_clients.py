@@ -267,6 +267,12 @@ async def test_an_answer_without_records_is_an_answer_too(kafka: Kafka) -> None:
     assert consumer.last_stable_offset(place) == 0
 
 
+async def test_the_partitions_of_a_topic_are_told(kafka: Kafka) -> None:
+    consumer = await kafka.consumer()
+    assert set(await consumer._client._wait_on_metadata(kafka.topic)) == {0, 1}
+    assert kafka.topic in await consumer.topics()
+
+
 class Heard(ConsumerRebalanceListener):  # type: ignore[misc]
     """What a group tells a member."""
 

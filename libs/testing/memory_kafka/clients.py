@@ -13,6 +13,7 @@ from aiokafka.errors import (
     IllegalStateError,
     MessageSizeTooLargeError,
     OffsetOutOfRangeError,
+    UnknownTopicOrPartitionError,
 )
 from aiokafka.partitioner import murmur2
 from aiokafka.structs import RecordMetadata
@@ -174,6 +175,18 @@ class MemoryConsumer:
     def partitions_for_topic(self, topic: str) -> set[int] | None:
         """Numbers of the partitions of `topic`, None if it is unknown."""
         return self._broker.partitions(topic) or None
+
+    @property
+    def _client(self) -> MemoryConsumer:
+        """aiokafka has no public way to wait for a topic's partitions; the platform asks its client."""
+        return self
+
+    async def _wait_on_metadata(self, topic: str) -> set[int]:
+        """Numbers of the partitions of `topic`. Raises UnknownTopicOrPartitionError."""
+        numbers = self._broker.partitions(topic)
+        if not numbers:
+            raise UnknownTopicOrPartitionError
+        return numbers
 
     async def getmany(
         self, *places: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
