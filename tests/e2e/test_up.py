@@ -43,7 +43,7 @@ def running(settings: LocalSettings) -> Iterator[tuple["subprocess.Popen[str]", 
         yield process, printed
     finally:
         process.send_signal(signal.SIGINT)
-        status = process.wait(90)
+        status = process.wait(240)
     assert status == 0
 
 

@@ -39,6 +39,7 @@ TOOLS: dict[str, tuple[str, ...]] = {
     "java": ("java", "javac", "mvn"),
     "flink": ("java", "javac", "mvn"),
     "rust": ("cargo", "make", "cc"),
+    "clickhouse": (),
 }
 QUICK = "python,node"
 BUILD_TIMEOUT_S = 600
