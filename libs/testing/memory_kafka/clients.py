@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -144,10 +144,6 @@ class MemoryConsumer:
         """Fetch from `places` again."""
         self._paused.difference_update(places)
 
-    def paused(self) -> set[TopicPartition]:
-        """What is paused."""
-        return set(self._paused)
-
     async def committed(self, place: TopicPartition) -> int | None:
         """What the group has committed of `place`."""
         self._broker.raise_failure("committed")
@@ -171,10 +167,6 @@ class MemoryConsumer:
     async def topics(self) -> set[str]:
         """All topics."""
         return {place.topic for place in self._broker.logs}
-
-    def partitions_for_topic(self, topic: str) -> set[int] | None:
-        """Numbers of the partitions of `topic`, None if it is unknown."""
-        return self._broker.partitions(topic) or None
 
     @property
     def _client(self) -> MemoryConsumer:
@@ -203,16 +195,6 @@ class MemoryConsumer:
         else:
             await asyncio.sleep(0)
         return found
-
-    async def getone(self, *places: TopicPartition) -> ConsumerRecord:
-        """The next record."""
-        while True:
-            for records in (await self.getmany(*places, timeout_ms=1_000, max_records=1)).values():
-                return records[0]
-
-    async def __aiter__(self) -> AsyncIterator[ConsumerRecord]:
-        while True:
-            yield await self.getone()
 
     def _fetch(self, places: Iterable[TopicPartition], most: int | None) -> Fetched:
         found: Fetched = {}
@@ -300,10 +282,6 @@ class MemoryBatch:
         )
         return self
 
-    def record_count(self) -> int:
-        """Records in it."""
-        return len(self.entries)
-
 
 class MemoryProducer:
     """AIOKafkaProducer on a MemoryBroker."""
@@ -332,9 +310,6 @@ class MemoryProducer:
 
     async def stop(self) -> None:
         """Disconnect. What a transaction wrote stays open, as if the process had died."""
-
-    async def flush(self) -> None:
-        """Nothing is ever under way."""
 
     async def partitions_for(self, topic: str) -> set[int]:
         """Numbers of the partitions of `topic`."""
