@@ -58,22 +58,22 @@ def encode(bus: Bus, source: str, out: Iterable[Emit], traceparent: str | None) 
     encoded = []
     for emit in out:
         record = emit.record
-        value = encode_value(bus.codec, emit)
         key = emit.key.encode()
+        value = encode_value(bus.codec, emit, key)
         headers = [] if record is None else headers_for(record, source, traceparent)
         topic = bus.settings.topic(emit.topic)
         encoded.append(Encoded(topic, key, value, emit.partition, headers, kafka_time(record)))
     return encoded
 
 
-def encode_value(codec: Codec, emit: Emit) -> bytes | None:
-    """The value of `emit`, None for a tombstone.
+def encode_value(codec: Codec, emit: Emit, key: bytes) -> bytes | None:
+    """The value of `emit`, whose key in bytes is `key`; None for a tombstone.
 
     Raises CodecError for a record that does not fit its topic, RecordTooLargeError.
     """
     if emit.record is None:
         return None
-    return checked_size(codec.encode(emit.topic, emit.record), len(emit.key.encode()))
+    return checked_size(codec.encode(emit.topic, emit.record), len(key))
 
 
 def declared(processor: Processor[S], out: Iterable[Emit]) -> Iterable[Emit]:

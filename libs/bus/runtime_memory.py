@@ -101,7 +101,7 @@ class MemoryRuntime(Generic[S]):
         """Take over what a step decided; changes nothing if any of it cannot be written."""
         emitted = list(out)
         for emit in declared(self.processor, emitted):
-            encode_value(_codec(), emit)
+            encode_value(_codec(), emit, emit.key.encode())
         if state is None or self.processor.state is None:
             self._states.pop(key, None)
         else:
