@@ -25,6 +25,7 @@ from benchmarks.session_traffic import MESSAGES, METER_VALUES, registry, station
 from libs.bus import metrics
 from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import connect, contract_topics
+from libs.bus.connection import connection
 from libs.bus.effects import Encoded, RecordWriter
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.bus.runtime_transactional import TransactionalRuntime
@@ -69,7 +70,7 @@ async def fill(settings: BusSettings, stations: int) -> dict[str, float]:
     kept = sum(len(state.closed) for state in made) / len(made)
     size = 0
     producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka, acks="all", max_batch_size=1 << 20, max_request_size=4 << 20,
+        **connection(settings), acks="all", max_batch_size=1 << 20, max_request_size=4 << 20,
         compression_type=settings.compression,
     )  # fmt: skip
     await producer.start()

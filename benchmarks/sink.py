@@ -29,6 +29,7 @@ from rich.table import Table
 
 from libs.bus.admin import apply_contract
 from libs.bus.bus import connect
+from libs.bus.connection import connection
 from libs.bus.producer import Producer
 from libs.bus.schemas import SchemaRegistry
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
@@ -73,7 +74,7 @@ def settings_for(servers: Endpoints, database: str) -> SinkSettings:
 
 
 async def make_copy_topic(settings: SinkSettings) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    admin = AIOKafkaAdminClient(**connection(settings))
     await admin.start()
     partitions = load_contract().topics[TOPIC].partitions
     await admin.create_topics([NewTopic(COPY, num_partitions=partitions, replication_factor=1)])
@@ -83,14 +84,14 @@ async def make_copy_topic(settings: SinkSettings) -> None:
 async def write_log(settings: SinkSettings, records: int) -> None:
     await apply_contract(settings)
     await make_copy_topic(settings)
-    async with connect(settings) as bus, SchemaRegistry(settings.registry_url) as registry:
+    async with connect(settings) as bus, SchemaRegistry(settings) as registry:
         schema = bus.contract.schemas[OcppCallReceived.__name__]
         copied = await registry.register(f"{COPY}-value", schema)
         prefix = MAGIC + copied.schema_id.to_bytes(4, "big")
         producer = Producer(bus, "benchmark")
         await producer.start()
         copying = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka, compression_type=settings.compression, linger_ms=50
+            **connection(settings), compression_type=settings.compression, linger_ms=50
         )
         await copying.start()
         for number in range(records):
@@ -191,7 +192,7 @@ async def simple_loop(settings: SinkSettings) -> None:
     """A consumer, a record object each, rows in batches of a thousand, offsets committed now and then."""
     async with connect(settings) as bus:
         consumer = AIOKafkaConsumer(
-            settings.topic(TOPIC), bootstrap_servers=settings.kafka, group_id="benchmark-loop",
+            settings.topic(TOPIC), **connection(settings), group_id="benchmark-loop",
             auto_offset_reset="earliest", isolation_level="read_committed",
         )  # fmt: skip
         await consumer.start()

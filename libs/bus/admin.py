@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from libs.bus.bus import contract_topics
+from libs.bus.connection import connection
 from libs.bus.errors import ContractMismatchError
 from libs.bus.schemas import SCHEMAS_TOPIC, RegisteredSchema, SchemaRegistry
 from libs.bus.settings import DEAD_LETTER_BYTES, TOPIC_BYTES, BusSettings
@@ -71,7 +72,7 @@ def _new_topic(settings: BusSettings, topic: Topic, name: str) -> NewTopic:
 
 
 async def _create_topics(settings: BusSettings, wanted: list[NewTopic]) -> list[str]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    admin = AIOKafkaAdminClient(**connection(settings))
     await admin.start()
     try:
         existing = set(await admin.list_topics())
@@ -96,7 +97,7 @@ async def _create_topics(settings: BusSettings, wanted: list[NewTopic]) -> list[
 
 async def _register_schemas(settings: BusSettings, contract: Contract) -> dict[str, RegisteredSchema]:
     at_once = asyncio.Semaphore(8)
-    async with SchemaRegistry(settings.registry_url) as registry:
+    async with SchemaRegistry(settings) as registry:
 
         async def register(name: str) -> RegisteredSchema:
             async with at_once:
@@ -107,7 +108,7 @@ async def _register_schemas(settings: BusSettings, contract: Contract) -> dict[s
 
 
 async def _publish_schemas(settings: BusSettings, schemas: Iterable[RegisteredSchema]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(**connection(settings), acks="all", enable_idempotence=True)
     await producer.start()
     try:
         topic = settings.topic(SCHEMAS_TOPIC)
@@ -122,7 +123,7 @@ async def _publish_schemas(settings: BusSettings, schemas: Iterable[RegisteredSc
 
 async def delete_topics(settings: BusSettings, names: list[str]) -> None:
     """Delete the contract's topics `names` with everything in them; those that do not exist are passed over."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    admin = AIOKafkaAdminClient(**connection(settings))
     await admin.start()
     try:
         existing = set(await admin.list_topics())
@@ -140,7 +141,7 @@ async def rewind(settings: BusSettings, processor: str, topics: Sequence[str]) -
     Raises KafkaError, and changes nothing, while a member of the group is alive or if a topic is not there.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka, group_id=settings.group(processor), enable_auto_commit=False
+        **connection(settings), group_id=settings.group(processor), enable_auto_commit=False
     )
     await consumer.start()
     try:

@@ -14,6 +14,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.bus.bounds import leave, within
 from libs.bus.bus import Bus
+from libs.bus.connection import connection
 from libs.bus.membership import membership
 from libs.runtime.logging import get_logger
 
@@ -86,7 +87,7 @@ class RawBatches:
         self._epoch = 0
         self._positioning: asyncio.Task[None] | None = None
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bus.settings.kafka,
+            **connection(bus.settings),
             group_id=bus.settings.group(group),
             client_id=f"voltbus-{group}",
             enable_auto_commit=False,

@@ -92,5 +92,5 @@ async def connect(settings: BusSettings, contract: Contract | None = None) -> As
         )
     codec = Codec(contract, write_ids)
     learn_all(codec, registered)
-    async with SchemaRegistry(settings.registry_url, attempts=2) as registry:
+    async with SchemaRegistry(settings, attempts=2) as registry:
         yield Bus(settings, contract, codec, registry)

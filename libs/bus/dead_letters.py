@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from libs.bus.batches import RawRecord
 from libs.bus.bus import Bus
+from libs.bus.connection import connection
 from libs.bus.settings import DEAD_LETTER_BYTES
 from libs.bus.tail import read_all
 from libs.events.contract import dead_letter_topic
@@ -64,7 +65,7 @@ async def replay_dead_letters(bus: Bus, topic: str, offsets: set[int] | None = N
     sends them twice.
     """
     producer = AIOKafkaProducer(
-        bootstrap_servers=bus.settings.kafka,
+        **connection(bus.settings),
         acks="all",
         enable_idempotence=True,
         max_request_size=DEAD_LETTER_BYTES,

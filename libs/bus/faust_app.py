@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 
 import faust
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from faust import SASLCredentials, SSLCredentials
+from faust.auth import Credentials
 from faust.transport.drivers import aiokafka as faust_aiokafka
 from faust.types import TP, EventT
 
+from libs.bus.connection import connection
 from libs.bus.membership import heartbeat_interval_s
 from libs.bus.settings import BusSettings
 from libs.runtime.logging import get_logger
@@ -91,6 +94,20 @@ class App(faust.App):
         return _Transport(self.conf.broker_consumer, self)
 
 
+def _credentials(settings: BusSettings) -> Credentials | None:
+    """What Faust calls what `connection` gives to other clients."""
+    given = connection(settings)
+    context = given.get("ssl_context")
+    if "sasl_mechanism" in given:
+        return SASLCredentials(
+            username=given["sasl_plain_username"],
+            password=given["sasl_plain_password"],
+            ssl_context=context,
+            mechanism=given["sasl_mechanism"],
+        )
+    return None if context is None else SSLCredentials(context)
+
+
 def make_app(
     group: str,
     settings: BusSettings,
@@ -102,6 +119,7 @@ def make_app(
     app = App(
         group,
         broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        broker_credentials=_credentials(settings),
         store="memory://",
         processing_guarantee="at_least_once",
         autodiscover=False,

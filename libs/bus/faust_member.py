@@ -12,6 +12,7 @@ from libs.bus import metrics
 from libs.bus.bounds import LEAVE_S, within
 from libs.bus.bus import Bus
 from libs.bus.compression import compression_type
+from libs.bus.connection import connection
 from libs.bus.effects import (
     TICK_GRACE_US,
     TICK_INTERVAL_S,
@@ -114,7 +115,7 @@ class Member(Generic[S]):
         """Take part until `stop`. Raises what made Faust give up, or what the producer raised."""
         settings = self._bus.settings
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka,
+            **connection(settings),
             acks="all",
             enable_idempotence=True,
             max_batch_size=1 << 18,
@@ -123,7 +124,7 @@ class Member(Generic[S]):
         )
         self._writer = RecordWriter(self._producer)
         self._checker = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
+            **connection(settings), isolation_level="read_committed", auto_offset_reset="earliest"
         )
         await self._checker.start()
         await self._producer.start()

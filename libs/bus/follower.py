@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from libs.bus import metrics
 from libs.bus.bounds import leave
 from libs.bus.bus import Bus
+from libs.bus.connection import connection
 from libs.bus.errors import BusError, BusUnavailableError, ContractMismatchError
 from libs.bus.message import Message
 from libs.bus.reading import partitions_of
@@ -215,7 +216,7 @@ class Follower:
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bus.settings.kafka,
+            **connection(self._bus.settings),
             auto_offset_reset="none",
             isolation_level="read_committed",
             fetch_max_wait_ms=100,

@@ -11,6 +11,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from libs.bus import metrics
 from libs.bus.bounds import leave, within
 from libs.bus.bus import Bus
+from libs.bus.connection import connection
 from libs.bus.errors import BusError
 from libs.bus.membership import membership
 from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Message, header
@@ -114,7 +115,7 @@ class GroupReader:
 
     def _new_consumer(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bus.settings.kafka,
+            **connection(self._bus.settings),
             group_id=self._bus.settings.group(self._group),
             client_id=f"voltbus-{self._group}",
             enable_auto_commit=False,

@@ -6,6 +6,7 @@ from aiokafka.partitioner import murmur2
 
 from libs.bus.bounds import leave
 from libs.bus.bus import Bus
+from libs.bus.connection import connection
 from libs.bus.errors import BusUnavailableError
 from libs.bus.reading import partitions_of, records_until
 from libs.events.record import Record
@@ -20,7 +21,7 @@ async def records_of(bus: Bus, topic: str, key: str, since: int) -> list[Record]
     wanted = key.encode()
     consumer = AIOKafkaConsumer(
         auto_offset_reset="none",
-        bootstrap_servers=bus.settings.kafka,
+        **connection(bus.settings),
         isolation_level="read_committed",
         fetch_max_wait_ms=50,
     )

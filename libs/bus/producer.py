@@ -11,6 +11,7 @@ from aiokafka.partitioner import murmur2
 from libs.bus import metrics
 from libs.bus.bus import Bus
 from libs.bus.compression import compression_type
+from libs.bus.connection import connection
 from libs.bus.errors import BusUnavailableError
 from libs.bus.lanes import Lane, OnAcknowledged, Pace
 from libs.bus.message import Headers, headers_for, kafka_time
@@ -51,7 +52,6 @@ class Producer:
         self._gap_s = gap_s
         self._timeout_s = timeout_s
         self._options: dict[str, Any] = {
-            "bootstrap_servers": bus.settings.kafka,
             "client_id": f"voltbus-{source}",
             "acks": "all",
             "enable_idempotence": True,
@@ -70,7 +70,7 @@ class Producer:
     async def start(self) -> None:
         """Connect. Raises KafkaConnectionError if no broker answers."""
         self._pace = Pace(self._gap_s)
-        self._kafka = AIOKafkaProducer(**self._options)
+        self._kafka = AIOKafkaProducer(**connection(self._bus.settings), **self._options)
         await self._kafka.start()
         self.failed = False
 

@@ -7,6 +7,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
 
+from libs.bus.connection import connection
 from libs.bus.errors import ContractMismatchError
 from libs.bus.settings import BusSettings
 
@@ -59,7 +60,7 @@ async def read_to_end(
     the log is cut where it is read.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka,
+        **connection(settings),
         auto_offset_reset="none",
         isolation_level="read_committed",
         max_partition_fetch_bytes=_FETCH_BYTES,
@@ -84,7 +85,7 @@ async def read_to_end(
 async def partition_end(settings: BusSettings, topic: str, partition: int) -> int:
     """Where a partition of the contract's `topic` ends. Raises KafkaError."""
     place = TopicPartition(settings.topic(topic), partition)
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka)
+    consumer = AIOKafkaConsumer(**connection(settings))
     await consumer.start()
     try:
         end: int = (await consumer.end_offsets([place]))[place]

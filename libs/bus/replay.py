@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.partitioner import murmur2
 
 from libs.bus.bus import Bus
+from libs.bus.connection import connection
 from libs.bus.errors import ContractMismatchError
 from libs.bus.message import Message
 from libs.bus.reading import partitions_of, records_until
@@ -33,7 +34,7 @@ async def count_partitions(bus: Bus, topics: Sequence[str]) -> int:
 
     Raises ContractMismatchError if they are not as many, or a topic is not there.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=bus.settings.kafka)
+    consumer = AIOKafkaConsumer(**connection(bus.settings))
     await consumer.start()
     try:
         counts = {topic: len(await partitions_of(bus.settings, topic, consumer)) for topic in topics}
@@ -77,7 +78,7 @@ class Stretch:
         self._left: dict[TopicPartition, int] = {}
         self._records: dict[TopicPartition, AsyncIterator[ConsumerRecord]] = {}
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bus.settings.kafka,
+            **connection(bus.settings),
             auto_offset_reset="none",
             isolation_level="read_committed",
             max_partition_fetch_bytes=_FETCH_BYTES,

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
+from libs.bus.connection import connection
 from libs.bus.effects import check_partitions
 from libs.bus.errors import StateShapeError
 from libs.bus.failures import FailureLimit
@@ -87,7 +88,7 @@ class FaustRuntime(Generic[S]):
             await asyncio.sleep(RESTART_BACKOFF_S)
 
     async def _check(self) -> None:
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bus.settings.kafka)
+        consumer = AIOKafkaConsumer(**connection(self.bus.settings))
         await consumer.start()
         try:
             await check_partitions(self.bus, self.processor, consumer)

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from libs.bus.bounds import leave
 from libs.bus.bus import Bus
+from libs.bus.connection import connection
 from libs.bus.effects import check_partitions
 from libs.bus.failures import FailureLimit
 from libs.bus.membership import membership
@@ -75,7 +76,7 @@ class TransactionalRuntime(Generic[S]):
     async def _run(self, stop: asyncio.Event) -> None:
         settings = self.bus.settings
         self.consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka,
+            **connection(settings),
             group_id=self.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -19,6 +19,7 @@ import stamina
 from aiokafka.errors import KafkaError
 
 from libs.bus import metrics
+from libs.bus.connection import registry_access
 from libs.bus.errors import BusUnavailableError, ContractMismatchError, SchemaUnavailableError
 from libs.bus.reading import read_to_end
 from libs.bus.settings import BusSettings
@@ -40,14 +41,16 @@ class RegisteredSchema(msgspec.Struct, frozen=True):
 
 
 class SchemaRegistry:
-    """A client of the registry at `url`; use it as an async context manager.
+    """A client of the settings' registry; use it as an async context manager.
 
     Every call raises BusUnavailableError if the registry does not answer within some retries, if it refuses (wrong
     credentials, too many requests), or if it answers what no registry does, as a proxy before it may.
     """
 
-    def __init__(self, url: str, attempts: int = 5) -> None:
-        self._http = httpx.AsyncClient(base_url=url.rstrip("/") + "/", timeout=10)
+    def __init__(self, settings: BusSettings, attempts: int = 5) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=settings.registry_url.rstrip("/") + "/", timeout=10, **registry_access(settings)
+        )
         self._attempts = attempts
 
     async def __aenter__(self) -> Self:

@@ -1,8 +1,8 @@
 """Where the bus is, and how its topics are laid out."""
 
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, FilePath, SecretStr, model_validator
 
 from libs.runtime.settings import Settings
 
@@ -18,9 +18,33 @@ class BusSettings(Settings):
     """`namespace` prefixes every topic, group and transactional id: several platforms can share a cluster."""
 
     kafka: str = Field(default="127.0.0.1:9092", description="Bootstrap servers, comma-separated.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT",
+        description="Whether the way to Kafka is encrypted (SSL) and names a user (SASL).",
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_sasl_username: str = Field(default="", description="The principal: one for each service.")
+    kafka_sasl_password: SecretStr = SecretStr("")
+    kafka_ssl_ca_file: FilePath | None = Field(
+        default=None, description="PEM: who may vouch for brokers; without it those that the system trusts."
+    )
+    kafka_ssl_cert_file: FilePath | None = Field(
+        default=None, description="PEM: shown to brokers that ask for one; its subject is the principal then."
+    )
+    kafka_ssl_key_file: FilePath | None = Field(
+        default=None,
+        description="PEM, without a pass phrase; not needed if the certificate's file has the key.",
+    )
     registry_url: str = Field(
         default="http://127.0.0.1:8081/apis/ccompat/v7", description="Confluent-compatible schema registry."
     )
+    registry_username: str = Field(default="", description="For basic authentication; empty: none.")
+    registry_password: SecretStr = SecretStr("")
+    registry_ssl_ca_file: FilePath | None = Field(
+        default=None, description="PEM: who may vouch for an https registry; without it those of the system."
+    )
+    registry_ssl_cert_file: FilePath | None = Field(default=None, description="PEM: shown to the registry.")
+    registry_ssl_key_file: FilePath | None = None
     kafka_session_timeout_s: float = Field(
         default=6,
         ge=1,
@@ -49,6 +73,32 @@ class BusSettings(Settings):
         description="While a release is rolled out: the one before, which must be able to read the states written.",
     )
     compression: Literal["none", "lz4", "zstd"] = "lz4"
+
+    @model_validator(mode="after")
+    def _kafka_is_reached_as_meant(self) -> Self:
+        protocol = self.kafka_security_protocol
+        user, password = self.kafka_sasl_username, self.kafka_sasl_password.get_secret_value()
+        files = (self.kafka_ssl_ca_file, self.kafka_ssl_cert_file, self.kafka_ssl_key_file)
+        if protocol.startswith("SASL") and not (user and password):
+            raise ValueError(f"{protocol} needs VOLTBUS_KAFKA_SASL_USERNAME and VOLTBUS_KAFKA_SASL_PASSWORD")
+        if not protocol.startswith("SASL") and (user or password):
+            raise ValueError("VOLTBUS_KAFKA_SASL_* need VOLTBUS_KAFKA_SECURITY_PROTOCOL=SASL_SSL")
+        if not protocol.endswith("SSL") and any(files):
+            raise ValueError("VOLTBUS_KAFKA_SSL_* need VOLTBUS_KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL")
+        if self.kafka_ssl_key_file and not self.kafka_ssl_cert_file:
+            raise ValueError("VOLTBUS_KAFKA_SSL_KEY_FILE belongs to VOLTBUS_KAFKA_SSL_CERT_FILE")
+        return self
+
+    @model_validator(mode="after")
+    def _the_registry_is_reached_as_meant(self) -> Self:
+        files = (self.registry_ssl_ca_file, self.registry_ssl_cert_file, self.registry_ssl_key_file)
+        if self.registry_password.get_secret_value() and not self.registry_username:
+            raise ValueError("VOLTBUS_REGISTRY_PASSWORD belongs to VOLTBUS_REGISTRY_USERNAME")
+        if any(files) and not self.registry_url.startswith("https:"):
+            raise ValueError("VOLTBUS_REGISTRY_SSL_* need an https URL in VOLTBUS_REGISTRY_URL")
+        if self.registry_ssl_key_file and not self.registry_ssl_cert_file:
+            raise ValueError("VOLTBUS_REGISTRY_SSL_KEY_FILE belongs to VOLTBUS_REGISTRY_SSL_CERT_FILE")
+        return self
 
     def topic(self, name: str) -> str:
         """Kafka's name of the contract's topic `name`."""

@@ -8,6 +8,7 @@ from aiokafka.structs import RecordMetadata
 
 from libs.bus.bounds import LEAVE_S, within
 from libs.bus.compression import compression_type
+from libs.bus.connection import connection
 from libs.bus.effects import Encoded, RecordWriter
 from libs.bus.settings import DEAD_LETTER_BYTES, BusSettings
 from libs.runtime.logging import get_logger
@@ -49,7 +50,7 @@ class Transactions:
         self._id = transactional_id
         self._group = group
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka,
+            **connection(settings),
             transactional_id=transactional_id,
             transaction_timeout_ms=int(timeout_s * 1000),
             acks="all",

@@ -1,6 +1,7 @@
 """A connection to ClickHouse over the native protocol, compressed with LZ4."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from clickhouse_driver import Client
@@ -103,6 +104,9 @@ class ClickHouseClient:
             user=settings.clickhouse_user,
             password=settings.clickhouse_password.get_secret_value(),
             secure=settings.clickhouse_secure,
+            ca_certs=_path(settings.clickhouse_ssl_ca_file),
+            certfile=_path(settings.clickhouse_ssl_cert_file),
+            keyfile=_path(settings.clickhouse_ssl_key_file),
             compression="lz4",
             connect_timeout=5,
             send_receive_timeout=settings.clickhouse_timeout_s,
@@ -112,3 +116,7 @@ class ClickHouseClient:
         client.execute(f"USE {self._database}")
         self._client = client
         return client
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)

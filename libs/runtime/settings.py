@@ -1,16 +1,26 @@
 """Settings from the environment: every name is prefixed VOLTBUS_."""
 
+import os
 import sys
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 S = TypeVar("S", bound=BaseSettings)
 
+SECRETS_DIR: Final = "VOLTBUS_SECRETS_DIR"
+"""A folder of files, each named as a variable in any case, that holds its value. The environment comes first."""
+
 
 class Settings(BaseSettings):
-    """Base of every settings class: frozen, read once at start from `VOLTBUS_<FIELD>`.
+    """Base of every settings class: frozen, read once at start from `VOLTBUS_<FIELD>`, or a file of that name.
 
     Raises pydantic's ValidationError for a value that does not fit; `read_settings` says it to a person.
     """
@@ -18,6 +28,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="VOLTBUS_", frozen=True, extra="ignore", hide_input_in_errors=True
     )
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, os.environ.get(SECRETS_DIR))
 
 
 class ServiceSettings(Settings):
@@ -38,6 +59,10 @@ def read_settings(kind: type[S]) -> S:
     If they do not fit, a line on standard error names the variables and what is wrong with them, never their values,
     and the program ends with status 2.
     """
+    folder = os.environ.get(SECRETS_DIR)
+    if folder and not Path(folder).is_dir():
+        sys.stderr.write(f"error: {SECRETS_DIR}: there is no such folder\n")
+        raise SystemExit(2)
     try:
         return kind()
     except ValidationError as error:

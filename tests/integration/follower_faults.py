@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from libs.bus.bus import Bus
+from libs.bus.connection import connection
 from libs.bus.schemas import SchemaRegistry
 from libs.bus.settings import BusSettings
 from libs.runtime.service import serve_http
@@ -21,7 +22,7 @@ from tests.integration.runtimes.tally import STATIONS, registered
 
 async def write_raw(settings: BusSettings, topic: str, *records: tuple[bytes, bytes | None]) -> None:
     """Keys and values, all to one partition."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka)
+    producer = AIOKafkaProducer(**connection(settings))
     await producer.start()
     try:
         for key, value in records:
@@ -61,7 +62,7 @@ async def newer_record(bus: Bus, station: str) -> bytes:
     schema = copy.deepcopy(bus.contract.value_schema(STATIONS))
     assert isinstance(schema, dict)
     schema["fields"].append({"name": "colour", "type": "string", "default": ""})
-    async with SchemaRegistry(bus.settings.registry_url) as registry:
+    async with SchemaRegistry(bus.settings) as registry:
         newer = await registry.register(f"{bus.settings.topic(STATIONS)}-value", schema)
     return (
         b"\0"

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import Bus, connect
+from libs.bus.connection import connection
 from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
@@ -39,7 +40,7 @@ class Rig:
         await self._producer.send_and_wait(topic, key, record)
 
     async def publish_raw(self, topic: str, key: str, value: bytes) -> None:
-        raw = AIOKafkaProducer(bootstrap_servers=self.bus.settings.kafka)
+        raw = AIOKafkaProducer(**connection(self.bus.settings))
         await raw.start()
         try:
             await raw.send_and_wait(self.bus.settings.topic(topic), value, key.encode())
@@ -109,7 +110,7 @@ async def copy_log(
 ) -> None:
     """Write what `source` has followed of `topics` to `target`: same partitions, order and timestamps."""
     bus = target.bus
-    kafka = AIOKafkaProducer(bootstrap_servers=bus.settings.kafka)
+    kafka = AIOKafkaProducer(**connection(bus.settings))
     await kafka.start()
     try:
         for topic in topics:

@@ -10,6 +10,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import connect
+from libs.bus.connection import connection
 from libs.bus.errors import BusUnavailableError, ContractMismatchError
 from libs.bus.schemas import SCHEMAS_TOPIC, SchemaRegistry
 from libs.bus.settings import BusSettings
@@ -59,7 +60,7 @@ async def test_only_compatible_changes_are_registered(settings: BusSettings) -> 
     incompatible = changed("billing.cdrs", {"name": "needed", "type": "string"})
     with pytest.raises(ContractMismatchError, match=r"billing\.cdrs"):
         await apply_contract(settings, incompatible)
-    async with SchemaRegistry(settings.registry_url) as registry:
+    async with SchemaRegistry(settings) as registry:
         subject = f"{settings.namespace}.billing.cdrs-value"
         assert not await registry.is_compatible(subject, incompatible.value_schema("billing.cdrs"))
         assert await registry.schema_by_id(applied.schema_ids["billing.cdrs"]) == compatible.value_schema(
@@ -68,7 +69,7 @@ async def test_only_compatible_changes_are_registered(settings: BusSettings) -> 
 
 
 async def test_a_schema_that_kafka_does_not_take_is_an_error(settings: BusSettings) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    admin = AIOKafkaAdminClient(**connection(settings))
     await admin.start()
     try:
         small = {"cleanup.policy": "compact", "max.message.bytes": "200"}
@@ -110,7 +111,7 @@ async def test_a_changed_partition_count_is_refused(settings: BusSettings) -> No
 
 async def test_a_schema_that_only_the_registry_knows_is_learnt(settings: BusSettings) -> None:
     await apply_contract(settings)
-    async with connect(settings) as bus, SchemaRegistry(settings.registry_url) as registry:
+    async with connect(settings) as bus, SchemaRegistry(settings) as registry:
         newer = changed("billing.cdrs", {"name": "note", "type": "string", "default": ""})
         schema = newer.value_schema("billing.cdrs")
         registered = await registry.register(f"{settings.namespace}.billing.cdrs-value", schema)

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from libs.bus import follower
 from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import Bus, connect
+from libs.bus.connection import connection
 from libs.bus.errors import ContractMismatchError
 from libs.bus.follower import Follower, FollowerEndedError
 from libs.bus.producer import Producer
@@ -183,7 +184,7 @@ async def test_who_follows_news_goes_on_with_what_is_left_when_records_expire_un
         (consumer,) = consumers
         # As one that was away for longer than records are kept.
         news._places[place].position = 0
-        admin = AIOKafkaAdminClient(bootstrap_servers=bus.settings.kafka)
+        admin = AIOKafkaAdminClient(**connection(bus.settings))
         await admin.start()
         await admin.delete_records({place: RecordsToDelete(before_offset=2)})
         await admin.close()

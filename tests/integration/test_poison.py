@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from libs.bus import metrics
 from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import Bus, connect, contract_topics
+from libs.bus.connection import connection
 from libs.bus.dead_letters import list_dead_letters, replay_dead_letters
 from libs.bus.message import Message
 from libs.bus.processor import Processor, Step, Tables, Tick
@@ -339,7 +340,7 @@ async def bench(request: pytest.FixtureRequest, stack: Endpoints, namespace: str
         kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=2, slots=2
     )
     await apply_contract(settings, contract)
-    raw = AIOKafkaProducer(bootstrap_servers=settings.kafka)
+    raw = AIOKafkaProducer(**connection(settings))
     await raw.start()
     try:
         async with connect(settings, contract) as bus:
@@ -405,7 +406,7 @@ async def test_what_the_sink_cannot_store_is_put_aside_and_the_rest_is_stored_on
     settings = await new_platform(stack, namespace, sink_interval_ms=100)
     database, topic = Database(settings), "ocpp.transactions"
     before = counted("sink", topic, "undecodable")
-    raw = AIOKafkaProducer(bootstrap_servers=settings.kafka)
+    raw = AIOKafkaProducer(**connection(settings))
     await raw.start()
     try:
         async with connect(settings) as bus, sink_task(settings):

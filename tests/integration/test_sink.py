@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from libs.bus.admin import apply_contract, delete_topics, wanted_topics
 from libs.bus.batches import LogShorterError
 from libs.bus.bus import Bus, connect, contract_topics
+from libs.bus.connection import connection
 from libs.bus.producer import Producer
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
 from libs.clickhouse.layout import Column, layouts, table_name
@@ -119,7 +120,7 @@ async def test_what_cannot_be_read_goes_to_dead_letters_and_disturbs_nobody(sett
     poison = [b"not avro", b"\0\0\0\0\0", b"\0\x7f\xff\xff\xff...", b""]
     async with connect(settings) as bus, sink_task(settings):
         good = bus.codec.encode("ocpp.transactions", call(1))
-        raw = AIOKafkaProducer(bootstrap_servers=settings.kafka)
+        raw = AIOKafkaProducer(**connection(settings))
         await raw.start()
         topic = settings.topic("ocpp.transactions")
         for value in [good, *poison, good[:-4], good]:
@@ -152,7 +153,7 @@ async def test_what_cannot_be_read_goes_to_dead_letters_and_disturbs_nobody(sett
 async def test_only_what_was_committed_is_stored(settings: SinkSettings) -> None:
     database = Database(settings)
     async with connect(settings) as bus, sink_task(settings):
-        producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, transactional_id=settings.group("test"))
+        producer = AIOKafkaProducer(**connection(settings), transactional_id=settings.group("test"))
         await producer.start()
         topic = settings.topic("ocpp.transactions")
         for number, kept in enumerate([True, False, True]):
@@ -360,7 +361,7 @@ async def send(bus: Bus, topic: str, records: list[Any]) -> None:
 async def log_counts(bus: Bus) -> dict[tuple[str, int], int]:
     """Committed records of every partition that the sink reads, counted by reading them all."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bus.settings.kafka, auto_offset_reset="earliest", isolation_level="read_committed"
+        **connection(bus.settings), auto_offset_reset="earliest", isolation_level="read_committed"
     )
     await consumer.start()
     try:

@@ -7,6 +7,7 @@ import secrets
 import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
+from libs.bus.connection import connection
 from libs.bus.dead_letters import dead_letter, replay_dead_letters
 from libs.bus.settings import DEAD_LETTER_BYTES, MAX_RECORD_BYTES
 from libs.bus.tail import read_all
@@ -58,7 +59,7 @@ async def test_the_dead_letter_of_the_largest_record_is_kept_and_can_be_replayed
         value = rig.bus.codec.encode(TOPIC, fits)
         source = ConsumerRecord(TOPIC, 0, 7, 1, 0, KEY.encode(), value, None, 3, len(value), [])
         letter = dead_letter("commands", TOPIC, source, ValueError("x" * 10_000))
-        raw = AIOKafkaProducer(bootstrap_servers=rig.bus.settings.kafka, max_request_size=DEAD_LETTER_BYTES)
+        raw = AIOKafkaProducer(**connection(rig.bus.settings), max_request_size=DEAD_LETTER_BYTES)
         await raw.start()
         dead = dead_letter_topic(TOPIC)
         await raw.send_and_wait(

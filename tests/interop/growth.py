@@ -88,7 +88,7 @@ async def write_grown(rig: Rig, topic: str, news: str) -> list[Written]:
         fields["fate"] = "ADDED_LATER"
     fields["event_id"] = f"{topic} with its {news}"
     settings = rig.bus.settings
-    async with SchemaRegistry(settings.registry_url) as registry:
+    async with SchemaRegistry(settings) as registry:
         registered = await registry.register(f"{settings.topic(topic)}-value", schema)
     out = io.BytesIO()
     out.write(b"\0" + registered.schema_id.to_bytes(4, "big"))

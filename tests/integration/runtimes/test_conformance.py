@@ -8,6 +8,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from libs.bus import metrics
+from libs.bus.connection import connection
 from libs.bus.errors import ContractMismatchError
 from libs.bus.guarantees import GUARANTEES
 from libs.bus.processor import Processor, Step
@@ -196,7 +197,7 @@ async def test_a_state_topic_may_end_without_a_record(kafka: KafkaBench) -> None
         await kafka.outputs(station, 1)
     await first.stop()
     settings = kafka.bus.settings
-    writer = AIOKafkaProducer(bootstrap_servers=settings.kafka, transactional_id=settings.group("writer"))
+    writer = AIOKafkaProducer(**connection(settings), transactional_id=settings.group("writer"))
     await writer.start()
     try:
         for partition in range(2):
@@ -249,9 +250,7 @@ async def test_no_state_forgets_the_key(bench: Bench) -> None:
 
 async def until_forgotten(bench: KafkaBench, key: str) -> None:
     topic = bench.bus.settings.topic(STATE)
-    consumer = AIOKafkaConsumer(
-        topic, bootstrap_servers=bench.bus.settings.kafka, auto_offset_reset="earliest"
-    )
+    consumer = AIOKafkaConsumer(topic, **connection(bench.bus.settings), auto_offset_reset="earliest")
     await consumer.start()
     try:
         async with asyncio.timeout(30):
@@ -331,7 +330,7 @@ async def test_inputs_are_read_committed(kafka: KafkaBench) -> None:
 async def see_only_committed(kafka: KafkaBench) -> None:
     await kafka.start()
     settings = kafka.bus.settings
-    writer = AIOKafkaProducer(bootstrap_servers=settings.kafka, transactional_id=settings.group("writer"))
+    writer = AIOKafkaProducer(**connection(settings), transactional_id=settings.group("writer"))
     await writer.start()
     try:
         for number in range(4):

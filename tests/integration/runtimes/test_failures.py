@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from libs.bus import faust_member, metrics, partition_task
 from libs.bus.admin import apply_contract
+from libs.bus.connection import connection
 from libs.bus.dead_letters import replay_dead_letters
 from libs.bus.message import Message
 from libs.bus.processor import Step, Tables, Tick
@@ -111,7 +112,7 @@ async def last_state(kafka: KafkaBench, key: str) -> ConsumerRecord:
     """The last record of `key` in the state topic, once there is one."""
     place = TopicPartition(kafka.bus.settings.topic(STATE), NUMBER)
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=kafka.bus.settings.kafka,
+        **connection(kafka.bus.settings),
         auto_offset_reset="earliest",
         isolation_level="read_committed",
     )
@@ -137,7 +138,7 @@ async def test_a_state_that_cannot_be_read_stops_its_partition_and_no_other(kafk
     await first.stop()
 
     settings = kafka.bus.settings
-    raw = AIOKafkaProducer(bootstrap_servers=settings.kafka)
+    raw = AIOKafkaProducer(**connection(settings))
     await raw.start()
     try:
 
@@ -273,7 +274,7 @@ async def test_a_schema_that_the_registry_does_not_tell_now_is_waited_for(
     kind: str, settings: BusSettings, status: int
 ) -> None:
     newer = grown("OcppCallReceived", NOTE).value_schema(TRANSACTIONS)
-    async with SchemaRegistry(settings.registry_url) as registry:
+    async with SchemaRegistry(settings) as registry:
         # By another team: it is not on the bus.
         schema_id = (await registry.register(f"{settings.topic(TRANSACTIONS)}-value", newer)).schema_id
     waiting = metrics.WAITING_PARTITIONS.labels(Tally.name, NUMBER)

@@ -4,6 +4,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from libs.bus import metrics
+from libs.bus.connection import connection
 from libs.bus.replay import partition_of
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.settings import BusSettings
@@ -68,7 +69,7 @@ async def test_states_that_somebody_has_changed_meanwhile_are_read_again(kafka: 
     runtime = await reassigned(kafka)
     kept, read = restores("kept"), restores("read")
     settings = kafka.bus.settings
-    writer = AIOKafkaProducer(bootstrap_servers=settings.kafka)
+    writer = AIOKafkaProducer(**connection(settings))
     await writer.start()
     await writer.send_and_wait(settings.topic(STATE), None, b"s1", partition_of("s1", 2))
     await writer.stop()

@@ -9,6 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from libs.bus import metrics
+from libs.bus.connection import connection
 from libs.bus.errors import StateShapeError
 from libs.bus.faust_states import FORM, Entry
 from libs.bus.reading import read_to_end
@@ -50,7 +51,7 @@ async def store(bench: Bench, station: str, value: bytes, shape: str | None) -> 
         value = msgspec.msgpack.encode(Entry(partition, {}, value))
     if shape is not None:
         headers = [("shape", ((FORM if bench.kind == "faust" else "") + shape).encode())]
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka)
+    producer = AIOKafkaProducer(**connection(settings))
     await producer.start()
     try:
         await producer.send_and_wait(
@@ -75,7 +76,7 @@ async def stored_shapes(kafka: KafkaBench) -> set[str]:
 
 async def committed(kafka: KafkaBench, group: str) -> int:
     """How many messages of the input are committed."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bus.settings.kafka, group_id=group)
+    consumer = AIOKafkaConsumer(**connection(kafka.bus.settings), group_id=group)
     await consumer.start()
     try:
         topic = kafka.bus.settings.topic(TRANSACTIONS)

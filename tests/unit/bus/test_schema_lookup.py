@@ -43,7 +43,7 @@ class World:
         self.asked = 0
         self.now = 1000.0
         monkeypatch.setattr(schemas, "read_schemas", self._read)
-        registry = SchemaRegistry("http://registry", attempts=1)
+        registry = SchemaRegistry(BusSettings(registry_url="http://registry"), attempts=1)
         registry._http = httpx.AsyncClient(
             base_url="http://registry/", transport=httpx.MockTransport(self._handle)
         )

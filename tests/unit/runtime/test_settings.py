@@ -1,6 +1,7 @@
 """What a person reads who starts a process with settings that do not fit."""
 
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from pydantic import Field, SecretStr, model_validator
@@ -68,3 +69,23 @@ def test_a_variable_is_named_by_the_settings_own_prefix(
     kind = import_module("services.simulator.settings").Settings
     monkeypatch.setenv("VOLTBUS_SIMULATOR_TIMEOUT_S", "soon")
     assert said(capsys, kind).startswith("error: VOLTBUS_SIMULATOR_TIMEOUT_S input should be a valid number")
+
+
+def test_a_value_may_be_in_a_file_of_the_variables_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "voltbus_key").write_text("of-sixteen-characters\n")
+    (tmp_path / "VOLTBUS_MOST").write_text("7")
+    monkeypatch.setenv("VOLTBUS_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("VOLTBUS_MOST", "3")
+    read = read_settings(Example)
+    assert read.key.get_secret_value() == "of-sixteen-characters"
+    assert read.most == 3
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VOLTBUS_SECRETS_DIR", str(tmp_path / "none"))
+    monkeypatch.setenv("VOLTBUS_KEY", "of-sixteen-characters")
+    assert "VOLTBUS_SECRETS_DIR" in said(capsys)
