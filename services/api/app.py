@@ -19,6 +19,7 @@ from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health, serve_http
 from services.api.application import create_application
 from services.api.campaigns import Campaigns
+from services.api.certificates import Certificates
 from services.api.changes import Changes
 from services.api.context import Context
 from services.api.desk import CommandDesk
@@ -79,6 +80,7 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
         registry = Registry(tables, changes, settings.settle_s)
         context = _context(settings, bus, Writer(producer), registry, reader)
         stack.push_async_callback(context.campaigns.stop)
+        stack.push_async_callback(context.certificates.stop)
         takes = context.desk.take, context.live.take, context.hub.publish
         news = Follower(bus, "api-news", TOPICS, *takes, start="end", gap_s=_GAP_S)
         await stack.enter_async_context(news)
@@ -101,12 +103,16 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
 def _context(settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry, reader: Reader) -> Context:
     desk = CommandDesk(writer, _sealer(settings), most_bytes=settings.commands_bytes)
     history, live = History(reader), Live()
+    timeout_s = settings.publish_timeout_s
     campaigns = Campaigns(
+        bus, SoleWriter(bus, "api-campaigns", "api", timeout_s=timeout_s), history, live, timeout_s=timeout_s
+    )
+    certificates = Certificates(
         bus,
-        SoleWriter(bus, "api-campaigns", "api", timeout_s=settings.publish_timeout_s),
+        SoleWriter(bus, "api-certificates", "api", timeout_s=timeout_s),
+        desk,
         history,
-        live,
-        timeout_s=settings.publish_timeout_s,
+        timeout_s=timeout_s,
     )
     return Context(
         settings=settings,
@@ -124,6 +130,7 @@ def _context(settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry
         ),
         desk=desk,
         campaigns=campaigns,
+        certificates=certificates,
         passwords=Passwords(registry, desk),
     )
 

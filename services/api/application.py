@@ -1,12 +1,8 @@
 """The HTTP application: routes, guard, errors."""
 
-import json
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-import orjson
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from libs.runtime.service import Health
@@ -24,28 +20,6 @@ DOCS: Final = f"{ROOT}/docs"
 _KEY: Final = HTTPBearer(auto_error=False, description="VOLTBUS_API_KEY, or an operator's own key")
 
 
-class _StrictRequest(Request):
-    """Bodies are JSON by the letter: no NaN, no lone surrogates, bounded depth and numbers."""
-
-    async def json(self) -> Any:
-        body = await self.body()
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise json.JSONDecodeError(error.msg, "", 0) from error
-
-
-class _StrictRoute(APIRoute):
-    def get_route_handler(self) -> Callable[[Request], Any]:
-        handler = super().get_route_handler()
-
-        async def strict(request: Request) -> Response:
-            response: Response = await handler(_StrictRequest(request.scope, request.receive))
-            return response
-
-        return strict
-
-
 def create_application(context: Context, health: Health) -> FastAPI:
     """The application over these parts; `health` is served beside it, without a key."""
     app = FastAPI(
@@ -58,7 +32,7 @@ def create_application(context: Context, health: Health) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.context = context
-    api = APIRouter(prefix=ROOT, route_class=_StrictRoute, dependencies=[Depends(_KEY)])
+    api = APIRouter(prefix=ROOT, dependencies=[Depends(_KEY)])
     for router in ROUTERS:
         api.include_router(router)
     app.include_router(api)

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from libs.clickhouse.reader import Reader
 from libs.events.contract import Contract
 from services.api.campaigns import Campaigns
+from services.api.certificates import Certificates
 from services.api.desk import CommandDesk
 from services.api.history import History
 from services.api.live import Live
@@ -31,6 +32,7 @@ class Context(msgspec.Struct, frozen=True):
     hub: Hub
     desk: CommandDesk
     campaigns: Campaigns
+    certificates: Certificates
     passwords: Passwords
 
 

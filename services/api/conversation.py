@@ -14,6 +14,7 @@ from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from services.api.context import Context
+from services.api.desk import Write
 from services.api.domain.commands import Wish, ocpp_wish, request_command
 from services.api.domain.errors import Conflict, Invalid, NotFound
 
@@ -79,15 +80,22 @@ class Conversation:
         return None
 
     async def ask(
-        self, command: Command, *, path: str = "", cause_id: str | None = None, command_id: str | None = None
+        self,
+        command: Command,
+        *,
+        path: str = "",
+        cause_id: str | None = None,
+        command_id: str | None = None,
+        write: Write | None = None,
     ) -> Said:
-        """Send a version-free command and wait for its outcome.
+        """Send a version-free command and wait for its outcome; `write` as in `CommandDesk.send`.
 
         Raises Invalid, at `path` of the request's body, for what the charger's version cannot express.
         """
         self.check(command, path)
         action, payload = to_request(command)
-        return await self._send(Wish(action, payload, CommandDialect.VOLTBUS), cause_id, command_id)
+        wish = Wish(action, payload, CommandDialect.VOLTBUS)
+        return await self._send(wish, cause_id, command_id or new_id(), write)
 
     def check(self, command: Command, path: str) -> None:
         """Raise Invalid at `path` for what the charger's version cannot express, or its schema not hold."""
@@ -98,13 +106,13 @@ class Conversation:
         except ValueError as error:
             raise Invalid(f"not possible with {self.version}: {error}", path) from error
 
-    async def _send(self, wish: Wish, cause_id: str | None, command_id: str | None) -> Said:
+    async def _send(self, wish: Wish, cause_id: str | None, command_id: str, write: Write | None) -> Said:
         now = now_us()
         left = max(self._ends_at - now, 1)
         request = request_command(
             self.station_id,
             wish,
-            command_id or new_id(),
+            command_id,
             requested_by=self._requested_by,
             now=now,
             ttl_us=left,
@@ -113,7 +121,7 @@ class Conversation:
         if cause_id is not None:
             request = msgspec.structs.replace(request, cause_id=cause_id)
         async with self._api.desk.awaiting(request.event_id) as awaited:
-            await self._api.desk.send(request)
+            await self._api.desk.send(request, write=write)
             outcome = await awaited.outcome(left / SECOND + _MARGIN_S)
         said = _said(request, outcome)
         self.said.append(said)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -17,6 +17,8 @@ from services.api.writer import Writer
 
 REQUESTED: Final = "commands.requested"
 OUTCOMES: Final = "commands.outcomes"
+
+Write = Callable[[RequestCommand], Awaitable[None]]
 
 _KEYS: Final = 20_000
 
@@ -34,12 +36,18 @@ class CommandDesk:
         self._closed = False
 
     async def send(
-        self, request: RequestCommand, traceparent: str | None = None, *, key: str | None = None
+        self,
+        request: RequestCommand,
+        traceparent: str | None = None,
+        *,
+        key: str | None = None,
+        write: Write | None = None,
     ) -> bool:
         """Write the command, unless it was written before; False then.
 
-        `key`: what it is asked for under, if that can be repeated. Raises Invalid if it was used here for another
-        command, Conflict as `sealed` does, BusUnavailableError if Kafka did not acknowledge it.
+        `key`: what it is asked for under, if that can be repeated. `write`: how, if not like all others. Raises
+        Invalid if the key was used here for another command, Conflict as `sealed` does, BusUnavailableError if Kafka
+        did not acknowledge it, and what `write` raises.
         """
         request = self.sealed(request)
         if key is not None and self._keys.setdefault(key, request.event_id) != request.event_id:
@@ -48,7 +56,10 @@ class CommandDesk:
             self._keys.popitem(last=False)
         if request.event_id in self._requests:
             return False
-        await self._writer.write(REQUESTED, request.station_id, request, traceparent)
+        if write is None:
+            await self._writer.write(REQUESTED, request.station_id, request, traceparent)
+        else:
+            await write(request)
         metrics.COMMANDS.labels(request.dialect.value).inc()
         self._requests.put(request.event_id, request)
         return True

@@ -156,8 +156,9 @@ class CertificateRequestQuery(Input):
 class CertificateRequest(Output):
     """A CSR (PEM) that a charger sent. `subject`: whom it is for, null if it cannot be read.
 
-    `status`: OPEN until a certificate is sent, DECLINED if the charger was told that nobody signs; then what became
-    of the command that sent one.
+    `certificate_name`: what the charger's own certificate has to be called; `flaw`: why nobody should sign this, null
+    if nothing speaks against it. `status`: OPEN until a certificate is sent, DECLINED if the charger was told that
+    nobody signs it; then what became of the command that sent one.
     """
 
     request_id: str
@@ -166,6 +167,8 @@ class CertificateRequest(Output):
     certificate_type: str
     csr: str
     subject: str | None
+    certificate_name: str
+    flaw: str | None
     requested_at: Time
     status: RequestStatus
     command_id: str | None

@@ -1,6 +1,6 @@
 """What operators configured: read from memory, written to the log, and read back before the answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import partial
 from typing import Final, cast
 
@@ -17,6 +17,7 @@ from libs.events.registry import (
     TokenRegistered,
 )
 from libs.events.stations import CapabilitiesLearned
+from libs.ocpp.certificates import Owner
 from libs.runtime.clock import SECOND, now_us
 from services.api.changes import Changes, Decide
 from services.api.domain.index import References, SortedKeys
@@ -55,6 +56,21 @@ class Registry:
         for topic in TABLES:
             tables.on_change(topic, partial(self._note, topic))
 
+    def owners(self, operator: str) -> Callable[[str], Owner]:
+        """Whom certificates of a station (by id) name; `operator`: their organisation, "" for any.
+
+        Looks at every entry once.
+        """
+        stations = self.stations
+        named = {each.certificate_name.casefold() for each in stations.values() if each.certificate_name}
+        others = _Names(stations, self.locations, named)
+
+        def owner(station_id: str) -> Owner:
+            entry = stations.get(station_id)
+            return Owner(station_id, (entry and entry.certificate_name) or station_id, operator, others)
+
+        return owner
+
     def stamp(self) -> Stamp:
         """Identity and moment of a new record."""
         return Stamp(new_id(), now_us(), self._settle)
@@ -85,6 +101,16 @@ class Registry:
             self.removed_tokens[id_token] = now_us()
             if len(self.removed_tokens) > _REMOVED:
                 del self.removed_tokens[next(iter(self.removed_tokens))]
+
+
+class _Names(Container[str]):
+    """What is in any of these."""
+
+    def __init__(self, *kinds: Container[str]) -> None:
+        self._kinds = kinds
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in kind for kind in self._kinds)
 
 
 def _ids(assignments: tuple[Assignment, ...]) -> frozenset[str]:

@@ -51,6 +51,10 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
         min_length=16,
         description="Seals passwords on their way to stations: as the edges'. Without it they cannot be changed there.",
     )
+    tls_operator: str = Field(
+        default="",
+        description="Organisation that stations' certificates must name, as at the edges; empty: any.",
+    )
     url_schemes: str = Field(
         default=_COMMA.join(sorted(FILES)),
         description="Of the URLs that chargers are given for firmware, logs and diagnostics.",

@@ -47,9 +47,11 @@ def list_requests(
         ("request", lambda r: r["request_id"]),
         ("station", lambda r: r["station_id"]),
         ("for", lambda r: r["subject"] or "not readable"),
+        ("must be", lambda r: r["certificate_name"]),
         ("type", lambda r: r["certificate_type"]),
         ("status", lambda r: r["status"]),
         ("requested", lambda r: moment(r["requested_at"])),
+        ("flaw", lambda r: r["flaw"] or ""),
     ]
     table(found["items"], columns, "no certificate requests")
 

@@ -205,6 +205,8 @@ class Conversation:
             reason = "the call could not be handled"
             self._hand_over(self._fail(call, frame, ErrorCode.INTERNAL_ERROR, reason))
             return
+        if route.action == "SignCertificate":
+            self._note_csr(payload, record.event_id)
         owed = _Owed(call, payload, started)
         if route.deferred and (wait_s := wait_for(self._deferrals, call.action, checked.payload)) is not None:
             waiting = pending(record, self._context.slot)
@@ -314,7 +316,13 @@ class Conversation:
         latency = self._latencies.get(action) or self._latency(action)
         latency.observe(perf_counter() - owed.started)
 
-    def _decide(self, route: Route, checked: CheckedCall, standing: Standing, now: int) -> dict[str, object]:
+    def _note_csr(self, answer: Payload, event_id: str) -> None:
+        metrics.CSRS.labels(answer["status"]).inc()
+        if answer["status"] != "Accepted":
+            info = answer.get("statusInfo", {}).get("additionalInfo", "")
+            log.warning("csr_refused", reason=info, event_id=event_id, **self._holding.ids)
+
+    def _decide(self, route: Route, checked: CheckedCall, standing: Standing, now: int) -> Payload:
         station_id, models = self._holding.station_id, self._context.models
         asked = Asked(self._version, station_id, route.action, checked.payload, standing, models, now)
         return answer(route, asked)

@@ -32,6 +32,7 @@ ANSWERS_DROPPED = Counter(
     ["reason"],
 )
 COMMAND_SECONDS = Histogram("voltbus_edge_command_seconds", "From writing a command to its end.")
+CSRS = Counter("voltbus_edge_certificate_requests", "SignCertificate, by the answer.", ["status"])
 BUS_TIMEOUTS = Counter("voltbus_edge_bus_timeouts", "Sockets closed because Kafka did not acknowledge.")
 PRODUCER_RENEWALS = Counter("voltbus_edge_producer_renewals", "Producers replaced after a failure.")
 OUTBOX = Gauge("voltbus_edge_outbox_records", "Closings and command results not yet acknowledged.")

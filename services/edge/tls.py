@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
+from libs.ocpp.certificates import values_of
 from libs.runtime.clock import SECOND
 from libs.runtime.logging import get_logger
 from services.edge import metrics
@@ -99,8 +100,8 @@ class Tls:
         try:
             read = x509.load_der_x509_certificate(peer)
             certificate = Certificate(
-                _values(read.subject, NameOID.COMMON_NAME),
-                _values(read.subject, NameOID.ORGANIZATION_NAME),
+                values_of(read.subject, NameOID.COMMON_NAME),
+                values_of(read.subject, NameOID.ORGANIZATION_NAME),
                 read.issuer.public_bytes(),
                 read.serial_number,
                 tuple(map(_named, above)),
@@ -205,10 +206,6 @@ def _named(authority: bytes) -> tuple[bytes, int]:
     """Issuer and serial, by which lists name a certificate."""
     read = x509.load_der_x509_certificate(authority)
     return read.issuer.public_bytes(), read.serial_number
-
-
-def _values(name: x509.Name, oid: x509.ObjectIdentifier) -> tuple[str, ...]:
-    return tuple(str(attribute.value) for attribute in name.get_attributes_for_oid(oid))
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:

@@ -6,8 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -18,7 +16,9 @@ from tests.integration.api_platform import Json, Platform, api, ok, problem, sta
 from tests.integration.device import device
 from tests.integration.edge_process import edge
 from tests.integration.test_api_round_trip import ledger, online
-from tests.unit.provisioning.authority import Authority, named
+from tests.integration.test_api_two import another as another_api
+from tests.unit.ocpp.csrs import csr_of
+from tests.unit.provisioning.authority import Authority
 
 __all__ = ["api"]
 
@@ -350,10 +350,13 @@ async def test_a_local_list_follows_the_registry(api: Platform, version: str) ->
 
 async def test_csrs_are_answered_by_whoever_signs(api: Platform) -> None:
     authority, key = Authority(), ec.generate_private_key(ec.SECP256R1())
-    builder = x509.CertificateSigningRequestBuilder().subject_name(named("csr-2"))
-    csr = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
-    issued = authority.issue("csr-2", key.public_key())
-    chain = b"".join(each.public_bytes(Encoding.PEM) for each in (issued, authority.certificate)).decode()
+    csr, old_csr = csr_of("csr-2", key=key), csr_of("csr-16", key=key)
+
+    def chain_for(name: str) -> str:
+        issued = authority.issue(name, key.public_key())
+        return b"".join(each.public_bytes(Encoding.PEM) for each in (issued, authority.certificate)).decode()
+
+    chain = chain_for("csr-2")
     says: list[str] = []
 
     def signed(_: Json) -> Json:
@@ -376,44 +379,71 @@ async def test_csrs_are_answered_by_whoever_signs(api: Platform) -> None:
         edge(api.settings, slot=1) as alone,
         device(desk, "csr-2", {"CertificateSigned": signed}) as charger,
         device(desk, "csr-16", {"CertificateSigned": signed}, "ocpp1.6") as old,
+        device(desk, "thief", {"CertificateSigned": signed}) as thief,
         device(alone, "csr-no", {}) as declined,
     ):
         ask = {"csr": csr, "certificateType": "ChargingStationCertificate"}
         assert await declined.call("SignCertificate", ask) == {"status": "Rejected"}
         assert await charger.call("SignCertificate", ask) == {"status": "Accepted"}
-        assert await old.call("SignCertificate", {"csr": csr}) == {"status": "Accepted"}
+        assert await old.call("SignCertificate", {"csr": old_csr}) == {"status": "Accepted"}
+        assert (await thief.call("SignCertificate", ask))["status"] == "Rejected"
         await one("csr-no", "DECLINED")
+        stolen = await one("thief", "DECLINED")
+        assert (stolen["subject"], stolen["certificate_name"]) == ("CN=csr-2", "thief")
+        assert "common name" in stolen["flaw"]
         request = await one("csr-2", "OPEN")
         old_request = await one("csr-16", "OPEN")
         assert (request["csr"], request["subject"]) == (csr, "CN=csr-2")
-        assert [each["status"] for each in await requests()] == ["OPEN", "OPEN", "DECLINED"]
+        assert (request["certificate_name"], request["flaw"]) == ("csr-2", None)
+        states = [each["status"] for each in await requests()]
+        assert states == ["OPEN", "OPEN", "DECLINED", "DECLINED"]
         assert await requests(status="OPEN", station_id="csr-no") == []
         where = f"/certificate-requests/{request['request_id']}"
         assert (await ok(await api.http.get(where)))["station_id"] == "csr-2"
         problem(await api.http.get(f"/certificate-requests/{new_id()}"), 404)
 
         other = authority.issue("csr-2").public_bytes(Encoding.PEM).decode()
-        refused = problem(await api.http.post(where, json={"certificate_chain": other}), 422)
-        assert refused["errors"][0]["path"] == "/certificate_chain"
-        assert charger.of("CertificateSigned") == []
+        for wrong in (other, chain_for("csr-16")):
+            refused = problem(await api.http.post(where, json={"certificate_chain": wrong}), 422)
+            assert refused["errors"][0]["path"] == "/certificate_chain"
+        for station_id in ("thief", "csr-16"):
+            sending = f"/stations/{station_id}/commands"
+            for body in (
+                {"action": "CertificateSigned", "payload": {"certificateChain": chain}},
+                {"command": "CertificateSigned", "payload": {"certificate_chain": chain}},
+            ):
+                problem(await api.http.post(sending, json=body), 422)
+        assert charger.of("CertificateSigned") == old.of("CertificateSigned") == []
 
         says[:] = ["Rejected"]
         sent = await ok(await api.http.post(where, json={"certificate_chain": chain}))
         assert sent["command"]["status"] == "REJECTED"
-        await one("csr-2", "REJECTED")
+
+        # At once, before the history shows anything of it: one more, not four.
         says[:] = ["Accepted"]
-        sent = await ok(await api.http.post(where, json={"certificate_chain": chain}))
+        chains = [chain, *(chain_for("csr-2") for _ in range(3))]
+        async with another_api(api) as two:
+            answers = await asyncio.gather(
+                *(
+                    asked.post(where, json={"certificate_chain": each})
+                    for asked, each in zip((api.http, two) * 2, chains, strict=True)
+                )
+            )
+        assert sorted(each.status_code for each in answers) == [200, 409, 409, 409]
+        (won,) = (number for number, each in enumerate(answers) if each.status_code == 200)
+        sent = answers[won].json()
         assert sent["command"]["status"] == "ACCEPTED"
-        assert charger.of("CertificateSigned")[-1] == {
-            "certificateChain": chain,
-            "certificateType": "ChargingStationCertificate",
-        }
+        assert charger.of("CertificateSigned")[1:] == [
+            {"certificateChain": chains[won], "certificateType": "ChargingStationCertificate"}
+        ]
+        problem(await api.http.post(where, json={"certificate_chain": chain}), 409)
         installed = await one("csr-2", "ACCEPTED")
         assert installed["command_id"] == sent["command"]["command_id"]
         problem(await api.http.post(where, json={"certificate_chain": chain}), 409)
         assert len(charger.of("CertificateSigned")) == 2
 
         says[:] = ["Accepted"]
+        chain = chain_for("csr-16")
         where = f"/certificate-requests/{old_request['request_id']}"
         assert (await ok(await api.http.post(where, json={"certificate_chain": chain})))["command"][
             "status"

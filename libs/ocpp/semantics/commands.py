@@ -268,11 +268,11 @@ class GetInstalledCertificateIds(msgspec.Struct, frozen=True, tag=True):
 class CertificateSigned(msgspec.Struct, frozen=True, tag=True):
     """Use the certificate (PEM, its issuers after it) that answers a SignCertificate; ``v2g`` is not in 1.6.
 
-    ``request_id`` is that of the SignCertificate; 2.1 only.
+    ``v2g20`` and ``request_id``, that of the SignCertificate, are in 2.1 only.
     """
 
     certificate_chain: str
-    use: Literal["station", "v2g"] = "station"
+    use: Literal["station", "v2g", "v2g20"] = "station"
     request_id: int | None = None
 
 

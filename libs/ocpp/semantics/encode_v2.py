@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from libs.ocpp.certificates import SIGNED_USES
 from libs.ocpp.semantics import commands as c
 from libs.ocpp.semantics.encode_limits import default_limit_profile, limit_profile
 from libs.ocpp.semantics.encode_v16 import Encoded, hash_data
@@ -197,13 +198,19 @@ def _get_installed(command: c.GetInstalledCertificateIds) -> Encoded:
 
 
 def _certificate_signed(command: c.CertificateSigned) -> Encoded:
-    use = "ChargingStationCertificate" if command.use == "station" else "V2GCertificate"
-    return "CertificateSigned", {"certificateChain": command.certificate_chain, "certificateType": use}
+    if command.use == "v2g20":
+        raise ValueError("OCPP 2.0.1 signs no certificates of ISO 15118-20")
+    return _signed(command)
 
 
 def _certificate_signed_21(command: c.CertificateSigned) -> Encoded:
-    action, payload = _certificate_signed(command)
+    action, payload = _signed(command)
     return action, _with(payload, requestId=command.request_id)
+
+
+def _signed(command: c.CertificateSigned) -> Encoded:
+    use = SIGNED_USES[command.use]
+    return "CertificateSigned", {"certificateChain": command.certificate_chain, "certificateType": use}
 
 
 def _data_transfer(command: c.DataTransfer) -> Encoded:

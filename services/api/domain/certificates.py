@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from libs.ocpp.certificates import SIGNED_USES, CsrUnusableError, Owner, foreign, read_csr
 from services.api.domain.errors import Conflict, Invalid
 
-_LEAST_RSA_BITS = 2048
-_LEAST_EC_BITS = 224
+SIGNED: Final = "CertificateSigned"
 
 
 def subject_of(csr: str) -> str | None:
@@ -23,17 +24,24 @@ def subject_of(csr: str) -> str | None:
         return None
 
 
-def checked_chain(chain: str, csr: str, now: int, path: str) -> str:
-    """The chain (PEM, the charger's own certificate first) as it is to be sent; `now` in microseconds.
-
-    Raises Conflict if the CSR is worth nothing, Invalid at `path` for what is no chain, is not valid now, or is for
-    another key.
-    """
-    request = _request(csr)
+def flaw_of(csr: str, use: str, owner: Owner) -> str | None:
+    """Why nobody should sign a CSR that the station sent; None if nothing speaks against it."""
     try:
-        certificates = x509.load_pem_x509_certificates(chain.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise Invalid("not a chain of PEM certificates", path) from error
+        return foreign(read_csr(csr).subject, use, owner)
+    except CsrUnusableError as error:
+        return str(error)
+
+
+def checked_answer(chain: str, csr: str, use: str, owner: Owner, *, now: int, path: str) -> str:
+    """The chain that answers a CSR, as it is to be sent; `now` in microseconds.
+
+    Raises Conflict if the CSR is worth nothing, Invalid as `checked_chain` does, and for a chain for another key.
+    """
+    try:
+        request = read_csr(csr)
+    except CsrUnusableError as error:
+        raise Conflict(str(error)) from error
+    certificates = checked_chain(chain, use, owner, path)
     if _key(certificates[0]) != _key(request):
         raise Invalid("the first certificate is not for the key of the CSR", path)
     for certificate, issuer in pairwise(certificates):
@@ -49,21 +57,26 @@ def checked_chain(chain: str, csr: str, now: int, path: str) -> str:
     return "".join(each.public_bytes(Encoding.PEM).decode() for each in certificates)
 
 
-def _request(csr: str) -> x509.CertificateSigningRequest:
+def checked_chain(chain: str, use: str | None, owner: Owner, path: str) -> list[x509.Certificate]:
+    """The certificates of a chain (PEM, the charger's own first) that the charger may have.
+
+    Raises Invalid at `path` for what is no chain, or is in another's name.
+    """
     try:
-        request = x509.load_pem_x509_csr(csr.encode())
-        key, signed = request.public_key(), request.is_signature_valid
+        certificates = x509.load_pem_x509_certificates(chain.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise Conflict("the charger's CSR cannot be read") from error
-    if not signed:
-        raise Conflict("the charger's CSR is not signed with its own key")
-    # 2.0.1 A00.FR.509 and A00.FR.510
-    weak = (isinstance(key, rsa.RSAPublicKey) and key.key_size < _LEAST_RSA_BITS) or (
-        isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < _LEAST_EC_BITS
-    )
-    if weak:
-        raise Conflict("the charger's key is too short")
-    return request
+        raise Invalid("not a chain of PEM certificates", path) from error
+    if (flaw := foreign(certificates[0].subject, use, owner)) is not None:
+        raise Invalid(f"the first certificate must not be the charger's: {flaw}", path)
+    return certificates
+
+
+def check_signed(payload: Mapping[str, Any], owner: Owner) -> None:
+    """Raise Invalid if the chain of a SIGNED, of OCPP's or a version-free one, is not for the station to have."""
+    for name in ("certificateChain", "certificate_chain"):
+        if isinstance(chain := payload.get(name), str):
+            use = payload.get("certificateType") or SIGNED_USES.get(str(payload.get("use")))
+            checked_chain(chain, use, owner, f"/payload/{name}")
 
 
 def _key(holder: x509.Certificate | x509.CertificateSigningRequest) -> bytes:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query, Response, status
+from fastapi import Header, Query, Response, status
 from msgspec.structs import asdict
 
 from libs.clickhouse.client import ClickHouseError
@@ -20,10 +20,10 @@ from services.api.fields import micros
 from services.api.models import Page
 from services.api.models import Query as PageQuery
 from services.api.routes.commands import IdempotencyKey
-from services.api.routes.shared import ERRORS, in_thread, location
+from services.api.routes.shared import in_thread, location, routes
 from services.api.rows import record_of
 
-router = APIRouter(tags=["firmware campaigns"], responses=ERRORS)
+router = routes("firmware campaigns")
 
 log = get_logger(__name__)
 

@@ -1,17 +1,17 @@
 """Certificates that chargers ask for; who signs them is somebody else."""
 
-from hashlib import sha256
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
-from libs.events.ids import derive_id
+from libs.ocpp.certificates import Owner
 from libs.ocpp.semantics.commands import CertificateSigned
 from libs.runtime.clock import now_us
 from services.api.context import Api, Context, Requester
 from services.api.conversation import Conversation
-from services.api.domain.certificates import checked_chain, subject_of
+from services.api.domain.certificates import checked_answer, flaw_of, subject_of
 from services.api.domain.errors import Conflict, NotFound
 from services.api.equipment import (
     CertificateRequest,
@@ -20,9 +20,14 @@ from services.api.equipment import (
     CertificateSent,
     NewCertificate,
 )
-from services.api.routes.shared import ERRORS, in_thread, said_of
+from services.api.routes.shared import in_thread, routes, said_of
 
-router = APIRouter(tags=["certificates"], responses=ERRORS)
+_USES: Final[Mapping[str, Literal["v2g", "v2g20"]]] = {
+    "V2GCertificate": "v2g",
+    "V2G20Certificate": "v2g20",
+}
+
+router = routes("certificates")
 
 
 @router.get("/certificate-requests", response_model=CertificateRequests)
@@ -34,13 +39,14 @@ async def list_certificate_requests(api: Api, query: Annotated[CertificateReques
         " ORDER BY status = 'OPEN' DESC, requested_at DESC, request_id LIMIT %(limit)s",
         {"station": query.station_id or "", "status": query.status or "", "limit": query.limit},
     )
-    return await in_thread(lambda: CertificateRequests(items=[_shown(row) for row in rows]))
+    owners = _owners(api)
+    return await in_thread(lambda: CertificateRequests(items=[_shown(row, owners) for row in rows]))
 
 
 @router.get("/certificate-requests/{request_id}")
 async def get_certificate_request(api: Api, request_id: UUID) -> CertificateRequest:
     """One CSR."""
-    return _shown(await _request(api, request_id))
+    return _shown(await _request(api, request_id), _owners(api))
 
 
 @router.post("/certificate-requests/{request_id}")
@@ -49,24 +55,22 @@ async def answer_certificate_request(
 ) -> CertificateSent:
     """Send the certificate that answers a CSR (CertificateSigned), and wait for the charger's word.
 
-    422 if the chain is none, or is for another key; 409 if a certificate was sent already. After one that the charger
-    did not take another may be sent.
+    422 if the chain is none, is for another key, or in another's name; 409 if a certificate was sent already. After
+    one that the charger did not take another may be sent.
     """
     row = await _request(api, request_id)
-    if row["status"] in ("PENDING", "ACCEPTED", "DECLINED"):
+    if row["status"] in ("ACCEPTED", "DECLINED"):
         raise Conflict(f"this request is {row['status']}")
     path = "/certificate_chain"
-    chain = checked_chain(body.certificate_chain, row["csr"], now_us(), path)
+    use, owner = row["certificate_type"], _owners(api)(row["station_id"])
+    chain = checked_answer(body.certificate_chain, row["csr"], use, owner, now=now_us(), path=path)
     talk = Conversation(api, row["station_id"], requested_by=requester, timeout_s=body.timeout_s)
-    command = CertificateSigned(
-        chain,
-        "v2g" if row["certificate_type"] == "V2GCertificate" else "station",
-        row["station_request_id"],
-    )
-    # The same answer to the same request twice is one command; after a failure it is another.
-    attempt = f"{row['command_id']}/{sha256(chain.encode()).hexdigest()}"
+    command = CertificateSigned(chain, _USES.get(use, "station"), row["station_request_id"])
     said = await talk.ask(
-        command, path=path, cause_id=row["request_id"], command_id=derive_id(row["request_id"], attempt)
+        command,
+        path=path,
+        cause_id=row["request_id"],
+        write=lambda request: api.certificates.write(request, row["command_id"]),
     )
     return CertificateSent(request_id=row["request_id"], station_id=row["station_id"], command=said_of(said))
 
@@ -80,5 +84,15 @@ async def _request(api: Context, request_id: UUID) -> dict[str, Any]:
     return rows[0]
 
 
-def _shown(row: dict[str, Any]) -> CertificateRequest:
-    return CertificateRequest.model_validate({**row, "subject": subject_of(row["csr"])})
+def _owners(api: Context) -> Callable[[str], Owner]:
+    return api.registry.owners(api.settings.tls_operator)
+
+
+def _shown(row: dict[str, Any], owners: Callable[[str], Owner]) -> CertificateRequest:
+    owner = owners(row["station_id"])
+    seen = {
+        "subject": subject_of(row["csr"]),
+        "certificate_name": owner.name,
+        "flaw": flaw_of(row["csr"], row["certificate_type"], owner),
+    }
+    return CertificateRequest.model_validate(row | seen)

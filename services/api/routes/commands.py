@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Header, Response, status
+from fastapi import Header, Response, status
 from pydantic import BaseModel, Field
 
 from libs.clickhouse.client import ClickHouseError
@@ -17,6 +17,7 @@ from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from services.api.bodies import Command, CommandWish
 from services.api.context import Api, Context, Requester
+from services.api.domain.certificates import SIGNED, check_signed
 from services.api.domain.commands import (
     Wish,
     ocpp_wish,
@@ -28,11 +29,11 @@ from services.api.domain.commands import (
 )
 from services.api.domain.errors import Conflict, Invalid, NotFound, TooMany
 from services.api.fields import Folded
-from services.api.routes.shared import ERRORS, location
+from services.api.routes.shared import location, routes
 
 log = get_logger(__name__)
 
-router = APIRouter(tags=["commands"], responses=ERRORS)
+router = routes("commands")
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -135,7 +136,10 @@ def _wish(api: Context, station_id: str, body: CommandWish) -> Wish:
         if version not in (None, spoken):
             raise Conflict(f"the charger speaks {spoken}, not {version}", "/version")
         version = spoken
-    api.settings.url_policy.check_command(body.action or body.command or "", body.payload)
+    action = body.action or body.command or ""
+    api.settings.url_policy.check_command(action, body.payload)
+    if action == SIGNED:
+        check_signed(body.payload, api.registry.owners(api.settings.tls_operator)(station_id))
     if body.command is not None:
         return version_free_wish(version, body.command, body.payload)
     if body.action is None:

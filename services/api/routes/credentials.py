@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response, status
+from fastapi import Response, status
 from pydantic import Field, SecretStr
 
 from libs.events.commands import CommandConcluded
@@ -19,9 +19,9 @@ from services.api.domain.credentials import password_of
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.fields import Folded, Input, Output, Time
 from services.api.passwords import generated
-from services.api.routes.shared import ERRORS
+from services.api.routes.shared import routes
 
-router = APIRouter(tags=["stations"], responses=ERRORS)
+router = routes("stations")
 
 
 class NewPassword(Input):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Header, Response, status
+from fastapi import Header, Response, status
 from msgspec.structs import asdict
 from pydantic import Field
 
@@ -16,9 +16,9 @@ from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.fields import Input, Output, Text, Time, micros
 from services.api.listing import Row
 from services.api.routes.commands import IdempotencyKey
-from services.api.routes.shared import ERRORS, location
+from services.api.routes.shared import location, routes
 
-router = APIRouter(tags=["sessions and charge records"], responses=ERRORS)
+router = routes("sessions and charge records")
 
 DECISIONS: Final = "billing.decisions"
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import Field, model_validator
 
 from libs.events.sessions import CdrCredited, CdrIssued
@@ -12,10 +12,10 @@ from services.api.domain.paging import cursor_of, position_at
 from services.api.fields import Folded, Output, Time
 from services.api.models import Page
 from services.api.models import Query as ListQuery
-from services.api.routes.shared import ERRORS, in_thread
+from services.api.routes.shared import in_thread, routes
 from services.api.rows import record_of
 
-router = APIRouter(tags=["sessions and charge records"], responses=ERRORS)
+router = routes("sessions and charge records")
 
 
 class CdrDocument(Output):

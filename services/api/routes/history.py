@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from services.api.bodies import Cdr, CdrQuery, PastQuery, Session, SessionQuery
 from services.api.context import Api, Context
@@ -12,10 +12,10 @@ from services.api.domain.errors import NotFound
 from services.api.fields import micros
 from services.api.listing import CDRS, SESSIONS, Listing, Row, Wanted
 from services.api.models import Page
-from services.api.routes.shared import ERRORS
+from services.api.routes.shared import routes
 from services.api.rows import nested
 
-router = APIRouter(tags=["sessions and charge records"], responses=ERRORS)
+router = routes("sessions and charge records")
 
 
 @router.get("/sessions")

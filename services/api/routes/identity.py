@@ -1,12 +1,10 @@
 """Whose key it is."""
 
-from fastapi import APIRouter
-
 from services.api.context import Requester
 from services.api.fields import Output
-from services.api.routes.shared import ERRORS
+from services.api.routes.shared import routes
 
-router = APIRouter(tags=["identity"], responses=ERRORS)
+router = routes("identity")
 
 
 class Identity(Output):

@@ -1,15 +1,13 @@
 """Local lists of chargers."""
 
-from fastapi import APIRouter
-
 from services.api.context import Api, Requester
 from services.api.conversation import Conversation
 from services.api.equipment import LocalListSynced, LocalListWish
 from services.api.fields import Folded
 from services.api.local_list import LocalListSync
-from services.api.routes.shared import ERRORS, said_of
+from services.api.routes.shared import routes, said_of
 
-router = APIRouter(tags=["equipment"], responses=ERRORS)
+router = routes("equipment")
 
 
 @router.post("/stations/{station_id}/local-list/sync")

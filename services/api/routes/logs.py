@@ -1,7 +1,5 @@
 """Logs of chargers: asked for, and how their uploads go."""
 
-from fastapi import APIRouter
-
 from libs.events.ids import new_id
 from libs.ocpp.semantics.commands import GetLog
 from services.api.context import Api, Requester
@@ -9,9 +7,9 @@ from services.api.conversation import Conversation
 from services.api.domain.logs import joined, number_of
 from services.api.equipment import LogAsked, LogRequested, LogsRequested, LogUpload, LogWish
 from services.api.fields import Folded, micros
-from services.api.routes.shared import ERRORS, said_of
+from services.api.routes.shared import routes, said_of
 
-router = APIRouter(tags=["equipment"], responses=ERRORS)
+router = routes("equipment")
 
 _LAST = 50
 

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from services.api.context import Api
 from services.api.reconciliation import Report, ReportQuery, report
-from services.api.routes.shared import ERRORS, in_thread
+from services.api.routes.shared import in_thread, routes
 
-router = APIRouter(tags=["sessions and charge records"], responses=ERRORS)
+router = routes("sessions and charge records")
 
 
 @router.get("/reconciliation", response_model=Report)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from fastapi import Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
@@ -18,6 +18,7 @@ from services.api.equipment import CommandSaid
 from services.api.fields import micros
 from services.api.models import NewAssignment
 from services.api.problems import Problem
+from services.api.strict import StrictRoute
 
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Problem, "description": text}
@@ -33,6 +34,11 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 ROOT: Final = "/api/v1"
+
+
+def routes(tag: str) -> APIRouter:
+    """The routes of one kind of resource."""
+    return APIRouter(tags=[tag], responses=ERRORS, route_class=StrictRoute)
 
 
 def location(*segments: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import Query, Response, status
 
 from libs.events.load import LoadPlanMade
 from libs.events.registry import SiteRegistered
@@ -18,10 +18,10 @@ from services.api.models import NewSite, Page, Site, SiteQuery, SiteSettings
 from services.api.pages import page_of
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
-from services.api.routes.shared import ERRORS, assigned, matches
+from services.api.routes.shared import assigned, matches, routes
 from services.api.rows import record_of
 
-router = APIRouter(tags=["sites"], responses=ERRORS)
+router = routes("sites")
 
 _ASSIGNING = ("tariff_id", "tariff_valid_from", "tariffs")
 

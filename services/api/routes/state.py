@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from libs.runtime.clock import now_us
 from services.api.bodies import StateQuery, StationState
@@ -15,9 +15,9 @@ from services.api.fields import Folded
 from services.api.models import Page
 from services.api.pages import page_of
 from services.api.registry import LOCATIONS
-from services.api.routes.shared import ERRORS
+from services.api.routes.shared import routes
 
-router = APIRouter(tags=["live"], responses=ERRORS)
+router = routes("live")
 
 
 @router.get("/state")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import Query, Response, status
 
 from libs.events.registry import StationRegistered
 from libs.runtime.clock import now_us
@@ -19,11 +19,11 @@ from services.api.models import NewStation, Page, Station, StationQuery, Station
 from services.api.pages import page_of
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
-from services.api.routes.shared import ERRORS, assigned, matches
+from services.api.routes.shared import assigned, matches, routes
 
 log = get_logger(__name__)
 
-router = APIRouter(tags=["stations"], responses=ERRORS)
+router = routes("stations")
 
 _ASSIGNING = ("site_id", "site_valid_from", "sites")
 _NO_SETTINGS = {*_ASSIGNING, "station_id", "allow_security_downgrade", "max_power_w"}

@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import Header, Query
 from pydantic import Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from services.api.context import Api
 from services.api.domain.errors import Invalid
 from services.api.fields import Folded, Input
-from services.api.routes.shared import ERRORS
+from services.api.routes.shared import routes
 from services.api.stream import Filter, known_kinds
 
-router = APIRouter(tags=["live"], responses=ERRORS)
+router = routes("live")
 
 _SEND_TIMEOUT_S = 60
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import Query, Response, status
 
 from libs.events.registry import TariffRegistered
 from libs.runtime.clock import now_us
@@ -20,9 +20,9 @@ from services.api.models import NewTariff, Page, Tariff, TariffChange, TariffQue
 from services.api.pages import page_of
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
-from services.api.routes.shared import ERRORS, matches
+from services.api.routes.shared import matches, routes
 
-router = APIRouter(tags=["tariffs"], responses=ERRORS)
+router = routes("tariffs")
 
 
 class Tariffs(Entries[TariffRegistered, TariffChange | TariffSettings, Tariff]):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import Query, Response, status
 
 from libs.events.registry import TokenRegistered
 from services.api.context import Api
@@ -15,9 +15,9 @@ from services.api.models import NewToken, Page, Token, TokenQuery, TokenSettings
 from services.api.pages import page_of
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
-from services.api.routes.shared import ERRORS, matches
+from services.api.routes.shared import matches, routes
 
-router = APIRouter(tags=["tokens"], responses=ERRORS)
+router = routes("tokens")
 
 
 class Tokens(Entries[TokenRegistered, TokenSettings, Token]):

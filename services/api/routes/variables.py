@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from libs.ocpp.semantics.commands import (
     Command,
@@ -34,9 +34,9 @@ from services.api.equipment import (
     VariableTold,
 )
 from services.api.fields import Folded
-from services.api.routes.shared import ERRORS, in_thread, said_of
+from services.api.routes.shared import in_thread, routes, said_of
 
-router = APIRouter(tags=["equipment"], responses=ERRORS)
+router = routes("equipment")
 
 
 @router.post("/stations/{station_id}/variables/get")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from libs.events.registry import TokenStatus
-from libs.ocpp.certificates import hash_data
+from libs.ocpp.certificates import CsrUnusableError, Owner, foreign, hash_data, read_csr
 from libs.ocpp.routing import Policy, Route
 from libs.ocpp.times import format_timestamp
 from libs.ocpp.transactions import transaction_id_16
@@ -23,6 +23,7 @@ Payload = dict[str, Any]
 _PARENT_TAG_LENGTH: Final = 20  # CiString20Type of 1.6
 _GROUP_TOKEN_LENGTH: Final = 36
 _VAT_NUMBER_LENGTH: Final = 20
+_INFO_LENGTH: Final = 512  # StatusInfoType of 2.0.1
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -132,10 +133,27 @@ def _empty(_: Asked) -> Payload:
 
 def _default(asked: Asked) -> Payload:
     if asked.action == "SignCertificate" and asked.models.rules.certificate_desk:
-        # The certificate follows as a CertificateSigned (1.6 A02, 2.0.1 A02).
-        return _ACCEPTED
+        return _sign_certificate(asked)
     build = _BUILT.get(asked.action)
     return _CONSTANTS.get(asked.action, _EMPTY) if build is None else build(asked.payload)
+
+
+def _sign_certificate(asked: Asked) -> Payload:
+    """Accepted: the certificate follows as a CertificateSigned (1.6 A02, 2.0.1 A02)."""
+    models, payload, name = asked.models, asked.payload, asked.standing.certificate_name
+    owner = Owner(asked.station_id, name or asked.station_id, models.rules.operator, models.stations)
+    try:
+        flaw = foreign(read_csr(payload["csr"]).subject, payload.get("certificateType"), owner)
+    except CsrUnusableError as error:
+        flaw = str(error)
+    if flaw is None:
+        return _ACCEPTED
+    if asked.version is Version.V16:
+        return {"status": "Rejected"}
+    return {
+        "status": "Rejected",
+        "statusInfo": {"reasonCode": "InvalidCSR", "additionalInfo": flaw[:_INFO_LENGTH]},
+    }
 
 
 def _chain_status(payload: Payload) -> Payload:

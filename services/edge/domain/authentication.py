@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from libs.events.registry import CredentialsRegistered, PasswordDigest
+from libs.ocpp.certificates import is_named
 from libs.ocpp.passwords import password_digest, readings
 from services.edge.domain.rules import Standing
 
@@ -164,11 +165,8 @@ def _profile(shown: Shown, matched: PasswordDigest | None) -> int:
 
 
 def _names(certificate: Certificate, station_id: str, certificate_name: str | None, operator: str) -> bool:
-    """Whether it is this station's: CN its name, O the operator (security whitepaper A00.FR.406, .407)."""
     wanted = certificate_name if certificate_name is not None else station_id
-    if len(certificate.names) != 1 or certificate.names[0].casefold() != wanted.casefold():
-        return False
-    return not operator or certificate.organisations == (operator,)
+    return is_named(certificate.names, certificate.organisations, wanted, operator)
 
 
 def _matching(accepted: tuple[PasswordDigest, ...], sent: bytes) -> PasswordDigest | None:

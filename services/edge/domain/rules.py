@@ -89,7 +89,7 @@ class ReadModels:
         capabilities: Mapping[str, CapabilitiesLearned] = _NOTHING_LEARNED,
         credentials: Mapping[str, CredentialsRegistered] = _NO_CREDENTIALS,
     ) -> None:
-        self._stations = stations
+        self.stations = stations
         self.tokens = tokens
         self.capabilities = capabilities
         self.credentials = credentials
@@ -100,7 +100,7 @@ class ReadModels:
 
     def standing(self, station_id: str) -> Standing | None:
         """How the station stands; None if it is not to be let in."""
-        station = self._stations.get(station_id)
+        station = self.stations.get(station_id)
         if station is None:
             return self._unknown
         # Asked for at every call, so it is worked out once for each version of the registry entry.

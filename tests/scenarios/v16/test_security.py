@@ -36,6 +36,14 @@ async def test_tc_074_certificate_renewed(rig: Rig, cp: ScriptedCharger) -> None
     await request(rig, cp, "ACCEPTED")
 
 
+async def test_certificate_in_anothers_name(rig: Rig, cp: ScriptedCharger) -> None:
+    """A charger asks for a certificate that names another one: Rejected, and operators see who asked beside the name
+    that was asked for."""
+    assert await cp.call("SignCertificate", {"csr": StationKey("another").csr}) == {"status": "Rejected"}
+    seen = await request(rig, cp, "DECLINED")
+    assert (seen["subject"], seen["certificate_name"]) == ("CN=another", cp.station_id)
+
+
 async def _install(rig: Rig, cp: ScriptedCharger, kind: str) -> None:
     wish = {"certificateType": kind, "certificate": CERTIFICATE}
     for status, fate in (("Accepted", "ACCEPTED"), ("Rejected", "REJECTED"), ("Failed", "REJECTED")):
@@ -78,7 +86,7 @@ async def _security_event(rig: Rig, cp: ScriptedCharger, kind: str) -> None:
 
 async def test_tc_077_invalid_charge_point_certificate(rig: Rig, cp: ScriptedCharger) -> None:
     """A charger that cannot use the certificate that it was sent says no, and reports a security event."""
-    wish = {"certificateChain": CERTIFICATE}
+    wish = {"certificateChain": StationKey(cp.station_id).signed()}
     done = await rig.command(cp, "CertificateSigned", wish, {"status": "Rejected"})
     assert done["status"] == "REJECTED"
     await _security_event(rig, cp, "InvalidChargePointCertificate")

@@ -166,6 +166,18 @@ async def test_tc_a_14_certificate_refused(rig: Rig, cs: ScriptedCharger) -> Non
     assert again["status"] == "ACCEPTED"
 
 
+async def test_certificate_in_anothers_name(rig: Rig, cs: ScriptedCharger) -> None:
+    """A station asks for a certificate that names another one, or with something that is no request at all: Rejected,
+    and operators see who asked beside the name that was asked for."""
+    for csr in (StationKey("another").csr, "nonsense"):
+        wish = {"csr": csr, "certificateType": "ChargingStationCertificate"}
+        answer = await cs.call("SignCertificate", wish)
+        assert (answer["status"], answer["statusInfo"]["reasonCode"]) == ("Rejected", "InvalidCSR")
+        if csr != "nonsense":
+            seen = await request(rig, cs, "DECLINED")
+            assert (seen["subject"], seen["certificate_name"]) == ("CN=another", cs.station_id)
+
+
 @pytest.mark.station(security_profile=1, password=OLD)
 async def test_tc_a_19_security_profile_raised(rig: Rig, station_id: str) -> None:
     """The station gets a network profile with TLS, gives it priority, and comes back over TLS; its profile is raised

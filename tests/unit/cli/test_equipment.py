@@ -116,6 +116,8 @@ def test_csrs_are_listed_printed_and_answered(tmp_path: Path) -> None:
         "request_id": "r-1",
         "station_id": "cp-1",
         "subject": None,
+        "certificate_name": "sn-4711",
+        "flaw": "the CSR cannot be read",
         "certificate_type": "ChargingStationCertificate",
         "csr": "-----BEGIN\n\x1b[2Jabc",
         "status": "OPEN",
@@ -130,7 +132,8 @@ def test_csrs_are_listed_printed_and_answered(tmp_path: Path) -> None:
         }
     )
     listed = run(client, "certificates", "list", "--status", "OPEN")
-    assert "not readable" in listed.output
+    for seen in ("not readable", "sn-4711", "cannot be read"):
+        assert seen in " ".join(listed.output.split())
     assert dict(client.asked[0].url.params) == {"status": "OPEN", "limit": "100"}
     shown = run(client, "certificates", "csr", "r-1")
     assert "\x1b" not in shown.output

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from libs.events.registry import BootStatus, TokenRegistered, TokenStatus
+from libs.events.registry import BootStatus, StationRegistered, TokenRegistered, TokenStatus
 from libs.ocpp import schemas
 from libs.ocpp.quirks.book import clock_rule
 from libs.ocpp.routing import ROUTES, Policy
@@ -17,6 +17,7 @@ from services.edge.domain.acceptance import AskedFor, asks_for, may_call, why_no
 from services.edge.domain.answers import Asked, answer
 from services.edge.domain.rules import ReadModels, Rules, Standing, UnknownTokens
 from services.edge.domain.times import occurred_at
+from tests.unit.ocpp.csrs import WORTHLESS, csr_of
 
 NOW = 1_800_000_000_000_000
 NEW_YEAR = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
@@ -52,6 +53,12 @@ def token(id_token: str = "tag", **fields: Any) -> TokenRegistered:
         "id_token": id_token,
     }
     return TokenRegistered(**(base | fields))
+
+
+def station(station_id: str) -> StationRegistered:
+    return StationRegistered(
+        event_id="e", occurred_at=NOW, recorded_at=NOW, cause_id="e", station_id=station_id
+    )
 
 
 def ask(
@@ -184,16 +191,69 @@ def test_data_of_an_unknown_vendor_is_answered_not_refused(version: Version) -> 
     assert ask(version, "DataTransfer", {"vendorId": "x"}) == {"status": "UnknownVendorId"}
 
 
+def signing(
+    version: Version,
+    csr: str,
+    use: str | None = None,
+    *,
+    certificate_name: str | None = None,
+    operator: str = "",
+    desk: bool = True,
+) -> str:
+    """What `cp1` is told, which is registered beside `cp2`, of a request to sign."""
+    rules = Rules(transaction_key=b"k" * 16, certificate_desk=desk, operator=operator)
+    registered = {name: station(name) for name in ("cp1", "cp2")}
+    payload = {"csr": csr} | ({} if use is None else {"certificateType": use})
+    standing = Standing(BootStatus.ACCEPTED, 300, True, certificate_name=certificate_name)
+    asked = Asked(
+        version, "cp1", "SignCertificate", payload, standing, ReadModels(registered, {}, rules), NOW
+    )
+    given = answer(ROUTES[version]["SignCertificate"], asked)
+    assert schemas.validate(version, "SignCertificate", "response", given) is None
+    assert ("statusInfo" in given) is (desk and version.is_v2 and given["status"] == "Rejected")
+    return str(given["status"])
+
+
 @pytest.mark.parametrize("version", Version)
 def test_a_csr_is_accepted_only_where_somebody_signs(version: Version) -> None:
-    for desk, word in ((True, "Accepted"), (False, "Rejected")):
-        rules = Rules(transaction_key=b"k" * 16, certificate_desk=desk)
-        asked = Asked(
-            version, "cp1", "SignCertificate", {"csr": ""}, ACCEPTED, ReadModels({}, {}, rules), NOW
-        )
-        given = answer(ROUTES[version]["SignCertificate"], asked)
-        assert given == {"status": word}
-        assert schemas.validate(version, "SignCertificate", "response", given) is None
+    assert signing(version, csr_of("CP1")) == "Accepted"
+    assert signing(version, csr_of("CP1"), desk=False) == "Rejected"
+
+
+@pytest.mark.parametrize("version", Version)
+def test_a_csr_in_anothers_name_is_rejected(version: Version) -> None:
+    """A request names the station that sends it, as its certificate has to: the registry's name, or else its id."""
+    assert signing(version, csr_of("cp2")) == "Rejected"
+    assert signing(version, csr_of("SN-1"), certificate_name="sn-1") == "Accepted"
+    assert signing(version, csr_of("cp1"), certificate_name="sn-1") == "Rejected"
+    assert signing(version, csr_of("cp1", "cp2")) == "Rejected"
+    assert signing(version, csr_of()) == "Rejected"
+    assert signing(version, csr_of("cp1", organisation="Us"), operator="Us") == "Accepted"
+    assert signing(version, csr_of("cp1", organisation="Them"), operator="Us") == "Rejected"
+    assert signing(version, csr_of("cp1"), operator="Us") == "Rejected"
+
+
+@pytest.mark.parametrize(
+    ("version", "use"),
+    [
+        (Version.V201, "V2GCertificate"),
+        (Version.V21, "V2GCertificate"),
+        (Version.V21, "V2G20Certificate"),
+    ],
+)
+def test_what_vehicles_are_shown_has_a_name_of_its_own_but_not_another_stations(
+    version: Version, use: str
+) -> None:
+    """2.0.1 `ISO15118Ctrlr.SeccId` is the common name there."""
+    assert signing(version, csr_of("DEABCS1234"), use) == "Accepted"
+    assert signing(version, csr_of("cp1"), use, certificate_name="sn-1") == "Accepted"
+    assert signing(version, csr_of("CP2"), use) == "Rejected"
+
+
+@pytest.mark.parametrize("version", Version)
+def test_what_is_no_csr_is_rejected(version: Version) -> None:
+    for kind, worthless in WORTHLESS.items():
+        assert signing(version, worthless) == "Rejected", kind
 
 
 def test_before_acceptance_2_x_may_only_boot_and_send_what_it_was_asked_for() -> None:

@@ -146,7 +146,7 @@ COMMANDS: st.SearchStrategy[c.Command] = st.one_of(
     st.builds(
         c.CertificateSigned,
         certificate_chain=WORDS,
-        use=st.sampled_from(["station", "v2g"]),
+        use=st.sampled_from(["station", "v2g", "v2g20"]),
         request_id=maybe(NUMBERS),
     ),
     st.builds(c.DataTransfer, vendor_id=WORDS, message_id=maybe(WORDS), data=maybe(WORDS)),

@@ -213,6 +213,10 @@ def test_what_only_2_x_can_say() -> None:
         "CertificateSigned",
         {"certificateChain": "PEM", "certificateType": "V2GCertificate", "requestId": 9},
     )
+    assert encode_command(V21, c.CertificateSigned("PEM", "v2g20")) == (
+        "CertificateSigned",
+        {"certificateChain": "PEM", "certificateType": "V2G20Certificate"},
+    )
     for command in (
         c.CostUpdated("t", 1),
         c.SetDisplayMessage(1, "x"),
@@ -230,6 +234,7 @@ def test_what_only_2_x_can_say() -> None:
         (V16, c.TriggerMessage("transaction"), "no transaction"),
         (V16, c.InstallCertificate("v2g_root", "PEM"), "no v2g_root"),
         (V16, c.CertificateSigned("PEM", "v2g"), "15118"),
+        (V201, c.CertificateSigned("PEM", "v2g20"), "15118-20"),
         (V16, c.GetVariables((c.Variable("X", 1),)), "whole station"),
         (V16, c.SetVariables((c.VariableValue("A", "1"), c.VariableValue("B", "2"))), "one key"),
         (V201, c.GetVariables((c.Variable("VendorKey"),)), "Component.Variable"),
