@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from libs.clickhouse.reader import Reader
-from services.api.domain.paging import Position, cursor_of, position_at
+from services.api.domain.paging import LAST, Position, cursor_of, position_at
 from services.api.fields import micros
 
 Row = dict[str, Any]
@@ -189,7 +189,7 @@ def _within(listing: Listing, wanted: Wanted, span: _Span) -> tuple[str, dict[st
     for name, value, sign in (("since", wanted.since, ">="), ("until", wanted.until, "<")):
         if value is not None:
             conditions.append(f"{listing.order[0]} {sign} fromUnixTimestamp64Micro(%({name})s, 'UTC')")
-            params[name] = value
+            params[name] = min(value, LAST)
     for name, position, sign in (("top", span.top, "<"), ("bottom", span.bottom, ">=")):
         if position is None:
             continue

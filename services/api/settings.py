@@ -8,7 +8,7 @@ from libs.bus.settings import BusSettings
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.urls import FILES, networks
-from services.api.domain.urls import UrlPolicy
+from services.api.domain.urls import ANY, UrlPolicy
 
 _COMMA: Final = ","
 _SHORTEST_KEY: Final = 16
@@ -59,7 +59,10 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
         default=_COMMA.join(sorted(FILES)),
         description="Of the URLs that chargers are given for firmware, logs and diagnostics.",
     )
-    url_hosts: str = Field(default="", description="Only these hosts, if there are any; separated by commas.")
+    url_hosts: str = Field(
+        default=ANY,
+        description="Only these hosts, such as `files.example.org,*.example.net`; `*`: any public one; empty: none.",
+    )
     url_networks: str = Field(
         default="", description="Let through though not public, such as `10.0.0.0/8,fd00::/8`."
     )

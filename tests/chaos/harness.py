@@ -110,7 +110,7 @@ class Ledger:
         campaign = {
             "name": firmware,
             "target_version": firmware,
-            "location": f"https://firmware.example/fw-{firmware}.bin",
+            "location": f"https://firmware.example.org/fw-{firmware}.bin",
             "stations": stations,
         }
         day = asyncio.create_task(fleet.run())

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from libs.clickhouse.client import ClickHouseClient
+from services.api.domain.paging import LAST, cursor_of
 from tests.integration.api_platform import Platform, api, located, ok, problem
 from tests.integration.attack_rig import (
     FORGED,
@@ -36,6 +37,12 @@ INSIDE = [
     "javascript:alert(1)",
     "ftp://user:password@example.org/x",
     "http://example.org\\@10.0.0.1/x",
+    "http://127.0.0.1.nip.io/x",
+    "http://localhost.localdomain/x",
+    "http://127.0.0.1%2e/x",
+    "http://metadata.google.internal/x",
+    "http://[v1.x]/x",
+    "http://8.8.8.8%00.evil/x",
 ]
 
 
@@ -97,6 +104,23 @@ async def test_sql_injection(api: Platform) -> None:
         assert clickhouse.rows("EXISTS TABLE registry_stations") == [{"result": 1}]
     finally:
         clickhouse.close()
+
+
+@over_http
+async def test_positions_and_moments_that_no_store_has_a_word_for(api: Platform) -> None:
+    parts = {
+        "/sessions": ("station", "session"),
+        "/cdrs": ("station", "session", "cdr"),
+        "/cdr-documents": (),
+    }
+    for path, rest in parts.items():
+        asked = {"station_id": "x"} if path == "/cdr-documents" else {}
+        for number in (10**28, -1, 2**63, LAST + 1):
+            problem(await api.http.get(path, params=asked | {"cursor": cursor_of((number, *rest))}), 422)
+        await ok(await api.http.get(path, params=asked | {"cursor": cursor_of((LAST, *rest))}))
+    for path in ("/sessions", "/cdrs"):
+        for name in ("since", "until"):
+            await ok(await api.http.get(path, params={name: "9999-12-31T23:59:59Z"}))
 
 
 @over_http

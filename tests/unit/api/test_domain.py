@@ -1,5 +1,6 @@
 """What requests mean for the records."""
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from services.api.domain.commands import (
 from services.api.domain.dated import in_force, power_in_force, version_in_force
 from services.api.domain.errors import Conflict, Invalid
 from services.api.domain.identity import station_identity, token_identity
-from services.api.domain.paging import cursor_of, position_at
+from services.api.domain.paging import LAST, cursor_of, position_at
 from services.api.domain.registry import (
     UNWRITTEN,
     Stamp,
@@ -249,3 +250,24 @@ def test_a_cursor_is_opaque_and_checked() -> None:
     for text in ("", "!", "e30", cursor_of(("a",)), cursor_of((True,))):
         with pytest.raises(Invalid):
             position_at(text, int)
+
+
+def test_a_cursor_that_nobody_was_given_is_refused() -> None:
+    """One with a number that no store has a word for, too: it would be the store's error."""
+    given = cursor_of((1, "x"))
+    for text in (
+        cursor_of((10**28, "x")),
+        cursor_of((-1, "x")),
+        cursor_of((2**63, "x")),
+        cursor_of((LAST + 1, "x")),
+        b64encode(b'[ 1, "x"]').decode(),
+        b64encode(b'["\\ud800"]').decode(),
+        b64encode(b"[" * 1500).decode(),
+        given + "=",
+        given + "AA",
+        "\u0661",
+    ):
+        with pytest.raises(Invalid) as refused:
+            position_at(text, int, str)
+        assert refused.value.path == "cursor"
+    assert position_at(cursor_of((LAST, "x")), int, str) == (LAST, "x")

@@ -68,6 +68,56 @@ from libs.runtime.urls import FILES, UrlRefusedError, check_address, guarded_url
         "http://240.0.0.1/",
         "http://localhost/",
         "http://LOCALHOST./",
+        "http://localhost.localdomain/",
+        "http://localhost.localdomain./",
+        "http://127.0.0.1.nip.io/",
+        "http://app.127-0-0-1.sslip.io/",
+        "http://8.8.8.8.nip.io/",
+        "http://127.0.0.1.example.com/",
+        "http://a-10-1-2-3.b.example.com/",
+        "http://10-1-2-3.example.com/",
+        "http://localtest.me/",
+        "http://x.lvh.me/",
+        "http://127.0.0.1%2e/",
+        "http://127.0.0.1%2E/",
+        "http://%6cocalhost/",
+        "http://8.8.8.8%00.evil.com/",
+        "http://8.8.8.8%00.evil",
+        "http://metadata.google.internal/computeMetadata/v1/",
+        "http://METADATA.google.INTERNAL/",
+        "http://metadata/",
+        "http://minio:9000/",
+        "http://printer.local/",
+        "http://router.home.arpa/",
+        "http://files.example/",
+        "http://files.test/",
+        "http://[v1.x]/",
+        "http://[v1.fe80::a]/",
+        "http://[fe80::1%25eth0]/",
+        "http://[::1%25lo]/",
+        "http://[::ffff:7f00:1]/",
+        "http://[127.0.0.1]/",
+        "http://example.com../",
+        "http://.example.com/",
+        "http://exa_mple.com/",
+        "http://-a.example.com/",
+        "http://a-.example.com/",
+        "http://example.c/",
+        "http://example.com:/x:80:90",
+        "http://example.com:80:90/",
+        "http://" + "a." * 127 + "example.com/",
+        "http://" + "a" * 64 + ".com/",
+        "http:/10.0.0.1/",
+        "http:10.0.0.1",
+        "http:///10.0.0.1/",
+        "http://0x7f.0.0.1/",
+        "http://127.0.0.1.:80/",
+        "http://017700000001/",
+        "http://1.1.1.1@10.0.0.1/",
+        "http://example.com:80@10.0.0.1/",
+        "ftp://example.com/a%0d%0aDELE%20x",
+        "http://example.com/%00",
+        "http://example.com/%7F",
         "http://a.localhost/",
     ],
 )
@@ -82,6 +132,11 @@ def test_parts_of_what_may_be_used() -> None:
     assert (found.scheme, found.host, found.port, found.address) == ("http", "ocsp.example.com", 8080, None)
     assert guarded_url("https://example.com").port == 443
     assert guarded_url("sftp://example.com/logs", FILES).port == 22
+    assert guarded_url("https://files.example.com./x").host == "files.example.com"
+    assert guarded_url("https://ec2-54-1-2-3.compute.amazonaws.com/x").address is None
+    assert guarded_url("https://xn--bcher-kva.example.com/%20x?y=%41#z").host == "xn--bcher-kva.example.com"
+    assert guarded_url("https://firmware-1.2.3.4.example.com/").host == "firmware-1.2.3.4.example.com"
+    assert guarded_url("https://2024.files.example.xn--p1ai/").address is None
     assert guarded_url("http://93.184.215.14/").address == ip_address("93.184.215.14")
     assert guarded_url("http://[2606:2800:21f::1]/").host == "2606:2800:21f::1"
 
@@ -95,6 +150,9 @@ def test_networks_of_the_operator_are_let_through() -> None:
     for outside in ("http://10.21.0.1/", "http://127.0.0.1/"):
         with pytest.raises(UrlRefusedError):
             guarded_url(outside, allowed=inside)
+    assert guarded_url("http://minio:9000/x", hosts={"minio"}).host == "minio"
+    with pytest.raises(UrlRefusedError):
+        guarded_url("http://minio.internal/x", hosts={"minio"})
     assert networks("") == ()
     with pytest.raises(ValueError, match="does not appear"):
         networks("everywhere")
