@@ -17,7 +17,8 @@ import msgspec
 
 from libs.ocpp import quirks, schemas
 from libs.ocpp.errors import ErrorCode
-from libs.ocpp.schemas import Kind, Payload, SchemaError, Violation
+from libs.ocpp.faults import Fault
+from libs.ocpp.schemas import Kind, Payload, Violation
 from libs.ocpp.versions import Version
 
 MOST_CONNECTORS: Final = 256
@@ -26,7 +27,11 @@ LONGEST_TEXT: Final = 255
 _CONNECTORS: Final = "NumberOfConnectors"
 
 _ROUNDS: Final = 6
-_MOST_VALUES: Final = 10_000
+_FAULTS: Final = 128
+"""Faults that are looked at in any payload. A larger one may have one more for every `_BYTES_PER_FAULT`, up to a bound."""
+_BYTES_PER_FAULT: Final = 24
+_ENOUGH: Final = 64 * 1024
+_SHORT: Final = 2
 _LONGEST_NUMBER: Final = 40
 _LONGEST_EXPONENT: Final = 30
 
@@ -110,30 +115,30 @@ def _is_absurd(value: str | None) -> bool:
 
 
 def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> CheckedCall | Violation:
-    if _has_more_values_than(payload, _MOST_VALUES):
-        # Listing the faults of a hostile quarter of a megabyte would take a second.
-        return schemas.validate(version, action, kind, payload) or CheckedCall(payload)
     seen: dict[str, None] = {}
-    received: dict[tuple[str | int, ...], SchemaError] = {}
+    received: dict[tuple[str | int, ...], Fault] = {}
     bent = payload
+    most = _most_faults(payload)
     for _ in range(_ROUNDS):
         drops: list[_Drop] = []
         puts: list[_Put] = []
-        # Wrong types first: what else is wrong with such a value shows when it is of the right one.
-        errors = sorted(schemas.errors(version, action, kind, bent), key=lambda e: e.keyword != "type")
-        if not errors and not schemas.is_valid(version, action, kind, bent):
+        faults = schemas.faults(version, action, kind, bent, most)
+        if not faults and not schemas.is_valid(version, action, kind, bent):
             return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload is nested too deeply")
+        if sum(fault.weight for fault in faults) > most:
+            first = schemas.violation(received.get(faults[0].path, faults[0]))
+            return msgspec.structs.replace(first, message=f"more than {most} faults, such as: {first.message}")
         changed: set[tuple[str | int, ...]] = set()
-        for error in errors:
-            if error.path in changed:
+        for fault in faults:
+            if fault.path in changed:
                 continue
-            bend = _rule(action, error)
+            bend = _rule(action, fault)
             if kind == "response" and bend is not None and bend.quirk == quirks.TOO_LONG:
                 # A cut value would be taken for the charger's setting.
                 bend = _Keep(bend.quirk)
             if bend is None:
                 # The peer is told what it sent, not what became of that: 7 for a name is a wrong type.
-                return received.get(error.path, error).violation()
+                return schemas.violation(received.get(fault.path, fault))
             seen[bend.quirk] = None
             if isinstance(bend, _Drop):
                 drops.append(bend)
@@ -141,27 +146,32 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
             elif isinstance(bend, _Put):
                 puts.append(bend)
                 changed.add(bend.path)
-                received.setdefault(bend.path, error)
+                received.setdefault(bend.path, fault)
         if not drops and not puts:
             return CheckedCall(bent, tuple(seen))
         if bent is payload:
-            bent = copy.deepcopy(payload)
+            bent = _copied(payload)
         _apply(bent, drops, puts)
     return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload has too many faults")
 
 
-def _has_more_values_than(payload: Payload, limit: int) -> bool:
+def _most_faults(payload: Payload) -> int:
+    """How many faults are looked at in a payload of this size; the same whatever blanks and escapes it was sent with."""
+    size = 0
     level: list[Any] = [payload]
-    count = 0
-    while level and count <= limit:
-        level = [
-            child
-            for node in level
-            if type(node) is dict or type(node) is list
-            for child in (node.values() if type(node) is dict else node)
-        ]
-        count += len(level)
-    return count > limit
+    while level and size < _ENOUGH:
+        names = [name for node in level if type(node) is dict for name in node]
+        inner = [child for node in level for child in (node.values() if type(node) is dict else node)]
+        level = [child for child in inner if type(child) is dict or type(child) is list]
+        size += sum(map(len, names)) + _SHORT * len(inner)
+        size += sum([len(child) for child in inner if type(child) is str])
+    return _FAULTS + min(size, _ENOUGH) // _BYTES_PER_FAULT
+
+
+def _copied(value: Any) -> Any:
+    if type(value) is dict:
+        return {name: _copied(inner) for name, inner in value.items()}
+    return [_copied(item) for item in value] if type(value) is list else value
 
 
 def _apply(payload: Payload, drops: list[_Drop], puts: list[_Put]) -> None:
@@ -182,53 +192,49 @@ def _parent(payload: Any, path: tuple[str | int, ...]) -> Any:
     return payload
 
 
-def _rule(action: str, error: SchemaError) -> _Bend | None:
+def _rule(action: str, fault: Fault) -> _Bend | None:
     """Return what to do about one failed keyword, ``None`` if nothing helps."""
-    rule = _RULES.get(error.keyword)
-    bend = None if rule is None else rule(action, error)
-    if bend is None and _SAMPLES in error.path:
+    rule = _RULES.get(fault.keyword)
+    bend = None if rule is None else rule(action, fault)
+    if bend is None and _SAMPLES in fault.path:
         # One bad sample must not cost its neighbours; only a fault inside an item is the item's own.
-        item = error.path.index(_SAMPLES) + 2
-        if len(error.path) >= item:
-            return _Drop(error.path[:item], quirks.SAMPLE_DROPPED)
+        item = fault.path.index(_SAMPLES) + 2
+        if len(fault.path) >= item:
+            return _Drop(fault.path[:item], quirks.SAMPLE_DROPPED)
     return bend
 
 
-def _rule_type(_action: str, error: SchemaError) -> _Bend | None:
-    value, path = error.instance, error.path
+def _rule_type(_action: str, fault: Fault) -> _Bend | None:
+    value, path = fault.instance, fault.path
     if not path:
         return None
     if value is None:
         return _Drop(path, quirks.NULL_REMOVED) if isinstance(path[-1], str) else None
-    for expected in error.expected:
-        convert = _CONVERSIONS.get(expected)
-        found = None if convert is None else convert(value)
-        if found is not None:
-            return _Put(path, found[0], found[1])
-    return None
+    convert = _CONVERSIONS.get(fault.expected)
+    found = None if convert is None else convert(value)
+    return None if found is None else _Put(path, found[0], found[1])
 
 
-def _rule_enum(_action: str, error: SchemaError) -> _Bend | None:
-    value, path = error.instance, error.path
+def _rule_enum(_action: str, fault: Fault) -> _Bend | None:
+    value, path = fault.instance, fault.path
     if not isinstance(value, str) or not path:
         return None
-    folded = value.strip().casefold()
-    for option in error.expected:
-        if isinstance(option, str) and option.casefold() == folded:
-            return _Put(path, quirks.ENUM_SPELLING, option)
+    listed = fault.expected.get(value.strip().casefold())
+    if listed is not None:
+        return _Put(path, quirks.ENUM_SPELLING, listed)
     if path[-1] not in _OPEN_ENUMS or not value:
         return None
     kept = shortened(value, LONGEST_TEXT)
     return _Keep(quirks.UNLISTED_VALUE) if kept is value else _Put(path, quirks.UNLISTED_VALUE, kept)
 
 
-def _rule_format(_action: str, error: SchemaError) -> _Bend | None:
-    return _Keep(quirks.TIMESTAMP_FORMAT if error.expected == "date-time" else quirks.UNLISTED_VALUE)
+def _rule_format(_action: str, fault: Fault) -> _Bend | None:
+    return _Keep(quirks.TIMESTAMP_FORMAT if fault.expected == "date-time" else quirks.UNLISTED_VALUE)
 
 
-def _rule_max_length(_action: str, error: SchemaError) -> _Bend | None:
-    kept = shortened(error.instance, max(int(error.expected), LONGEST_TEXT))
-    return _Keep(quirks.TOO_LONG) if kept is error.instance else _Put(error.path, quirks.TOO_LONG, kept)
+def _rule_max_length(_action: str, fault: Fault) -> _Bend | None:
+    kept = shortened(fault.instance, max(int(fault.expected), LONGEST_TEXT))
+    return _Keep(quirks.TOO_LONG) if kept is fault.instance else _Put(fault.path, quirks.TOO_LONG, kept)
 
 
 def shortened(text: str, most: int) -> str:
@@ -245,20 +251,20 @@ def shortened(text: str, most: int) -> str:
     return f"{whole[: most - 1 - len(digest)].decode('utf-8', 'ignore')}~{digest}"
 
 
-def _rule_min_items(_action: str, error: SchemaError) -> _Bend | None:
+def _rule_min_items(_action: str, fault: Fault) -> _Bend | None:
     return (
-        _Keep(quirks.EMPTY_LIST) if error.path[-1:] and error.path[-1] in _LISTS_THAT_MAY_BE_EMPTY else None
+        _Keep(quirks.EMPTY_LIST) if fault.path[-1:] and fault.path[-1] in _LISTS_THAT_MAY_BE_EMPTY else None
     )
 
 
-def _rule_required(action: str, error: SchemaError) -> _Bend | None:
+def _rule_required(action: str, fault: Fault) -> _Bend | None:
     # A refused StopTransaction is sent for ever: it is confirmed and bound by connector and time.
-    if action == "StopTransaction" and not error.path and error.expected == "transactionId":
+    if action == "StopTransaction" and not fault.path and fault.expected == "transactionId":
         return _Keep(quirks.TRANSACTION_ID_MISSING)
     return None
 
 
-_RULES: Final[Mapping[str, Callable[[str, SchemaError], _Bend | None]]] = {
+_RULES: Final[Mapping[str, Callable[[str, Fault], _Bend | None]]] = {
     "type": _rule_type,
     "enum": _rule_enum,
     "format": _rule_format,
@@ -300,7 +306,7 @@ def _to_boolean(value: Any) -> tuple[str, Any] | None:
 
 
 def _to_list(value: Any) -> tuple[str, Any] | None:
-    return (quirks.OBJECT_FOR_LIST, [value]) if isinstance(value, dict) else None
+    return (quirks.OBJECT_FOR_LIST, [_copied(value)]) if isinstance(value, dict) else None
 
 
 _CONVERSIONS: Final[Mapping[str, Callable[[Any], tuple[str, Any] | None]]] = {

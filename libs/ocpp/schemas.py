@@ -15,6 +15,7 @@ import msgspec
 import orjson
 
 from libs.ocpp.errors import ErrorCode
+from libs.ocpp.faults import Fault, Walk
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.versions import Version
 
@@ -32,13 +33,11 @@ _CODES: Final[Mapping[str, ErrorCode]] = {
     "maxItems": ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION,
     # Not "conform the PDU structure" (1.6 §4.2.3).
     "additionalProperties": ErrorCode.FORMAT_VIOLATION,
-    # What the validator calls it where no property at all is listed.
-    "falseSchema": ErrorCode.FORMAT_VIOLATION,
 }
 _DEFAULT_CODE = ErrorCode.PROPERTY_CONSTRAINT_VIOLATION
 
 _checks: dict[Version, dict[Kind, dict[str, Callable[[Any], bool]]]] = {}
-_validators: dict[Version, dict[Kind, dict[str, jsonschema_rs.Validator]]] = {}
+_walks: dict[tuple[Version, str, Kind], Walk] = {}
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -49,19 +48,10 @@ class Violation(msgspec.Struct, frozen=True):
     message: str
 
 
-class SchemaError(msgspec.Struct, frozen=True):
-    """One failed keyword of JSON schema; ``path`` leads to the instance, ``expected`` is its argument."""
-
-    keyword: str
-    path: tuple[str | int, ...]
-    instance: Any
-    expected: Any
-    message: str
-
-    def violation(self) -> Violation:
-        """Return the error as the peer is told it."""
-        pointer = "".join(f"/{part}" for part in self.path)
-        return Violation(_CODES.get(self.keyword, _DEFAULT_CODE), pointer, self.message[:_MAX_MESSAGE])
+def violation(fault: Fault) -> Violation:
+    """Return the fault as the peer is told it."""
+    pointer = "".join(f"/{part}" for part in fault.path)
+    return Violation(_CODES.get(fault.keyword, _DEFAULT_CODE), pointer, fault.message[:_MAX_MESSAGE])
 
 
 def files(version: Version, action: str) -> dict[Kind, str]:
@@ -79,12 +69,7 @@ def load(version: Version | None = None) -> None:
     """Compile the schemas of one version, or of all; a second call does nothing."""
     for each in Version if version is None else (version,):
         if each not in _checks:
-            compiled = _compile(each)
-            _validators[each] = compiled
-            _checks[each] = {
-                kind: {action: validator.is_valid for action, validator in by_action.items()}
-                for kind, by_action in compiled.items()
-            }
+            _checks[each] = _compile(each)
 
 
 def validate(version: Version, action: str, kind: Kind, payload: Payload) -> Violation | None:
@@ -95,12 +80,10 @@ def validate(version: Version, action: str, kind: Kind, payload: Payload) -> Vio
     """
     if is_valid(version, action, kind, payload):
         return None
-    try:
-        _validators[version][kind][action].validate(payload)
-    except jsonschema_rs.ValidationError as error:
-        return _schema_error(error).violation()
-    except ValueError:  # jsonschema-rs refuses to descend without end
-        pass
+    found = faults(version, action, kind, payload, 0)
+    if found:
+        return violation(found[0])
+    # jsonschema-rs refuses to descend without end.
     return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload is nested too deeply")
 
 
@@ -117,34 +100,25 @@ def is_valid(version: Version, action: str, kind: Kind, payload: Payload) -> boo
         return False
 
 
-def errors(version: Version, action: str, kind: Kind, payload: Payload) -> list[SchemaError]:
-    """Return every failed keyword, in the validator's order; none for a payload nested too deeply.
-
-    Costs some microseconds per fault: bound the payload before.
-    """
-    load(version)
-    try:
-        return [_schema_error(error) for error in _validators[version][kind][action].iter_errors(payload)]
-    except ValueError:
-        return []
+def faults(version: Version, action: str, kind: Kind, payload: Payload, most: int) -> list[Fault]:
+    """Return the faults in the payload's order, and no more once they weigh more than ``most``."""
+    walk = _walks.get((version, action, kind))
+    if walk is None:
+        walk = _walks[version, action, kind] = Walk(_schema(version, files(version, action)[kind]))
+    return walk.faults(payload, most)
 
 
-def _schema_error(error: jsonschema_rs.ValidationError) -> SchemaError:
-    kind = error.kind
-    return SchemaError(kind.name, tuple(error.instance_path), error.instance, _expected(kind), error.message)
-
-
-def _expected(kind: jsonschema_rs.ValidationErrorKind) -> Any:
-    values = list(kind.as_dict().values())
-    return values[0] if values else None
-
-
-def _compile(version: Version) -> dict[Kind, dict[str, jsonschema_rs.Validator]]:
-    folder = resources.files("ocpp").joinpath(_FOLDERS[version], "schemas")
-    compiled: dict[Kind, dict[str, jsonschema_rs.Validator]] = {"request": {}, "response": {}}
+def _compile(version: Version) -> dict[Kind, dict[str, Callable[[Any], bool]]]:
+    compiled: dict[Kind, dict[str, Callable[[Any], bool]]] = {"request": {}, "response": {}}
     for action in ROUTES[version]:
         for kind, name in files(version, action).items():
-            schema = orjson.loads(folder.joinpath(name).read_bytes())
             # From draft 6 on 1.0 is an integer, and the reader would hand on a float; what differs else is not used.
-            compiled[kind][action] = jsonschema_rs.Draft4Validator(schema, validate_formats=True)
+            schema = jsonschema_rs.Draft4Validator(_schema(version, name), validate_formats=True)
+            compiled[kind][action] = schema.is_valid
     return compiled
+
+
+def _schema(version: Version, name: str) -> dict[str, Any]:
+    source = resources.files("ocpp").joinpath(_FOLDERS[version], "schemas", name)
+    schema: dict[str, Any] = orjson.loads(source.read_bytes())
+    return schema
