@@ -24,7 +24,17 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "number": (int, float),
 }
 _WITHOUT_EFFECT: Final = frozenset(
-    {"$id", "$schema", "additionalItems", "comment", "default", "definitions", "description", "javaType", "title"}
+    {
+        "$id",
+        "$schema",
+        "additionalItems",
+        "comment",
+        "default",
+        "definitions",
+        "description",
+        "javaType",
+        "title",
+    }
 )
 _LIBRARY: Final = ("format", "minimum", "maximum", "multipleOf")
 """Keywords of single values that are left to the library; each value is looked at by itself."""
@@ -131,7 +141,9 @@ class _Value(_Node):
         self._listed = None if listed is None else {word.casefold(): word for word in listed}
         self._allowed = frozenset(listed or ())
         self._longest = schema.get("maxLength", _NO_LIMIT)
-        self._checks = [(name, schema[name], _check(name, schema[name])) for name in _LIBRARY if name in schema]
+        self._checks = [
+            (name, schema[name], _check(name, schema[name])) for name in _LIBRARY if name in schema
+        ]
 
     def visit(self, value: Any, found: _Found) -> None:
         if type(value) not in self._types:

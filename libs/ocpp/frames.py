@@ -178,7 +178,7 @@ def too_deep(payload: Payload) -> bool:
             child
             for node in level
             for child in (node.values() if type(node) is dict else node)
-            if type(child) is dict or type(child) is list
+            if child and (type(child) is dict or type(child) is list)
         ]
         if not level:
             return False

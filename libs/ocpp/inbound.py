@@ -28,10 +28,9 @@ _CONNECTORS: Final = "NumberOfConnectors"
 
 _ROUNDS: Final = 6
 _FAULTS: Final = 128
-"""Faults that are looked at in any payload. A larger one may have one more for every `_BYTES_PER_FAULT`, up to a bound."""
+"""Faults that are looked at in any payload; a larger one may have one more for each `_BYTES_PER_FAULT`."""
 _BYTES_PER_FAULT: Final = 24
 _ENOUGH: Final = 64 * 1024
-_SHORT: Final = 2
 _LONGEST_NUMBER: Final = 40
 _LONGEST_EXPONENT: Final = 30
 
@@ -127,7 +126,9 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
             return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload is nested too deeply")
         if sum(fault.weight for fault in faults) > most:
             first = schemas.violation(received.get(faults[0].path, faults[0]))
-            return msgspec.structs.replace(first, message=f"more than {most} faults, such as: {first.message}")
+            return msgspec.structs.replace(
+                first, message=f"more than {most} faults, such as: {first.message}"
+            )
         changed: set[tuple[str | int, ...]] = set()
         for fault in faults:
             if fault.path in changed:
@@ -156,16 +157,8 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
 
 
 def _most_faults(payload: Payload) -> int:
-    """How many faults are looked at in a payload of this size; the same whatever blanks and escapes it was sent with."""
-    size = 0
-    level: list[Any] = [payload]
-    while level and size < _ENOUGH:
-        names = [name for node in level if type(node) is dict for name in node]
-        inner = [child for node in level for child in (node.values() if type(node) is dict else node)]
-        level = [child for child in inner if type(child) is dict or type(child) is list]
-        size += sum(map(len, names)) + _SHORT * len(inner)
-        size += sum([len(child) for child in inner if type(child) is str])
-    return _FAULTS + min(size, _ENOUGH) // _BYTES_PER_FAULT
+    """How many faults are looked at in a payload of this size, whatever blanks and escapes it was sent with."""
+    return _FAULTS + min(len(msgspec.json.encode(payload)), _ENOUGH) // _BYTES_PER_FAULT
 
 
 def _copied(value: Any) -> Any:

@@ -66,8 +66,8 @@ def _bad_items(schema: Schema, root: Schema) -> Iterator[Any]:
     item = _least(schema, root)
     yield item
     yield item | {"n": 0}
-    for name, inner in schema.get("properties", {}).items():
-        inner = _resolved(inner, root)
+    for name, reference in schema.get("properties", {}).items():
+        inner = _resolved(reference, root)
         odd: list[Any] = [None]
         match inner.get("type"):
             case "string":

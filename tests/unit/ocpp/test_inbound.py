@@ -265,10 +265,52 @@ def test_what_cannot_be_bent_is_refused(
     assert (violation.code, violation.path) == (code, path)
 
 
-def test_a_flood_of_faults_is_refused_without_listing_them() -> None:
-    violation = check_call(V16, "MeterValues", _meter(*[1] * 120_000))
+@pytest.mark.parametrize(
+    ("action", "payload", "code", "path"),
+    [
+        (
+            "MeterValues",
+            _meter(*[{}] * 9_900),
+            ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION,
+            "/meterValue/0/sampledValue/0",
+        ),
+        (
+            "MeterValues",
+            _meter(*[1] * 120_000),
+            ErrorCode.TYPE_CONSTRAINT_VIOLATION,
+            "/meterValue/0/sampledValue/0",
+        ),
+        (
+            "MeterValues",
+            _meter(*[{"value": 1}] * 9_000),
+            ErrorCode.TYPE_CONSTRAINT_VIOLATION,
+            "/meterValue/0/sampledValue/0/value",
+        ),
+        (
+            "StatusNotification",
+            STATUS | {f"n{n}": 0 for n in range(9_000)},
+            ErrorCode.FORMAT_VIOLATION,
+            "",
+        ),
+    ],
+)
+def test_more_faults_than_a_payload_of_its_size_may_have_are_refused_at_once(
+    action: str, payload: dict[str, Any], code: ErrorCode, path: str
+) -> None:
+    violation = check_call(V16, action, payload)
     assert isinstance(violation, Violation)
-    assert violation.path == "/meterValue/0/sampledValue/0"
+    assert (violation.code, violation.path) == (code, path)
+
+
+def test_the_faults_of_a_long_transaction_are_bent_one_and_all() -> None:
+    """A charger that gets three things wrong in each of eighty samples must not be refused its stop."""
+    wrong = {"value": 1_234, "context": "Periodic", "unit": "wh"}
+    right = {"value": "1234", "context": "Periodic", "unit": "Wh"}
+    stop = {"transactionId": 1, "timestamp": AT, "meterStop": 5}
+    data = [{"timestamp": AT, "sampledValue": [wrong] * 80}]
+    checked = check_call(V16, "StopTransaction", stop | {"transactionData": data})
+    assert isinstance(checked, CheckedCall)
+    assert checked.payload["transactionData"][0]["sampledValue"] == [right] * 80
 
 
 def test_results_of_chargers_are_bent_alike() -> None:
