@@ -43,6 +43,9 @@ class Policy(StrEnum):
     NONE = "none"
 
 
+_OF_THE_MOMENT: Final = frozenset({Policy.BOOT, Policy.HEARTBEAT, Policy.AUTHORIZE})
+
+
 class Route(msgspec.Struct, frozen=True):
     """One action of one version.
 
@@ -69,6 +72,12 @@ class Route(msgspec.Struct, frozen=True):
     def to_station(self) -> bool:
         """Whether the central system may send it."""
         return self.direction is not Direction.TO_CSMS
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the answer to a station's CALL still holds when the CALL is repeated later: it tells no time, and
+        not how a token stands."""
+        return self.policy not in _OF_THE_MOMENT
 
 
 _TO_CSMS_16 = """

@@ -98,7 +98,7 @@ class RpcMachine:
         self._waiting: Call | None = None
         self._expired: dict[str, Call] = {}
         self._open: dict[str, int] = {}
-        self._answered: dict[str, tuple[int, str]] = {}
+        self._answered: dict[str, tuple[int | None, str]] = {}
 
     @property
     def outstanding(self) -> Call | None:
@@ -136,16 +136,17 @@ class RpcMachine:
         _require_id(message_id)
         return _dump([frames.SEND, message_id, action, payload])
 
-    def answer(self, message_id: str, payload: Payload) -> str:
+    def answer(self, message_id: str, payload: Payload, *, lasting: bool = True) -> str:
         """Return the CALLRESULT frame to send for the peer's CALL, and keep it for a retry.
 
-        Raises :class:`RpcMisuse` if that CALL is not open.
+        One that is not ``lasting`` is true at its moment only: a retry is a new CALL. Raises :class:`RpcMisuse` if
+        that CALL is not open.
         """
         fingerprint = self._take(message_id, InboundEvent.ANSWER)
         text = _dump([frames.CALLRESULT, message_id, payload])
         answered = self._answered
         answered.pop(message_id, None)
-        answered[message_id] = (fingerprint, text)
+        answered[message_id] = (fingerprint if lasting else None, text)
         if len(answered) > frames.KEPT_ANSWERS:
             del answered[next(iter(answered))]
         return text
@@ -235,6 +236,7 @@ class RpcMachine:
     def _receive_repeated(self, message_id: str, fingerprint: int) -> Received | None:
         """Judge a CALL whose id we know; ``None`` if it is a new CALL all the same."""
         stored = ""
+        known: int | None
         if message_id in self._open:
             state, known = Inbound.OPEN, self._open[message_id]
         else:

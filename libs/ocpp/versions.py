@@ -27,6 +27,11 @@ class Version(StrEnum):
 _BY_SUBPROTOCOL = {str(version): version for version in Version}
 
 
+def known_version(name: str) -> Version | None:
+    """Return the version of a recorded subprotocol; ``None`` for one that only a newer release knows."""
+    return _BY_SUBPROTOCOL.get(name)
+
+
 def negotiate(offered: Iterable[str]) -> Version | None:
     """Return the first offered subprotocol that we speak, in the client's order of preference.
 

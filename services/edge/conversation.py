@@ -245,7 +245,7 @@ class Conversation:
 
     async def _publish_waiting(self, topic: str, record: Record, size: int, owed: _Owed) -> None:
         await self._publish(topic, record, size)
-        await self._send_answer(self._machine.answer(owed.call.message_id, owed.payload), owed)
+        await self._send_answer(self._frame_of(owed.call, owed.payload), owed)
 
     async def _defer(
         self, topic: str, record: OcppCallReceived, size: int, owed: _Owed, wait_s: float
@@ -274,7 +274,7 @@ class Conversation:
             code, details = ErrorCode(canonical(error.code)), orjson.loads(error.details)
             text = self._machine.fail(message_id, code, error.description, details)
         else:
-            text = self._machine.answer(message_id, decision.payload)
+            text = self._frame_of(owed.call, decision.payload)
         await self._send_answer(text, owed)
         for received, frame in deferred.meanwhile:
             await self._on_other(received, frame)
@@ -302,13 +302,16 @@ class Conversation:
         self._note_answered(owed)
 
     def _answer(self, owed: _Owed) -> None:
-        text = self._machine.answer(owed.call.message_id, owed.payload)
+        text = self._frame_of(owed.call, owed.payload)
         if not self._socket.try_answer(text):
             self._hand_over(self._send_answer(text, owed))
             return
         self._note_answered(owed)
         self.busy_since = 0.0
         self._go_on()
+
+    def _frame_of(self, call: CallReceived, payload: Payload) -> str:
+        return self._machine.answer(call.message_id, payload, lasting=self._routes[call.action].lasting)
 
     def _note_answered(self, owed: _Owed) -> None:
         self.rejects.clear()

@@ -19,12 +19,14 @@ from libs.events.ocpp_log import (
     OcppCallReceived,
 )
 from libs.events.registry import BootStatus, StationRegistered, TokenRegistered, TokenStatus
+from libs.ocpp.versions import Version
 from libs.runtime.clock import now_us
 from tests.integration.edge_process import (
     BOOT_2,
     BOOT_16,
     Charger,
     Log,
+    calls,
     charger,
     edge,
     ending,
@@ -236,6 +238,23 @@ async def test_a_flood_of_garbage_is_answered_but_not_written_down(bus: BusSetti
         await ending(log, "flood")
         rejected = await until(lambda: len(r := log.of("ocpp.rejected", FrameRejected, "flood")) == 6 and r)
         assert "195 unusable frames" in rejected[-1].reason
+
+
+@pytest.mark.parametrize("version", [str(version) for version in Version])
+async def test_a_message_id_used_for_each_heartbeat_is_answered_with_the_time_that_it_is(
+    bus: BusSettings, log: Log, version: str
+) -> None:
+    """Boots and tokens likewise: their answers hold at their moment."""
+    boot = BOOT_16 if version == "ocpp1.6" else BOOT_2
+    token = {"idTag": "T"} if version == "ocpp1.6" else {"idToken": {"idToken": "T", "type": "ISO14443"}}
+    station_id = f"one-id-{version}"
+    async with edge(bus) as process, charger(process, station_id, version) as c:
+        for action, payload in (("BootNotification", boot), ("Heartbeat", {}), ("Authorize", token)):
+            for _ in range(3):
+                await c.call(action, payload, "1")
+        await until(lambda: len(calls(log, station_id)) == 9)
+        times = [record.recorded_at for record in calls(log, station_id) if record.action == "Heartbeat"]
+        assert len(set(times)) == 3
 
 
 async def test_a_repeated_call_gets_the_stored_answer_and_one_record(bus: BusSettings, log: Log) -> None:

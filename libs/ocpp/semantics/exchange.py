@@ -26,13 +26,14 @@ _NO_EFFECTS: Final[Effects] = ()
 def read_exchange(
     record: OcppCallReceived, zone: tzinfo = UTC, book: RuleBook | None = None
 ) -> list[SemanticEvent]:
-    """Return what the exchange means; nothing if the charger was answered with an error.
+    """Return what the exchange means; nothing if the charger was answered with an error, or spoke a version that only
+    a newer release knows.
 
     The payload is in the log as it was received: where the edge had to bend it, it is bent again here, and the
     rules of `book` (those in force without it) are applied by the equipment that the record names. `zone` is
     where the charger's local times are. Raises ValueError for a payload that cannot be read.
     """
-    if record.error is not None:
+    if record.error is not None or record.version not in _VERSIONS:
         return []
     payload, flags = _payload(record)
     effects = _effects(record, book)
@@ -48,7 +49,7 @@ def read_step(
 
     Nothing but the energy registers is read of its meter values, and the power if there are several.
     """
-    if record.error is not None:
+    if record.error is not None or record.version not in _VERSIONS:
         return None
     payload, flags = _payload(record)
     effects = _effects(record, book)

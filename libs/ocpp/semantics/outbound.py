@@ -21,7 +21,7 @@ from libs.ocpp.semantics.results import (
     read_error,
     read_result,
 )
-from libs.ocpp.versions import Version
+from libs.ocpp.versions import Version, known_version
 
 # 2.0.1 part 2, ItemsPerMessage and BytesPerMessage: what a charger answers to more than that.
 _TOO_LARGE: Final = frozenset({ErrorCode.OCCURRENCE_CONSTRAINT_VIOLATION, ErrorCode.FORMAT_VIOLATION})
@@ -29,10 +29,15 @@ _QUESTIONS: Final = frozenset({"GetConfiguration", "GetVariables"})
 
 
 def read_sent(record: OcppCallSent) -> list[Report]:
-    """Return what the charger's answer tells of it: nothing if there is none, or one that cannot be read."""
+    """Return what the charger's answer tells of it.
+
+    Nothing if there is none, one that cannot be read, or one of a version that only a newer release knows.
+    """
+    version = known_version(record.version)
     match record.outcome:
+        case _ if version is None:
+            return []
         case CallOutcome.RESULT if record.result is not None:
-            version = Version(record.version)
             checked = check_result(version, record.action, orjson.loads(record.result))
             if not isinstance(checked, CheckedCall):
                 return []
@@ -49,19 +54,12 @@ def read_sent(record: OcppCallSent) -> list[Report]:
 def read_verdict(record: OcppCallSent) -> tuple[Verdict, str]:
     """Return whether the charger agreed, and its word for it, where it has one, in the specification's spelling.
 
-    Read from the result as `read_sent` reads it, bent to its schema; one that cannot be bent is read as it is.
-    Raises ValueError for a result that cannot be read.
+    Read from the result as `read_sent` reads it, bent to its schema; of one that cannot be bent the status counts.
+    Raises ValueError for a result that says neither yes nor no (see `interpret_result`), or cannot be read.
     """
-    try:
-        result = _object(record.result or "")
-        result = _bent(record, result)
-        verdict = interpret_result(record.action, result)
-    except (TypeError, AttributeError) as error:
-        raise ValueError(str(error)) from error
-    status = result.get("status")
-    if isinstance(status, str):
-        return verdict, status
-    return verdict, "accepted" if verdict == "accepted" else "refused"
+    return interpret_result(
+        Version(record.version), record.action, _object(record.payload), _object(record.result or "")
+    )
 
 
 def read_lack(record: OcppCallSent) -> str | None:
@@ -95,7 +93,8 @@ def read_excess(record: OcppCallSent) -> dict[str, str]:
         return {}
     if canonical(error.code) not in _TOO_LARGE or read_items(record) < 2:
         return {}
-    return one_by_one(Version(record.version), record.action)
+    version = known_version(record.version)
+    return {} if version is None else one_by_one(version, record.action)
 
 
 def read_items(record: OcppCallSent) -> int:
@@ -121,11 +120,6 @@ def merge_results(first: str, second: str) -> str:
         elif known in (None, "Accepted"):
             one[name] = value
     return msgspec.json.encode(one).decode()
-
-
-def _bent(record: OcppCallSent, result: dict[str, Any]) -> dict[str, Any]:
-    checked = check_result(Version(record.version), record.action, result)
-    return checked.payload if isinstance(checked, CheckedCall) else result
 
 
 def _object(text: str) -> dict[str, Any]:

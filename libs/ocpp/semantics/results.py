@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from libs.ocpp.errors import ErrorCode, canonical
+from libs.ocpp.inbound import CheckedCall, check_result
+from libs.ocpp.schemas import Violation
 from libs.ocpp.semantics import reports as r
 from libs.ocpp.semantics.abilities import argument_of
 from libs.ocpp.semantics.v2_reports import certificate_hash, variables_of
@@ -14,6 +16,8 @@ from libs.ocpp.versions import Version
 Payload = Mapping[str, Any]
 ResultReader = Callable[[Payload, Payload, int], list[r.Report]]
 Verdict = Literal["accepted", "rejected"]
+
+_SHOWN: Final = 64
 
 # Statuses by which a charger says that it does, did or will do what was asked.
 ACCEPTING: Final = frozenset(
@@ -26,29 +30,94 @@ ACCEPTING: Final = frozenset(
         "Unpublished",
     }
 )
-# Commands about several items: the list of their results, and the name of an item's status.
-_ITEMS: Final[Mapping[str, tuple[str, str]]] = {
-    "SetVariables": ("setVariableResult", "attributeStatus"),
-    "GetVariables": ("getVariableResult", "attributeStatus"),
-    "SetVariableMonitoring": ("setMonitoringResult", "status"),
-    "ClearVariableMonitoring": ("clearMonitoringResult", "status"),
-    "ClearTariffs": ("clearTariffsResult", "status"),
+REFUSING: Final = frozenset(
+    {
+        *("Rejected", "Failed", "Faulted", "Invalid", "Unknown", "Unavailable", "Occupied", "NotFound"),
+        *(
+            "NotSupported",
+            "NotImplemented",
+            "VersionMismatch",
+            "EmptyResultSet",
+            "TooManyElements",
+            "Duplicate",
+        ),
+        *("UnknownMessageId", "UnknownVendorId", "UnknownConnector", "UnknownTransaction", "TxNotFound"),
+        *("UnknownComponent", "UnknownVariable", "NotSupportedAttributeType", "UnsupportedMonitorType"),
+        *("InvalidCertificate", "RevokedCertificate", "DownloadOngoing", "NoFirmware"),
+        *("UnlockFailed", "OngoingAuthorizedTransaction", "NoProfile", "NoProfiles", "ConditionNotSupported"),
+        *("NotSupportedMessageFormat", "NotSupportedPriority", "NotSupportedState", "LanguageNotSupported"),
+        *("NoTariff", "NoCurrencyChange", "DuplicateTariffId"),
+    }
+)
+"""Statuses by which a charger says that it does not."""
+CHANGES_NOTHING: Final = frozenset(
+    {
+        "GetCompositeSchedule",
+        "GetConfiguration",
+        "GetInstalledCertificateIds",
+        "GetLocalListVersion",
+        "GetPeriodicEventStream",
+        "GetTariffs",
+        "GetTransactionStatus",
+        "GetVariables",
+    }
+)
+"""Actions that only ask: all that comes of them is the answer."""
+
+_WORDS: Final = {word.casefold(): word for word in ACCEPTING | REFUSING}
+# Commands about several items: their list, the list of their results, and the name of an item's status.
+_ITEMS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "SetVariables": ("setVariableData", "setVariableResult", "attributeStatus"),
+    "GetVariables": ("getVariableData", "getVariableResult", "attributeStatus"),
+    "SetVariableMonitoring": ("setMonitoringData", "setMonitoringResult", "status"),
+    "ClearVariableMonitoring": ("id", "clearMonitoringResult", "status"),
+    "ClearTariffs": ("tariffIds", "clearTariffsResult", "status"),
 }
 
 
-def interpret_result(action: str, payload: Mapping[str, Any]) -> Verdict:
-    """Return whether a CALLRESULT means that the charger agreed.
+def interpret_result(version: Version, action: str, payload: Payload, result: Payload) -> tuple[Verdict, str]:
+    """Return whether a CALLRESULT to our ``payload`` means that the charger agreed, and its word for it.
 
-    Of several items all must be accepted. A result without a status (GetConfiguration, CostUpdated, 1.6
-    UpdateFirmware) means agreement: refusing those takes a CALLERROR.
+    Of several items each must have a result, and all must be accepted. A result without a status (GetLocalListVersion,
+    CostUpdated, 1.6 UpdateFirmware) that conforms to its schema means agreement: refusing those takes a CALLERROR.
+    Raises ValueError for a result by which the charger says neither yes nor no.
     """
+    checked = check_result(version, action, dict(result))
+    if isinstance(checked, CheckedCall):
+        result = checked.payload
     if action in _ITEMS:
-        name, status = _ITEMS[action]
-        items = payload.get(name, ())
-        agreed = all(item.get(status) in ACCEPTING for item in items)
+        words = _words_of_items(payload, result, *_ITEMS[action])
+    elif "status" in result:
+        words = [_word(result["status"])]
+    elif isinstance(checked, Violation):
+        raise ValueError(f"{checked.path or '/'}: {checked.message}")
+    elif action == "GetConfiguration" and not (result.get("configurationKey") or result.get("unknownKey")):
+        raise ValueError("it tells of no key")
     else:
-        agreed = "status" not in payload or payload["status"] in ACCEPTING
-    return "accepted" if agreed else "rejected"
+        words = []
+    verdict: Verdict = "accepted" if ACCEPTING.issuperset(words) else "rejected"
+    if action not in _ITEMS and words:
+        return verdict, words[0]
+    return verdict, "accepted" if verdict == "accepted" else "refused"
+
+
+def _words_of_items(payload: Payload, result: Payload, asked: str, told: str, status: str) -> list[str]:
+    items = result.get(told)
+    if not isinstance(items, list):
+        raise ValueError(f"it has no list {told}")
+    words = [_word(item.get(status) if isinstance(item, dict) else None) for item in items]
+    most = len(payload.get(asked) or ("all",))
+    if len(words) < most:
+        raise ValueError(f"{len(words)} results for {most} items")
+    return words
+
+
+def _word(status: object) -> str:
+    """The status in the specification's spelling. Raises ValueError for what is none."""
+    word = _WORDS.get(status.strip().casefold()) if isinstance(status, str) else None
+    if word is None:
+        raise ValueError(f"{str(status)[:_SHOWN]!r} is no status")
+    return word
 
 
 def read_result(version: Version, action: str, payload: Payload, result: Payload, at: int) -> list[r.Report]:

@@ -11,6 +11,7 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent
 from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.semantics.outbound import read_excess, read_items, read_lack, read_variables, read_verdict
+from libs.ocpp.semantics.results import CHANGES_NOTHING
 
 _MOST_ATTEMPTS = 512
 _LONGEST_REASON = 500
@@ -79,7 +80,7 @@ def _verdict(call: OcppCallSent) -> tuple[Fate, str]:
         case CallOutcome.CONNECTION_LOST:
             return Fate.UNKNOWN, "the connection was lost after the command was sent"
         case CallOutcome.ERROR if call.error is not None and call.error.details == UNUSABLE_ANSWER:
-            return Fate.FAILED, f"the charger's answer cannot be read: {call.error.description}"
+            return _unreadable(call, call.error.description)
         case CallOutcome.ERROR:
             code = call.error.code if call.error is not None else "no code"
             return Fate.FAILED, f"the charger answered with an error: {code}"
@@ -93,8 +94,14 @@ def _verdict_of_result(call: OcppCallSent) -> tuple[Fate, str]:
     try:
         verdict, word = read_verdict(call)
     except ValueError as error:
-        return Fate.FAILED, f"the charger's answer cannot be read: {error}"
+        return _unreadable(call, str(error))
     return (Fate.ACCEPTED if verdict == "accepted" else Fate.REJECTED), f"the charger's word: {word}"
+
+
+def _unreadable(call: OcppCallSent, why: str) -> tuple[Fate, str]:
+    """The charger said neither yes nor no: it may have done what it was asked."""
+    fate = Fate.FAILED if call.action in CHANGES_NOTHING else Fate.UNKNOWN
+    return fate, f"the charger's answer cannot be read: {why}"
 
 
 def attempt_number(command_id: str, dispatch_id: str, newest: int) -> int | None:

@@ -190,8 +190,7 @@ class Turn:
 
     def _conclude_part(self, waiting: Waiting, evidence: Evidence, attempt: int) -> None:
         """Take the result of one of several messages; the last of them concludes the command."""
-        assert evidence.result is not None
-        part = Part(attempt, evidence.items, evidence.fate, evidence.reason, evidence.result)
+        part = Part(attempt, evidence.items, evidence.fate, evidence.reason, evidence.result or "{}")
         if (before := waiting.part) is not None:
             if attempt <= before.attempt:
                 return

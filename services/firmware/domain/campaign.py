@@ -1,6 +1,6 @@
 """A campaign: its stations, and which of them have been proved or have failed.
 
-All stations are asked in one wave. A station's first final word counts.
+All stations are asked in one wave. A station's first final word counts; one that had failed may still be proved.
 """
 
 from __future__ import annotations
@@ -93,12 +93,13 @@ def _progressed(state: Campaign | None, after: Campaign, progress: StationUpdate
 
 def _count(campaign: Campaign, progress: StationUpdateProgressed) -> Campaign:
     station, told_at = progress.station_id, max(campaign.told_at, progress.recorded_at)
-    if station in campaign.installed or station in campaign.failed:
+    if station in campaign.installed:
         return campaign
     match progress.status:
         case StationUpdateStatus.INSTALLED:
-            return replace(campaign, installed=campaign.installed | {station}, told_at=told_at)
-        case StationUpdateStatus.FAILED:
+            installed, failed = campaign.installed | {station}, campaign.failed - {station}
+            return replace(campaign, installed=installed, failed=failed, told_at=told_at)
+        case StationUpdateStatus.FAILED if station not in campaign.failed:
             return replace(campaign, failed=campaign.failed | {station}, told_at=told_at)
         case _:
             return campaign

@@ -30,7 +30,7 @@ class FactKind(StrEnum):
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """Something that happened at the station. `command_id`, `fate`: only of a FATE."""
+    """Something that happened at the station. `command_id`, `fate`: only of a FATE; `request_id`: of a STATUS."""
 
     kind: FactKind
     event_id: str
@@ -38,6 +38,7 @@ class Fact(msgspec.Struct, frozen=True):
     text: str
     command_id: str = ""
     fate: Fate | None = None
+    request_id: int | None = None
 
 
 def concerns_firmware(message: Message) -> bool:
@@ -70,8 +71,14 @@ def fact_of(record: OcppCallReceived | CommandConcluded) -> Fact | None:
         match event:
             case Booted(firmware_version=str() as firmware):
                 return Fact(FactKind.BOOTED, record.event_id, record.recorded_at, firmware[:LONGEST_TEXT])
-            case FirmwareStatusReported(status=status):
-                return Fact(FactKind.STATUS, record.event_id, record.recorded_at, status[:LONGEST_TEXT])
+            case FirmwareStatusReported(status=status, request_id=request_id):
+                return Fact(
+                    FactKind.STATUS,
+                    record.event_id,
+                    record.recorded_at,
+                    status[:LONGEST_TEXT],
+                    request_id=request_id,
+                )
             case _:
                 pass
     return None

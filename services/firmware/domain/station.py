@@ -1,8 +1,9 @@
 """One station's firmware updates: a queue of tasks, worked off one after the other.
 
 Only a BootNotification that reports the target version proves an update; a station that says "Installed" has
-said so, no more. A fact counts for a task from the moment when that task's turn came, whatever the order in
-which the topics are read: the newest facts are kept for a task that arrives after them.
+said so, no more. Until its deadline a boot also proves an update that had failed: chargers try again by themselves.
+A fact counts for a task from the moment when that task's turn came, whatever the order in which the topics are
+read: the newest facts are kept for a task that arrives after them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ REMEMBERED_FACTS = 16
 REMEMBERED_CAMPAIGNS = 16
 MOST_TASKS: Final = 16
 """Campaigns that may wait for a station; what comes beyond has failed at once."""
+MOST_FAILED: Final = 8
+"""Campaigns of which a boot can still prove that they did not fail."""
 LONGEST_TASK: Final = 2_048
 """What the texts of one may take, in bytes."""
 
@@ -73,15 +76,29 @@ class Task(msgspec.Struct, frozen=True):
         """Id of the command that asks the station for it."""
         return derive_id(self.task_id, "update")
 
+    @property
+    def request_id(self) -> int:
+        """What tells this request from others of the station, where its version has that."""
+        return int(self.command_id[:8], 16) & 0x7FFFFFFF
+
+    def proved_by(self, fact: Fact) -> bool:
+        """Whether the station boots with the target version, in the task's time."""
+        boots = fact.kind is FactKind.BOOTED and fact.text == self.target_version
+        return boots and self.since <= fact.at <= self.deadline
+
 
 class StationFirmware(msgspec.Struct, frozen=True):
-    """A station's tasks (the first is under way), its newest facts in order of time, and campaigns done."""
+    """A station's tasks (the first is under way), its newest facts in order of time, and campaigns done.
+
+    `failed`: tasks of these that a boot may still prove.
+    """
 
     station_id: str
     tasks: tuple[Task, ...] = ()
     facts: tuple[Fact, ...] = ()
     done: tuple[str, ...] = ()
     version: str = ""
+    failed: tuple[Task, ...] = ()
 
 
 class StationFirmwareProcessor(Processor[StationFirmware]):
@@ -93,7 +110,7 @@ class StationFirmwareProcessor(Processor[StationFirmware]):
     state = StationFirmware
     former_states = (grown("0.1.0", "a0ab146179a8d793"),)
     unmarked_state = "a0ab146179a8d793"
-    max_state_bytes = 128 << 10
+    max_state_bytes = 160 << 10
     linger_s = 0.25
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
@@ -191,6 +208,7 @@ class _Work:
         self.station = replace(self.station, facts=tuple(facts[-REMEMBERED_FACTS:]))
         if fact.kind is FactKind.BOOTED:
             self.station = replace(self.station, version=fact.text)
+        self._prove_failed(fact)
         self._count(fact)
         self.start_next(fact.at)
 
@@ -203,6 +221,7 @@ class _Work:
             self.out.append(Emit("commands.requested", self.station.station_id, self._command(task)))
             self._tell(task, "", task.task_id, task.since)
             for fact in self.station.facts:
+                self._prove_failed(fact)
                 self._count(fact)
 
     def progress(self, task: Task, status: StationUpdateStatus, detail: str, cause_id: str, at: int) -> None:
@@ -213,6 +232,8 @@ class _Work:
         if status in (StationUpdateStatus.INSTALLED, StationUpdateStatus.FAILED):
             done = (*self.station.done, task.campaign_id)[-REMEMBERED_CAMPAIGNS:]
             self.station = replace(self.station, tasks=tuple(others), done=done)
+            if status is StationUpdateStatus.FAILED and task.since:
+                self.station = replace(self.station, failed=(*self.station.failed, task)[-MOST_FAILED:])
         else:
             self.station = replace(self.station, tasks=(task, *others))
 
@@ -223,16 +244,25 @@ class _Work:
             return
         match fact.kind:
             case FactKind.BOOTED:
-                if fact.text == task.target_version:
+                if task.proved_by(fact):
                     self.progress(task, StationUpdateStatus.INSTALLED, fact.text, fact.event_id, fact.at)
             case FactKind.FATE:
                 if fact.command_id == task.command_id and fact.fate in _FAILING:
                     detail = f"command {str(fact.fate).lower()}: {fact.text}"
                     self.progress(task, StationUpdateStatus.FAILED, detail, fact.event_id, fact.at)
             case FactKind.STATUS:
+                # What ended the task before is not this one's; nor is another request's status.
+                ours = fact.at > task.since and fact.request_id in (None, task.request_id)
                 status = STATUSES.get(fact.text)
-                if status is not None and _RANK[status] > _RANK[task.status]:
+                if ours and status is not None and _RANK[status] > _RANK[task.status]:
                     self.progress(task, status, fact.text, fact.event_id, fact.at)
+
+    def _prove_failed(self, fact: Fact) -> None:
+        """Let a boot prove tasks that had failed."""
+        for task in [each for each in self.station.failed if each.proved_by(fact)]:
+            left = tuple(each for each in self.station.failed if each.task_id != task.task_id)
+            self.station = replace(self.station, failed=left)
+            self._tell(replace(task, status=StationUpdateStatus.INSTALLED), fact.text, fact.event_id, fact.at)
 
     def _tell(self, task: Task, detail: str, cause_id: str, at: int) -> None:
         progressed = StationUpdateProgressed(
@@ -249,10 +279,8 @@ class _Work:
         self.out.append(Emit("firmware.progress", task.campaign_id, progressed))
 
     def _command(self, task: Task) -> RequestCommand:
-        # 2.x wants an integer that tells this request from others of the station.
-        request_id = int(task.command_id[:8], 16) & 0x7FFFFFFF
         action, payload = to_request(
-            UpdateFirmware(location=task.location, retrieve_at=task.since, request_id=request_id)
+            UpdateFirmware(location=task.location, retrieve_at=task.since, request_id=task.request_id)
         )
         return RequestCommand(
             event_id=task.command_id,

@@ -18,6 +18,7 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, OcppCallReceived
 from libs.events.record import Record
 from services.firmware.domain import StationFirmware, StationFirmwareProcessor
+from services.firmware.domain.station import MOST_FAILED
 
 STATION = "cp1"
 SECOND = 1_000_000
@@ -185,7 +186,70 @@ def test_a_command_of_unknown_fate_may_have_arrived() -> None:
 def test_a_failure_that_the_station_reports(word: str) -> None:
     station = Station(task())
     assert words(station.feed(status(word, 1))) == [FAILED]
-    assert station.feed(boot("2.0", 2)) == []
+    assert station.feed(boot("1.9", 2)) == []
+
+
+@pytest.mark.parametrize("version", ["ocpp1.6", "ocpp2.0.1", "ocpp2.1"])
+def test_a_boot_with_the_version_proves_an_update_that_had_failed(version: str) -> None:
+    """The charger tries again by itself, as it may (UpdateFirmware, retries)."""
+    station = Station(task(), fate(Fate.ACCEPTED, 1))
+    assert words(station.feed(status("DownloadFailed", 2, version))) == [FAILED]
+    for seconds, word in enumerate(("Downloading", "Downloaded", "Installing", "Installed"), 60):
+        assert station.feed(status(word, seconds, version)) == []
+    (emit,) = station.feed(boot("2.0", 70, version))
+    assert isinstance(emit.record, StationUpdateProgressed)
+    assert (emit.record.status, emit.record.campaign_id) == (INSTALLED, "camp")
+    assert station.feed(boot("2.0", 80, version)) == []
+
+
+@pytest.mark.parametrize("value", [Fate.REJECTED, Fate.FAILED])
+def test_a_boot_with_the_version_proves_it_whatever_came_of_the_command(value: Fate) -> None:
+    station = Station(task(), fate(value, 1))
+    assert words(station.feed(boot("2.0", 60))) == [INSTALLED]
+
+
+def test_a_boot_within_the_time_that_is_told_after_it_still_proves_it() -> None:
+    station = Station(task(deadline=100))
+    assert words(station.tick(101)) == [FAILED]
+    assert words(station.feed(boot("2.0", 99))) == [INSTALLED]
+
+
+def test_a_failed_update_is_proved_while_the_next_one_is_under_way() -> None:
+    station = Station(task("one", target="2.0"), task("two", 1, target="3.0"))
+    assert steps(station.feed(status("DownloadFailed", 2))) == [("one", FAILED), ("two", REQUESTED)]
+    assert steps(station.feed(boot("2.0", 60))) == [("one", INSTALLED)]
+    assert steps(station.feed(boot("3.0", 70))) == [("two", INSTALLED)]
+
+
+def test_of_many_failed_updates_the_latest_can_still_be_proved() -> None:
+    station = Station()
+    for number in range(20):
+        station.feed(task(f"c{number}", number, target=f"{number}.0"))
+        station.feed(fate(Fate.REJECTED, number + 0.5, f"c{number}"))
+    state = station.runtime.state_of(STATION)
+    assert state is not None
+    assert len(state.failed) == MOST_FAILED
+    assert station.feed(boot("0.0", 60)) == []
+    assert steps(station.feed(boot("19.0", 61))) == [("c19", INSTALLED)]
+
+
+@pytest.mark.parametrize(
+    ("action", "version"),
+    [
+        ("SignedFirmwareStatusNotification", "ocpp1.6"),
+        ("FirmwareStatusNotification", "ocpp2.0.1"),
+        ("FirmwareStatusNotification", "ocpp2.1"),
+    ],
+)
+def test_a_status_of_another_request_changes_nothing(action: str, version: str) -> None:
+    station = Station()
+    (command,) = asked(station.feed(task()))
+    ours = json.loads(command.payload)["request_id"]
+    for word in ("DownloadFailed", "Installing", "InvalidSignature", "Installed"):
+        other = call(action, {"status": word, "requestId": ours + 1}, 2, version)
+        assert station.feed(other) == []
+    own = call(action, {"status": "DownloadFailed", "requestId": ours}, 3, version)
+    assert words(station.feed(own)) == [FAILED]
 
 
 @pytest.mark.parametrize("word", ["InvalidSignature", "InstallVerificationFailed"])
@@ -194,10 +258,11 @@ def test_failures_of_the_newer_versions(word: str) -> None:
 
 
 def test_signed_updates_report_alike() -> None:
-    signed = call(
-        "SignedFirmwareStatusNotification", {"status": "InvalidSignature", "requestId": 1}, 1, "ocpp1.6"
-    )
-    assert words(Station(task()).feed(signed)) == [FAILED]
+    station = Station()
+    (command,) = asked(station.feed(task()))
+    payload = {"status": "InvalidSignature", "requestId": json.loads(command.payload)["request_id"]}
+    signed = call("SignedFirmwareStatusNotification", payload, 1, "ocpp1.6")
+    assert words(station.feed(signed)) == [FAILED]
 
 
 def test_idle_says_nothing() -> None:

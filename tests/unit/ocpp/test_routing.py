@@ -4,7 +4,7 @@ from libs.ocpp import schemas
 from libs.ocpp.routing import COMMANDS, LIFECYCLE, ROUTES, TRANSACTIONS, Direction, Policy
 from libs.ocpp.support import documents
 from libs.ocpp.versions import Version
-from tests.unit.ocpp.minimal import minimal
+from tests.unit.ocpp.minimal import minimal, schema_of
 
 ALL = [(version, action) for version in Version for action in ROUTES[version]]
 
@@ -56,3 +56,17 @@ def test_only_a_boot_is_answered_before_acceptance_in_2x() -> None:
 def test_generated_documents_are_up_to_date() -> None:
     for path, text in documents().items():
         assert path.read_text(encoding="utf-8") == text, f"run python -m libs.ocpp.support ({path.name})"
+
+
+@pytest.mark.parametrize("version", list(Version))
+def test_answers_that_tell_the_time_or_how_a_token_stands_do_not_last(version: Version) -> None:
+    passing = {action for action, route in ROUTES[version].items() if not route.lasting}
+    assert passing == {"BootNotification", "Heartbeat", "Authorize"}
+    told = {
+        action
+        for action, route in ROUTES[version].items()
+        if route.to_csms
+        and not route.is_send
+        and "currentTime" in schema_of(version, action, "response").get("properties", {})
+    }
+    assert told == {"BootNotification", "Heartbeat"}

@@ -278,6 +278,18 @@ def test_an_id_reused_for_another_call_is_a_new_call() -> None:
     assert machine.receive(other) == Replay("1", answer)
 
 
+def test_a_retry_of_what_was_answered_for_the_moment_is_a_new_call() -> None:
+    machine = csms(V21)
+    machine.receive(HEARTBEAT)
+    machine.answer("h1", {"currentTime": "2026-01-01T00:00:00Z"}, lasting=False)
+    complaint = '[5,"h1","PropertyConstraintViolation","",{}]'
+    assert isinstance(machine.receive(complaint), ResultErrorReceived), "it is still known as answered"
+    assert isinstance(machine.receive(HEARTBEAT), CallReceived)
+    assert isinstance(machine.receive(HEARTBEAT), Ignored), "while it is open its answer serves both"
+    answer = machine.answer("h1", {"currentTime": "2026-01-01T00:05:00Z"}, lasting=False)
+    assert "00:05" in answer
+
+
 def test_a_retry_after_an_error_is_a_new_call() -> None:
     machine = csms()
     machine.receive(HEARTBEAT)
