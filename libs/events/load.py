@@ -56,6 +56,7 @@ class Allocation(Part, frozen=True, kw_only=True):
     evse_id: int
     transaction_id: str
     current_ma: int
+    drawn_ma: int = 0
 
 
 class LoadPlanMade(Record, frozen=True, kw_only=True):

@@ -36,8 +36,11 @@ from services.load.domain.site import (
     Site,
     calm,
     cut_unused,
+    find_disobedient,
     lift_plan,
     make_plan,
+    may_disobey,
+    obeys_by,
     observe,
 )
 from services.load.domain.station import STATIONS, Station, is_extra, registered_station
@@ -91,11 +94,14 @@ class LoadProcessor(Processor[Site]):
                 return Step(state)
 
     def due(self, state: Site) -> int | None:
-        """The next periodic look, or a plan that was put off; nothing while nothing charges."""
+        """The next periodic look, a plan that was put off, or the end of the time to obey; nothing while nothing
+        charges."""
         if not state.busy:
             return None
-        look = state.checked_at + CHECK_EVERY
-        return min(look, state.planned_at + CALM) if state.waits_for_calm else look
+        moments = [state.checked_at + CHECK_EVERY, *map(obeys_by, filter(may_disobey, state.evses))]
+        if state.waits_for_calm:
+            moments.append(state.planned_at + CALM)
+        return min(moments)
 
 
 def _evse_observed(state: Site | None, seen: EvseObserved, tables: Tables) -> Step[Site]:
@@ -179,7 +185,7 @@ def _ask(
 
 def _plan(site: Site, now: int, cause_id: str, *, at_once: bool) -> Step[Site]:
     """Share the limit anew if that changes something; measurements alone wait for calm."""
-    site = cut_unused(site, now)
+    site = cut_unused(find_disobedient(site, now), now)
     limit_ma = site.given_limit_ma
     if limit_ma is None:
         lifted = lift_plan(site, now)

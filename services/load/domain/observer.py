@@ -2,7 +2,8 @@
 
 Sessions say when an EVSE charges, meter values how much it draws; one that a rule had closed charges again once it is
 reopened. Told are starts, ends and changes of current
-beyond a deadband, so that a site sees few records however often its chargers measure. Of a station itself a site
+beyond a deadband, and now and then that nothing changed, so that a site sees few records however often its chargers
+measure. Of a station itself a site
 hears when it starts, comes or goes, and how a command about its default limit failed; the site that it left last
 goes on to hear until it is at another. A station that was never
 seen is not told of.
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.bus.shapes import grown
 from libs.events.commands import CommandConcluded, Fate
 from libs.events.ids import derive_id
 from libs.events.load import EvseObserved
@@ -39,8 +41,13 @@ from services.load.domain.station import (
 
 DEADBAND_MA = 500
 DEADBAND_PERCENT = 5
+TELL_EVERY = 60 * 1_000_000
+"""A current that has not changed is told again after so long (microseconds): so a site sees what has had no effect."""
 NOMINAL_VOLTS = 230
 """Line to neutral; for chargers that report power but no current."""
+
+_LOCATIONS = ("Outlet", "Cable", "EV", "Body", "Inlet", "Upstream")
+"""Where currents are measured: what is before the outlet may be shared with other EVSEs."""
 
 _Begin = SessionStarted | SessionReopened
 _End = SessionEnded | SessionCorrected
@@ -66,6 +73,7 @@ class LoadObserver(Processor[Station]):
     tables = (STATIONS,)
     linger_s = 0.15
     state = Station
+    former_states = (grown("0.1.0", "cd7e1e0e80d5cd58"),)
     unmarked_state = "cd7e1e0e80d5cd58"
     max_state_bytes = 192 << 10
 
@@ -145,10 +153,9 @@ def _started(state: Station | None, record: _Begin, tables: Tables) -> Step[Stat
     # It may not have booted since it was registered.
     at = record.recorded_at
     station = seen(station.with_evse(evse), record.station_id, registered, at)
-    moved = move(station, registered, at, record.event_id)
-    assert moved.state is not None
-    news = moved.out or away(moved.state, record.event_id, at)
-    return Step(moved.state, (*news, *_observation(evse, record, tables, charging=True)))
+    station, news = move(station, registered, at, record.event_id)
+    news = news or away(station, record.event_id, at)
+    return Step(station, (*news, *_observation(evse, record, tables, charging=True)))
 
 
 def _ended(state: Station | None, record: _End, tables: Tables) -> Step[Station]:
@@ -176,26 +183,25 @@ def _measured(state: Station | None, record: MeasurementsTaken, tables: Tables) 
     if current is None or (evse is not None and evse.transaction_id is None):
         return Step(state)
     if evse is None:
-        return _set_aside(state, record, current, registered)
-    if not _differs(evse.current_ma, current):
+        return _set_aside(state, record, Measured(named or "", current), registered)
+    stale = evse.site_id is not None and record.recorded_at >= evse.told_at + TELL_EVERY
+    if not (stale or _differs(evse.current_ma, current)):
         return Step(state)
-    evse = replace(evse, current_ma=current)
+    evse = replace(evse, current_ma=current, told_at=record.recorded_at)
     return Step(station.with_evse(evse), _observation(evse, record, tables, charging=True))
 
 
 def _set_aside(
-    state: Station | None, record: MeasurementsTaken, current: int, registered: StationRegistered
+    state: Station | None, record: MeasurementsTaken, measured: Measured, registered: StationRegistered
 ) -> Step[Station]:
     """Keep a measurement that overtook the start of its session; sessions are another topic."""
-    assert record.transaction_id is not None
     station = (state or Station()).with_room(record.evse_id, registered)
     if station is None:
         return Step(state, bounded=("evses",))
     evse = station.evse(record.evse_id)
-    measured = Measured(record.transaction_id, current)
     if (
         record.evse_id == 0
-        or evse.ended_transaction_id == record.transaction_id
+        or evse.ended_transaction_id == measured.transaction_id
         or evse.unclaimed == measured
     ):
         return Step(state)
@@ -205,20 +211,21 @@ def _set_aside(
 def measured_current(samples: tuple[Sample, ...], phases: int) -> int | None:
     """Highest phase current of the newest samples that say one, milliampere; None if none does.
 
-    Taken from the imported current, else from the imported power at nominal voltage.
+    Taken from the imported current, else from the imported power at nominal voltage; of those that were measured
+    nearest to the outlet, wherever that is.
     """
     for measurand, unit in (("Current.Import", "A"), ("Power.Active.Import", "W")):
         fitting = [
             sample
             for sample in samples
-            if sample.measurand == measurand and sample.unit == unit and sample.location in (None, "Outlet")
+            if sample.measurand == measurand and sample.unit == unit and sample.phase != "N"
         ]
         if not fitting:
             continue
-        newest = max(sample.sampled_at for sample in fitting)
-        fresh = [sample for sample in fitting if sample.sampled_at == newest and sample.phase != "N"]
-        if not fresh:
-            continue
+        nearest = min(map(_distance, fitting))
+        near = [sample for sample in fitting if _distance(sample) == nearest]
+        newest = max(sample.sampled_at for sample in near)
+        fresh = [sample for sample in near if sample.sampled_at == newest]
         if unit == "A":
             return max(sample.value_milli for sample in fresh)
         return max(
@@ -226,6 +233,12 @@ def measured_current(samples: tuple[Sample, ...], phases: int) -> int | None:
             for sample in fresh
         )
     return None
+
+
+def _distance(sample: Sample) -> int:
+    """How far from the outlet it was measured; 1.6 §7.33: without a location it is the outlet."""
+    location = sample.location or "Outlet"
+    return _LOCATIONS.index(location) if location in _LOCATIONS else len(_LOCATIONS)
 
 
 def _differs(told: int | None, current: int) -> bool:

@@ -38,6 +38,9 @@ NEARLY_MA = 1_000
 REPEAT_AFTER = 120 * SECOND
 """Commands expire after this; one that had no effect by then is given again."""
 
+OBEYS_WITHIN = 30 * SECOND
+"""An EVSE that draws more than its share for longer counts with what it draws, until it is seen to keep to it."""
+
 
 MOST_EVSES: Final = 1_000
 """EVSEs of a site, and its stations, that are kept; what starts or comes beyond has no part in its plans."""
@@ -47,7 +50,8 @@ class Evse(msgspec.Struct, frozen=True):
     """An EVSE of the site. `transaction_id` None: it does not charge. `share_ma` None: nothing commanded yet.
 
     `cap_ma`: what it was seen to use, with headroom. `unused_since`: when its share became well more than that.
-    `extra`: its station is registered with fewer EVSEs; it gets what the others leave.
+    `extra`: its station is registered with fewer EVSEs; it gets what the others leave. `disobeys`: it was measured
+    above its share after it had been told, and not within it since.
     """
 
     station_id: str
@@ -64,6 +68,7 @@ class Evse(msgspec.Struct, frozen=True):
     cap_ma: int | None = None
     unused_since: int | None = None
     extra: bool = False
+    disobeys: bool = False
 
     @property
     def usable_ma(self) -> int:
@@ -75,6 +80,14 @@ class Evse(msgspec.Struct, frozen=True):
         """Whether it draws more than it was given."""
         drawn, given = self.measured_ma, self.share_ma
         return drawn is not None and given is not None and drawn > given + NEARLY_MA
+
+    def counted_ma(self, given: int) -> int:
+        """What it counts with if it is given so much: 0 for as much, else what it draws, as far as it can give that.
+
+        One that its station should not have takes nothing from the others.
+        """
+        drawn = min(self.measured_ma or 0, self.max_ma)
+        return drawn if self.disobeys and not self.extra and drawn > given + NEARLY_MA else 0
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -187,8 +200,6 @@ def observe(site: Site, seen: EvseObserved, *, extra: bool = False) -> Observed 
 def _measure(site: Site, evse: Evse, seen: EvseObserved) -> Observed | None:
     if seen.current_ma is None or seen.recorded_at < evse.measured_at:
         return None
-    if (seen.current_ma, seen.max_current_ma) == (evse.measured_ma, evse.max_ma):
-        return None
     nearly = evse.share_ma is not None and seen.current_ma > evse.share_ma - NEARLY_MA
     measured = replace(
         evse,
@@ -198,6 +209,7 @@ def _measure(site: Site, evse: Evse, seen: EvseObserved) -> Observed | None:
         measured_at=seen.recorded_at,
         cap_ma=None if nearly else evse.cap_ma,
     )
+    measured = replace(measured, disobeys=evse.disobeys and measured.ignores_share)
     return Observed(site.with_evses([_note_unused(measured, seen.recorded_at)]), False)
 
 
@@ -208,6 +220,22 @@ def _note_unused(evse: Evse, now: int) -> Evse:
     if unused == (evse.unused_since is not None):
         return evse
     return replace(evse, unused_since=now if unused else None)
+
+
+def may_disobey(evse: Evse) -> bool:
+    """Whether it was measured above its share after it was told of it, and has not been found to disobey yet."""
+    return evse.ignores_share and not evse.disobeys and evse.commanded_at < evse.measured_at
+
+
+def obeys_by(evse: Evse) -> int:
+    """Until when it has the time to obey what it was told last."""
+    return evse.commanded_at + OBEYS_WITHIN
+
+
+def find_disobedient(site: Site, now: int) -> Site:
+    """Mark the EVSEs that have had the time to obey and do not."""
+    found = [evse for evse in site.evses if may_disobey(evse) and obeys_by(evse) <= now]
+    return site.with_evses(replace(evse, disobeys=True) for evse in found) if found else site
 
 
 def cut_unused(site: Site, now: int) -> Site:
@@ -233,16 +261,16 @@ def make_plan(site: Site, limit_ma: int, now: int) -> Plan | None:
     charging = site.charging()
     if not charging and not site.allocations:
         return None
-    shares = share(limit_ma, [evse.usable_ma for evse in charging if not evse.extra])
-    shares += share(limit_ma - sum(shares), [evse.usable_ma for evse in charging if evse.extra])
+    shares, counted = _shares(limit_ma, charging)
     allocations = tuple(
         Allocation(
             station_id=evse.station_id,
             evse_id=evse.evse_id,
             transaction_id=evse.transaction_id or "",
             current_ma=given,
+            drawn_ma=drawn,
         )
-        for evse, given in zip(charging, shares, strict=True)
+        for evse, given, drawn in zip(charging, shares, counted, strict=True)
     )
     commanded = [
         (evse, given)
@@ -255,7 +283,10 @@ def make_plan(site: Site, limit_ma: int, now: int) -> Plan | None:
     commanded.sort(
         key=lambda pair: pair[1] > (pair[0].max_ma if pair[0].share_ma is None else pair[0].share_ma)
     )
-    told = [replace(evse, share_ma=given, commanded_at=now) for evse, given in commanded]
+    told = [
+        replace(evse, share_ma=given, commanded_at=now, disobeys=evse.counted_ma(given) > 0)
+        for evse, given in commanded
+    ]
     site = replace(
         site.with_evses(_note_unused(evse, now) for evse in told),
         plan_no=site.plan_no + 1,
@@ -265,6 +296,25 @@ def make_plan(site: Site, limit_ma: int, now: int) -> Plan | None:
         waits_for_calm=False,
     )
     return Plan(site, tuple(told))
+
+
+def _shares(limit_ma: int, charging: list[Evse]) -> tuple[list[int], list[int]]:
+    """Shares of EVSEs in order of arrival, and what those that disobey are counted with (0: the share).
+
+    These are told the share that they would have, and the others share what they leave.
+    """
+    fair = _fair(limit_ma, charging)
+    counted = [evse.counted_ma(given) for evse, given in zip(charging, fair, strict=True)]
+    if not any(counted):
+        return fair, counted
+    obedient = [evse for evse, drawn in zip(charging, counted, strict=True) if not drawn]
+    left = iter(_fair(limit_ma - sum(counted), obedient))
+    return [given if drawn else next(left) for given, drawn in zip(fair, counted, strict=True)], counted
+
+
+def _fair(limit_ma: int, charging: list[Evse]) -> list[int]:
+    shares = share(limit_ma, [evse.usable_ma for evse in charging if not evse.extra])
+    return shares + share(limit_ma - sum(shares), [evse.usable_ma for evse in charging if evse.extra])
 
 
 def calm(site: Site, now: int) -> bool:
@@ -277,6 +327,8 @@ def lift_plan(site: Site, now: int) -> Plan | None:
     if site.limit_ma is None:
         return None
     freed = tuple(evse for evse in site.charging() if evse.share_ma is not None)
-    site = site.with_evses(replace(evse, share_ma=None, cap_ma=None, unused_since=None) for evse in freed)
+    site = site.with_evses(
+        replace(evse, share_ma=None, cap_ma=None, unused_since=None, disobeys=False) for evse in freed
+    )
     plan_no = site.plan_no + 1
     return Plan(replace(site, plan_no=plan_no, limit_ma=None, allocations=(), planned_at=now), freed)

@@ -37,7 +37,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Evse(msgspec.Struct, frozen=True):
-    """An EVSE: its running session if any, the current last told, and the session that ended last."""
+    """An EVSE: its running session if any, the current last told and when, and the session that ended last."""
 
     evse_id: int
     session_id: str | None = None
@@ -48,6 +48,7 @@ class Evse(msgspec.Struct, frozen=True):
     ended_session_id: str | None = None
     ended_transaction_id: str | None = None
     unclaimed: Measured | None = None
+    told_at: int = 0
 
 
 class Station(msgspec.Struct, frozen=True):
@@ -181,32 +182,34 @@ def configured(state: Station | None, event: Message | Tick, tables: Tables) -> 
         return Step(state)
     match event:
         case Message(record=StationRegistered() as record):
-            return move(
-                _moves(state, record, record.recorded_at), record, record.recorded_at, record.event_id
-            )
+            at, cause_id = record.recorded_at, record.event_id
+            return Step(*move(_moves(state, record, at), record, at, cause_id))
         case Message(topic=topic, record=None):
             cause_id = derive_id(f"{topic}/{event.partition}", str(event.offset))
             nowhere = _unregistered(state.station_id)
-            return move(_moves(state, nowhere, event.timestamp_us), nowhere, event.timestamp_us, cause_id)
+            at = event.timestamp_us
+            return Step(*move(_moves(state, nowhere, at), nowhere, at, cause_id))
         case Tick(at=now):
             registered = registered_station(state.station_id, tables)
             cause_id = derive_id(state.station_id, f"tick:{now}")
-            return move(_moves(state, registered, now), registered, now, cause_id)
+            return Step(*move(_moves(state, registered, now), registered, now, cause_id))
         case _:
             return Step(state)
 
 
-def move(before: Station, registered: StationRegistered, at: int, cause_id: str) -> Step[Station]:
-    """The station is where operators say; both sites are told if it was at another."""
+def move(
+    before: Station, registered: StationRegistered, at: int, cause_id: str
+) -> tuple[Station, tuple[Emit, ...]]:
+    """The station where operators say; both sites are told if it was at another."""
     station = _placed(before, registered, at)
     if station.site_id == before.site_id:
-        return Step(station)
+        return station, ()
     out = _departure(before, station, cause_id, at)
     if station.site_id is not None:
         came_from = _came_from(before, station)
         joined = _told(station, StationNews.JOINED, station.site_id, cause_id, at, other_site_id=came_from)
         out = (*out, joined)
-    return Step(station, out)
+    return station, out
 
 
 def away(station: Station, cause_id: str, at: int) -> tuple[Emit, ...]:

@@ -257,10 +257,75 @@ def test_a_command_without_effect_is_given_again_after_its_expiry() -> None:
     site = LoadedSite(20000, observed("a", 0), observed("b", 1))
     assert shares(site.plans[-1]) == {"a": 10000, "b": 10000}
     site.feed(observed("a", 5, 32000))
-    assert site.tick(119) == []
+    assert limits(site.tick(119)) == [("b", 0)]
     assert limits(site.tick(160)) == [("a", 10000)]
-    assert site.feed(observed("a", 161, 9800)) == []
+    assert limits(site.feed(observed("a", 161, 9800))) == [("b", 10000)]
     assert site.tick(1000) == []
+
+
+def drawn(plan: LoadPlanMade) -> dict[str, int]:
+    return {a.station_id: a.drawn_ma for a in plan.allocations if a.drawn_ma}
+
+
+def test_an_evse_that_accepts_every_limit_and_draws_what_it_likes_leaves_the_others_what_is_left() -> None:
+    site = LoadedSite(20000, observed("a", 0), observed("b", 1))
+    site.feed(observed("a", 5, 32000))
+    site.feed(observed("b", 6, 9900))
+    assert site.tick(30) == [], "it has the time to obey"
+    assert limits(site.tick(35)) == [("b", 0)]
+    (plan,) = site.plans[-1:]
+    assert (shares(plan), drawn(plan), plan.waiting) == ({"a": 10000, "b": 0}, {"a": 32000}, 1)
+    site.feed(observed("b", 40, 0))
+    assert limits(site.tick(160)) == [("a", 10000)], "it is told again"
+    assert limits(site.feed(observed("a", 200, 9900))) == [("b", 10000)]
+    assert drawn(site.plans[-1]) == {}
+
+
+def test_what_it_draws_counts_also_while_others_come_and_go() -> None:
+    site = LoadedSite(40000, observed("a", 0), observed("b", 1), observed("a", 5, 32000))
+    site.tick(35)
+    assert shares(site.plans[-1]) == {"a": 20000, "b": 8000}
+    site.feed(observed("c", 40))
+    assert shares(site.plans[-1]) == {"a": 13400, "b": 8000, "c": 0}
+    assert drawn(site.plans[-1]) == {"a": 32000}
+    site.feed(observed("b", 50, charging=False))
+    assert shares(site.plans[-1]) == {"a": 20000, "c": 8000}
+
+
+def test_one_that_draws_although_it_waits_is_counted() -> None:
+    """It rejects 0 and nothing else."""
+    site = LoadedSite(20000, observed("a", 0), observed("b", 1), observed("c", 2), observed("d", 3))
+    assert shares(site.plans[-1])["d"] == 0
+    site.feed(observed("d", 10, 6000))
+    site.tick(40)
+    assert (shares(site.plans[-1]), drawn(site.plans[-1])) == (
+        {"a": 7000, "b": 7000, "c": 0, "d": 0},
+        {"d": 6000},
+    )
+
+
+def test_a_measurement_from_before_the_command_proves_nothing() -> None:
+    site = LoadedSite(20000, observed("a", 0), observed("a", 5, 20000), observed("b", 60))
+    assert shares(site.plans[-1]) == {"a": 10000, "b": 10000}
+    assert site.tick(95) == []
+    assert limits(site.feed(observed("a", 110, 20000))) == [("b", 0)], "it has not changed since"
+
+
+def test_nobody_counts_with_more_than_it_can_give_nor_one_that_its_station_should_not_have() -> None:
+    site = LoadedSite(60000, observed("a", 0), observed("b", 1), observed("c", 2, evse_id=9))
+    site.feed(observed("a", 5, 400_000_000))
+    site.feed(observed("c", 6, 32000, evse_id=9))
+    site.tick(40)
+    assert drawn(site.plans[-1]) == {"a": 32000}
+    assert shares(site.plans[-1])["b"] == 28000
+
+
+def test_limits_that_go_end_the_count() -> None:
+    site = LoadedSite(20000, observed("a", 0), observed("b", 1), observed("a", 5, 32000))
+    site.tick(35)
+    site.limit(None, 40)
+    site.limit(20000, 41)
+    assert (shares(site.plans[-1]), drawn(site.plans[-1])) == ({"a": 10000, "b": 10000}, {})
 
 
 def test_repetitions_and_late_news_change_nothing() -> None:

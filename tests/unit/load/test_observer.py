@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from libs.bus.message import Emit
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.ids import derive_id
@@ -141,6 +143,12 @@ def test_only_changes_beyond_the_deadband_are_told() -> None:
     assert observer.observe(measured(501, 70)).current_ma == 501
 
 
+def test_a_current_that_does_not_change_is_told_once_a_minute() -> None:
+    observer = Observer(started("t1", 0), measured(32000, 10))
+    told = [seconds for seconds in range(20, 140, 10) if observer.feed(measured(32000, seconds))]
+    assert told == [70, 130]
+
+
 def test_an_end_is_told_once() -> None:
     observer = Observer(started("t1", 0), measured(16000, 10))
     over = observer.observe(ended("t1", 20))
@@ -190,6 +198,22 @@ def test_the_highest_phase_of_the_newest_sample_counts() -> None:
         current(50000, 5, "L3", location="Inlet"),
     )
     assert measured_current(samples, 3) == 12000
+
+
+@pytest.mark.parametrize("location", ["Body", "Inlet", "Cable", "EV", "Upstream", "Somewhere"])
+def test_a_current_measured_elsewhere_counts_where_there_is_no_other(location: str) -> None:
+    elsewhere = current(12000, 5, "L1", location=location)
+    assert measured_current((elsewhere,), 3) == 12000
+    for outlet in (None, "Outlet"):
+        at_outlet = current(10000, 0, "L1", location=outlet)
+        assert measured_current((elsewhere, at_outlet), 3) == 10000
+    power = current(11_040_000, 0, None, measurand="Power.Active.Import", unit="W", location=location)
+    assert measured_current((power,), 3) == 16000
+
+
+def test_what_is_measured_within_the_charger_goes_before_what_comes_into_it() -> None:
+    samples = [current(each, 0, "L1", location=where) for each, where in ((30000, "Inlet"), (9000, "Body"))]
+    assert measured_current(tuple(samples), 3) == 9000
 
 
 def test_power_serves_where_there_is_no_current() -> None:
