@@ -92,12 +92,26 @@ class Abilities(msgspec.Struct, frozen=True, array_like=True):
         text = self.variables.get(name, "") if self.version == version else ""
         return int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else None
 
-    def only_watts(self, version: Version) -> bool:
-        """Whether charging schedules are taken in watts and not in amperes."""
+    def rate_units(self, version: Version) -> tuple[str, ...]:
+        """The units in which charging schedules may be taken, A or W, the better one first."""
         name = "SmartChargingCtrlr.RateUnit" if version.is_v2 else "ChargingScheduleAllowedChargingRateUnit"
         text = self.variables.get(name, "") if self.version == version else ""
         units = {unit.strip().casefold() for unit in text.split(",")}
-        return bool(units & {"w", "power"}) and not units & {"a", "current"}
+        amperes, watts = bool(units & {"a", "current"}), bool(units & {"w", "power"})
+        known = (("A",) if amperes else ()) + (("W",) if watts else ())
+        return known or ("A", "W")
+
+    def profile_form(self, version: Version, kinds: tuple[str, ...]) -> tuple[str, str]:
+        """Kind and unit of a charging profile, the best that the charger may take; ``kinds``: those that will do.
+
+        Raises ValueError if it has refused all of them.
+        """
+        lacking = self.lacking if self.version == version else ()
+        forms = ((kind, unit) for unit in self.rate_units(version) for kind in kinds)
+        for form in forms:
+            if lacking_form(*form) not in lacking:
+                return form
+        raise ValueError("it has refused every kind of charging profile, in amperes and in watts")
 
     def _missing_for_any_evse(self, action: str, payload: Mapping[str, Any]) -> str | None:
         if action != "ReserveNow":
@@ -133,6 +147,27 @@ def deciding(variables: Iterable[tuple[str, str]]) -> dict[str, str]:
 def lacking_name(action: str, argument: str | None) -> str:
     """How `Abilities.lacking` names an action, or one argument of it."""
     return action if argument is None else f"{action}:{argument}"
+
+
+def lacking_form(kind: str, unit: str) -> str:
+    """How `Abilities.lacking` names charging profiles of a kind and unit that were refused."""
+    return lacking_name("SetChargingProfile", f"{kind}/{unit}")
+
+
+def is_form(lacking: str) -> bool:
+    """Whether it is a name of `lacking_form`."""
+    return lacking.startswith("SetChargingProfile:") and "/" in lacking
+
+
+def form_of(payload: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Kind and unit of the profile in a SetChargingProfile; None if it has none."""
+    try:
+        profile = payload["csChargingProfiles" if "csChargingProfiles" in payload else "chargingProfile"]
+        schedule = profile["chargingSchedule"]
+        schedule = schedule[0] if isinstance(schedule, list) else schedule
+        return str(profile["chargingProfileKind"]), str(schedule["chargingRateUnit"])
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def without(abilities: Abilities, version: Version, lacking: tuple[str, ...]) -> Abilities:

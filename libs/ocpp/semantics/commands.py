@@ -35,7 +35,8 @@ class SetDefaultLimit(msgspec.Struct, frozen=True, tag=True):
     """Limit the current of each transaction that has no limit of its own, on one EVSE (0: on every EVSE alike).
 
     A ``SetLimit`` for the transaction takes its place, be it higher or lower (1.6 §3.13.1, 2.x K01).
-    ``limit_milliamp`` is rounded down to the 0.1 A of OCPP. ``ClearLimit`` removes it by ``profile_id``.
+    ``limit_milliamp`` is rounded down to the 0.1 A of OCPP. ``starts_at`` (microseconds) is where the limit begins, by
+    default at once. ``ClearLimit`` removes it by ``profile_id``.
     """
 
     evse_id: int
@@ -43,6 +44,7 @@ class SetDefaultLimit(msgspec.Struct, frozen=True, tag=True):
     profile_id: int
     stack_level: int
     phases: int | None = None
+    starts_at: int | None = None
 
 
 class ClearLimit(msgspec.Struct, frozen=True, tag=True):

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from libs.ocpp.semantics import commands as c
 from libs.ocpp.semantics.abilities import Abilities
+from libs.ocpp.semantics.encode_limits import is_relative
 from libs.ocpp.semantics.encode_v16 import PLAIN_TRIGGERS, Encoded, get_diagnostics
 from libs.ocpp.semantics.encoding import Unsupported, encode_command
 from libs.ocpp.semantics.pieces import items_asked, next_piece
@@ -55,13 +56,15 @@ class Rule(msgspec.Struct, frozen=True):
     bend: Bend
 
 
-def plan_command(version: Version, command: c.Command, abilities: Abilities, done: int = 0) -> Planned:
-    """The next CALL of a command, of whose items ``done`` have been sent before.
+def plan_command(
+    version: Version, command: c.Command, abilities: Abilities, done: int = 0, *, asked_at: int = 0
+) -> Planned:
+    """The next CALL of a command, of whose items ``done`` have been sent before; ``asked_at``: since when it is wanted.
 
     Raises `Unsupported` where the charger lacks a feature and nothing lesser exists, ``ValueError`` for what the
     version cannot express.
     """
-    command, names = _other_command(version, command, abilities)
+    command, names = _other_command(version, command, abilities, asked_at)
     total = items_asked(command)
     if total:
         command = next_piece(version, command, abilities, done)
@@ -78,12 +81,22 @@ def plan_command(version: Version, command: c.Command, abilities: Abilities, don
 # Other commands --------------------------------------------------------------------------------------------------
 
 NAMED_VARIABLES: Final = "named_variables"
+ABSOLUTE_PROFILE: Final = "absolute_profile"
+_KINDS: Final = ("Relative", "Absolute")
 
 
 def _other_command(
-    version: Version, command: c.Command, abilities: Abilities
+    version: Version, command: c.Command, abilities: Abilities, asked_at: int
 ) -> tuple[c.Command, tuple[str, ...]]:
-    """A report that the charger cannot make becomes a question for the variables that limit it."""
+    """A report that the charger cannot make becomes a question for the variables that limit it, a limit from the begin
+    of the transaction one from the moment when it was asked for."""
+    if isinstance(command, c.SetLimit | c.SetDefaultLimit) and is_relative(command):
+        kind, _ = abilities.profile_form(version, _KINDS)
+        return (
+            (command, ())
+            if kind == "Relative"
+            else (replace(command, starts_at=asked_at), (ABSOLUTE_PROFILE,))
+        )
     report = isinstance(command, c.GetBaseReport) and version.is_v2
     if report and abilities.missing(version, "GetBaseReport", {}):
         return c.GetVariables(tuple(c.Variable(name) for name in LIMITING_VARIABLES)), (NAMED_VARIABLES,)
@@ -108,7 +121,8 @@ def _default_profile(
 def _limit_in_watts(
     version: Version, command: c.SetLimit | c.SetDefaultLimit, encoded: Encoded, abilities: Abilities
 ) -> Encoded | None:
-    if not abilities.only_watts(version):
+    kinds = _KINDS if is_relative(command) else ("Absolute",)
+    if abilities.profile_form(version, kinds)[1] != "W":
         return None
     watts = max(command.limit_milliamp, 0) // 100 * NOMINAL_VOLTS * (command.phases or 1) // 10
     profile = _profile(encoded)
@@ -196,7 +210,7 @@ RULES: Final = (
     Rule(
         "limit_in_watts",
         (c.SetLimit, c.SetDefaultLimit),
-        "charging schedules in watts only",
+        "charging schedules in watts only, or none taken in amperes",
         f"current x {NOMINAL_VOLTS} V x phases of the command (1 if it names none), rounded down",
         _limit_in_watts,
     ),

@@ -14,7 +14,7 @@ from libs.ocpp.routing import ROUTES
 from libs.ocpp.semantics import READERS
 from libs.ocpp.semantics.abilities import COMPONENTS_2
 from libs.ocpp.semantics.commands import Command
-from libs.ocpp.semantics.degradation import NAMED_VARIABLES, RULES
+from libs.ocpp.semantics.degradation import ABSOLUTE_PROFILE, NAMED_VARIABLES, RULES
 from libs.ocpp.semantics.encoding import ENCODERS
 from libs.ocpp.semantics.model import SemanticEvent
 from libs.ocpp.semantics.results import result_reader
@@ -106,6 +106,12 @@ def _degradations() -> list[str]:
             "`GetBaseReport`",
             "2.x without GetBaseReport",
             "GetVariables of the variables that limit what it can be asked",
+        ),
+        _row(
+            f"`{ABSOLUTE_PROFILE}`",
+            "`SetLimit`, `SetDefaultLimit`",
+            "no Relative profile accepted",
+            "Absolute, from the moment when it was asked for",
         ),
     ]
     for rule in RULES:

@@ -13,7 +13,7 @@ def limit_profile(command: SetLimit, station_wide: str) -> tuple[dict[str, Any],
     profile = {
         "stackLevel": command.stack_level,
         "chargingProfilePurpose": _purpose(command, station_wide),
-        "chargingProfileKind": _kind(command),
+        "chargingProfileKind": "Relative" if is_relative(command) else "Absolute",
         **_validity(command),
     }
     return profile, _schedule(command)
@@ -24,9 +24,9 @@ def default_limit_profile(command: SetDefaultLimit) -> tuple[dict[str, Any], dic
     profile = {
         "stackLevel": command.stack_level,
         "chargingProfilePurpose": "TxDefaultProfile",
-        "chargingProfileKind": "Relative",
+        "chargingProfileKind": "Relative" if is_relative(command) else "Absolute",
     }
-    return profile, _amperes(command.limit_milliamp, command.phases)
+    return profile, _begun(_amperes(command.limit_milliamp, command.phases), command)
 
 
 def _purpose(command: SetLimit, station_wide: str) -> str:
@@ -35,10 +35,13 @@ def _purpose(command: SetLimit, station_wide: str) -> str:
     return "TxDefaultProfile" if command.evse_id else station_wide
 
 
-def _kind(command: SetLimit) -> str:
+def is_relative(command: SetLimit | SetDefaultLimit) -> bool:
+    """Whether its profile begins with the transaction."""
     # A station-wide profile must not be Relative (1.6 §3.13.1, 2.x K01.FR.38): nothing starts it.
-    relative = command.starts_at is None and (command.transaction_id is not None or command.evse_id > 0)
-    return "Relative" if relative else "Absolute"
+    of_transactions = (
+        isinstance(command, SetDefaultLimit) or command.transaction_id is not None or command.evse_id > 0
+    )
+    return command.starts_at is None and of_transactions
 
 
 def _validity(command: SetLimit) -> dict[str, Any]:
@@ -51,11 +54,15 @@ def _validity(command: SetLimit) -> dict[str, Any]:
 
 
 def _schedule(command: SetLimit) -> dict[str, Any]:
-    schedule = _amperes(command.limit_milliamp, command.phases)
-    if command.starts_at is not None:
-        schedule["startSchedule"] = format_timestamp(command.starts_at)
+    schedule = _begun(_amperes(command.limit_milliamp, command.phases), command)
     if command.valid_seconds is not None:
         schedule["duration"] = command.valid_seconds
+    return schedule
+
+
+def _begun(schedule: dict[str, Any], command: SetLimit | SetDefaultLimit) -> dict[str, Any]:
+    if command.starts_at is not None:
+        schedule["startSchedule"] = format_timestamp(command.starts_at)
     return schedule
 
 

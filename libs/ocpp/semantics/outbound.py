@@ -11,7 +11,7 @@ from libs.events.ocpp_log import CallOutcome, OcppCallSent
 from libs.ocpp.errors import UNUSABLE_ANSWER, ErrorCode, canonical
 from libs.ocpp.inbound import CheckedCall, check_result
 from libs.ocpp.quirks.effects import flagged
-from libs.ocpp.semantics.abilities import deciding, lacking_name
+from libs.ocpp.semantics.abilities import deciding, form_of, lacking_form, lacking_name
 from libs.ocpp.semantics.pieces import ITEMISED, items_in, one_by_one
 from libs.ocpp.semantics.reports import ActionUnsupported, Report, VariablesReported
 from libs.ocpp.semantics.results import (
@@ -63,12 +63,24 @@ def read_verdict(record: OcppCallSent) -> tuple[Verdict, str]:
 
 
 def read_lack(record: OcppCallSent) -> str | None:
-    """Return what the charger says that it cannot do, as `Abilities.lacking` names it; None for most answers."""
+    """Return what the charger says that it cannot do, as `Abilities.lacking` names it; None for most answers.
+
+    That it rejects a charging profile may be for its kind or its unit, which another one would not have.
+    """
     refused = record.outcome is CallOutcome.ERROR
     if not refused and (record.outcome is not CallOutcome.RESULT or record.action not in MAY_BE_UNSUPPORTED):
         return None
     lacks = (fact for fact in read_sent(record) if isinstance(fact, ActionUnsupported))
-    return next((lacking_name(fact.action, fact.argument) for fact in lacks), None)
+    lack = next((lacking_name(fact.action, fact.argument) for fact in lacks), None)
+    if (
+        lack is None
+        and not refused
+        and record.action == "SetChargingProfile"
+        and read_verdict(record)[1] == "Rejected"
+    ):
+        form = form_of(_object(record.payload))
+        return None if form is None else lacking_form(*form)
+    return lack
 
 
 def read_variables(record: OcppCallSent) -> dict[str, str]:

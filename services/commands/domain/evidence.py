@@ -20,8 +20,9 @@ _LONGEST_REASON = 500
 class Evidence(msgspec.Struct, frozen=True):
     """What an edge's record says a command's fate is. `items`: how many items the message was about.
 
-    `lacks`: what the charger, which spoke `version`, says that it cannot do at all. `told`: its own variables that
-    decide how commands are put. `excess`: what to take for known of them, since the message was too large for it.
+    `lacks`: what the charger, which spoke `version`, says that it cannot do at all, or what kind of charging profile it
+    rejected. `told`: its own variables that decide how commands are put. `excess`: what to take for known of them, as
+    the message was too large for it.
     """
 
     event_id: str

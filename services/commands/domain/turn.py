@@ -9,7 +9,7 @@ from libs.bus.message import Emit
 from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import DispatchRefused, RefusalReason, StationLocated
-from libs.ocpp.semantics.abilities import Abilities, with_variables, without
+from libs.ocpp.semantics.abilities import Abilities, is_form, with_variables, without
 from libs.ocpp.semantics.commands import GetBaseReport
 from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request
@@ -17,7 +17,7 @@ from libs.ocpp.semantics.encoding import Unsupported
 from libs.ocpp.semantics.outbound import merge_results
 from libs.ocpp.semantics.pieces import ENDS_AT_REFUSAL, SEVERAL, items_asked
 from libs.ocpp.semantics.variables import LIMITING_VARIABLES
-from libs.ocpp.versions import Version
+from libs.ocpp.versions import Version, known_version
 from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal
 from services.commands.domain.ledger import (
     MOST_MESSAGE_BYTES,
@@ -334,6 +334,7 @@ class Turn:
             degraded=waiting.degraded,
         )
         self.out.append(Emit("commands.outcomes", self.ledger.station_id, concluded))
+        self._remember(waiting, evidence)
         flight = self.ledger.flight
         concluded_now = Concluded(waiting.command_id, self.now, refused)
         self.ledger = replace(
@@ -342,6 +343,13 @@ class Turn:
             flight=None if flight is not None and flight.command_id == waiting.command_id else flight,
             concluded=remembered(self.ledger.concluded, concluded_now, self.now),
         )
+
+    def _remember(self, waiting: Waiting, evidence: Evidence) -> None:
+        """Of charging profiles one that was accepted after others were refused is the first to be sent from now on."""
+        version, known = known_version(evidence.version), self.ledger.abilities
+        refused = tuple(each for each in waiting.lacks if is_form(each) and each not in known.lacking)
+        if refused and evidence.fate is Fate.ACCEPTED and version is not None:
+            self.learn(without(known, version, refused))
 
     def _update(self, waiting: Waiting) -> None:
         queue = tuple(waiting if w.command_id == waiting.command_id else w for w in self.ledger.queue)
@@ -380,7 +388,7 @@ def _plan(waiting: Waiting, version: str, abilities: Abilities) -> _Message:
     if waiting.told:
         abilities = with_variables(abilities, spoken, waiting.told)
     done = 0 if waiting.part is None else waiting.part.done
-    planned = plan_command(spoken, command, abilities, done)
+    planned = plan_command(spoken, command, abilities, done, asked_at=waiting.requested_at)
     return _Message(planned.action, planned.text, planned.degraded, planned.total)
 
 

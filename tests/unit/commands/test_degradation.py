@@ -16,8 +16,10 @@ from libs.events.record import Record
 from libs.events.stations import CapabilitiesLearned, KnownVariable
 from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.semantics import commands as c
+from libs.ocpp.semantics.abilities import form_of
 from libs.ocpp.semantics.dialect import to_request
 from libs.ocpp.semantics.variables import LIMITING_KEYS, LIMITING_VARIABLES
+from libs.ocpp.times import format_timestamp
 from services.commands.domain import CommandsProcessor, Ledger
 from tests.unit.commands.test_commands import (
     POLICY,
@@ -484,3 +486,108 @@ def test_a_replay_that_knows_nothing_puts_what_was_too_large_together() -> None:
     orders: list[list[Given]] = [[asked, *answers], [*answers, asked], [answers[0], asked, *answers[1:]]]
     for order in orders:
         assert replayed(order) == [before]
+
+
+FORMS = [("Relative", "A"), ("Absolute", "A"), ("Relative", "W"), ("Absolute", "W")]
+LIMITS = [
+    LIMIT,
+    c.SetDefaultLimit(evse_id=0, limit_milliamp=6_000, profile_id=1000, stack_level=0, phases=3),
+]
+
+
+def form(dispatch_of: list[Emit]) -> tuple[str, str]:
+    (dispatch,) = dispatches(dispatch_of)
+    found = form_of(json.loads(dispatch.payload))
+    assert found is not None
+    return found
+
+
+class Picky(Known):
+    """A charger that takes charging profiles of some kinds and units alone."""
+
+    def __init__(self, version: str, *accepted: tuple[str, str]) -> None:
+        super().__init__(version)
+        self.accepted = accepted
+        self.now = 1.0
+
+    def try_limit(self, name: str, command: c.Command) -> tuple[list[tuple[str, str]], CommandConcluded]:
+        """The forms in which a limit is sent, and what becomes of it."""
+        tried: list[tuple[str, str]] = []
+        out = self.ask(name, self.now, command)
+        while dispatches(out):
+            tried.append(form(out))
+            self.now += 1
+            word = "Accepted" if tried[-1] in self.accepted else "Rejected"
+            out = self.feed(replace(answered(out, self.now, {"status": word}), version=self.version))
+        self.now += 1
+        return tried, one_fate(out)
+
+
+@pytest.mark.parametrize("version", ["ocpp1.6", "ocpp2.0.1", "ocpp2.1"])
+@pytest.mark.parametrize("command", LIMITS, ids=["transaction", "default"])
+@pytest.mark.parametrize("number", range(len(FORMS)))
+def test_a_limit_is_put_in_the_words_that_the_charger_takes(
+    version: str, command: c.Command, number: int
+) -> None:
+    """Absolute where Relative is rejected, watts where amperes are; what was accepted is sent first the next time."""
+    charger = Picky(version, FORMS[number])
+    tried, concluded = charger.try_limit("c1", command)
+    assert tried == FORMS[: number + 1]
+    names = {
+        ("Relative", "A"): None,
+        ("Absolute", "A"): "absolute_profile",
+        ("Relative", "W"): "limit_in_watts",
+        ("Absolute", "W"): "absolute_profile,limit_in_watts",
+    }
+    assert (concluded.fate, concluded.degraded) == (Fate.ACCEPTED, names[FORMS[number]])
+    assert charger.try_limit("c2", command)[0] == [FORMS[number]]
+
+
+@pytest.mark.parametrize("version", ["ocpp1.6", "ocpp2.0.1", "ocpp2.1"])
+def test_a_charger_that_rejects_every_profile_has_rejected_it(version: str) -> None:
+    charger = Picky(version)
+    tried, concluded = charger.try_limit("c1", LIMIT)
+    assert tried == FORMS
+    assert (concluded.fate, concluded.reason) == (Fate.REJECTED, "the charger's word: Rejected")
+    assert charger.try_limit("c2", LIMIT)[0] == FORMS, "nothing was learned"
+
+
+def test_a_charger_whose_unit_is_known_is_not_asked_in_another() -> None:
+    amperes, watts = Picky("ocpp2.0.1"), Picky("ocpp2.0.1")
+    amperes.learn(0, **{"SmartChargingCtrlr.RateUnit": "A"})
+    watts.learn(0, **{"SmartChargingCtrlr.RateUnit": "W"})
+    assert amperes.try_limit("c1", LIMIT)[0] == FORMS[:2]
+    assert watts.try_limit("c1", LIMIT)[0] == FORMS[2:]
+
+
+def test_an_absolute_limit_begins_when_it_was_asked_for() -> None:
+    charger = Picky("ocpp1.6", ("Absolute", "A"))
+    charger.try_limit("c1", LIMIT)
+    (dispatch,) = dispatches(charger.ask("c2", 10, LIMIT))
+    schedule = json.loads(dispatch.payload)["csChargingProfiles"]["chargingSchedule"]
+    assert schedule["startSchedule"] == format_timestamp(at(10))
+
+
+def test_a_limit_that_names_its_begin_is_absolute_already() -> None:
+    charger = Picky("ocpp1.6")
+    assert charger.try_limit("c1", replace(LIMIT, starts_at=at(0)))[0] == [
+        ("Absolute", "A"),
+        ("Absolute", "W"),
+    ]
+
+
+def test_new_firmware_is_asked_as_any_other() -> None:
+    charger = Picky("ocpp1.6", ("Absolute", "W"))
+    charger.try_limit("c1", LIMIT)
+    charger.learn(50)
+    assert charger.try_limit("c2", LIMIT)[0] == FORMS
+
+
+def test_an_operators_own_profile_is_sent_once() -> None:
+    charger = Picky("ocpp1.6")
+    (dispatch,) = dispatches(charger.ask("c1", 1, LIMIT))
+    charger.feed(
+        replace(answered([Emit("x", "y", dispatch)], 2, {"status": "Accepted"}), payload=dispatch.payload)
+    )
+    out = charger.feed(request("c2", 3, action="SetChargingProfile", payload=dispatch.payload))
+    assert one_fate(charger.feed(answered(out, 4, {"status": "Rejected"}))).fate is Fate.REJECTED
