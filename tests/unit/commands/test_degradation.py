@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -554,8 +555,9 @@ def test_a_charger_that_rejects_every_profile_has_rejected_it(version: str) -> N
 
 def test_a_charger_whose_unit_is_known_is_not_asked_in_another() -> None:
     amperes, watts = Picky("ocpp2.0.1"), Picky("ocpp2.0.1")
-    amperes.learn(0, **{"SmartChargingCtrlr.RateUnit": "A"})
-    watts.learn(0, **{"SmartChargingCtrlr.RateUnit": "W"})
+    for charger, unit in ((amperes, "A"), (watts, "W")):
+        known: dict[str, Any] = {"SmartChargingCtrlr.RateUnit": unit}
+        charger.learn(0, **known)
     assert amperes.try_limit("c1", LIMIT)[0] == FORMS[:2]
     assert watts.try_limit("c1", LIMIT)[0] == FORMS[2:]
 
