@@ -224,12 +224,13 @@ class StateQuery(Query):
 
 
 class Allocation(Output):
-    """One EVSE's share; 0: it waits."""
+    """One EVSE's share; 0: it waits. `drawn_ma`: what it draws although its share is less; 0: it keeps to it."""
 
     station_id: str
     evse_id: int
     transaction_id: str
     current_ma: int
+    drawn_ma: int = 0
 
 
 class LoadPlan(Output):

@@ -8,11 +8,12 @@ from libs.bus.message import Message
 from libs.clickhouse.client import ClickHouseError
 from libs.clickhouse.reader import Reader
 from libs.events.firmware import CampaignProgressed, DefineCampaign
-from libs.events.load import LoadPlanMade
+from libs.events.load import Allocation, LoadPlanMade
 from libs.events.record import Record
 from libs.events.telemetry import StationStateChanged
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
+from services.api import metrics
 from services.api.domain.index import SortedKeys
 from services.api.fields import micros
 from services.api.recent import RecentRecords
@@ -54,6 +55,10 @@ class Latest(Generic[R]):
             self.records[key] = record
 
 
+def _disobedient(plan: LoadPlanMade) -> dict[tuple[str, int], Allocation]:
+    return {(share.station_id, share.evse_id): share for share in plan.allocations if share.drawn_ma}
+
+
 class Live:
     """Records since this process follows the topics; `states` are completed from ClickHouse in the background.
 
@@ -72,7 +77,7 @@ class Live:
             case StationStateChanged() as state:
                 self.states.offer(state)
             case LoadPlanMade() as plan:
-                self.plans.offer(plan)
+                self._take_plan(plan)
             case DefineCampaign() as campaign:
                 # The first definition of a campaign is the one that counts.
                 if campaign.campaign_id not in self.campaigns:
@@ -81,6 +86,21 @@ class Live:
                 self.progress.put(progress.campaign_id, progress)
             case _:
                 pass
+
+    def _take_plan(self, plan: LoadPlanMade) -> None:
+        before = self.plans.records.get(plan.site_id)
+        self.plans.offer(plan)
+        if self.plans.records[plan.site_id] is not plan:
+            return
+        known, found = ({} if each is None else _disobedient(each) for each in (before, plan))
+        metrics.DISOBEDIENT_EVSES.inc(len(found) - len(known))
+        for (station_id, evse_id), share in found.items():
+            if (station_id, evse_id) not in known:
+                log.warning(
+                    "limit_disobeyed", site_id=plan.site_id, station_id=station_id, evse_id=evse_id,
+                    transaction_id=share.transaction_id, share_ma=share.current_ma, drawn_ma=share.drawn_ma,
+                    event_id=plan.event_id,
+                )  # fmt: skip
 
     async def complete(self, reader: Reader, every_s: float) -> None:
         """Read states from ClickHouse: all of them once and then now and again, and what has changed in between.

@@ -11,6 +11,10 @@ REQUESTS = Histogram(
 REFUSED = Counter("voltbus_api_unauthorised_requests", "Requests without the right key.")
 COMMANDS = Counter("voltbus_api_commands", "Commands handed to the ledger.", ["dialect"])
 COMMANDS_WAITING = Gauge("voltbus_api_commands_waiting", "Requests that wait for a command's outcome.")
+DISOBEDIENT_EVSES = Gauge(
+    "voltbus_api_disobedient_evses",
+    "EVSEs of which the plans in force say that they draw more than their share.",
+)
 STREAM_CLIENTS = Gauge("voltbus_api_stream_clients", "Open event streams.")
 STREAM_DROPPED = Counter(
     "voltbus_api_stream_dropped_clients", "Event streams ended because the client was slow."

@@ -160,7 +160,9 @@ def _fate(fields: Json) -> str:
 def _plan(fields: Json) -> str:
     limit = "no limit" if fields["limit_ma"] is None else f"{ampere(fields['limit_ma'])} A"
     shares = sum(share["current_ma"] for share in fields["allocations"])
-    return f"{limit}, {ampere(shares)} A given to {len(fields['allocations'])}, {fields['waiting']} waiting"
+    disobey = sum(1 for share in fields["allocations"] if share.get("drawn_ma"))
+    told = f"{limit}, {ampere(shares)} A given to {len(fields['allocations'])}, {fields['waiting']} waiting"
+    return f"{told}, {disobey} drawing more" if disobey else told
 
 
 def _health(fields: Json) -> str:

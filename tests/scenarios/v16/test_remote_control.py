@@ -1,5 +1,7 @@
 """Remote start and stop, resets, unlocking, triggers."""
 
+import asyncio
+
 import pytest
 
 from tests.scenarios.charger import Refusal, ScriptedCharger
@@ -152,3 +154,25 @@ async def test_tc_055_trigger_rejected(rig: Rig, cp: ScriptedCharger) -> None:
         assert (done["status"], done["result"]) == ("REJECTED", {"status": status})
     failed = await rig.command(cp, "TriggerMessage", asked, Refusal("NotSupported", "no such thing"))
     assert (failed["status"], failed["error"]["code"]) == ("FAILED", "NotSupported")
+
+
+async def test_answers_that_say_nothing(rig: Rig, cp: ScriptedCharger) -> None:
+    """An answer without a status, of another message, or in words that no version has is no yes: UNKNOWN, as the charger
+    may have acted; of a question FAILED."""
+    cases: list[tuple[str, Json, Json, str]] = [
+        ("Reset", {"type": "Soft"}, {}, "UNKNOWN"),
+        ("Reset", {"type": "Soft"}, {"status": "OK"}, "UNKNOWN"),
+        (
+            "TriggerMessage",
+            {"requestedMessage": "Heartbeat"},
+            {"currentTime": "2026-01-01T00:00:00Z"},
+            "UNKNOWN",
+        ),
+        ("ChangeAvailability", {"connectorId": 0, "type": "Operative"}, {"state": "Accepted"}, "UNKNOWN"),
+        ("GetLocalListVersion", {}, {}, "FAILED"),
+    ]
+    for action, payload, answer, status in cases:
+        wish = {"action": action, "payload": payload}
+        done, _ = await asyncio.gather(rig.order(cp, wish), cp.expect(action, answer, strict=False))
+        assert (done["status"], done["result"]) == (status, answer)
+        assert "cannot be read" in done["reason"]

@@ -1,5 +1,7 @@
 """Charging profiles."""
 
+import asyncio
+
 import pytest
 
 from tests.scenarios.charger import Json, ScriptedCharger
@@ -47,8 +49,8 @@ async def test_tc_057_tx_profile(rig: Rig, cp: ScriptedCharger) -> None:
         "profile_id": 2,
         "stack_level": 1,
     }
-    free, asked = await rig.free(cp, "SetLimit", limit, "SetChargingProfile", {"status": "Rejected"})
-    assert free["status"] == "REJECTED"
+    free, asked = await rig.free(cp, "SetLimit", limit, "SetChargingProfile", {"status": "Accepted"})
+    assert free["status"] == "ACCEPTED"
     profile = asked["csChargingProfiles"]
     assert (profile["chargingProfilePurpose"], profile["transactionId"]) == ("TxProfile", transaction)
     assert profile["chargingSchedule"]["chargingSchedulePeriod"] == [{"startPeriod": 0, "limit": 8.1}]
@@ -93,3 +95,26 @@ async def test_tc_067_clear_profile(rig: Rig, cp: ScriptedCharger) -> None:
         assert done["status"] == "ACCEPTED"
     done = await rig.command(cp, "ClearChargingProfile", {"id": 1}, {"status": "Unknown"})
     assert (done["status"], done["result"]) == ("REJECTED", {"status": "Unknown"})
+
+
+async def test_limits_in_another_form(rig: Rig, cp: ScriptedCharger) -> None:
+    """A charger that rejects a limit as a Relative profile in amperes gets it as an Absolute one, then in watts; what it
+    takes is sent first the next time."""
+    limit = {"evse_id": 1, "limit_milliamp": 6000, "profile_id": 3, "stack_level": 0, "phases": 3}
+    wish = {"command": "SetDefaultLimit", "payload": limit}
+    answers = ["Rejected", "Rejected", "Accepted"]
+
+    async def charger() -> list[Json]:
+        return [await cp.expect("SetChargingProfile", {"status": word}) for word in answers]
+
+    done, asked = await asyncio.gather(rig.order(cp, wish), charger())
+    assert (done["status"], done["attempts"], done["degraded"]) == ("ACCEPTED", 3, "limit_in_watts")
+    profiles = [each["csChargingProfiles"] for each in asked]
+    forms = [(p["chargingProfileKind"], p["chargingSchedule"]["chargingRateUnit"]) for p in profiles]
+    assert forms == [("Relative", "A"), ("Absolute", "A"), ("Relative", "W")]
+    assert profiles[2]["chargingSchedule"]["chargingSchedulePeriod"][0]["limit"] == 4140.0
+    again, asked_again = await rig.free(
+        cp, "SetDefaultLimit", limit, "SetChargingProfile", {"status": "Accepted"}
+    )
+    assert (again["attempts"], again["degraded"]) == (1, "limit_in_watts")
+    assert asked_again["csChargingProfiles"]["chargingSchedule"]["chargingRateUnit"] == "W"

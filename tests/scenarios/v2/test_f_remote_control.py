@@ -1,5 +1,7 @@
 """F: remote start, unlock, triggers."""
 
+import asyncio
+
 import pytest
 
 from tests.scenarios.charger import Json, Refusal, ScriptedCharger
@@ -150,3 +152,18 @@ async def test_tc_f_27_trigger_not_implemented(rig: Rig, cs: ScriptedCharger) ->
     await rig.denied(cs, "TriggerMessage", wish, {"status": "NotImplemented"})
     failed = await rig.command(cs, "TriggerMessage", wish, Refusal("NotImplemented", "never heard of it"))
     assert (failed["status"], failed["error"]["code"]) == ("FAILED", "NotImplemented")
+
+
+async def test_answers_that_say_nothing(rig: Rig, cs: ScriptedCharger) -> None:
+    """An answer without a status, or with too few results, is no yes: UNKNOWN, as the station may have acted."""
+    variable = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
+    result = {**variable, "attributeStatus": "Accepted"}
+    two = {"setVariableData": [{**variable, "attributeValue": value} for value in ("30", "60")]}
+    for action, payload, answer in (
+        ("Reset", {"type": "OnIdle"}, {}),
+        ("SetVariables", two, {"setVariableResult": []}),
+        ("SetVariables", two, {"setVariableResult": [result]}),
+    ):
+        wish = {"action": action, "payload": payload}
+        done, _ = await asyncio.gather(rig.order(cs, wish), cs.expect(action, answer, strict=False))
+        assert (done["status"], done["result"]) == ("UNKNOWN", answer)

@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import structlog
 
 from libs.bus.message import Message
 from libs.clickhouse.client import ClickHouseUnavailableError
+from libs.events.load import Allocation, LoadPlanMade
 from libs.events.telemetry import StationStateChanged
+from services.api import metrics
 from services.api.live import Live
 from services.api.rows import record_of
 
@@ -152,3 +155,39 @@ async def test_a_reading_that_failed_is_made_up_for(monkeypatch: pytest.MonkeyPa
 
     clock = await rounds(monkeypatch, clickhouse, known, {1: back})
     assert clock.handed_out == [0, 5]
+
+
+def plan(number: int, **drawn_ma: int) -> LoadPlanMade:
+    allocations = [
+        Allocation(station_id=station, evse_id=1, transaction_id="t", current_ma=10_000, drawn_ma=drawn)
+        for station, drawn in drawn_ma.items()
+    ]
+    return LoadPlanMade(
+        event_id=f"plan-{number}",
+        occurred_at=number,
+        recorded_at=number,
+        cause_id=f"plan-{number}",
+        site_id="depot",
+        plan_no=number,
+        limit_ma=20_000,
+        allocations=tuple(allocations),
+        waiting=0,
+    )
+
+
+def test_operators_are_told_once_of_an_evse_that_draws_more_than_its_share() -> None:
+    live = Live()
+    before = metrics.DISOBEDIENT_EVSES._value.get()
+    with structlog.testing.capture_logs() as logs:
+        for each, count in (
+            (plan(1, a=32_000, b=0), 1),
+            (plan(2, a=32_000, b=0), 1),
+            (plan(1, a=0, b=0), 1),
+            (plan(3, a=32_000, b=16_000), 2),
+            (plan(4, a=0, b=16_000), 1),
+            (plan(5), 0),
+        ):
+            live.take(Message("load.plans", 0, 0, "depot", each, 0))
+            assert metrics.DISOBEDIENT_EVSES._value.get() - before == count
+    told = [(log["event"], log["station_id"], log["event_id"]) for log in logs]
+    assert told == [("limit_disobeyed", "a", "plan-1"), ("limit_disobeyed", "b", "plan-3")]
