@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.scenarios.charger import Refusal, ScriptedCharger
+from tests.scenarios.charger import Json, Refusal, ScriptedCharger
 from tests.scenarios.rig import Rig
 from tests.scenarios.v16.flows import authorize, report, started, stop
 
@@ -157,8 +157,8 @@ async def test_tc_055_trigger_rejected(rig: Rig, cp: ScriptedCharger) -> None:
 
 
 async def test_answers_that_say_nothing(rig: Rig, cp: ScriptedCharger) -> None:
-    """An answer without a status, of another message, or in words that no version has is no yes: UNKNOWN, as the charger
-    may have acted; of a question FAILED."""
+    """An answer without a status, of another message, or in words that no version has is no yes: UNKNOWN, as the
+    charger may have acted; of a question FAILED."""
     cases: list[tuple[str, Json, Json, str]] = [
         ("Reset", {"type": "Soft"}, {}, "UNKNOWN"),
         ("Reset", {"type": "Soft"}, {"status": "OK"}, "UNKNOWN"),
