@@ -98,8 +98,8 @@ async def test_tc_067_clear_profile(rig: Rig, cp: ScriptedCharger) -> None:
 
 
 async def test_limits_in_another_form(rig: Rig, cp: ScriptedCharger) -> None:
-    """A charger that rejects a limit as a Relative profile in amperes gets it as an Absolute one, then in watts; what it
-    takes is sent first the next time."""
+    """A charger that rejects a limit as a Relative profile in amperes gets it as an Absolute one, then in watts; what
+    it takes is sent first the next time."""
     limit = {"evse_id": 1, "limit_milliamp": 6000, "profile_id": 3, "stack_level": 0, "phases": 3}
     wish = {"command": "SetDefaultLimit", "payload": limit}
     answers = ["Rejected", "Rejected", "Accepted"]
