@@ -1,6 +1,5 @@
 """`python -m deploy.local up|demo`."""
 
-import signal
 import sys
 
 import typer
@@ -9,6 +8,7 @@ from deploy.local.demo import run_demo
 from deploy.local.platform import Platform, from_here, run_until_interrupted
 from deploy.local.settings import LocalSettings
 from libs.runtime.settings import read_settings
+from libs.runtime.stopping import interrupt_on_signals
 from libs.testing.localstack import StackError
 
 app = typer.Typer(
@@ -73,8 +73,7 @@ def _endpoints(platform: Platform) -> list[str]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-
+    interrupt_on_signals()
     try:
         app()
     except StackError as error:

@@ -23,6 +23,15 @@ _TELLING_S: Final = 1.0
 _OWN: Final = "stop-bound"
 
 
+def interrupt_on_signals() -> None:
+    """Raise KeyboardInterrupt in the main thread on SIGTERM and SIGINT.
+
+    Also where SIGINT is ignored: shells start background jobs of scripts so.
+    """
+    for signum in _SIGNALS:
+        signal.signal(signum, signal.default_int_handler)
+
+
 def bound_stop(stop: asyncio.Event, timeout_s: float) -> None:
     """Set `stop` on SIGTERM or SIGINT, and end the process `timeout_s` after the first if it is still there.
 

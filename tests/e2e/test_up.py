@@ -15,18 +15,18 @@ import httpx
 
 from deploy.local.platform import ROOT
 from deploy.local.settings import LocalSettings, on_free_ports
-from tests.integration.children import python
+from tests.integration.children import as_background_job, ended, python
 
 
 @contextmanager
 def running(settings: LocalSettings) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """The platform in a process of its own, and what it printed; Ctrl-C ends it."""
+    """The platform in a process of its own, as a script starts it, and what it printed; Ctrl-C ends it."""
     environment = {
         f"VOLTBUS_{name.upper()}": str(value)
         for name, value in settings.model_dump(include=set(LocalSettings.model_fields)).items()
     }
     process = subprocess.Popen(
-        python("-m", "deploy.local", "up"),
+        as_background_job(python("-m", "deploy.local", "up")),
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
@@ -42,8 +42,7 @@ def running(settings: LocalSettings) -> Iterator[tuple["subprocess.Popen[str]", 
         assert process.poll() is None, printed
         yield process, printed
     finally:
-        process.send_signal(signal.SIGINT)
-        status = process.wait(240)
+        status = ended(process, 240)
     assert status == 0
 
 

@@ -1,6 +1,8 @@
 """Processes that do not outlive the one that started them."""
 
 import os
+import signal
+import subprocess
 import sys
 
 from libs.testing.localstack import launch
@@ -13,3 +15,22 @@ def python(*arguments: str) -> list[str]:
     if not PARENT_DEATH_SIGNAL:
         return command
     return [sys.executable, "-I", launch.__file__, f"signal:{os.getpid()}", "exec", *command]
+
+
+def as_background_job(command: list[str]) -> list[str]:
+    """The command as a script's shell starts it with `&`: SIGINT is ignored."""
+    return ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+
+
+def ended(process: "subprocess.Popen[str]", within_s: float) -> int:
+    """Interrupt a process; its exit status. One that goes on is killed, and what it started with it.
+
+    Raises TimeoutExpired then.
+    """
+    process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise

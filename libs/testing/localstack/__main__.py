@@ -1,6 +1,5 @@
 """Command line: `python -m libs.testing.localstack up|fetch|lock`."""
 
-import signal
 import sys
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from libs.runtime.stopping import interrupt_on_signals
 from libs.testing.localstack import locking, packages
 from libs.testing.localstack.endpoints import Ports
 from libs.testing.localstack.errors import StackError
@@ -33,7 +33,7 @@ def up(
     clickhouse_http_port: int = 8123,
 ) -> None:
     """Run the stack in the foreground until Ctrl-C or SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_on_signals()
     kafka = tuple(range(kafka_port, kafka_port + brokers))
     ports = Ports(kafka, registry_port, clickhouse_port, clickhouse_http_port)
     stack = LocalStack(data, brokers, ports, long_running=True)
