@@ -129,7 +129,7 @@ class Book:
                 lost.pop(each.session_id, None)
         at = max([self._expired_at, *(each.recorded_at for each in last.values())])
         for each in lost.values():
-            self.out.append(plans.given_up(self.station_id, each, Cause(each.cause_id, at, at)))
+            self.out += plans.given_up(self.station_id, each, Cause(each.cause_id, at, at))
 
     def _announce(self, before: Session | None, after: Session, cause: Cause) -> Session:
         if after.started_at is None and not after.closed_by_rule and not after.session_id:

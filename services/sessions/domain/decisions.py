@@ -49,6 +49,9 @@ MORE_THAN_DELIVERED: Final = "more_than_delivered"
 NO_ENERGY_NAMED: Final = "no_energy_named"
 NEWER_KNOWN: Final = "newer_known"
 OTHER_SHAPE: Final = "other_shape"
+UNREADABLE: Final = "unreadable"
+OTHER_SESSION: Final = "other_session"
+NO_CHARGE_RECORD: Final = "no_charge_record"
 
 MOST_REMEMBERED: Final = 32
 """Decisions of a station that are recognised when they come again."""
@@ -171,18 +174,17 @@ def recalled(
     Recalled evidence takes the place of what is known of a closed session if it comes from as much of the log, and
     goes with the same charge record; not while that `waits` to be issued. What was charged and decided is then what is
     known here, unless nothing is. Evidence of a shape that this version does not read changes nothing: the version that
-    runs has to recall it. Raises ValueError for evidence of another session, or of one without a charge record.
+    runs has to recall it. Nor does what is no evidence of that session with a charge record.
     """
     shape = record.shape if isinstance(record, SessionEvidenceRecalled) else _UNMARKED
     if shape not in SHAPES:
         return None, OTHER_SHAPE
-    evidence = SHAPES.decode(record.evidence, shape)
-    if evidence.session_id != record.session_id:
-        raise ValueError(f"evidence of session {evidence.session_id!r} recalled as {record.session_id!r}")
-    if not evidence.over or evidence.issued is None:
-        raise ValueError(f"session {record.session_id!r} has no charge record")
-    if known is not None and not known.over:
-        return None, STILL_RUNNING
+    try:
+        evidence = SHAPES.decode(record.evidence, shape)
+    except ValueError:
+        return None, UNREADABLE
+    if why := _no_evidence(evidence, known, record.session_id):
+        return None, why
     if waits:
         # It may have had to make room for later ones, and its next charge record is still to come.
         return None, NEWER_KNOWN
@@ -204,6 +206,15 @@ def recalled(
         ),
         "",
     )
+
+
+def _no_evidence(evidence: Session, known: Session | None, session_id: str) -> str:
+    """Why it cannot take the place of what is `known` of the session; empty if it may."""
+    if evidence.session_id != session_id:
+        return OTHER_SESSION
+    if not evidence.over or evidence.issued is None:
+        return NO_CHARGE_RECORD
+    return STILL_RUNNING if known is not None and not known.over else ""
 
 
 def concluded(record: Ruling, detail: str, version: int) -> Emit:

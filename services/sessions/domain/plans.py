@@ -141,15 +141,16 @@ def awaits(session: Session) -> bool:
     return grant is None or grant.ask_id != asked.ask_id
 
 
-def given_up(station_id: str, session: Session, cause: Cause) -> Emit:
+def given_up(station_id: str, session: Session, cause: Cause) -> list[Emit]:
     """What is asked once a session that awaits an answer is forgotten: that the ledger keeps no more for it than its
     charge record says. The ledger has this after the question that was not answered."""
     asked = session.asked
-    assert asked is not None
+    if asked is None:
+        return []
     ask_id = given_up_id(session.session_id, session.revision)
     charged_wh = 0 if session.issued is None else session.issued.prepaid_wh
     asked = msgspec.structs.replace(asked, ask_id=ask_id, billed_wh=charged_wh)
-    return _question(station_id, session, asked, cause)
+    return [_question(station_id, session, asked, cause)]
 
 
 def carried(later: Session, issued: Session) -> Session:

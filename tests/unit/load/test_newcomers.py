@@ -119,6 +119,7 @@ def test_a_station_that_starts_at_a_limited_site_is_to_hold_six_ampere() -> None
         "profile_id": 1000,
         "stack_level": 0,
         "phases": 3,
+        "starts_at": None,
     }
     assert (command.cause_id, command.recorded_at, command.requested_by) == ("BOOTED-a-1", at(1), "load")
     assert command.expires_at == at(1) + DAY

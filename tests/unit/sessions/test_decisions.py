@@ -426,6 +426,41 @@ def test_evidence_of_another_shape_changes_nothing_and_says_so() -> None:
     assert not told.runtime.dead
 
 
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"evidence": b"no evidence"}, "unreadable"),
+        ({"evidence": b"\x93"}, "unreadable"),
+        ({"session_id": "another"}, "other_session"),
+    ],
+)
+def test_what_is_no_evidence_of_the_session_changes_nothing_and_says_so(
+    changes: dict[str, Any], detail: str
+) -> None:
+    told, session = forgotten()
+    before = told.state
+    out = conclusion(decide(told, recalled(session, NOON + 30 * DAY, **changes)))
+    assert (out.applied, out.detail) == (False, detail)
+    assert not told.runtime.dead
+    assert told.state is not None
+    assert before is not None
+    assert told.state.closed == before.closed
+
+
+@pytest.mark.parametrize("changes", [{"issued": None}, {"over": False}])
+def test_evidence_without_a_charge_record_changes_nothing_and_says_so(changes: dict[str, Any]) -> None:
+    told, session = forgotten()
+    if "over" in changes:
+        running = Told([start16(1, NOON, 0)])
+        assert running.state is not None
+        (evidence,) = running.state.open
+        evidence = msgspec.structs.replace(evidence, session_id=session.session_id)
+    else:
+        evidence = msgspec.structs.replace(session, **changes)
+    out = conclusion(decide(told, recalled(evidence, NOON + 30 * DAY)))
+    assert (out.applied, out.detail) == (False, "no_charge_record")
+
+
 def test_a_recall_of_version_0_1_0_holds_its_evidence_itself() -> None:
     golden = RELEASED["0.1.0", "session-evidence"]
     evidence = SHAPES.decode(golden.value, golden.fingerprint)
@@ -488,15 +523,6 @@ def test_a_decision_outlives_recalled_evidence_that_lacks_it() -> None:
     (now,) = told.state.closed
     assert now.decision is not None
     assert now.decision.decision_id == record.event_id
-
-
-@pytest.mark.parametrize("changes", [{"evidence": b"\x93"}, {"session_id": "another"}])
-def test_evidence_that_is_none_is_a_dead_letter(changes: dict[str, Any]) -> None:
-    told, session = forgotten()
-    before = told.state
-    assert decide(told, recalled(session, NOON + 30 * DAY, **changes)) == []
-    assert len(told.runtime.dead) == 1
-    assert told.state == before
 
 
 def priced(terms: str) -> dict[str, dict[str, Record]]:
