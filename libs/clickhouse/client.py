@@ -6,12 +6,21 @@ from typing import Any
 
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as DriverError
-from clickhouse_driver.errors import NetworkError, PartiallyConsumedQueryError, ServerException
+from clickhouse_driver.errors import (
+    NetworkError,
+    PartiallyConsumedQueryError,
+    ServerException,
+    SocketTimeoutError,
+)
 
 from libs.clickhouse.settings import ClickHouseSettings
 
 _NOT_FOUND_CODES = frozenset({60, 81})
 """UNKNOWN_TABLE, UNKNOWN_DATABASE."""
+
+_BUSY_CODES = frozenset({159, 202, 209, 210, 236, 241, 242, 394, 439, 999})
+"""TIMEOUT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT, NETWORK_ERROR, ABORTED, MEMORY_LIMIT_EXCEEDED,
+TABLE_IS_READ_ONLY, QUERY_WAS_CANCELLED, CANNOT_SCHEDULE_TASK, KEEPER_EXCEPTION: later the same query may succeed."""
 
 
 class ClickHouseError(Exception):
@@ -23,7 +32,7 @@ class NotMigratedError(ClickHouseError):
 
 
 class ClickHouseUnavailableError(ClickHouseError):
-    """ClickHouse does not answer; whether a write took effect is not known."""
+    """ClickHouse does not answer, or is too busy to; whether a write took effect is not known."""
 
 
 class ClickHouseClient:
@@ -82,9 +91,14 @@ class ClickHouseClient:
         try:
             return self._connected().execute(sql, params, **options)
         except ServerException as error:
-            kind = NotMigratedError if error.code in _NOT_FOUND_CODES else ClickHouseError
-            raise kind(str(error.message).split(" Stack trace:")[0]) from error
-        except (NetworkError, PartiallyConsumedQueryError, OSError, EOFError) as error:
+            raise _kind_of(error.code)(str(error.message).split(" Stack trace:")[0]) from error
+        except (
+            NetworkError,
+            SocketTimeoutError,
+            PartiallyConsumedQueryError,
+            OSError,
+            EOFError,
+        ) as error:
             self.close()
             raise ClickHouseUnavailableError(f"{type(error).__name__}: {error}") from error
         except (DriverError, ValueError, TypeError, AttributeError) as error:
@@ -120,3 +134,9 @@ class ClickHouseClient:
 
 def _path(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+def _kind_of(code: int) -> type[ClickHouseError]:
+    if code in _NOT_FOUND_CODES:
+        return NotMigratedError
+    return ClickHouseUnavailableError if code in _BUSY_CODES else ClickHouseError
