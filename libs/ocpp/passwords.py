@@ -45,12 +45,14 @@ def password_command(version: Version, password: bytes) -> tuple[str, dict[str, 
     """
     if not version.is_v2:
         if len(password) > MAX_BYTES_16:
-            raise ValueError(f"a password of OCPP 1.6 has at most {MAX_BYTES_16} bytes")
+            raise ValueError(
+                f"a password of OCPP 1.6 has at most {MAX_BYTES_16} bytes, {2 * MAX_BYTES_16} hex digits"
+            )
         return "ChangeConfiguration", {"key": PASSWORD_KEY, "value": password.hex().upper()}
     component, variable = PASSWORD_VARIABLE
     try:
         text = password.decode("ascii")
     except UnicodeDecodeError:
-        raise ValueError("a password of OCPP 2.x is text") from None
+        raise ValueError("a password of OCPP 2.x is text, not any bytes") from None
     item = {"component": {"name": component}, "variable": {"name": variable}, "attributeValue": text}
     return "SetVariables", {"setVariableData": [item]}

@@ -286,3 +286,9 @@ class CampaignStation(Output):
     detail: str = ""
     firmware_version: str = ""
     updated_at: Time | None = None
+
+
+class CampaignStations(Output):
+    """Every station of a campaign, in its order."""
+
+    items: list[CampaignStation]

@@ -1,6 +1,6 @@
 """Several commands to one charger, each after the outcome of the one before."""
 
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 import orjson
@@ -45,10 +45,14 @@ class Said(msgspec.Struct, frozen=True):
 
 
 class Conversation:
-    """Commands to one charger within `timeout_s`: what was not sent until then never is.
+    """Commands to one charger within `timeout_s`: what was not sent until then never is."""
 
-    Raises NotFound for a station that nobody knows, Conflict for one that never connected.
-    """
+    @classmethod
+    async def begin(cls, api: Context, station_id: str, *, requested_by: str, timeout_s: float) -> Self:
+        """Raises NotFound for a station that nobody knows, Conflict for one that never connected."""
+        return await api.registry.surely(
+            lambda: cls(api, station_id, requested_by=requested_by, timeout_s=timeout_s)
+        )
 
     def __init__(self, api: Context, station_id: str, *, requested_by: str, timeout_s: float) -> None:
         located = api.registry.locations.get(station_id)

@@ -1,8 +1,8 @@
 """Bodies of what chargers are asked about themselves: variables, device model, local list, logs, certificates."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from services.api.fields import Flag, Folded, Input, Moment, Output, Time
 
@@ -42,11 +42,22 @@ class NewValue(VariableWanted):
     value: Annotated[str, StringConstraints(max_length=2500)]
 
 
-class VariablesWish(Input):
-    """The variables to be read."""
+def _by_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
 
-    variables: Annotated[list[VariableWanted], Field(max_length=_MOST_VARIABLES)] = Field(
-        default_factory=list, description="None: the whole configuration of a 1.6 charger."
+
+class VariablesWish(Input):
+    """The variables to be read, each as a name alone or as an object."""
+
+    variables: Annotated[
+        list[
+            Annotated[VariableWanted, BeforeValidator(_by_name, json_schema_input_type=VariableWanted | str)]
+        ],
+        Field(max_length=_MOST_VARIABLES),
+    ] = Field(
+        default_factory=list,
+        description="None: the whole configuration of a 1.6 charger.",
+        examples=[["HeartbeatInterval", {"name": "Connector.AvailabilityState", "evse_id": 1}]],
     )
     timeout_s: Timeout = 60
 

@@ -1,9 +1,11 @@
 """What operators configured: read from memory, written to the log, and read back before the answer."""
 
+import asyncio
 from collections.abc import Callable, Container, Mapping
 from functools import partial
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
+from libs.bus.errors import BusUnavailableError
 from libs.bus.tables import TableSet
 from libs.events.ids import new_id
 from libs.events.ocpp_log import StationLocated
@@ -20,14 +22,19 @@ from libs.events.stations import CapabilitiesLearned
 from libs.ocpp.certificates import Owner
 from libs.runtime.clock import SECOND, now_us
 from services.api.changes import Changes, Decide
+from services.api.domain.errors import Conflict, NotFound
 from services.api.domain.index import References, SortedKeys
 from services.api.domain.registry import CREDENTIALS, SITES, STATIONS, TARIFFS, TOKENS, TOPICS, Stamp
+from services.api.problems import Unavailable
 
 LOCATIONS = "edge.connections"
 CAPABILITIES = "stations.capabilities"
 TABLES = (*TOPICS, LOCATIONS, CAPABILITIES)
 
+T = TypeVar("T")
+
 _REMOVED: Final = 10_000
+_CATCH_UP_S: Final = 5.0
 
 
 class Registry:
@@ -46,6 +53,7 @@ class Registry:
         self.tariffs = cast(Mapping[str, TariffRegistered], tables[TARIFFS])
         self.locations = cast(Mapping[str, StationLocated], tables[LOCATIONS])
         self.capabilities = cast(Mapping[str, CapabilitiesLearned], tables[CAPABILITIES])
+        self._tables = tables
         self._changes = changes
         self._settle = int(settle_s * SECOND)
         self.keys = {topic: SortedKeys() for topic in TABLES}
@@ -74,6 +82,22 @@ class Registry:
     def stamp(self) -> Stamp:
         """Identity and moment of a new record."""
         return Stamp(new_id(), now_us(), self._settle)
+
+    async def surely(self, decide: Callable[[], T]) -> T:
+        """What `decide` makes of the tables. It refuses only by all that was committed before this call.
+
+        A station is answered once its connection is committed, so nobody knows it sooner than a caller of this. Raises
+        what `decide` raises, and Unavailable if it would refuse and nobody can tell whether the tables are complete.
+        """
+        try:
+            return decide()
+        except (NotFound, Conflict):
+            try:
+                async with asyncio.timeout(_CATCH_UP_S):
+                    await self._tables.catch_up()
+            except (BusUnavailableError, TimeoutError) as error:
+                raise Unavailable("Kafka does not tell now what there is: repeat later") from error
+        return decide()
 
     async def change(self, topic: str, key: str, decide: Decide) -> None:
         """Change the entry `key` of `topic`, and what else has that key: see `Changes.make`."""

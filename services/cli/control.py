@@ -183,7 +183,7 @@ def show_campaign(
     """Show a campaign and each station's part in it."""
     client = api(context)
     found = client.get(f"/campaigns/{segment(campaign)}")
-    found["progress"] = client.get(f"/campaigns/{segment(campaign)}/stations")
+    found["progress"] = client.get(f"/campaigns/{segment(campaign)}/stations")["items"]
     if json:
         typer.echo(as_json(found))
         return

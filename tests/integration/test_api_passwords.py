@@ -276,6 +276,9 @@ async def test_what_cannot_be_a_password_is_refused_without_being_repeated(api: 
         assert not any(str(value) in response.text for value in body.values())
     problem(await api.http.put("/stations/pw-none/password", json={}), 404)
     problem(await api.http.get("/stations/pw-bad/password"), 404)
+    for wrong in ({"password": "x"}, {"password_hex": "00"}):
+        said = problem(await api.http.put("/stations/pw-bad/password", json=wrong), 422)
+        assert "password_hex" in said["detail"]
     too_long = {"password": "x" * 21, "version": "1.6"}
     problem(await api.http.post("/stations/pw-bad/password/rotate", json=too_long), 422)
     await ok(await api.http.put("/stations/pw-bad/password", json={"password_hex": "FF" * 20}))

@@ -1,5 +1,8 @@
 """Passwords of stations, as the records that keep their digests."""
 
+import re
+from typing import Final
+
 from msgspec.structs import replace
 
 from libs.events.registry import CredentialsRegistered, PasswordDigest
@@ -7,21 +10,41 @@ from libs.ocpp.passwords import MAX_BYTES, MIN_BYTES, password_digest
 from services.api.domain.errors import Conflict, Invalid
 from services.api.domain.registry import UNWRITTEN, Stamp
 
+_HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+
 
 def password_of(text: str | None, digits: str | None) -> bytes | None:
-    """The password that is written as text or as hex digits; None if neither is given. Raises Invalid."""
+    """The password that is written as text or as hex digits; None if neither is given. Raises Invalid.
+
+    Text of hex digits stands for the bytes that they write, if these are enough: a charger that is configured with
+    them may send either (1.6 AuthorizationKey), and both verify then.
+    """
     if text is None and digits is None:
         return None
     if text is not None and digits is not None:
         raise Invalid("either password or password_hex, not both", "/password_hex")
     path = "/password" if text is not None else "/password_hex"
-    try:
-        password = text.encode() if text is not None else bytes.fromhex(digits or "")
-    except ValueError:
-        raise Invalid("not hex digits, two for each byte", path) from None
+    if text is not None:
+        password = _meant(text)
+    else:
+        try:
+            password = bytes.fromhex(digits or "")
+        except ValueError:
+            raise Invalid("not hex digits, two for each byte", path) from None
     if not MIN_BYTES <= len(password) <= MAX_BYTES:
-        raise Invalid(f"a password has {MIN_BYTES} to {MAX_BYTES} bytes", path)
+        raise Invalid(
+            f"a password has {MIN_BYTES} to {MAX_BYTES} bytes: `password` is text, `password_hex` is hex digits,"
+            " two for each byte",
+            path,
+        )
     return password
+
+
+def _meant(text: str) -> bytes:
+    password = text.encode()
+    if _HEX.fullmatch(text) is None or len(text) < 2 * MIN_BYTES:
+        return password
+    return bytes.fromhex(text)
 
 
 def kept(password: bytes, salt: str) -> PasswordDigest:

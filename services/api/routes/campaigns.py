@@ -1,5 +1,6 @@
 """Firmware campaigns."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Query, Response, status
@@ -10,7 +11,7 @@ from libs.events.firmware import CampaignProgressed, DefineCampaign
 from libs.events.ids import new_id
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
-from services.api.bodies import Campaign, CampaignStation, NewCampaign
+from services.api.bodies import Campaign, CampaignStation, CampaignStations, NewCampaign
 from services.api.campaigns import CAMPAIGNS
 from services.api.context import Api, Context, Requester
 from services.api.domain.commands import repeatable_id
@@ -45,9 +46,10 @@ async def start_campaign(
     A repeat with the same `Idempotency-Key` answers with the campaign that was started, whichever process is asked;
     409 if it is another one.
     """
-    for index, station_id in enumerate(body.stations):
-        if station_id not in api.registry.stations and station_id not in api.registry.locations:
-            raise Invalid(f"there is no station {station_id!r}", f"/stations/{index}")
+    try:
+        await api.registry.surely(lambda: _must_be_known(api, body.stations))
+    except NotFound as error:
+        raise Invalid(error.detail, error.path) from error
     api.settings.url_policy.check(body.location, "/location")
     now = now_us()
     deadline = now + _DAY if body.deadline is None else micros(body.deadline)
@@ -114,19 +116,27 @@ async def get_campaign(api: Api, campaign_id: str) -> Campaign:
     return _campaign(defined, await _progress(api, campaign_id))
 
 
-@router.get("/campaigns/{campaign_id}/stations", response_model=list[CampaignStation])
+@router.get("/campaigns/{campaign_id}/stations", response_model=CampaignStations)
 async def get_campaign_stations(api: Api, campaign_id: str) -> Response:
     """Each station's part, PENDING where nothing was heard of it; up to about a second old."""
     defined = await _existing(api, campaign_id)
     rows = {row["station_id"]: row for row in await api.history.campaign_stations(campaign_id)}
     return await in_thread(
-        lambda: [
-            CampaignStation.model_validate(
-                rows.get(station_id) or {"station_id": station_id, "status": "PENDING"}
-            )
-            for station_id in defined.stations
-        ]
+        lambda: CampaignStations(
+            items=[
+                CampaignStation.model_validate(
+                    rows.get(station_id) or {"station_id": station_id, "status": "PENDING"}
+                )
+                for station_id in defined.stations
+            ]
+        )
     )
+
+
+def _must_be_known(api: Context, stations: Sequence[str]) -> None:
+    for index, station_id in enumerate(stations):
+        if station_id not in api.registry.stations and station_id not in api.registry.locations:
+            raise NotFound(f"there is no station {station_id!r}", f"/stations/{index}")
 
 
 async def _existing(api: Context, campaign_id: str) -> DefineCampaign:

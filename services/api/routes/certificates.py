@@ -64,7 +64,7 @@ async def answer_certificate_request(
     path = "/certificate_chain"
     use, owner = row["certificate_type"], _owners(api)(row["station_id"])
     chain = checked_answer(body.certificate_chain, row["csr"], use, owner, now=now_us(), path=path)
-    talk = Conversation(api, row["station_id"], requested_by=requester, timeout_s=body.timeout_s)
+    talk = await Conversation.begin(api, row["station_id"], requested_by=requester, timeout_s=body.timeout_s)
     command = CertificateSigned(chain, _USES.get(use, "station"), row["station_request_id"])
     said = await talk.ask(
         command,

@@ -75,7 +75,7 @@ async def send_command(
     command was taken: repeat it with the same `Idempotency-Key`. With `wait_s` a 429 says that too many wait for the
     charger: this one has failed.
     """
-    wish = _wish(api, station_id, body)
+    wish = await api.registry.surely(lambda: _wish(api, station_id, body))
     key, command_id = headers.idempotency_key, new_id()
     if key is not None:
         key = repeatable_id(f"command:{requester}:{station_id}", key)

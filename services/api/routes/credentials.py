@@ -27,8 +27,15 @@ router = routes("stations")
 class NewPassword(Input):
     """A password of 16 to 40 bytes (1.6: to 20). Neither field: one is made."""
 
-    password: SecretStr | None = Field(None, description="As text.")
-    password_hex: SecretStr | None = Field(None, description="As hex digits, for one that is not text.")
+    password: SecretStr | None = Field(
+        None,
+        description="As text. 32 to 40 hex digits are taken for the 16 to 20 bytes that they write, as by"
+        " `password_hex`: the charger may send either.",
+    )
+    password_hex: SecretStr | None = Field(
+        None,
+        description="As hex digits, two for each byte, as 1.6 configures it (AuthorizationKey).",
+    )
 
     @property
     def value(self) -> bytes | None:
@@ -86,7 +93,7 @@ async def put_password(api: Api, station_id: Folded, body: NewPassword) -> Passw
 
     The station is not told: see `rotate`.
     """
-    _registered(api, station_id)
+    await api.registry.surely(lambda: _registered(api, station_id))
     given = body.value
     made = generated() if given is None else None
     record = await api.passwords.put(station_id, given if given is not None else str(made).encode())
@@ -114,15 +121,18 @@ async def rotate_password(
 
     If it did not take it, the new one is dropped. If nobody knows, both stay until `settle`.
     """
-    _registered(api, station_id)
+    await api.registry.surely(lambda: _registered(api, station_id))
     password = body.value
     if password is None:
         password = generated().encode()
-    version = _version(api, station_id, body)
+    version = await api.registry.surely(lambda: _version(api, station_id, body))
+    text = _told(body.password)
+    # 2.x is given the text itself, also where it is hex digits.
+    sent = text.encode() if text is not None and version.is_v2 else password
     try:
-        action, payload = password_command(version, password)
+        action, payload = password_command(version, sent)
     except ValueError as error:
-        raise Invalid(str(error), "/password") from error
+        raise Invalid(str(error), "/password" if body.password_hex is None else "/password_hex") from error
     wish = ocpp_wish(version, action, payload)
     request = request_command(
         station_id,

@@ -20,7 +20,7 @@ async def sync_local_list(
     update the charger refuses (VersionMismatch, Failed). What does not fit into one message goes as several.
     """
     wish = body or LocalListWish()
-    talk = Conversation(api, station_id, requested_by=requester, timeout_s=wish.timeout_s)
+    talk = await Conversation.begin(api, station_id, requested_by=requester, timeout_s=wish.timeout_s)
     done = await LocalListSync(api, talk).run(full=wish.full)
     return LocalListSynced(
         station_id=station_id,

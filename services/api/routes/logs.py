@@ -18,7 +18,7 @@ _LAST = 50
 async def ask_for_log(api: Api, requester: Requester, station_id: Folded, body: LogWish) -> LogAsked:
     """Have a charger upload a log: GetLog, or GetDiagnostics where a 1.6 charger has no other."""
     api.settings.url_policy.check(body.location, "/location")
-    talk = Conversation(api, station_id, requested_by=requester, timeout_s=body.timeout_s)
+    talk = await Conversation.begin(api, station_id, requested_by=requester, timeout_s=body.timeout_s)
     command_id = new_id()
     command = GetLog(
         body.log,

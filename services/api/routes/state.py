@@ -45,14 +45,18 @@ async def list_states(api: Api, query: Annotated[StateQuery, Query()]) -> Page[S
 @router.get("/stations/{station_id}/state")
 async def get_state(api: Api, station_id: Folded) -> StationState:
     """One station's state; 404 if it is neither registered nor was ever connected."""
-    registry = api.registry
-    if not (
-        station_id in registry.stations
-        or station_id in registry.locations
-        or station_id in api.live.states.records
-    ):
-        raise NotFound(f"there is no station {station_id!r}, and none ever connected as that")
-    return _state(api, station_id, now_us())
+
+    def known() -> StationState:
+        registry = api.registry
+        if not (
+            station_id in registry.stations
+            or station_id in registry.locations
+            or station_id in api.live.states.records
+        ):
+            raise NotFound(f"there is no station {station_id!r}, and none ever connected as that")
+        return _state(api, station_id, now_us())
+
+    return await api.registry.surely(known)
 
 
 def _connected(api: Context, station_id: str) -> bool:

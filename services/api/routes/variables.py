@@ -46,7 +46,7 @@ async def get_variables(api: Api, requester: Requester, station_id: Folded, body
     The items are in the order of the request. Without variables a 1.6 charger tells its whole configuration; of 2.x
     ask for a report (`GetBaseReport`), which the device model then shows.
     """
-    talk = Conversation(api, station_id, requested_by=requester, timeout_s=body.timeout_s)
+    talk = await Conversation.begin(api, station_id, requested_by=requester, timeout_s=body.timeout_s)
     if not body.variables:
         if talk.version.is_v2:
             raise Invalid("name the variables, or send GetBaseReport for all of them", "/variables")
@@ -73,7 +73,7 @@ async def set_variables(
     The items are in the order of the request, with the charger's word on each. After a message that brought no
     answer the rest is not sent.
     """
-    talk = Conversation(api, station_id, requested_by=requester, timeout_s=body.timeout_s)
+    talk = await Conversation.begin(api, station_id, requested_by=requester, timeout_s=body.timeout_s)
     wanted = [
         VariableValue(each.name, each.value, each.evse_id, each.connector_id) for each in body.variables
     ]

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.api.bodies import CommandWish, NewCampaign
+from services.api.equipment import VariablesWish
 from services.api.fields import Input, micros
 from services.api.models import NewSite, NewStation, NewTariff, NewToken, StationSettings
 from services.api.settings import ApiSettings
@@ -93,3 +94,11 @@ def test_without_a_key_the_api_does_not_start(key: dict[str, str], monkeypatch: 
     monkeypatch.delenv("VOLTBUS_API_KEY", raising=False)
     with pytest.raises(ValidationError, match="api_key"):
         ApiSettings.model_validate(key)
+
+
+def test_variables_are_asked_for_by_name_alone_or_as_objects() -> None:
+    wish = VariablesWish.model_validate({"variables": ["A.B", {"name": "C", "evse_id": 1}]})
+    assert [(each.name, each.evse_id) for each in wish.variables] == [("A.B", None), ("C", 1)]
+    for wrong in ("", 5, {"evse_id": 1}, None):
+        with pytest.raises(ValidationError):
+            VariablesWish.model_validate({"variables": [wrong]})
