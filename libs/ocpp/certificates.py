@@ -67,16 +67,8 @@ def read_csr(csr: str) -> x509.CertificateSigningRequest:
         key = request.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CsrUnusableError("the CSR cannot be read") from error
-    # 2.0.1 A00.FR.509 and A00.FR.510
-    if isinstance(key, rsa.RSAPublicKey):
-        short = key.key_size < _LEAST_RSA_BITS
-        odd = key.key_size > _MOST_RSA_BITS or key.public_numbers().e.bit_length() > _MOST_EXPONENT_BITS
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        short, odd = key.key_size < _LEAST_EC_BITS, False
-    else:
-        short, odd = False, not isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)
-    if short or odd:
-        raise CsrUnusableError("the CSR's key is too short" if short else "the CSR's key is of an odd kind")
+    if not is_sound_key(key):
+        raise CsrUnusableError("the CSR's key is too short, or of an odd kind")
     try:
         signed = request.is_signature_valid
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -84,6 +76,16 @@ def read_csr(csr: str) -> x509.CertificateSigningRequest:
     if not signed:
         raise CsrUnusableError("the CSR is not signed with its own key")
     return request
+
+
+def is_sound_key(key: object) -> bool:
+    """Whether a public key is long enough (2.0.1 A00.FR.509, A00.FR.510), and no more work than others."""
+    if isinstance(key, rsa.RSAPublicKey):
+        small = key.public_numbers().e.bit_length() <= _MOST_EXPONENT_BITS
+        return small and _LEAST_RSA_BITS <= key.key_size <= _MOST_RSA_BITS
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.key_size >= _LEAST_EC_BITS
+    return isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)
 
 
 def foreign(subject: x509.Name, use: str | None, owner: Owner) -> str | None:

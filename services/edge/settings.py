@@ -88,8 +88,8 @@ class EdgeSettings(ServiceSettings):
     deferred: Annotated[Deferrals, NoDecode, BeforeValidator(parse_deferrals)] = Field(
         default={},
         description="Calls that a processor answers, and for how many seconds it is waited for:"
-        " `GetCertificateStatus:5,Authorize.iso15118CertificateHashData:5,TransactionEvent.eventType=Ended:3`,"
-        " the second only with that field, the third only with that value in it.",
+        " `GetCertificateStatus:5,Authorize.iso15118CertificateHashData:5,Authorize.certificate:5,"
+        "TransactionEvent.eventType=Ended:3`, Authorize only with one of these fields, the last only with that value.",
     )
 
     certificate_desk: bool = Field(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +37,8 @@ from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
 from libs.runtime.urls import UrlRefusedError
-from services.provisioning.ocsp import Finding, OcspUnusableError, certificate_id
+from services.provisioning.domain.contracts import ChainRefusedError, validated
+from services.provisioning.ocsp import CertificateId, Finding, OcspUnusableError, certificate_id
 from services.provisioning.ocsp_client import Found, OcspClient, OcspUnavailableError
 from services.provisioning.settings import ProvisioningSettings
 
@@ -50,6 +51,7 @@ DISPATCH: Final = "commands.dispatch"
 
 ACTIONS: Final = frozenset({"GetCertificateStatus", "GetCertificateChainStatus", "Authorize"})
 _HASHES: Final = "iso15118CertificateHashData"
+_CHAIN: Final = "certificate"
 _TOO_OLD: Final = 60 * SECOND
 _GROUP_LENGTH: Final = 36
 _AT_A_TIME: Final = 4
@@ -59,6 +61,7 @@ ASKED = Counter("voltbus_ocsp_questions", "Certificates asked about, by what cam
 ANSWERS = Counter("voltbus_certificate_answers", "Answers to chargers about certificates.", ["action"])
 
 Payload = dict[str, Any]
+_Question = tuple[str, CertificateId | Payload, x509.Certificate | None]
 
 _OUTCOMES: Final[Mapping[type[Exception], str]] = {
     UrlRefusedError: "refused",
@@ -69,7 +72,7 @@ _OUTCOMES: Final[Mapping[type[Exception], str]] = {
 
 
 class CertificateDesk:
-    """Answers pending calls about certificates. `tokens`: the topic's table.
+    """Answers pending calls about certificates. `tokens`: the topic's table. `authorities`: of contracts.
 
     A contract certificate authorises only if a trusted authority vouches for each of its certificates, and the
     registry for its token; `unknown_tokens` tells whether a token that it does not know may charge. `longest_s` is for
@@ -83,12 +86,14 @@ class CertificateDesk:
         tokens: Mapping[str, Record],
         *,
         unknown_tokens: bool,
+        authorities: Sequence[x509.Certificate] = (),
         longest_s: float = 10.0,
     ) -> None:
         self._client = client
         self._producer = producer
         self._tokens = tokens
         self._unknown_tokens = unknown_tokens
+        self._authorities = authorities
         self._longest_s = longest_s
         self._under_way: defaultdict[str, int] = defaultdict(int)
         self._restarting = asyncio.Lock()
@@ -141,14 +146,14 @@ class CertificateDesk:
                 wanted = payload["certificateStatusRequests"]
                 found = await asyncio.gather(*(self._chain_status(each, ends_at) for each in wanted))
                 return {"certificateStatus": list(found)}
-            case "Authorize" if _HASHES in payload:
+            case "Authorize" if _CHAIN in payload or _HASHES in payload:
                 return await self._authorize(payload, ends_at)
             case _:
                 return None
 
     async def _status(self, version: Version, data: Payload, ends_at: float) -> Payload:
         """M06: the responder's own words, for the station to check."""
-        found = await self._ask(data["responderURL"], data, ends_at)
+        found = await self._ask(data["responderURL"], data, None, ends_at)
         if found is None:
             return {"status": "Failed"}
         answer = {"status": "Accepted", "ocspResult": base64.b64encode(found[0]).decode()}
@@ -161,7 +166,7 @@ class CertificateDesk:
         """2.1 M: our word for each certificate, so only for what is proved. CRLs are not read."""
         data, status, moment = wanted["certificateHashData"], "Failed", now_us()
         for url in wanted["urls"] if wanted["source"] == "OCSP" else ():
-            found = await self._ask(url, data, ends_at)
+            found = await self._ask(url, data, None, ends_at)
             if found is not None and found[1].proof is not None:
                 finding = found[1]
                 status, moment = finding.status.capitalize(), finding.next_update or finding.this_update
@@ -174,13 +179,36 @@ class CertificateDesk:
         }
 
     async def _authorize(self, payload: Payload, ends_at: float) -> Payload:
-        """2.0.1 C07: a contract certificate is good if all of its chain is, and its token is."""
-        asking = (self._ask(data["responderURL"], data, ends_at) for data in payload[_HASHES])
-        findings = await asyncio.gather(*asking)
-        status = contract_status([None if found is None else found[1] for found in findings])
+        """2.0.1 C07: a contract certificate is good if all of its chain is, and its token is.
+
+        Hashes are of a chain that the station has validated; a chain itself is one that it could not.
+        """
+        id_token = payload["idToken"]["idToken"]
+        try:
+            questions = self._questions(payload, id_token)
+        except ChainRefusedError as error:
+            status = error.status
+            log.info("contract_refused", status=status, reason=str(error))
+        else:
+            findings = await asyncio.gather(*(self._ask(*question, ends_at) for question in questions))
+            status = contract_status([None if found is None else found[1] for found in findings])
         if status != "Accepted":
             return {"idTokenInfo": {"status": TokenStatus.INVALID.value}, "certificateStatus": status}
-        return {"idTokenInfo": self._token_info(payload["idToken"]["idToken"]), "certificateStatus": status}
+        return {"idTokenInfo": self._token_info(id_token), "certificateStatus": status}
+
+    def _questions(self, payload: Payload, id_token: str) -> list[_Question]:
+        """What is to be asked about a contract: responder, certificate, and its issuer if that is known to be good.
+
+        Raises ChainRefusedError if the chain is not, or nobody answers for a certificate of it.
+        """
+        if _CHAIN not in payload:
+            return [(data["responderURL"], data, None) for data in payload[_HASHES]]
+        questions: list[_Question] = []
+        for link in validated(payload[_CHAIN], id_token, self._authorities, now_us()):
+            if link.responder is None:
+                raise ChainRefusedError("NoCertificateAvailable", "a certificate names no OCSP responder")
+            questions.append((link.responder, link.id, link.issuer))
+        return questions
 
     def _token_info(self, id_token: str) -> Payload:
         token = self._tokens.get(id_token.casefold())
@@ -197,13 +225,16 @@ class CertificateDesk:
             info["groupIdToken"] = {"idToken": token.group_id, "type": "Central"}
         return info
 
-    async def _ask(self, url: str, data: Mapping[str, Any], ends_at: float) -> Found | None:
+    async def _ask(
+        self, url: str, wanted: CertificateId | Payload, issuer: x509.Certificate | None, ends_at: float
+    ) -> Found | None:
         """A responder's answer, and what it says; None, counted and logged, if there is none to be used."""
         try:
             if asyncio.get_running_loop().time() >= ends_at:
                 raise TimeoutError("the time for this question is over")
             async with asyncio.timeout_at(ends_at):
-                found = await self._client.ask(url, certificate_id(data))
+                named = wanted if isinstance(wanted, CertificateId) else certificate_id(wanted)
+                found = await self._client.ask(url, named, issuer)
         except (UrlRefusedError, OcspUnavailableError, OcspUnusableError, TimeoutError) as error:
             outcome = _OUTCOMES[type(error)]
             ASKED.labels(outcome).inc()
@@ -258,8 +289,9 @@ async def answer_about_certificates(
     """Answer what chargers ask about certificates until `stop`."""
     tables = TableSet(bus, NAME, (TOKENS,))
     producer = Producer(bus, NAME)
+    authorities = read_authorities(settings.certificate_authorities)
     client = OcspClient(
-        authorities=read_authorities(settings.certificate_authorities),
+        authorities=authorities,
         allowed=settings.url_networks,
         timeout_s=settings.ocsp_timeout_s,
     )
@@ -273,6 +305,7 @@ async def answer_about_certificates(
                 producer,
                 tables[TOKENS],
                 unknown_tokens=settings.unknown_tokens == "accept",
+                authorities=authorities,
             )
             await reader.run(desk.handle, stop)
     finally:

@@ -12,6 +12,7 @@ from typing import Final
 import httpx
 import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.urls import Address, GuardedUrl, Network, UrlRefusedError, check_address, guarded_url
@@ -33,7 +34,8 @@ class OcspUnavailableError(Exception):
     """The responder gave nothing that could be an answer."""
 
 
-Question = tuple[str, CertificateId]
+Question = tuple[str, CertificateId, bytes]
+"""URL, certificate, and the fingerprint of an issuer who is trusted for it."""
 Found = tuple[bytes, Finding]
 
 
@@ -80,13 +82,14 @@ class OcspClient:
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
         await self._http.aclose()
 
-    async def ask(self, url: str, wanted: CertificateId) -> Found:
+    async def ask(self, url: str, wanted: CertificateId, issuer: x509.Certificate | None = None) -> Found:
         """The DER of the responder's answer about a certificate, and what it says.
 
-        Raises UrlRefusedError for a URL that must not be asked, OcspUnavailableError for a responder that does not
-        answer, OcspUnusableError for an answer that proves nothing.
+        `issuer`: who was found to have issued it on behalf of an authority, and is trusted for this. Raises
+        UrlRefusedError for a URL that must not be asked, OcspUnavailableError for a responder that does not answer,
+        OcspUnusableError for an answer that proves nothing.
         """
-        key = (url, wanted)
+        key = (url, wanted, b"" if issuer is None else issuer.fingerprint(SHA256()))
         known = self._cache.get(key)
         if known is not None:
             if now_us() < known.until:
@@ -96,7 +99,7 @@ class OcspClient:
         # Chargers that ask for the same thing at the same time wait for one answer.
         asking = self._asking.get(key)
         if asking is None:
-            asking = self._asking[key] = asyncio.create_task(self._ask(url, wanted))
+            asking = self._asking[key] = asyncio.create_task(self._ask(key, issuer))
             asking.add_done_callback(lambda done: self._asked(key, done))
         return await asyncio.shield(asking)
 
@@ -106,15 +109,17 @@ class OcspClient:
             # Whoever asked may have gone: asyncio would complain of an exception that nobody looked at.
             done.exception()
 
-    async def _ask(self, url: str, wanted: CertificateId) -> Found:
+    async def _ask(self, key: Question, issuer: x509.Certificate | None) -> Found:
+        url, wanted, _ = key
         guarded = guarded_url(url, allowed=self._allowed, hosts=None)
         try:
             async with asyncio.timeout(self._timeout_s):
                 der = await self._fetch(guarded, request_for(wanted))
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             raise OcspUnavailableError(f"{guarded.host}: {type(error).__name__}") from error
-        found = der, read_response(der, wanted, self._authorities, now_us())
-        self._keep((url, wanted), found)
+        trusted = self._authorities if issuer is None else [*self._authorities, issuer]
+        found = der, read_response(der, wanted, trusted, now_us())
+        self._keep(key, found)
         return found
 
     def _keep(self, key: Question, found: Found) -> None:

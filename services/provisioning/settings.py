@@ -23,8 +23,8 @@ class ProvisioningSettings(ServiceSettings, BusSettings):
 
     certificate_checks: bool = Field(
         default=False,
-        description="Answer GetCertificateStatus, GetCertificateChainStatus and Authorize with certificate hashes by"
-        " OCSP; the edge must leave them to it (VOLTBUS_DEFERRED).",
+        description="Answer GetCertificateStatus, GetCertificateChainStatus and Authorize with a contract's"
+        " certificates or their hashes by OCSP; the edge must leave them to it (VOLTBUS_DEFERRED).",
     )
     certificate_authorities: Path | None = Field(
         default=None, description="PEM: issuers of contract certificates that may authorise."

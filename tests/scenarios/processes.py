@@ -28,7 +28,7 @@ from tests.scenarios.rig import LONG_AGO, SITE, TARIFF, TOKENS, Rig, ok
 KEY = "an-operators-key-0123456789"
 SECRETS = "shared by the API and the edge"
 _DEFERRED = (
-    "GetCertificateStatus:8,GetCertificateChainStatus:8,Authorize.iso15118CertificateHashData:8,"
+    "GetCertificateStatus:8,GetCertificateChainStatus:8,Authorize.iso15118CertificateHashData:8,Authorize.certificate:8,"
     "TransactionEvent.eventType=Ended:8"
 )
 _FOLLOWED = ("sessions.events", "billing.cdrs", "commands.outcomes", "telemetry.measurements")

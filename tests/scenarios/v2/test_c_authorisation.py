@@ -2,12 +2,13 @@
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.integration.test_ocsp import CA
 from tests.scenarios.charger import Json, ScriptedCharger
 from tests.scenarios.rig import LONG_AGO, Rig
 from tests.scenarios.v2.flows import ACCEPTED, REJECTED, Transaction, authorize, report, token
-from tests.scenarios.v16.test_security import CERTIFICATE
+from tests.unit.provisioning.authority import Authority
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -159,9 +160,23 @@ async def test_tc_c_51_contract_certificate_revoked(rig: Rig, cs: ScriptedCharge
         assert answer == {"idTokenInfo": {"status": "Invalid"}, "certificateStatus": word}
 
 
-async def test_tc_c_52_contract_certificate_for_central_validation(cs: ScriptedCharger) -> None:
-    """A certificate that the station could not validate itself, sent whole: the platform does not validate it either,
-    and it authorises nothing."""
-    wish = {"idToken": token(_CONTRACT, "eMAID"), "certificate": CERTIFICATE}
-    answer = await cs.call("Authorize", wish)
-    assert answer == {"idTokenInfo": {"status": "Invalid"}, "certificateStatus": "NoCertificateAvailable"}
+async def test_tc_c_52_contract_certificate_for_central_validation(rig: Rig, cs: ScriptedCharger) -> None:
+    """A contract that the station could not validate itself, sent whole: the platform validates its chain up to an
+    authority that the operator trusts, asks OCSP about each certificate, and the registry about the token. Another's
+    certificate, a revoked one, or one of an authority that nobody trusts authorises nothing."""
+    contract, revoked, others = (
+        CA.issue(name, responder=rig.responder.url) for name in (_CONTRACT, _CONTRACT, _ENDED)
+    )
+    for certificate in (contract, others):
+        rig.responder.knows(certificate)
+    rig.responder.knows(revoked, revoked=True)
+    stranger = Authority().issue(_CONTRACT, responder=rig.responder.url)
+    for certificate, token_status, word in (
+        (contract, "Accepted", "Accepted"),
+        (revoked, "Invalid", "CertificateRevoked"),
+        (others, "Invalid", "NoCertificateAvailable"),
+        (stranger, "Invalid", "SignatureError"),
+    ):
+        pem = certificate.public_bytes(Encoding.PEM).decode()
+        answer = await cs.call("Authorize", {"idToken": token(_CONTRACT, "eMAID"), "certificate": pem})
+        assert answer == {"idTokenInfo": {"status": token_status}, "certificateStatus": word}

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from services.provisioning.ocsp import key_bits
 
@@ -23,11 +23,29 @@ def named(name: str) -> x509.Name:
 
 
 class Authority:
-    """Issues certificates, and answers for them; `certificate` is its own."""
+    """Issues certificates, and answers for them; `certificate` is its own.
 
-    def __init__(self, name: str = "Test CA", issuer: Authority | None = None) -> None:
+    `responder`: the URL of who answers for that. `path_length`: how many authorities may be below it.
+    """
+
+    def __init__(
+        self,
+        name: str = "Test CA",
+        issuer: Authority | None = None,
+        *,
+        responder: str | None = None,
+        path_length: int | None = None,
+        ca: bool = True,
+    ) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.certificate = (issuer or self)._sign(named(name), self.key.public_key(), issuer, ca=True)
+        self.certificate = (issuer or self)._sign(
+            named(name),
+            self.key.public_key(),
+            issuer,
+            ca=ca,
+            path_length=path_length,
+            responder=responder,
+        )
 
     def _sign(
         self,
@@ -37,6 +55,8 @@ class Authority:
         *,
         ca: bool = False,
         ocsp_for: bool = False,
+        path_length: int | None = None,
+        responder: str | None = None,
     ) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = (
@@ -47,16 +67,22 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=30))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
         )
+        if responder is not None:
+            place = x509.UniformResourceIdentifier(responder)
+            described = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)
+            builder = builder.add_extension(x509.AuthorityInformationAccess([described]), critical=False)
         if ocsp_for:
             usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
             builder = builder.add_extension(usage, critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
-    def issue(self, name: str, key: Any = None, *, ocsp_for: bool = False) -> x509.Certificate:
+    def issue(
+        self, name: str, key: Any = None, *, ocsp_for: bool = False, responder: str | None = None
+    ) -> x509.Certificate:
         public = key or ec.generate_private_key(ec.SECP256R1()).public_key()
-        return self._sign(named(name), public, self, ocsp_for=ocsp_for)
+        return self._sign(named(name), public, self, ocsp_for=ocsp_for, responder=responder)
 
     def hash_data(self, certificate: x509.Certificate, algorithm: str = "SHA256") -> dict[str, str]:
         """CertificateHashDataType of a certificate that this authority issued."""
