@@ -324,7 +324,14 @@ def _select_subprotocol(socket: ServerConnection, offered: Sequence[Subprotocol]
 def _tls_files(settings: EdgeSettings) -> TlsFiles | None:
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
-    return TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, settings.tls_crl)
+    return TlsFiles(
+        settings.tls_certificate,
+        settings.tls_key,
+        settings.tls_client_ca,
+        settings.tls_crl,
+        settings.tls_second_certificate,
+        settings.tls_second_key,
+    )
 
 
 def _quiet_logger() -> logging.Logger:

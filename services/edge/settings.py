@@ -51,6 +51,11 @@ class EdgeSettings(ServiceSettings):
         default=None, description="PEM, with its chain. All these files are read again when they change."
     )
     tls_key: Path | None = Field(default=None, description="PEM, without a pass phrase.")
+    tls_second_certificate: Path | None = Field(
+        default=None,
+        description="As tls_certificate, with a key of another kind: RSA beside EC, for stations that know only that.",
+    )
+    tls_second_key: Path | None = Field(default=None, description="As tls_key.")
     tls_client_ca: Path | None = Field(
         default=None, description="PEM: who issues client certificates; without it there are none."
     )
@@ -146,8 +151,14 @@ class EdgeSettings(ServiceSettings):
     def _tls_is_whole(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("VOLTBUS_TLS_CERTIFICATE and VOLTBUS_TLS_KEY belong together")
-        if self.tls_certificate is None and (self.tls_client_ca or self.tls_crl):
-            raise ValueError("VOLTBUS_TLS_CLIENT_CA and VOLTBUS_TLS_CRL need VOLTBUS_TLS_CERTIFICATE")
+        if (self.tls_second_certificate is None) != (self.tls_second_key is None):
+            raise ValueError("VOLTBUS_TLS_SECOND_CERTIFICATE and VOLTBUS_TLS_SECOND_KEY belong together")
+        if self.tls_certificate is None and (
+            self.tls_client_ca or self.tls_crl or self.tls_second_certificate
+        ):
+            raise ValueError(
+                "VOLTBUS_TLS_CLIENT_CA, VOLTBUS_TLS_CRL and VOLTBUS_TLS_SECOND_CERTIFICATE need VOLTBUS_TLS_CERTIFICATE"
+            )
         return self
 
     @model_validator(mode="after")

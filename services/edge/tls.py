@@ -33,12 +33,25 @@ Stamps = tuple[tuple[int, int, int] | None, ...]
 
 
 class TlsFiles(msgspec.Struct, frozen=True):
-    """PEM files. `certificate`: ours, with its chain. `client_ca`: who issues the stations'; `crl`: its lists."""
+    """PEM files. `certificate`: ours, with its chain. `client_ca`: who issues the stations'; `crl`: its lists.
+
+    `second_certificate` has a key of another kind, for stations that know only that.
+    """
 
     certificate: Path
     key: Path
     client_ca: Path | None = None
     crl: Path | None = None
+    second_certificate: Path | None = None
+    second_key: Path | None = None
+
+    @property
+    def ours(self) -> tuple[tuple[Path, Path], ...]:
+        """Our certificates with their keys."""
+        first = (self.certificate, self.key)
+        if self.second_certificate is None or self.second_key is None:
+            return (first,)
+        return first, (self.second_certificate, self.second_key)
 
 
 class _Material(msgspec.Struct, frozen=True):
@@ -125,18 +138,16 @@ class Tls:
 
     def _look(self) -> Stamps:
         files = self._files
-        return tuple(map(_stamp, (files.certificate, files.key, files.client_ca, files.crl)))
+        ours = (path for pair in files.ours for path in pair)
+        return tuple(map(_stamp, (*ours, files.client_ca, files.crl)))
 
     def _read(self) -> _Material:
         files = self._files
-        # These errors name the file; those of the TLS library do not.
-        ours = x509.load_pem_x509_certificate(files.certificate.read_bytes())
-        files.key.read_bytes()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(_CIPHERS)
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-        context.load_cert_chain(files.certificate, files.key)
+        expires = _load_ours(context, files.ours)
         if files.client_ca is not None:
             files.client_ca.read_bytes()
             context.load_verify_locations(files.client_ca)
@@ -145,8 +156,28 @@ class Tls:
         revoked = (
             _revoked(files.crl.read_bytes()) if files.crl is not None else frozenset[tuple[bytes, int]]()
         )
-        metrics.TLS_EXPIRES.labels("certificate").set(ours.not_valid_after_utc.timestamp())
+        metrics.TLS_EXPIRES.labels("certificate").set(expires)
         return _Material(context, revoked)
+
+
+def _load_ours(context: ssl.SSLContext, ours: Iterable[tuple[Path, Path]]) -> float:
+    """Load certificates with their keys; when the first of them expires (Unix time).
+
+    Raises ValueError for two with keys of one kind: the library would take the second for a new first one.
+    """
+    expires: list[float] = []
+    kinds: set[type] = set()
+    for certificate, key in ours:
+        # These errors name the file; those of the TLS library do not.
+        read = x509.load_pem_x509_certificate(certificate.read_bytes())
+        key.read_bytes()
+        kind = type(read.public_key())
+        if kind in kinds:
+            raise ValueError(f"{certificate} has a key of the same kind as the first certificate")
+        kinds.add(kind)
+        context.load_cert_chain(certificate, key)
+        expires.append(read.not_valid_after_utc.timestamp())
+    return min(expires)
 
 
 def authorities_above(encrypted: ssl.SSLObject) -> list[bytes]:

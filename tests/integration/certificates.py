@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 OPERATOR = "Voltbus Test"
@@ -76,10 +76,16 @@ class Authority:
         self.revoke()
 
     def issue(
-        self, common: str, organisation: str = OPERATOR, *, server: bool = False, expired: bool = False
+        self,
+        common: str,
+        organisation: str = OPERATOR,
+        *,
+        server: bool = False,
+        expired: bool = False,
+        by_rsa: bool = False,
     ) -> Issued:
-        """A certificate for a station, or for a server on HOST."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        """A certificate for a station, or for a server on HOST; `by_rsa`: its key is RSA's."""
+        key = rsa.generate_private_key(65537, 2048) if by_rsa else ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         builder = (

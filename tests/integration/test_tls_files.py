@@ -124,12 +124,63 @@ class Handshake:
         self.resumed = bool(self._client.session_reused)
 
     @property
+    def shown(self) -> bytes | None:
+        """The server's certificate (DER)."""
+        return self._client.getpeercert(True)
+
+    @property
     def session(self) -> ssl.SSLSession:
         assert self._client.session is not None
         return self._client.session
 
     def doubt(self, found: Tls) -> Doubt | None:
         return found.certificate_of(self.server.getpeercert(True), NOW, authorities_above(self.server))[1]
+
+
+def two_kinds(authority: Authority) -> tuple[Issued, Issued, TlsFiles]:
+    one, other = (authority.issue("edge", server=True, by_rsa=by_rsa) for by_rsa in (False, True))
+    files = TlsFiles(
+        one.certificate,
+        one.key,
+        authority.ca,
+        second_certificate=other.certificate,
+        second_key=other.key,
+    )
+    return one, other, files
+
+
+def test_stations_get_the_certificate_of_the_kind_that_they_know(authority: Authority) -> None:
+    """1.6 A00.FR.317; 2.0.1 A00.FR.318 and A00.FR.421."""
+    by_ec, by_rsa, files = two_kinds(authority)
+    found = Tls(files, lambda _: None)
+    for kind, wanted in (("ECDSA", by_ec), ("RSA", by_rsa)):
+        for strength in ("AES128-GCM-SHA256", "AES256-GCM-SHA384"):
+            client = client_context(authority.ca)
+            client.maximum_version = ssl.TLSVersion.TLSv1_2
+            client.set_ciphers(f"ECDHE-{kind}-{strength}")
+            assert Handshake(found, client).shown == der(wanted)
+    # Without the second one a station that knows only RSA has nothing to talk about.
+    client.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    with pytest.raises(ssl.SSLError):
+        Handshake(Tls(TlsFiles(by_ec.certificate, by_ec.key), lambda _: None), client)
+
+
+def test_a_second_certificate_is_of_another_kind_and_read_again_when_it_changes(authority: Authority) -> None:
+    by_ec, by_rsa, files = two_kinds(authority)
+    again = authority.issue("edge", server=True)
+    same = TlsFiles(by_ec.certificate, by_ec.key, None, None, again.certificate, again.key)
+    with pytest.raises(ValueError, match="same kind"):
+        Tls(same, lambda _: None)
+    found = Tls(files, lambda _: None)
+    new = authority.issue("edge", server=True, by_rsa=True)
+    by_rsa.certificate.write_bytes(new.certificate.read_bytes())
+    assert not found.refresh()
+    by_rsa.key.write_bytes(new.key.read_bytes())
+    assert found.refresh()
+    client = client_context(authority.ca)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    assert Handshake(found, client).shown == der(new)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
