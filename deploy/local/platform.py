@@ -28,6 +28,10 @@ _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 15.0
 _STEADY_S: Final = 30.0
 
+SECRETS: Final = frozenset(
+    {"VOLTBUS_API_KEY", "VOLTBUS_OPERATOR_KEYS", "VOLTBUS_SECRETS_KEY", "VOLTBUS_TRANSACTION_KEY"}
+)
+"""What no service inherits: each is given those that it reads."""
 PROCESSORS: Final = (
     "commands", "sessions", "plans", "telemetry", "load", "firmware", "provisioning", "projections", "sink",
 )  # fmt: skip
@@ -55,10 +59,14 @@ class Service(Part):
         return ["exec", sys.executable, "-m", self._module]
 
     def environment(self) -> Mapping[str, str]:
-        """The settings of the platform, and whatever the environment overrides."""
+        """The settings of the platform, and whatever the environment overrides; secrets only where they are used."""
         return {
             **super().environment(),
-            **{name: value for name, value in os.environ.items() if name.startswith(("VOLTBUS_", "OTEL_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if name.startswith(("VOLTBUS_", "OTEL_")) and name not in SECRETS
+            },
             **self._settings,
             "PYTHONPATH": str(ROOT),
         }
@@ -127,7 +135,7 @@ class Platform:
         return f"http://{HOST}:{self.settings.api_port}"
 
     def environment(self) -> dict[str, str]:
-        """The settings that every service and the `voltbus` command share."""
+        """The settings that every service shares: no secrets."""
         return {
             "VOLTBUS_KAFKA": self.bus.kafka,
             "VOLTBUS_REGISTRY_URL": self.bus.registry_url,
@@ -138,8 +146,6 @@ class Platform:
             "VOLTBUS_CLICKHOUSE_HOST": HOST,
             "VOLTBUS_CLICKHOUSE_PORT": str(self.settings.clickhouse_port),
             "VOLTBUS_CLICKHOUSE_DATABASE": self.clickhouse.clickhouse_database,
-            "VOLTBUS_API_URL": self.api_url,
-            "VOLTBUS_API_KEY": self.secrets.api_key,
         }
 
     def start(self, report: Report) -> None:
@@ -219,6 +225,8 @@ class Platform:
             **shared,
             "VOLTBUS_API_HOST": HOST,
             "VOLTBUS_API_PORT": str(self.settings.api_port),
+            "VOLTBUS_API_KEY": self.secrets.api_key,
+            "VOLTBUS_OPERATOR_KEYS": os.environ.get("VOLTBUS_OPERATOR_KEYS", ""),
             "VOLTBUS_SECRETS_KEY": self.secrets.secrets_key,
         }
         services.append(Service("api", "services.api", api, logs, self.settings.api_port))

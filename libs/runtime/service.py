@@ -53,7 +53,7 @@ class Health:
         return bool(self._ready) and self.is_live() and all(check() for check in self._ready.values())
 
     def routes(self) -> list[Route]:
-        """The routes `/health/live`, `/health/ready` and `/metrics`: 200, or 503 with the failing names."""
+        """The routes `/health/live` and `/health/ready`: 200, or 503 with the failing names."""
 
         def answer(*groups: dict[str, Check]) -> JSONResponse:
             failing = [name for group in groups for name, check in group.items() if not check()]
@@ -69,10 +69,12 @@ class Health:
         async def ready(_: Request) -> Response:
             return answer(self._live, self._ready)
 
-        async def metrics(_: Request) -> Response:
-            return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return [Route("/health/live", live), Route("/health/ready", ready)]
 
-        return [Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)]
+
+async def metrics(_: Request) -> Response:
+    """Everything that this process counts, for Prometheus; on the port that is not opened to others."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 class _EmbeddedServer(uvicorn.Server):
@@ -155,7 +157,8 @@ async def _run(settings: ServiceSettings, main: Main) -> None:
     stop = asyncio.Event()
     bound_stop(stop, settings.stop_timeout_s)
     health = Health()
-    async with serve_http(Starlette(routes=health.routes()), settings.http_host, settings.http_port) as port:
+    app = Starlette(routes=[*health.routes(), Route("/metrics", metrics)])
+    async with serve_http(app, settings.http_host, settings.http_port) as port:
         log.info("service_started", http_port=port)
         await until_stopped(main(health, stop), stop)
     log.info("service_stopped")

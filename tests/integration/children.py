@@ -4,6 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+
+from pydantic import SecretStr
 
 from libs.testing.localstack import launch
 from libs.testing.localstack.process import PARENT_DEATH_SIGNAL
@@ -34,3 +37,12 @@ def ended(process: "subprocess.Popen[str]", within_s: float) -> int:
         process.kill()
         process.wait()
         raise
+
+
+def environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """This process's environment, and these settings as their variables; those that are None are left out."""
+    return os.environ | {
+        f"VOLTBUS_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings.items()
+        if value is not None
+    }

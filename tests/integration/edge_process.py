@@ -29,7 +29,7 @@ from libs.events.record import Record
 from libs.runtime.clock import now_us
 from libs.testing.localstack.endpoints import Endpoints, free_ports
 from libs.testing.tail import Tail
-from tests.integration.children import python
+from tests.integration.children import environment, python
 
 TOPICS = (
     "ocpp.transactions",
@@ -55,24 +55,23 @@ class EdgeProcess:
 
     def __init__(self, bus: BusSettings, slot: int = 0, **settings: object) -> None:
         self._http, port = free_ports(2)
-        given = {
-            "kafka": bus.kafka,
-            "registry_url": bus.registry_url,
-            "namespace": bus.namespace,
-            "partitions": bus.partitions,
-            "slots": bus.slots,
-            "http_port": self._http,
-            "edge_port": port,
-            "edge_id": f"edge-{slot}",
-            "slot": slot,
-            "transaction_key": "only for these tests",
-            "unknown_stations": "accept",
-            "unknown_tokens": "accept",
-            "log_level": "WARNING",
-            "drain_s": 5,
-        } | settings
+        given = (
+            bus.model_dump()
+            | {
+                "http_port": self._http,
+                "edge_port": port,
+                "edge_id": f"edge-{slot}",
+                "slot": slot,
+                "transaction_key": "only for these tests",
+                "unknown_stations": "accept",
+                "unknown_tokens": "accept",
+                "log_level": "WARNING",
+                "drain_s": 5,
+            }
+            | settings
+        )
         self.port = int(str(given["edge_port"]))
-        self._environment = os.environ | {f"VOLTBUS_{k.upper()}": str(v) for k, v in given.items()}
+        self._environment = environment(given)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 
 import httpx
 
 from libs.bus.settings import BusSettings
 from libs.testing.localstack.endpoints import free_ports
-from tests.integration.children import python
+from tests.integration.children import environment, python
 
 
 class ServiceProcess:
@@ -18,12 +17,9 @@ class ServiceProcess:
     def __init__(self, name: str, bus: BusSettings, **settings: object) -> None:
         self.name = name
         (self._port,) = free_ports(1)
-        given = (
-            bus.model_dump(exclude_none=True) | {"http_port": self._port, "log_level": "WARNING"} | settings
+        self._environment = environment(
+            bus.model_dump() | {"http_port": self._port, "log_level": "WARNING"} | settings
         )
-        self._environment = os.environ | {
-            f"VOLTBUS_{key.upper()}": str(value) for key, value in given.items()
-        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

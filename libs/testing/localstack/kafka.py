@@ -5,7 +5,7 @@ import struct
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,12 @@ class KafkaBroker(Part):
         # The brokers of a cluster must agree on its id without asking each other; their folders are siblings.
         cluster = uuid.uuid5(uuid.NAMESPACE_URL, self._folder.parent.as_uri())
         cluster_id = urlsafe_b64encode(cluster.bytes).decode().rstrip("=")
-        arguments = ("format", f"--cluster-id={cluster_id}", f"--config={self._properties_path}")
+        arguments = (
+            "format",
+            f"--cluster-id={cluster_id}",
+            f"--config={self._properties_path}",
+            *self._format_options(),
+        )
         result = subprocess.run(  # noqa: S603 - our own Java by absolute path
             [str(self._java), _QUICK_START, *self._java_arguments("kafka.tools.StorageTool", *arguments)],
             capture_output=True,
@@ -104,6 +109,10 @@ class KafkaBroker(Part):
             raise StackError(
                 f"{self.name}: formatting its data folder failed: {result.stderr or result.stdout}"
             )
+
+    def _format_options(self) -> Sequence[str]:
+        """What else the data folder is formatted with."""
+        return ()
 
     def _properties(self) -> Mapping[str, object]:
         voters = ",".join(f"{node.node_id}@{HOST}:{node.controller_port}" for node in self._cluster)

@@ -1,0 +1,92 @@
+"""A Kafka broker that asks who comes and has an authoriser: SCRAM over TLS, or client certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from libs.bus.settings import BusSettings
+from libs.testing.localstack import packages
+from libs.testing.localstack.endpoints import HOST, free_ports
+from libs.testing.localstack.kafka import ClusterNode, KafkaBroker
+from tests.integration.certificates import Authority, Issued
+
+ADMIN: Final = "admin"
+_SCRAM: Final = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+
+
+class SecuredBroker(KafkaBroker):
+    """Only `admin` may do everything; the plain port, which is the test's alone, is the brokers' own.
+
+    `principals` have passwords; a client certificate's common name is a principal, too.
+    """
+
+    def __init__(self, folder: Path, authority: Authority, principals: Sequence[str]) -> None:
+        installed = packages.ensure(print)
+        port, controller, self.sasl_port, self.certificate_port = free_ports(4)
+        node = ClusterNode(1, port, controller)
+        super().__init__(
+            java=installed.java,
+            jars=installed.kafka_jars,
+            folder=folder / "kafka-1",
+            logs=folder / "logs",
+            node=node,
+            cluster=[node],
+        )
+        self.authority = authority
+        self._principals = principals
+        issued = authority.issue(HOST, server=True)
+        self._keystore = folder / "broker.pem"
+        self._keystore.write_bytes(issued.key.read_bytes() + issued.certificate.read_bytes())
+
+    @staticmethod
+    def password_of(principal: str) -> str:
+        return f"{principal}-proves-itself"
+
+    def as_principal(self, name: str, **settings: Any) -> BusSettings:
+        """The settings of a client that says who it is by its password."""
+        return BusSettings(
+            kafka=f"{HOST}:{self.sasl_port}",
+            kafka_security_protocol="SASL_SSL",
+            kafka_sasl_username=name,
+            **{"kafka_sasl_password": self.password_of(name)} | settings,
+            kafka_ssl_ca_file=self.authority.ca,
+        )
+
+    def with_certificate(self, issued: Issued, **settings: Any) -> BusSettings:
+        """The settings of a client that says who it is by its certificate."""
+        return BusSettings(
+            kafka=f"{HOST}:{self.certificate_port}",
+            kafka_security_protocol="SSL",
+            kafka_ssl_ca_file=self.authority.ca,
+            kafka_ssl_cert_file=issued.certificate,
+            kafka_ssl_key_file=issued.key,
+            **settings,
+        )
+
+    def _format_options(self) -> Sequence[str]:
+        return [
+            f"--add-scram=SCRAM-SHA-512=[name={name},password={self.password_of(name)}]"
+            for name in (ADMIN, *self._principals)
+        ]
+
+    def _properties(self) -> Mapping[str, object]:
+        plain = dict(super()._properties())
+        more = {"SASL": self.sasl_port, "CERT": self.certificate_port}
+        for name in ("listeners", "advertised.listeners"):
+            plain[name] = ",".join([str(plain[name]), *(f"{n}://{HOST}:{port}" for n, port in more.items())])
+        protocols = plain["listener.security.protocol.map"]
+        return plain | {
+            "listener.security.protocol.map": f"{protocols},SASL:SASL_SSL,CERT:SSL",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:ANONYMOUS;User:{ADMIN}",
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "listener.name.sasl.scram-sha-512.sasl.jaas.config": _SCRAM,
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": self._keystore,
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": self.authority.ca,
+            "listener.name.cert.ssl.client.auth": "required",
+            "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]+).*$/$1/",
+        }
