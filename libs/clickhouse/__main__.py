@@ -1,4 +1,4 @@
-"""Operators' tasks: `python -m libs.clickhouse migrate | forget TOPIC | rebuild TABLE...`; status 1 on failure."""
+"""Operators' tasks, `python -m libs.clickhouse TASK`: migrate, roles, forget, rebuild; status 1 on failure."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from libs.clickhouse.client import ClickHouseClient, ClickHouseError
 from libs.clickhouse.layout import DERIVED
 from libs.clickhouse.maintenance import forget_topic, rebuild
 from libs.clickhouse.migrate import MigrationError, migrate
-from libs.clickhouse.settings import ClickHouseSettings
+from libs.clickhouse.users import UserSettings, role_statements, user_statements
 from libs.runtime.settings import read_settings
 
 
@@ -15,7 +15,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one task on the database that the environment names."""
     parser = argparse.ArgumentParser(prog="python -m libs.clickhouse")
     tasks = parser.add_subparsers(dest="task", required=True)
-    tasks.add_parser("migrate", help="make and update the tables")
+    tables = tasks.add_parser("migrate", help="make and update the tables")
+    tables.add_argument(
+        "--users", action="store_true", help="and the users whose passwords are set, each with its rights"
+    )
+    tasks.add_parser("roles", help="print the SQL of the roles of writers and readers")
     forget = tasks.add_parser("forget", help="remove the rows of a topic that was deleted and made anew")
     forget.add_argument("topic")
     again = tasks.add_parser("rebuild", help="fill tables of latest states again from the log's tables")
@@ -23,11 +27,17 @@ def main(arguments: list[str] | None = None) -> int:
         "table", nargs="+", choices=sorted({name for names in DERIVED.values() for name in names})
     )
     chosen = parser.parse_args(arguments)
-    settings = read_settings(ClickHouseSettings)
+    settings = read_settings(UserSettings)
+    if chosen.task == "roles":
+        print(";\n".join(role_statements(settings)) + ";")
+        return 0
     client = ClickHouseClient(settings)
     try:
         if chosen.task == "migrate":
             print("\n".join(migrate(settings)) or "nothing to do")
+            if chosen.users:
+                for statement in (*role_statements(settings), *user_statements(settings)):
+                    client.execute(statement)
         elif chosen.task == "forget":
             forget_topic(client, chosen.topic)
         else:

@@ -11,7 +11,7 @@ from string import Template
 
 import msgspec
 
-from libs.clickhouse.client import ClickHouseClient
+from libs.clickhouse.client import ClickHouseClient, NotMigratedError
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.runtime.logging import get_logger
 
@@ -71,16 +71,16 @@ def _migrate(
     def run(statement: str) -> None:
         client.execute(Template(statement).substitute(values))
 
-    run("CREATE DATABASE IF NOT EXISTS $database $on_cluster")
-    run(
-        "CREATE TABLE IF NOT EXISTS $database.schema_migrations $on_cluster"
-        " (number UInt32, name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
-        " ENGINE = ${replicated}ReplacingMergeTree ORDER BY number"
-    )
-    applied = {
-        row["number"]: row["checksum"]
-        for row in client.rows(f"SELECT number, checksum FROM {database}.schema_migrations")  # noqa: S608
-    }
+    try:
+        applied = _applied(client, database)
+    except NotMigratedError:
+        run("CREATE DATABASE IF NOT EXISTS $database $on_cluster")
+        run(
+            "CREATE TABLE IF NOT EXISTS $database.schema_migrations $on_cluster"
+            " (number UInt32, name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
+            " ENGINE = ${replicated}ReplacingMergeTree ORDER BY number"
+        )
+        applied = _applied(client, database)
     done = []
     for migration in migrations:
         if migration.number in applied:
@@ -98,6 +98,12 @@ def _migrate(
         log.info("migration_applied", name=migration.name, database=database)
         done.append(migration.name)
     return done
+
+
+def _applied(client: ClickHouseClient, database: str) -> dict[int, str]:
+    """Checksums by number. Asked for before anything is made: who may only write can start on a finished database."""
+    rows = client.rows(f"SELECT number, checksum FROM {database}.schema_migrations")  # noqa: S608
+    return {row["number"]: row["checksum"] for row in rows}
 
 
 def placeholders(settings: ClickHouseSettings) -> dict[str, str]:

@@ -12,7 +12,7 @@ from deploy.containers.probe import ports
 from deploy.local.platform import PROCESSORS
 from deploy.local.settings import LocalSettings
 from libs.bus.settings import BusSettings
-from libs.clickhouse.settings import ClickHouseSettings
+from libs.clickhouse.users import UserSettings
 from libs.runtime.settings import ServiceSettings, Settings
 from libs.testing.localstack import docker as stack_images
 from services.api.settings import ApiSettings
@@ -42,7 +42,7 @@ SERVICES = ("edge", *PROCESSORS, "api")
 # What each service reads. The simulator's prefix is its own.
 READS: dict[str, tuple[type[Settings], ...]] = {
     "contract": (BusSettings,),
-    "tables": (ClickHouseSettings,),
+    "tables": (UserSettings,),
     "edge": (EdgeSettings, BusSettings),
     "commands": (CommandsSettings,),
     "sessions": (SessionsSettings,),
@@ -125,6 +125,9 @@ def test_the_settings_accept_what_is_set(name: str, monkeypatch: pytest.MonkeyPa
         "VOLTBUS_API_KEY": "a key of enough characters",
         "VOLTBUS_TRANSACTION_KEY": "a secret of enough characters",
         "VOLTBUS_SECRETS_KEY": "a secret of enough characters",
+        "VOLTBUS_CLICKHOUSE_PASSWORD": "a secret of enough characters",
+        "VOLTBUS_CLICKHOUSE_SINK_PASSWORD": "a secret of enough characters",
+        "VOLTBUS_CLICKHOUSE_API_PASSWORD": "a secret of enough characters",
     }
     for variable, value in environment(name).items():
         monkeypatch.setenv(variable, resolved(value, secrets))
@@ -142,9 +145,11 @@ def test_services_find_the_servers_by_their_names() -> None:
     for name in ("contract", *SERVICES):
         assert environment(name)["VOLTBUS_KAFKA"] == "kafka:19092"
         assert environment(name)["VOLTBUS_REGISTRY_URL"] == "http://registry:8080/apis/ccompat/v7"
-    for name in ("tables", "sink", "api"):
+    users = {name: environment(name)["VOLTBUS_CLICKHOUSE_USER"] for name in ("tables", "sink", "api")}
+    assert users == {"tables": "voltbus", "sink": "voltbus_sink", "api": "voltbus_api"}
+    for name in users:
         assert environment(name)["VOLTBUS_CLICKHOUSE_HOST"] == "clickhouse"
-        assert environment(name)["VOLTBUS_CLICKHOUSE_USER"] == environment("clickhouse")["CLICKHOUSE_USER"]
+    assert environment("clickhouse")["CLICKHOUSE_USER"] == users["tables"]
     assert "INSIDE://:19092" in environment("kafka")["KAFKA_LISTENERS"]
     assert "INSIDE://kafka:19092" in environment("kafka")["KAFKA_ADVERTISED_LISTENERS"]
 
@@ -181,7 +186,9 @@ def test_defaults_are_those_of_the_services() -> None:
 
 def test_secrets_are_required_and_only_where_they_are_used() -> None:
     required = {match["name"] for match in _VARIABLE.finditer(COMPOSE_TEXT) if match["kind"] == "?"}
-    assert required == {"VOLTBUS_API_KEY", "VOLTBUS_TRANSACTION_KEY", "VOLTBUS_SECRETS_KEY"}
+    clickhouse = {f"VOLTBUS_CLICKHOUSE_{whose}PASSWORD" for whose in ("", "SINK_", "API_")}
+    assert required == {"VOLTBUS_API_KEY", "VOLTBUS_TRANSACTION_KEY", "VOLTBUS_SECRETS_KEY", *clickhouse}
+    assert required == set(re.findall(r"^([A-Z_]+)=$", EXAMPLE, re.MULTILINE))
     sealing = [name for name in COMPOSE["services"] if "VOLTBUS_SECRETS_KEY" in environment(name)]
     assert sorted(sealing) == ["api", "edge"]
     assert [name for name in COMPOSE["services"] if "VOLTBUS_API_KEY" in environment(name)] == ["api"]
@@ -216,6 +223,51 @@ def test_order_of_starting() -> None:
         assert depends(name)["tables"] == "service_completed_successfully"
     for name in JOBS:
         assert service(name)["restart"] == "no"
+
+
+def test_each_of_clickhouses_passwords_is_where_it_is_used() -> None:
+    used = {
+        password: {
+            name for name in COMPOSE["services"] if f"${{{password}:" in str(service(name).get("environment"))
+        }
+        for password in re.findall(r"^#?(VOLTBUS_CLICKHOUSE_\w*PASSWORD)=", EXAMPLE, re.MULTILINE)
+    }
+    assert used == {
+        "VOLTBUS_CLICKHOUSE_PASSWORD": {"clickhouse", "tables"},
+        "VOLTBUS_CLICKHOUSE_SINK_PASSWORD": {"tables", "sink"},
+        "VOLTBUS_CLICKHOUSE_API_PASSWORD": {"tables", "api"},
+        "VOLTBUS_CLICKHOUSE_ANALYST_PASSWORD": {"tables"},
+    }
+
+
+def test_opening_the_chargers_port_does_not_open_the_api() -> None:
+    opened = {"VOLTBUS_PUBLISH_HOST": "0.0.0.0"}
+    assert all(resolved(port, opened).startswith("127.0.0.1:") for port in service("api")["ports"])
+    assert any(resolved(port, opened).startswith("0.0.0.0:") for port in service("edge")["ports"])
+    opened = {"VOLTBUS_API_PUBLISH_HOST": "0.0.0.0"}
+    assert all(resolved(port, opened).startswith("0.0.0.0:") for port in service("api")["ports"])
+    for name in COMPOSE["services"].keys() - {"api"}:
+        for port in service(name).get("ports", []):
+            assert resolved(port, opened).startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_every_container_is_hardened_and_bounded(name: str) -> None:
+    assert service(name)["cap_drop"] == ["ALL"]
+    assert service(name)["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"[1-9]\d*g", service(name)["mem_limit"])
+    assert 0 < service(name)["pids_limit"] <= 4096
+    assert service(name)["networks"]
+
+
+def test_nobody_reaches_a_server_that_he_does_not_use() -> None:
+    def members(network: str) -> set[str]:
+        return {name for name in COMPOSE["services"] if network in service(name)["networks"]}
+
+    assert set(COMPOSE["networks"]) == {"bus", "tables", "chargers"}
+    assert members("tables") == {"clickhouse", "tables", "sink", "api"}
+    assert members("chargers") == {"edge", "simulator"}
+    assert members("bus") == {"kafka", "registry", "contract", *SERVICES}
 
 
 def test_services_have_no_rights_they_do_not_need() -> None:
