@@ -13,6 +13,7 @@ from libs.events.contract import Contract, Topic, dead_letter_topic
 
 DEPLOY: Final = "deploy"
 CLI: Final = "cli"
+SINK: Final = "sink"
 DOWNSTREAM: Final = "downstream"
 
 SERVICE_OF: Final = {
@@ -31,7 +32,7 @@ SERVICE_OF: Final = {
 _SOLE_WRITERS: Final = {"api": ("api-campaigns", "api-registry")}
 """Transactional ids besides those of processors."""
 _WITHOUT_GROUP: Final = frozenset({"api", CLI, "edge"})
-_WITHOUT_TRANSACTIONS: Final = frozenset({"certificates", "sink"})
+_WITHOUT_TRANSACTIONS: Final = frozenset({"certificates", SINK})
 
 Kind = Literal["topic", "group", "transactional-id"]
 Operation = Literal["All", "Read", "Write", "Describe"]
@@ -50,7 +51,7 @@ class Right(NamedTuple):
 def rights(settings: BusSettings, contract: Contract) -> list[Right]:
     """Everything that services, operators and deployment may do, and nothing else; sorted, each once.
 
-    Who reads a topic may write its dead letters. Read and Write include Describe.
+    Who reads a topic may write its dead letters, which the sink and operators read. Read and Write include Describe.
     """
     found = {right for topic in contract.topics.values() for right in _of_topic(settings, topic)}
     services = {right.principal for right in found}
@@ -82,7 +83,8 @@ def _of_topic(settings: BusSettings, topic: Topic) -> Iterator[Right]:
     if topic.schemas and not topic.confidential:
         yield Right(CLI, "topic", name, False, "Read")
     if topic.dead_letters:
-        yield Right(CLI, "topic", dead, False, "Read")
+        for reader in (CLI, SINK):
+            yield Right(reader, "topic", dead, False, "Read")
 
 
 def _of_deployment(settings: BusSettings, contract: Contract) -> Iterator[Right]:

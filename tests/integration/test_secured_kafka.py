@@ -174,7 +174,9 @@ async def read(settings: BusSettings, topic: str) -> None:
         await consumer.stop()
 
 
-async def test_each_service_works_with_just_its_rights(world: World, stack: Endpoints) -> None:
+async def test_each_service_works_with_just_its_rights(
+    world: World, stack: Endpoints, capfd: pytest.CaptureFixture[str]
+) -> None:
     async with platform(world, stack) as (edge, http):
         charge = asyncio.create_task(charge_once(edge))
         registered = await http.put("/tariffs/day", json={"currency": "EUR", "price_per_kwh_milli": 500_000})
@@ -197,6 +199,8 @@ async def test_each_service_works_with_just_its_rights(world: World, stack: Endp
             await device.send([3, message_id, {"status": "Accepted"}])
             assert (await asked).json()["result"] == "accepted"
 
+    # What was refused to anybody would stand in the logs of all processes.
+    assert "AuthorizationFailed" not in capfd.readouterr().err
     deploy = world.settings(DEPLOY)
     written = {
         topic
@@ -248,7 +252,7 @@ async def platform(world: World, stack: Endpoints) -> AsyncIterator[tuple[EdgePr
     special: dict[str, dict[str, Any]] = {
         "api": {**database, "api_key": KEY, "api_port": port, "settle_s": 0, "secrets_key": SEALING},
         "sink": {**database, "sink_interval_ms": 100},
-        "provisioning": {"certificate_checks": True, "on_boot": "configuration"},
+        "provisioning": {"certificate_checks": True},
     }
     names = [name for name in PRINCIPALS if name not in ("edge", "cli", "deploy", "downstream")]
     services = [ServiceProcess(name, world.settings(name), **special.get(name, {})) for name in names]

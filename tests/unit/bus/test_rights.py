@@ -65,11 +65,12 @@ def test_groups_and_transactional_ids_are_those_of_the_processors() -> None:
     }
 
 
-def test_a_reader_may_bury_what_it_cannot_handle() -> None:
+def test_a_reader_may_bury_what_it_cannot_handle_and_the_sink_keeps_it() -> None:
     for topic in CONTRACT.topics.values():
         if topic.dead_letters:
             expected = who_may("Read", topic.name) - {"cli", "downstream"}
             assert expected <= who_may("Write", f"{topic.name}.dead"), topic.name
+            assert who_may("Read", f"{topic.name}.dead") == {"cli", "deploy", "sink"}
 
 
 def test_it_is_printed_as_commands() -> None:
