@@ -107,6 +107,16 @@ class Walk:
         self._root.visit(payload, found)
         return found.faults
 
+    def optional(self, path: Path) -> bool:
+        """Whether a payload may lack what ``path`` leads to: an item of a list, or a property that is not required.
+
+        Every part of ``path`` must be listed. The payload itself, which the empty path leads to, cannot be lacking.
+        """
+        node, lacking = self._root, False
+        for part in path:
+            node, lacking = node.inner(part)
+        return lacking
+
 
 class _Found:
     """The faults so far; ``trail`` leads to where the walk is."""
@@ -129,6 +139,10 @@ class _Node:
 
     def visit(self, value: Any, found: _Found) -> None:
         """Add the faults of ``value`` and of what is in it."""
+
+    def inner(self, part: str | int) -> tuple[_Node, bool]:
+        """Return what describes the item or property ``part``, and whether it may be lacking."""
+        raise LookupError(part)
 
 
 class _Value(_Node):
@@ -164,6 +178,9 @@ class _List(_Node):
         self._least = schema.get("minItems", 0)
         self._most = schema.get("maxItems", _NO_LIMIT)
 
+    def inner(self, part: str | int) -> tuple[_Node, bool]:
+        return self._items, True
+
     def visit(self, value: Any, found: _Found) -> None:
         if type(value) is not list:
             found.add("type", value, "array")
@@ -187,6 +204,9 @@ class _Object(_Node):
         self._properties = properties
         self._required: tuple[str, ...] = tuple(schema.get("required", ()))
         self._closed = schema.get("additionalProperties", True) is False
+
+    def inner(self, part: str | int) -> tuple[_Node, bool]:
+        return self._properties[str(part)], part not in self._required
 
     def visit(self, value: Any, found: _Found) -> None:
         if type(value) is not dict:

@@ -37,6 +37,19 @@ _LONGEST_EXPONENT: Final = 30
 # Properties whose unlisted values are vendor inventions that hurt nobody.
 _OPEN_ENUMS: Final = frozenset({"errorCode", "context", "unit", "reason", "stoppedReason", "triggerReason"})
 _SAMPLES: Final = "sampledValue"
+
+# What can be read of these is taken: a charger repeats what is refused for ever, and nobody pays, or nobody charges.
+_ABOUT_MONEY: Final = frozenset(
+    {"Authorize", "StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"}
+)
+# Without these a driver would be let in on less than was shown.
+_PROOFS: Final = frozenset({"certificate", "iso15118CertificateHashData"})
+_TOKEN: Final = ("idToken",)
+_TOKEN_TYPE: Final = ("idToken", "type")
+# What a refused StopTransaction would lack in the end is its energy: it is confirmed, and read as far as it goes.
+_OF_A_STOP: Final = {"transactionId": quirks.TRANSACTION_ID_MISSING, "meterStop": quirks.SAMPLE_DROPPED}
+# A sample means the same without these; without its unit or phase it would be another one.
+_BESIDE_THE_VALUE: Final = frozenset({"signedMeterValue", "customData"})
 _LISTS_THAT_MAY_BE_EMPTY: Final = frozenset({_SAMPLES, "meterValue", "transactionData"})
 
 
@@ -68,7 +81,15 @@ class _Keep(msgspec.Struct, frozen=True):
     quirk: str
 
 
-_Bend = _Drop | _Put | _Keep
+class _Strip(msgspec.Struct, frozen=True):
+    """Remove properties of the object that ``path`` leads to."""
+
+    path: tuple[str | int, ...]
+    quirk: str
+    names: tuple[str, ...]
+
+
+_Bend = _Drop | _Put | _Keep | _Strip
 
 
 def check_call(version: Version, action: str, payload: Payload) -> CheckedCall | Violation:
@@ -121,6 +142,7 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
     for _ in range(_ROUNDS):
         drops: list[_Drop] = []
         puts: list[_Put] = []
+        strips: list[_Strip] = []
         faults = schemas.faults(version, action, kind, bent, most)
         if not faults and not schemas.is_valid(version, action, kind, bent):
             return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload is nested too deeply")
@@ -133,7 +155,7 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
         for fault in faults:
             if fault.path in changed:
                 continue
-            bend = _rule(action, fault)
+            bend = _rule(version, action, kind, fault)
             if kind == "response" and bend is not None and bend.quirk == quirks.TOO_LONG:
                 # A cut value would be taken for the charger's setting.
                 bend = _Keep(bend.quirk)
@@ -148,11 +170,13 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
                 puts.append(bend)
                 changed.add(bend.path)
                 received.setdefault(bend.path, fault)
-        if not drops and not puts:
+            elif isinstance(bend, _Strip):
+                strips.append(bend)
+        if not drops and not puts and not strips:
             return CheckedCall(bent, tuple(seen))
         if bent is payload:
             bent = _copied(payload)
-        _apply(bent, drops, puts)
+        _apply(bent, drops, puts, strips)
     return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload has too many faults")
 
 
@@ -167,34 +191,60 @@ def _copied(value: Any) -> Any:
     return [_copied(item) for item in value] if type(value) is list else value
 
 
-def _apply(payload: Payload, drops: list[_Drop], puts: list[_Put]) -> None:
+def _apply(payload: Payload, drops: list[_Drop], puts: list[_Put], strips: list[_Strip]) -> None:
+    for strip in strips:
+        stripped = _at(payload, strip.path)
+        for name in strip.names:
+            del stripped[name]
     for put in puts:
-        _parent(payload, put.path)[put.path[-1]] = put.value
+        _at(payload, put.path[:-1])[put.path[-1]] = put.value
     # From the back, so that earlier indexes stay right; one item may have several faults.
     for path in sorted({drop.path for drop in drops}, key=_sort_key, reverse=True):
-        del _parent(payload, path)[path[-1]]
+        del _at(payload, path[:-1])[path[-1]]
 
 
 def _sort_key(path: tuple[str | int, ...]) -> list[tuple[int, str]]:
     return [(part, "") if isinstance(part, int) else (-1, part) for part in path]
 
 
-def _parent(payload: Any, path: tuple[str | int, ...]) -> Any:
-    for part in path[:-1]:
+def _at(payload: Any, path: tuple[str | int, ...]) -> Any:
+    for part in path:
         payload = payload[part]
     return payload
 
 
-def _rule(action: str, fault: Fault) -> _Bend | None:
+def _rule(version: Version, action: str, kind: Kind, fault: Fault) -> _Bend | None:
     """Return what to do about one failed keyword, ``None`` if nothing helps."""
     rule = _RULES.get(fault.keyword)
     bend = None if rule is None else rule(action, fault)
-    if bend is None and _SAMPLES in fault.path:
+    if bend is not None:
+        return bend
+    value, path = fault.instance, fault.path
+    if isinstance(value, str) and not value.strip() and schemas.optional(version, action, kind, path):
+        return _Drop(path, quirks.EMPTY_REMOVED)
+    return _left_out(version, action, kind, fault) if action in _ABOUT_MONEY else None
+
+
+def _left_out(version: Version, action: str, kind: Kind, fault: Fault) -> _Bend | None:
+    """Leave out the least that the message can do without, ``None`` if it needs what is wrong."""
+    path = fault.path
+    if fault.keyword == "additionalProperties":
+        return _Strip(path, quirks.PROPERTY_UNLISTED, fault.expected)
+    if path and path[0] in _PROOFS:
+        return None
+    if _SAMPLES in path:
         # One bad sample must not cost its neighbours; only a fault inside an item is the item's own.
-        item = fault.path.index(_SAMPLES) + 2
-        if len(fault.path) >= item:
-            return _Drop(fault.path[:item], quirks.SAMPLE_DROPPED)
-    return bend
+        item = path.index(_SAMPLES) + 2
+        if path[item : item + 1] and path[item] not in _BESIDE_THE_VALUE:
+            path = path[:item]
+    for length in range(len(path), 0, -1):
+        part, shorter = path[length - 1], path[:length]
+        if shorter == _TOKEN:
+            return None
+        if schemas.optional(version, action, kind, shorter) or _stands_for(action, shorter) is not None:
+            samples = isinstance(part, int) and path[length - 2] in _LISTS_THAT_MAY_BE_EMPTY
+            return _Drop(shorter, quirks.SAMPLE_DROPPED if samples else quirks.VALUE_DROPPED)
+    return None
 
 
 def _rule_type(_action: str, fault: Fault) -> _Bend | None:
@@ -215,7 +265,7 @@ def _rule_enum(_action: str, fault: Fault) -> _Bend | None:
     listed = fault.expected.get(value.strip().casefold())
     if listed is not None:
         return _Put(path, quirks.ENUM_SPELLING, listed)
-    if path[-1] not in _OPEN_ENUMS or not value:
+    if not value.strip() or (path[-1] not in _OPEN_ENUMS and path[-2:] != _TOKEN_TYPE):
         return None
     kept = shortened(value, LONGEST_TEXT)
     return _Keep(quirks.UNLISTED_VALUE) if kept is value else _Put(path, quirks.UNLISTED_VALUE, kept)
@@ -251,10 +301,17 @@ def _rule_min_items(_action: str, fault: Fault) -> _Bend | None:
 
 
 def _rule_required(action: str, fault: Fault) -> _Bend | None:
-    # A refused StopTransaction is sent for ever: it is confirmed and bound by connector and time.
-    if action == "StopTransaction" and not fault.path and fault.expected == "transactionId":
-        return _Keep(quirks.TRANSACTION_ID_MISSING)
-    return None
+    quirk = _stands_for(action, (*fault.path, fault.expected))
+    return None if quirk is None else _Keep(quirk)
+
+
+def _stands_for(action: str, path: tuple[str | int, ...]) -> str | None:
+    """Return the flag of what a message about money is read without although it is required, ``None`` for the rest."""
+    if action == "StopTransaction" and len(path) == 1 and path[0] in _OF_A_STOP:
+        return _OF_A_STOP[str(path[0])]
+    # The moment of a StartTransaction is part of the id that it is given.
+    dated = action in _ABOUT_MONEY and action != "StartTransaction"
+    return quirks.TIMESTAMP_UNREADABLE if dated and path[-1] == "timestamp" else None
 
 
 _RULES: Final[Mapping[str, Callable[[str, Fault], _Bend | None]]] = {

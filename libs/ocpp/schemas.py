@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from libs.ocpp.errors import ErrorCode
-from libs.ocpp.faults import Fault, Walk
+from libs.ocpp.faults import Fault, Path, Walk
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.versions import Version
 
@@ -102,10 +102,19 @@ def is_valid(version: Version, action: str, kind: Kind, payload: Payload) -> boo
 
 def faults(version: Version, action: str, kind: Kind, payload: Payload, most: int) -> list[Fault]:
     """Return the faults in the payload's order, and no more once they weigh more than ``most``."""
+    return _walk(version, action, kind).faults(payload, most)
+
+
+def optional(version: Version, action: str, kind: Kind, path: Path) -> bool:
+    """Whether a payload may lack what ``path`` leads to, see :meth:`Walk.optional`."""
+    return _walk(version, action, kind).optional(path)
+
+
+def _walk(version: Version, action: str, kind: Kind) -> Walk:
     walk = _walks.get((version, action, kind))
     if walk is None:
         walk = _walks[version, action, kind] = Walk(_schema(version, files(version, action)[kind]))
-    return walk.faults(payload, most)
+    return walk
 
 
 def _compile(version: Version) -> dict[Kind, dict[str, Callable[[Any], bool]]]:

@@ -36,6 +36,8 @@ ROWS = {
     "object-for-list": "one object where a list belongs",
     "decimal-comma": "a decimal comma",
     "float-not-multiple": "a decimal that is no multiple in binary",
+    "unlisted-properties": "properties of a vendor's own, in messages or in samples",
+    "empty-words": "an empty text for an optional word, or a value there that cannot be read",
     "too-long-texts": "serial numbers and tags beyond their length",
     "broken-json": "a frame that is no JSON",
     # samples and words

@@ -17,6 +17,9 @@ FRACTION_FOR_INTEGER: Final = "fraction_for_integer"
 INTEGER_TOO_LARGE: Final = "integer_too_large"
 OBJECT_FOR_LIST: Final = "object_for_list"
 NULL_REMOVED: Final = "null_removed"
+EMPTY_REMOVED: Final = "empty_removed"
+PROPERTY_UNLISTED: Final = "property_unlisted"
+VALUE_DROPPED: Final = "value_dropped"
 TOO_LONG: Final = "too_long"
 UNLISTED_VALUE: Final = "unlisted_value"
 ENUM_SPELLING: Final = "enum_spelling"
@@ -49,6 +52,9 @@ MEANINGS: Final[dict[str, str]] = {
     INTEGER_TOO_LARGE: "an integer beyond 64 bits; kept, but its last digits are lost",
     OBJECT_FOR_LIST: "a single item stood where a list belongs; wrapped",
     NULL_REMOVED: "null stood for an absent optional; removed",
+    EMPTY_REMOVED: "an empty text stood for an absent optional; removed",
+    PROPERTY_UNLISTED: "a property that the specification does not list, in a message about money; passed over",
+    VALUE_DROPPED: "an optional value that cannot be read, in a message about money; left out",
     TOO_LONG: "a string is longer than the specification allows; kept up to 255 bytes, then a digest of it",
     UNLISTED_VALUE: "a value that the specification does not list; kept",
     ENUM_SPELLING: "a listed value in other upper and lower case, or with stray blanks; corrected",

@@ -180,7 +180,9 @@ def _read_sample(sampled: Mapping[str, Any], at: int, odd: tuple[str, ...]) -> S
     if in_unit is not None:  # 2.x
         unit, shift = in_unit.get("unit"), in_unit.get("multiplier", 0)
     canonical = _canonical_unit(measurand)
-    if unit is None:
+    if not unit:
+        if unit is not None:
+            odd += (quirks.EMPTY_REMOVED,)
         source = canonical or "Wh"  # the default unit of OCPP
     else:
         known = _LISTED.get(unit)

@@ -127,7 +127,7 @@ def _stopped(
     transaction_id = "" if number is None else str(number)
     if number is not None and not 0 < number <= _MOST_ISSUED:
         odd += (quirks.TRANSACTION_ID_ODD,)
-    meter_wh = register_wh(payload["meterStop"])
+    meter_wh = register_wh(payload["meterStop"]) if "meterStop" in payload else None
     if meter_wh is None:
         odd += (quirks.SAMPLE_DROPPED,)
     return TransactionStep(

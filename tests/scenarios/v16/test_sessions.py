@@ -105,3 +105,23 @@ async def test_tc_007_cached_tag(rig: Rig, cp: ScriptedCharger) -> None:
     assert (await start(cp, timestamp=ago(100)))["transactionId"] != first["transactionId"]
     begun = await rig.started(cp)
     assert begun.transaction_id == str(first["transactionId"])
+
+
+async def test_v16_vendor_properties(rig: Rig, cp: ScriptedCharger) -> None:
+    """Properties that 1.6 does not list, and empty words, from the tag to the end: the session is billed."""
+    tag = {"idTag": "TAG-OK", "connectorId": 1}
+    assert (await cp.call("Authorize", tag, strict=False))["idTagInfo"] == {"status": "Accepted"}
+    begun = {"connectorId": 1, "idTag": "TAG-OK", "meterStart": 1000, "timestamp": ago(600), "evseId": 1}
+    transaction = (await cp.call("StartTransaction", begun, strict=False))["transactionId"]
+    sample = {"value": "3000", "unit": "", "phase": "", "format": "", "quality": "good"}
+    measured = {
+        "connectorId": 1,
+        "transactionId": transaction,
+        "meterValue": [{"timestamp": ago(300), "sampledValue": [sample], "source": "meter"}],
+    }
+    assert await cp.call("MeterValues", measured, strict=False) == {}
+    over = {"transactionId": transaction, "meterStop": 5000, "timestamp": ago(1), "reason": ""}
+    assert await cp.call("StopTransaction", over | {"disconnectReason": "Cable"}, strict=False) == {}
+    ended = await rig.ended(cp)
+    assert (ended.billed_wh, ended.reason, ended.review) == (4000, "Local", ())
+    assert ended.quirks == ("empty_removed", "property_unlisted")

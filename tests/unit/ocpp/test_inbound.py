@@ -170,8 +170,8 @@ BENDS: list[tuple[Version, str, dict[str, Any], dict[str, Any], tuple[str, ...]]
         V16,
         "MeterValues",
         _meter({"value": "1", "bogus": 1}),
-        _meter(),
-        (quirks.SAMPLE_DROPPED, quirks.EMPTY_LIST),
+        _meter({"value": "1"}),
+        (quirks.PROPERTY_UNLISTED,),
     ),
     (V16, "MeterValues", _meter(), _meter(), (quirks.EMPTY_LIST,)),
     (

@@ -9,6 +9,7 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.ocpp.times import format_timestamp
 from tests.unit.sessions.exchanges import exchange
 from tests.unit.sessions.meter import US, Visit
+from tests.unit.sessions.surplus import with_surplus
 
 REGISTER = "Energy.Active.Import.Register"
 STATUSES = {"EVConnected": "Finishing"}
@@ -16,12 +17,10 @@ Script = list[OcppCallReceived]
 
 
 def told_by(random: Random, visit: Visit, version: str) -> Script:
-    """All messages of a visit, in the order of what they tell."""
-    return (
-        Charger16(random, visit).script()
-        if version == "ocpp1.6"
-        else Charger2(random, visit, version).script()
-    )
+    """All messages of a visit, in the order of what they tell. Some send more than their version lists."""
+    charger = Charger16(random, visit) if version == "ocpp1.6" else Charger2(random, visit, version)
+    script = charger.script()
+    return [with_surplus(random, told) for told in script] if random.random() < 0.2 else script
 
 
 def transaction_id(visit: Visit, version: str) -> str:
