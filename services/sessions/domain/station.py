@@ -18,6 +18,7 @@ from libs.ocpp import quirks
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
 from services.sessions.domain import past, statuses
+from services.sessions.domain.energy import ROLLBACK_TOLERANCE_WH
 from services.sessions.domain.plans import MOST_WAITING, EarlyGrant, awaits
 from services.sessions.domain.rules import REMEMBER, deadline
 from services.sessions.domain.session import Session
@@ -180,7 +181,8 @@ def issued_16(transaction_id: str) -> bool:
 def _find_odd(state: StationSessions, step: TransactionStep) -> Session | None:
     """Bind a 1.6 step whose transaction id means nothing (0, -1, 2^63-1, none): by EVSE, time and token.
 
-    A repeated stop is recognised by its time and register. None: it fits no session, or several.
+    A repeated stop is recognised by its time and register. One whose clock is before every session under way is bound by
+    its register instead. None: it fits no session, or several.
     """
     if step.kind == "ended":
         for known in (*state.open, *state.closed):
@@ -193,9 +195,19 @@ def _find_odd(state: StationSessions, step: TransactionStep) -> Session | None:
         and s.started_at <= step.at
         and (not step.evse_id or s.evse_id == step.evse_id)
     ]
+    if not fitting and step.kind == "ended":
+        fitting = [s for s in state.open if _register_goes_on(s, step)]
     if len(fitting) > 1 and step.id_token is not None:
         fitting = [s for s in fitting if s.id_token == step.id_token]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def _register_goes_on(session: Session, stop: TransactionStep) -> bool:
+    """Whether the register of `stop` goes on from the last of a session under way: what came before it never does."""
+    start, last, end = session.meter_start_wh, session.meter.last(), stop.meter_wh
+    if session.started_at is None or start is None or end is None:
+        return False
+    return end > start and (last is None or end >= last - ROLLBACK_TOLERANCE_WH)
 
 
 def followed(known: Iterable[Session], session: Session) -> list[Session]:

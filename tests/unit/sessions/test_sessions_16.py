@@ -100,6 +100,45 @@ def test_a_stop_whose_id_means_nothing_ends_the_one_open_session(tx: int | None)
     assert told.tell(stop16(tx, NOON + HOUR, 3000, event="again")) == []
 
 
+@pytest.mark.parametrize("tx", [0, -1, 2**63 - 1, None])
+@pytest.mark.parametrize("early", [11 * MINUTE, 8 * 365 * DAY])
+@pytest.mark.parametrize("sample", [None, 2000, 3040])
+def test_a_stop_whose_id_and_clock_mean_nothing_ends_the_one_open_session_in_review(
+    tx: int | None, early: int, sample: int | None
+) -> None:
+    told = Told([start16(7, NOON, 1000, recorded_at=NOON)])
+    if sample is not None:
+        told.tell(meter16(7, NOON + HOUR // 2, sample))
+    stop = stop16(tx, NOON - early, 3000, recorded_at=NOON + HOUR)
+    told.tell(stop)
+    (ended,) = told.ends
+    assert (ended.transaction_id, ended.energy_wh) == ("7", 2000)
+    assert "clock_doubt" in ended.review
+    assert told.state.open == ()  # type: ignore[union-attr]
+    assert told.tell(stop16(tx, NOON - early, 3000, recorded_at=NOON + 2 * HOUR, event="again")) == []
+
+
+@pytest.mark.parametrize(
+    ("register", "of"), [(900, "what was before it"), (1000, "what was before it"), (2500, "a sample")]
+)
+def test_a_late_stop_of_what_was_before_it_does_not_end_a_session_under_way(register: int, of: str) -> None:
+    """The register of the transaction before ends at most where the next one begins."""
+    told = Told([start16(7, NOON, 1000)])
+    if of == "a sample":
+        told.tell(meter16(7, NOON + HOUR // 2, 3000))
+    told.tell(stop16(-1, NOON - 11 * MINUTE, register, recorded_at=NOON + HOUR))
+    assert told.ends == []
+    told.tell(stop16(7, NOON + HOUR, 5000))
+    assert [(e.transaction_id, e.energy_wh, e.review) for e in told.ends] == [("7", 4000, ())]
+
+
+def test_of_several_sessions_the_token_says_which_one_a_stop_ends_whose_clock_is_wrong() -> None:
+    told = Told([start16(1, NOON, 0, connector=1), start16(2, NOON, 0, connector=2, tag="TAG-B")])
+    assert told.tell(stop16(-1, NOON - 2 * HOUR, 500, recorded_at=NOON + HOUR)) == []
+    told.tell(stop16(-1, NOON - HOUR, 500, tag="TAG-B", recorded_at=NOON + HOUR))
+    assert [(e.transaction_id, e.energy_wh, e.review) for e in told.ends] == [("2", 500, ("clock_doubt",))]
+
+
 def test_a_stop_whose_id_means_nothing_finds_its_session_by_token() -> None:
     told = Told([start16(1, NOON, 0, connector=1), start16(2, NOON, 0, connector=2, tag="TAG-B")])
     told.tell(stop16(0, NOON + HOUR, 500, tag="TAG-B"))
