@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from libs.tariffs.calendar import rule_of
 from libs.tariffs.model import Dimension, PriceComponent, TariffRestrictions, TariffTerms
 
 MOST_ELEMENTS: Final = 100
@@ -25,6 +26,8 @@ _TIME: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MONTH_DAY: Final = re.compile(r"\d{2}-\d{2}")
 _LEAP_YEAR: Final = 2000
+_LONGEST_SEARCH: Final = 8 * 366
+"""Days within which every weekday and every season comes, but for a 29 February around a year like 2100."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -68,6 +71,7 @@ def _problems(terms: TariffTerms) -> Iterator[Problem]:
             yield from _component(where, component)
         if element.restrictions is not None:
             yield from _restrictions(f"{path}.restrictions", element.restrictions)
+    yield from _by_current(terms)
     yield from _range("min_price_minor", terms.min_price_minor, 0, HIGHEST_AMOUNT_MINOR)
     yield from _range("max_price_minor", terms.max_price_minor, 0, HIGHEST_AMOUNT_MINOR)
     low, high = terms.min_price_minor, terms.max_price_minor
@@ -79,6 +83,25 @@ def _problems(terms: TariffTerms) -> Iterator[Problem]:
     for index, tax in enumerate(terms.taxes):
         yield from _range(f"taxes[{index}].rate_milli", tax.rate_milli, 0, HIGHEST_RATE_MILLI)
     yield from _plans(terms)
+
+
+def _by_current(terms: TariffTerms) -> Iterator[Problem]:
+    """Sessions do not keep the current: what nothing but elements restricted by it prices would be free."""
+    priced: dict[Dimension, list[tuple[int, str | None]]] = {}
+    for index, element in enumerate(terms.elements):
+        r = element.restrictions
+        low = r is not None and r.min_current_ma is not None
+        high = r is not None and r.max_current_ma is not None
+        name = "min_current_ma" if low else "max_current_ma" if high else None
+        for component in element.price_components:
+            priced.setdefault(component.type, []).append((index, name))
+    for dimension, elements in priced.items():
+        index, name = elements[0]
+        if all(each for _, each in elements):
+            yield Problem(
+                f"elements[{index}].restrictions.{name}",
+                f"never holds, as sessions do not keep the current, and nothing else prices {dimension}; use power",
+            )
 
 
 def _plans(terms: TariffTerms) -> Iterator[Problem]:
@@ -137,6 +160,22 @@ def _restrictions(path: str, r: TariffRestrictions) -> Iterator[Problem]:
         yield Problem(f"{path}.{missing}", "a season has a start and an end")
     yield from _unique(f"{path}.day_of_week", "", [str(day) for day in r.day_of_week])
     yield from _unique(f"{path}.group_ids", "", list(r.group_ids))
+    yield from _no_day(path, r)
+
+
+def _no_day(path: str, r: TariffRestrictions) -> Iterator[Problem]:
+    days = [(r.start_date, _is_date), (r.end_date, _is_date)]
+    season = [(r.season_start, _is_month_day), (r.season_end, _is_month_day)]
+    if not all(day is not None and check(day) for day, check in days):
+        return
+    if not all(day is None or check(day) for day, check in season):
+        return
+    rule = rule_of(msgspec.structs.replace(r, start_time=None, end_time=None))
+    if rule is None or rule.first_day is None or rule.last_day is None:
+        return
+    first, end = rule.first_day, rule.last_day
+    if first < end <= first + _LONGEST_SEARCH and not any(rule.holds(day, 0) for day in range(first, end)):
+        yield Problem(f"{path}.end_date", "no day before it is one of these weekdays and within the season")
 
 
 def _pair(

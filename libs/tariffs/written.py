@@ -1,7 +1,7 @@
 """Terms as people write them: OCPI 2.2.1's names, amounts as decimal text in the major currency unit.
 
-Prices are per kWh, hour (or minute: `per`) or session; percentages, kWh, kW and A are decimal text, too. What OCPI
-does not have is named as in `model`.
+Prices are per kWh, hour (or minute: `per`) or session; percentages, kWh, kW and A are decimal text, too. OCPI's JSON
+numbers are read as the shortest decimal that stands for them. What OCPI does not have is named as in `model`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,17 @@ from libs.tariffs.model import (
 )
 from libs.tariffs.validation import Problem, TariffError, problems
 
-Number: TypeAlias = Annotated[
-    str,
-    Meta(pattern=r"^\d{1,12}(\.\d{1,12})?$", description="A decimal number as text.", examples=["0.4567"]),
-]
+_HIGHEST_NUMBER: Final = 1_000_000_000_000
+Number: TypeAlias = (
+    Annotated[
+        str,
+        Meta(
+            pattern=r"^\d{1,12}(\.\d{1,12})?$", description="A decimal number as text.", examples=["0.4567"]
+        ),
+    ]
+    | Annotated[int, Meta(ge=0, lt=_HIGHEST_NUMBER)]
+    | Annotated[float, Meta(ge=0, lt=_HIGHEST_NUMBER, description="A JSON number, as OCPI has it.")]
+)
 _THOUSANDTHS: Final = 3
 _MINUTES: Final = 60
 
@@ -211,8 +218,8 @@ class _Reader:
         return PriceComponent(type=w.type, price_milli=price, vat_milli=vat, step_size=w.step_size)
 
     def _restrictions(self, path: str, w: WrittenRestrictions) -> TariffRestrictions:
-        def number(name: str, text: str | None) -> int | None:
-            return self._number(f"{path}.{name}", text, _THOUSANDTHS)
+        def number(name: str, written: Number | None) -> int | None:
+            return self._number(f"{path}.{name}", written, _THOUSANDTHS)
 
         return TariffRestrictions(
             start_time=w.start_time,
@@ -245,11 +252,11 @@ class _Reader:
             monthly_fee_minor=self._number(f"{path}.monthly_fee", w.monthly_fee, self._minor) or 0,
         )
 
-    def _number(self, path: str, text: str | None, digits: int) -> int | None:
+    def _number(self, path: str, number: Number | None, digits: int) -> int | None:
         """The whole number of the smallest unit, `digits` decimals below the one written."""
-        if text is None:
+        if number is None:
             return None
-        scaled = Decimal(text).scaleb(digits)
+        scaled = Decimal(str(number)).scaleb(digits)
         if scaled != scaled.to_integral_value():
             self.problems.append(Problem(path, f"at most {digits} decimals"))
         return int(scaled)

@@ -181,8 +181,8 @@ def issued_16(transaction_id: str) -> bool:
 def _find_odd(state: StationSessions, step: TransactionStep) -> Session | None:
     """Bind a 1.6 step whose transaction id means nothing (0, -1, 2^63-1, none): by EVSE, time and token.
 
-    A repeated stop is recognised by its time and register. One whose clock is before every session under way is bound by
-    its register instead. None: it fits no session, or several.
+    A repeated stop is recognised by its time and register. One that is dated before every session under way is bound
+    by its register instead. None: it fits no session, or several.
     """
     if step.kind == "ended":
         for known in (*state.open, *state.closed):

@@ -13,6 +13,7 @@ from libs.ocpp.errors import ErrorCode
 from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.schemas import Violation
 from libs.ocpp.semantics import read_call
+from libs.ocpp.semantics.model import MeasurementsReported, TransactionStep
 from libs.ocpp.versions import Version
 from tests.unit.ocpp.payloads import UNLISTED, Path, Payload, every_fault, largest
 
@@ -88,6 +89,7 @@ def test_one_fault_costs_no_more_than_its_own_place(version: Version, action: st
 
 REGISTER = {"value": "1500", "measurand": "Energy.Active.Import.Register"}
 PHASE = {"value": "7", "measurand": "Current.Import", "unit": "A"}
+BAD_UNITS: tuple[Any, ...] = ([], {"multiplier": "k"}, {"unit": {}})
 PHASE_2 = {"value": 7, "measurand": "Current.Import"}
 
 
@@ -101,11 +103,7 @@ PHASE_2 = {"value": 7, "measurand": "Current.Import"}
         ],
         *[(v, {name: "Nonsense"}) for v in (V201, V21) for name in ("measurand", "phase", "location")],
         *[(v, {name: {}}) for v in (V201, V21) for name in ("measurand", "phase", "location", "value")],
-        *[
-            (v, {"unitOfMeasure": unit})
-            for v in (V201, V21)
-            for unit in ([], {"multiplier": "k"}, {"unit": {}})
-        ],
+        *[(v, {"unitOfMeasure": unit}) for v in (V201, V21) for unit in BAD_UNITS],
     ],
 )
 def test_a_sample_that_would_mean_another_thing_without_its_fault_is_left_out(
@@ -129,9 +127,8 @@ def test_a_unit_that_is_an_empty_text_is_the_default() -> None:
         sent = {where: 1, "meterValue": [{"timestamp": AT, "sampledValue": [sampled]}]}
         checked = check_call(version, "MeterValues", sent)
         assert isinstance(checked, CheckedCall)
-        (measured,) = [
-            event for event in read_call(version, "MeterValues", checked.payload, None, NOW) if event.samples
-        ]
+        (measured,) = read_call(version, "MeterValues", checked.payload, None, NOW)
+        assert isinstance(measured, MeasurementsReported)
         assert [(s.value_milli, s.unit) for s in measured.samples] == [(1_500_000, "Wh")]
         assert quirks.EMPTY_REMOVED in (*checked.quirks, *measured.quirks)
 
@@ -158,6 +155,7 @@ def test_a_stop_is_confirmed_whatever_it_lacks(payload: Payload, flags: tuple[st
     assert isinstance(checked, CheckedCall)
     assert set(checked.quirks) == set(flags)
     (step,) = read_call(V16, "StopTransaction", checked.payload, {}, NOW)
+    assert isinstance(step, TransactionStep)
     assert step.kind == "ended"
 
 
@@ -198,7 +196,8 @@ def test_an_unreadable_token_of_a_transaction_is_no_missing_one(version: Version
         "seqNo": 0,
         "transactionInfo": {"transactionId": "t"},
     }
-    for token in ({}, "TAG", [], {"idToken": "TAG"}, {"idToken": {}, "type": "Central"}):
+    tokens: list[Any] = [{}, "TAG", [], {"idToken": "TAG"}, {"idToken": {}, "type": "Central"}]
+    for token in tokens:
         violation = check_call(version, "TransactionEvent", event | {"idToken": token})
         assert isinstance(violation, Violation), token
         assert violation.path.startswith("/idToken")
