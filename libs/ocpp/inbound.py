@@ -152,8 +152,9 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
                 first, message=f"more than {most} faults, such as: {first.message}"
             )
         changed: set[tuple[str | int, ...]] = set()
+        gone: tuple[str | int, ...] | None = None
         for fault in faults:
-            if fault.path in changed:
+            if fault.path in changed or (gone is not None and fault.path[: len(gone)] == gone):
                 continue
             bend = _rule(version, action, kind, fault)
             if kind == "response" and bend is not None and bend.quirk == quirks.TOO_LONG:
@@ -166,6 +167,7 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
             if isinstance(bend, _Drop):
                 drops.append(bend)
                 changed.add(bend.path)
+                gone = bend.path
             elif isinstance(bend, _Put):
                 puts.append(bend)
                 changed.add(bend.path)
@@ -241,9 +243,12 @@ def _left_out(version: Version, action: str, kind: Kind, fault: Fault) -> _Bend 
         part, shorter = path[length - 1], path[:length]
         if shorter == _TOKEN:
             return None
-        if schemas.optional(version, action, kind, shorter) or _stands_for(action, shorter) is not None:
-            samples = isinstance(part, int) and path[length - 2] in _LISTS_THAT_MAY_BE_EMPTY
-            return _Drop(shorter, quirks.SAMPLE_DROPPED if samples else quirks.VALUE_DROPPED)
+        if isinstance(part, int):
+            # Of another list, some items alone would not be what was said.
+            if path[length - 2] in _LISTS_THAT_MAY_BE_EMPTY:
+                return _Drop(shorter, quirks.SAMPLE_DROPPED)
+        elif schemas.optional(version, action, kind, shorter) or _stands_for(action, shorter) is not None:
+            return _Drop(shorter, quirks.VALUE_DROPPED)
     return None
 
 
