@@ -219,9 +219,13 @@ def _rule(version: Version, action: str, kind: Kind, fault: Fault) -> _Bend | No
     """Return what to do about one failed keyword, ``None`` if nothing helps."""
     rule = _RULES.get(fault.keyword)
     bend = None if rule is None else rule(action, fault)
+    value, path = fault.instance, fault.path
+    if value is None and bend is not None and action in _ABOUT_MONEY:
+        # Without a value that it needs, what holds it goes as well.
+        needed = not schemas.optional(version, action, kind, path) and _stands_for(action, path) is None
+        return (_left_out(version, action, kind, fault) or bend) if needed else bend
     if bend is not None:
         return bend
-    value, path = fault.instance, fault.path
     if isinstance(value, str) and not value.strip() and schemas.optional(version, action, kind, path):
         return _Drop(path, quirks.EMPTY_REMOVED)
     return _left_out(version, action, kind, fault) if action in _ABOUT_MONEY else None
