@@ -86,17 +86,25 @@ class _EmbeddedServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve_http(app: ASGIApplication, host: str, port: int) -> AsyncIterator[int]:
+async def serve_http(app: ASGIApplication, host: str, port: int, proxies: str = "") -> AsyncIterator[int]:
     """Serve `app` over HTTP in this loop while the context is open; gives the bound port.
 
-    Raises OSError if the port is taken.
+    `proxies`: networks whose X-Forwarded-For is believed, separated by commas. Raises OSError if the port is taken.
     """
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((host, port))
     # Clients that know the port before the server has started wait instead of being refused.
     sock.listen(2048)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        # Else anybody on this machine could come from anywhere.
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+    )
     server = _EmbeddedServer(config)
     task = asyncio.create_task(server.serve(sockets=[sock]), name="http")
     try:

@@ -93,7 +93,9 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
         health.ready("news", lambda: news.ready)
         health.live("work", lambda: not task.done())
         application = create_application(context, health)
-        port = await stack.enter_async_context(serve_http(application, settings.api_host, settings.api_port))
+        port = await stack.enter_async_context(
+            serve_http(application, settings.api_host, settings.api_port, settings.trusted_proxies)
+        )
         # Before the server waits for open requests to end.
         stack.callback(context.desk.close)
         stack.callback(context.hub.close)
@@ -125,6 +127,8 @@ def _context(settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry
         hub=Hub(
             Wording(bus.contract),
             clients=settings.stream_clients,
+            per_key=settings.stream_clients_per_key,
+            per_address=settings.stream_clients_per_address,
             ring=settings.stream_ring,
             ring_bytes=settings.stream_bytes,
         ),

@@ -42,6 +42,8 @@ def create_application(context: Context, health: Health) -> FastAPI:
     public = frozenset({OPENAPI, *(route.path for route in open_to_all)})
     # The last added is the outermost.
     app.add_middleware(BodyLimit, most=context.settings.max_body_bytes)
-    app.add_middleware(Guard, keys=context.settings.keys, public=public)
+    app.add_middleware(
+        Guard, keys=context.settings.keys, public=public, wrong_keys=context.settings.wrong_keys
+    )
     app.add_middleware(Timing)
     return app

@@ -9,6 +9,9 @@ REQUESTS = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
 REFUSED = Counter("voltbus_api_unauthorised_requests", "Requests without the right key.")
+WRONG_KEYS_THROTTLED = Counter(
+    "voltbus_api_wrong_keys_throttled", "Wrong keys from addresses that had sent too many, answered 429."
+)
 COMMANDS = Counter("voltbus_api_commands", "Commands handed to the ledger.", ["dialect"])
 COMMANDS_WAITING = Gauge("voltbus_api_commands_waiting", "Requests that wait for a command's outcome.")
 DISOBEDIENT_EVSES = Gauge(

@@ -11,8 +11,10 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from libs.runtime.clock import now_us
 from services.api import metrics
 from services.api.problems import problem
+from services.api.wrong_keys import WrongKeys
 
 _REALM: Final = {"WWW-Authenticate": 'Bearer realm="voltbus"'}
 
@@ -20,13 +22,17 @@ _REALM: Final = {"WWW-Authenticate": 'Bearer realm="voltbus"'}
 class Guard:
     """Lets a request pass that has a bearer key or asks for one of the `public` paths; 401 otherwise.
 
-    `keys`: by the name of whose key it is, which is the request's `state.requester`.
+    `keys`: by the name of whose key it is, which is the request's `state.requester`. `wrong_keys`: so many wrong ones
+    in a minute from one address, and the answer is 429, and the connection is closed.
     """
 
-    def __init__(self, app: ASGIApp, keys: Mapping[str, str], public: frozenset[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: Mapping[str, str], public: frozenset[str], wrong_keys: int
+    ) -> None:
         self._app = app
         self._keys = {name: sha256(key.encode()).digest() for name, key in keys.items()}
         self._public = public
+        self._wrong_keys = WrongKeys(wrong_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -39,8 +45,19 @@ class Guard:
             await self._app(scope, receive, send)
             return
         metrics.REFUSED.inc()
-        detail = "a bearer key is needed: send `Authorization: Bearer <VOLTBUS_API_KEY>`"
-        await problem(Request(scope), HTTPStatus.UNAUTHORIZED, detail, headers=_REALM)(scope, receive, send)
+        given = any(name == b"authorization" for name, _ in scope["headers"])
+        wait_s = self._wrong_keys.wait_s(address_of(scope), now_us()) if given else 0
+        if wait_s:
+            response = problem(
+                Request(scope),
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "too many wrong keys from this address",
+                headers={"Retry-After": str(wait_s), "Connection": "close"},
+            )
+        else:
+            detail = "a bearer key is needed: send `Authorization: Bearer <VOLTBUS_API_KEY>`"
+            response = problem(Request(scope), HTTPStatus.UNAUTHORIZED, detail, headers=_REALM)
+        await response(scope, receive, send)
 
     def _requester(self, scope: Scope) -> str | None:
         values = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -51,6 +68,12 @@ class Guard:
         given = sha256(key.strip()).digest()
         found = [name for name, known in self._keys.items() if hmac.compare_digest(given, known)]
         return found[0] if found and scheme.lower() == b"bearer" else None
+
+
+def address_of(scope: Scope) -> str:
+    """Where a request comes from, as far as that is known."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 class BodyLimit:

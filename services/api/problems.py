@@ -85,7 +85,8 @@ async def _http(request: Request, error: HTTPException) -> JSONResponse:
 
 async def _refusal(request: Request, error: Refusal) -> JSONResponse:
     errors = [] if error.path is None else [Fault(path=error.path, detail=error.detail)]
-    return problem(request, _STATUS[type(error)], error.detail, errors)
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, TooMany) else None
+    return problem(request, _STATUS[type(error)], error.detail, errors, headers)
 
 
 async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -1,5 +1,6 @@
 """The API's settings."""
 
+import unicodedata
 from typing import Final, Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -12,6 +13,7 @@ from services.api.domain.urls import ANY, UrlPolicy
 
 _COMMA: Final = ","
 _SHORTEST_KEY: Final = 16
+_LONGEST_NAME: Final = 64
 
 PLATFORM: Final = "api"
 """Who asks with the platform's key."""
@@ -29,6 +31,7 @@ _RESERVED: Final = frozenset(
         "provisioning",
     }
     | {"roaming", "sessions", "simulator", "sink", "telemetry"}
+    | {"capabilities", "certificates", "firmware-stations", "load-observer", "projections"}
 )
 """Names under which services ask for commands: what an operator asked for must not be taken for theirs."""
 
@@ -41,6 +44,16 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     api_key: SecretStr = Field(
         min_length=_SHORTEST_KEY,
         description=f"The platform's bearer key: who asks with it is called `{PLATFORM}`.",
+    )
+    wrong_keys: int = Field(
+        default=20,
+        ge=0,
+        description="Wrong keys from one address (IPv6: /64) in a minute, then 429 for further ones; 0: any number.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Networks of the proxies in front, such as `10.0.0.0/8`: their X-Forwarded-For says where a"
+        " request comes from.",
     )
     operator_keys: SecretStr | None = Field(
         default=None,
@@ -91,6 +104,8 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
 
     stream_clients: int = Field(default=100, ge=1, description="Event streams at a time.")
+    stream_clients_per_key: int = Field(default=25, ge=1, description="Of these under one key.")
+    stream_clients_per_address: int = Field(default=50, ge=1, description="Of these from one address.")
     stream_ring: int = Field(
         default=5000, ge=100, description="Events remembered for clients that are slow or come back."
     )
@@ -126,6 +141,14 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
             name, _, key = (part.strip() for part in pair.partition("="))
             if not name or name.casefold() in {known.casefold() for known in found}:
                 raise ValueError("operator_keys: name=key,name=key, each name once")
+            if (
+                name != unicodedata.normalize("NFKC", name)
+                or not name.isprintable()
+                or len(name) > _LONGEST_NAME
+            ):
+                raise ValueError(
+                    f"operator_keys: a name has up to {_LONGEST_NAME} characters that are seen as they are"
+                )
             if name.casefold() in _RESERVED:
                 raise ValueError(f"operator_keys: {name} is a part of the platform")
             found[name] = key

@@ -14,6 +14,7 @@ from libs.events.load import LoadPlanMade
 from libs.events.record import Record
 from libs.runtime.clock import iso
 from services.api import metrics
+from services.api.domain.errors import TooMany
 from services.api.problems import Unavailable
 from services.api.recent import ENTRY_BYTES, packed
 
@@ -116,12 +117,20 @@ class Filter(msgspec.Struct, frozen=True):
         return not self.stations or not self.stations.isdisjoint(event.stations)
 
 
+class Whose(msgspec.Struct, frozen=True):
+    """Under which key a client came, by its name, and from where."""
+
+    key: str
+    address: str
+
+
 class Subscription:
     """One client: what it wants, and the number of the event that it is shown next."""
 
-    def __init__(self, wanted: Filter, number: int, *, gap: bool) -> None:
+    def __init__(self, wanted: Filter, number: int, whose: Whose, *, gap: bool) -> None:
         self.filter = wanted
         self.next = number
+        self.whose = whose
         self.gap = gap
         self.news = asyncio.Event()
 
@@ -135,13 +144,18 @@ def wire(kind: str, data: Any, event_id: str | None = None) -> bytes:
 class Hub:
     """Remembers the last events of the followed topics, `ring` of them or `ring_bytes`, and shows them to the clients.
 
+    There are at most `clients` at a time, of which `per_key` and `per_address` are anybody's.
     Each client reads them at its own pace; none has a queue of its own, so that many or slow ones take no memory. One
     that falls behind what is remembered is told so and dropped.
     """
 
-    def __init__(self, wording: Wording, *, clients: int, ring: int, ring_bytes: int) -> None:
+    def __init__(
+        self, wording: Wording, *, clients: int, per_key: int, per_address: int, ring: int, ring_bytes: int
+    ) -> None:
         self._wording = wording
         self._most_clients = clients
+        self._most_per_key = per_key
+        self._most_per_address = per_address
         self._most = ring
         self._most_bytes = ring_bytes
         # Ids of another process, or of this one before a restart, must not be taken for ours.
@@ -165,17 +179,23 @@ class Hub:
         for subscription in self._subscriptions:
             subscription.news.set()
 
-    def subscribe(self, wanted: Filter, last_event_id: str | None = None) -> Subscription:
+    def subscribe(self, wanted: Filter, whose: Whose, last_event_id: str | None = None) -> Subscription:
         """A client that is shown what comes, after what it missed since `last_event_id` as far as that is remembered.
 
-        Where it is not, a `gap` event comes first. Raises Unavailable if there are too many clients.
+        Where it is not, a `gap` event comes first. Raises TooMany if there are too many of this key or address,
+        Unavailable if there are too many of all.
         """
+        others = [each.whose for each in self._subscriptions]
+        if sum(other.key == whose.key for other in others) >= self._most_per_key:
+            raise TooMany(f"this key has {self._most_per_key} event streams open already")
+        if sum(other.address == whose.address for other in others) >= self._most_per_address:
+            raise TooMany(f"{self._most_per_address} event streams from this address are open already")
         if self._closed or len(self._subscriptions) >= self._most_clients:
             raise Unavailable("too many event streams are open")
         number, gap = self._number + 1, False
         if last_event_id is not None:
             number, gap = self._resumed(last_event_id)
-        subscription = Subscription(wanted, number, gap=gap)
+        subscription = Subscription(wanted, number, whose, gap=gap)
         self._subscriptions.add(subscription)
         metrics.STREAM_CLIENTS.set(len(self._subscriptions))
         return subscription

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from contextlib import AsyncExitStack
 from urllib.parse import quote
 
 import pytest
 
 from libs.clickhouse.client import ClickHouseClient
 from services.api.domain.paging import LAST, cursor_of
-from tests.integration.api_platform import Platform, api, located, ok, problem
+from tests.integration.api_platform import ANNAS_KEY, Platform, api, located, ok, problem
 from tests.integration.attack_rig import (
     FORGED,
     FORMULA,
@@ -104,6 +105,35 @@ async def test_sql_injection(api: Platform) -> None:
         assert clickhouse.rows("EXISTS TABLE registry_stations") == [{"result": 1}]
     finally:
         clickhouse.close()
+
+
+@over_http
+async def test_guessing_the_apis_keys(api: Platform) -> None:
+    """Slowed by address; whoever has the key goes on, from there too."""
+    guessed = []
+    for number in range(25):
+        answer = await api.http.get("/me", headers={"Authorization": f"Bearer guess-{number}"})
+        guessed.append(answer.status_code)
+    assert guessed[:10] == [401] * 10
+    assert guessed[-1] == 429
+    assert int(answer.headers["retry-after"]) >= 1
+    await ok(await api.http.get("/me"))
+    # Nor does it help to come from somewhere else by one's own word.
+    elsewhere = {"Authorization": "Bearer guess", "X-Forwarded-For": "192.0.2.1"}
+    assert (await api.http.get("/me", headers=elsewhere)).status_code == 429
+
+
+@over_http
+async def test_taking_all_event_streams(api: Platform) -> None:
+    async with AsyncExitStack() as stack:
+        codes = []
+        for _ in range(api.settings.stream_clients_per_key + 1):
+            opened = await stack.enter_async_context(api.http.stream("GET", "/stream"))
+            codes.append(opened.status_code)
+        assert codes == [200] * api.settings.stream_clients_per_key + [429]
+        anna = {"Authorization": f"Bearer {ANNAS_KEY}"}
+        hers = await stack.enter_async_context(api.http.stream("GET", "/stream", headers=anna))
+        assert hers.status_code == 200
 
 
 @over_http

@@ -2,15 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import Header, Query
+from fastapi import Header, Query, Request
 from pydantic import Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.api.context import Api
+from libs.runtime.addresses import network_of
+from services.api.context import Api, Requester
 from services.api.domain.errors import Invalid
 from services.api.fields import Folded, Input
+from services.api.middleware import address_of
 from services.api.routes.shared import routes
-from services.api.stream import Filter, known_kinds
+from services.api.stream import Filter, Whose, known_kinds
 
 router = routes("live")
 
@@ -31,6 +33,8 @@ class StreamQuery(Input):
 @router.get("/stream", response_class=EventSourceResponse)
 async def stream(
     api: Api,
+    request: Request,
+    requester: Requester,
     query: Annotated[StreamQuery, Query()],
     last_event_id: Annotated[str | None, Header(max_length=100)] = None,
 ) -> EventSourceResponse:
@@ -38,14 +42,16 @@ async def stream(
 
     `event` is the record's name, `data` a JSON object with `type`, `topic` and the record's fields in `data`.
     A client that comes back with `Last-Event-ID` gets what it missed; a `gap` event says that not all of it is
-    remembered. A client that reads too slowly gets a `dropped` event and the stream ends.
+    remembered. A client that reads too slowly gets a `dropped` event and the stream ends. 429: there are too many
+    under this key, or from this address.
     """
     kinds = known_kinds(api.contract)
     for kind in query.type:
         if kind not in kinds:
             raise Invalid(f"{kind!r} is none of {', '.join(sorted(kinds))}", "type")
     wanted = Filter(frozenset(query.type), frozenset(query.station_id))
-    subscription = api.hub.subscribe(wanted, last_event_id)
+    whose = Whose(requester, network_of(address_of(request.scope)))
+    subscription = api.hub.subscribe(wanted, whose, last_event_id)
     return EventSourceResponse(
         api.hub.events(subscription),
         ping=api.settings.stream_heartbeat_s,

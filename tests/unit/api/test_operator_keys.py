@@ -1,8 +1,14 @@
 """Operators' own keys."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 from pydantic import ValidationError
 
+from libs.runtime.service import Health
+from services.api.application import create_application
+from services.api.context import Context
 from services.api.settings import ApiSettings
 
 PLATFORM = "the-platforms-key-0123"
@@ -51,3 +57,38 @@ def test_nobody_has_the_name_of_a_part_of_the_platform(name: str) -> None:
     # What load or firmware asked for is answered to them: an operator's command must not seem to be theirs.
     with pytest.raises(ValidationError, match="operator_keys"):
         settings(f"{name}={ANNA}")
+
+
+@pytest.mark.parametrize("name", ["certificates", "firmware-stations", "load-observer", "projections"])
+def test_nor_that_of_a_processor(name: str) -> None:
+    with pytest.raises(ValidationError, match="operator_keys"):
+        settings(f"{name}={ANNA}")
+
+
+@pytest.mark.parametrize("name", ["a\u200bpi", "\uff41pi", "an\u202ena", "anna\x1b[0m", "x" * 65])
+def test_a_name_is_what_it_looks_like(name: str) -> None:
+    with pytest.raises(ValidationError, match="operator_keys"):
+        settings(f"{name}={ANNA}")
+    assert "Zo\u00eb M\u00fcller" in settings(f"Zo\u00eb M\u00fcller={ANNA}").keys
+
+
+def test_no_request_names_who_asks() -> None:
+    """Who asks is whose key it is: no body and no parameter has a place for a name."""
+    context = SimpleNamespace(settings=settings(None))
+    described = create_application(cast(Context, context), Health()).openapi()
+    bodies = {
+        part["schema"]["$ref"].rpartition("/")[2]
+        for methods in described["paths"].values()
+        for method in methods.values()
+        for part in method.get("requestBody", {}).get("content", {}).values()
+        if "$ref" in part["schema"]
+    }
+    assert len(bodies) > 15
+    for body in bodies:
+        schema = described["components"]["schemas"][body]
+        assert schema["additionalProperties"] is False, body
+        assert not {"requested_by", "decided_by", "requester", "made_by"} & set(schema["properties"]), body
+    for path, methods in described["paths"].items():
+        for method in methods.values():
+            names = {parameter["name"] for parameter in method.get("parameters", ())}
+            assert not {"requested_by", "decided_by", "requester"} & names, path

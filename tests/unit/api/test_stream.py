@@ -3,7 +3,8 @@
 import asyncio
 import json
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import cast
 
 import msgspec
 import pytest
@@ -14,14 +15,26 @@ from libs.events.load import Allocation, LoadPlanMade
 from libs.events.record import Record
 from libs.events.registry import TariffRegistered, TariffVersion
 from libs.events.sessions import SessionStarted
+from services.api.domain.errors import TooMany
 from services.api.problems import Unavailable
-from services.api.stream import Filter, Hub, Wording, known_kinds
+from services.api.stream import Filter, Hub, Whose, Wording, known_kinds
 
 STAMP = {"event_id": "e", "occurred_at": 1, "recorded_at": 1_767_225_600_000_000, "cause_id": "c"}
 
 
-def hub(clients: int = 10, ring: int = 10, ring_bytes: int = 1 << 20) -> Hub:
-    return Hub(Wording(load_contract()), clients=clients, ring=ring, ring_bytes=ring_bytes)
+ANNA = Whose("anna", "10.0.0.1")
+
+
+def hub(
+    clients: int = 10,
+    ring: int = 10,
+    ring_bytes: int = 1 << 20,
+    *,
+    per_key: int = 1000,
+    per_address: int = 1000,
+) -> Hub:
+    bounds = {"clients": clients, "per_key": per_key, "per_address": per_address}
+    return Hub(Wording(load_contract()), **bounds, ring=ring, ring_bytes=ring_bytes)
 
 
 def started(station_id: str = "a") -> SessionStarted:
@@ -44,7 +57,7 @@ class Client:
     """A client of the hub that reads when it is told to."""
 
     def __init__(self, center: Hub, wanted: Filter | None = None, last_event_id: str | None = None) -> None:
-        self.chunks = center.events(center.subscribe(wanted or Filter(), last_event_id))
+        self.chunks = center.events(center.subscribe(wanted or Filter(), ANNA, last_event_id))
 
     async def frames(self) -> list[dict[str, str]]:
         """What it can read now without waiting."""
@@ -147,15 +160,15 @@ async def test_an_id_of_elsewhere_is_a_gap_and_not_a_replay(last: str) -> None:
 
 async def test_closing_ends_every_stream() -> None:
     center = hub(clients=1)
-    client = center.subscribe(Filter())
+    client = center.subscribe(Filter(), ANNA)
     with pytest.raises(Unavailable):
-        center.subscribe(Filter())
+        center.subscribe(Filter(), ANNA)
     center.close()
     chunks = [chunk async for chunk in center.events(client)]
     assert chunks[0] == b": connected\n\n"
     assert chunks[-1].startswith(b"event: closing\n")
     with pytest.raises(Unavailable):
-        center.subscribe(Filter())
+        center.subscribe(Filter(), ANNA)
 
 
 @pytest.mark.parametrize("read", [False, True])
@@ -180,3 +193,21 @@ async def test_large_events_and_many_clients_take_no_more_bytes_than_the_ring_ma
         tracemalloc.stop()
     assert center.bytes <= most
     assert held < 2 * most
+
+
+async def test_nobody_can_take_the_streams_of_others() -> None:
+    center = hub(clients=6, per_key=3, per_address=4)
+    open_now = [center.subscribe(Filter(), ANNA) for _ in range(3)]
+    with pytest.raises(TooMany, match="key"):
+        center.subscribe(Filter(), Whose("anna", "10.0.0.2"))
+    open_now.append(center.subscribe(Filter(), Whose("ben", "10.0.0.1")))
+    with pytest.raises(TooMany, match="address"):
+        center.subscribe(Filter(), Whose("carl", "10.0.0.1"))
+    open_now += [center.subscribe(Filter(), Whose("ben", "10.0.0.2")) for _ in range(2)]
+    with pytest.raises(Unavailable):
+        center.subscribe(Filter(), Whose("carl", "10.0.0.3"))
+    # One that ends makes room for its own.
+    chunks = cast(AsyncGenerator[bytes, None], center.events(open_now[0]))
+    await anext(chunks)
+    await chunks.aclose()
+    assert center.subscribe(Filter(), ANNA)

@@ -77,7 +77,9 @@ class Rig:
     async def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {KEY}"}
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers) as http:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://api", headers=headers, verify=False
+        ) as http:
             return await http.request(method, f"/api/v1{path}", json=body)
 
 
