@@ -71,7 +71,7 @@ def decide(
 
 def decisions(context: typer.Context, session: Id, json: AsJson = False) -> None:
     """Show what was decided about a session, and what became of it."""
-    found = api(context).get(f"/sessions/{segment(session)}/decisions")
+    found = api(context).get(f"/sessions/{segment(session)}/decisions")["items"]
     if json:
         typer.echo(as_json(found))
         return
@@ -103,7 +103,7 @@ def _concluded(client: Client, made: dict[str, Any], wait_s: float) -> dict[str,
     deadline = time.monotonic() + wait_s
     path = f"/sessions/{segment(made['session_id'])}/decisions"
     while True:
-        for each in client.get(path):
+        for each in client.get(path)["items"]:
             if each["decision_id"] == made["decision_id"] and each["status"] != "pending":
                 found: dict[str, Any] = each
                 return found

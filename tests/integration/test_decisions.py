@@ -92,7 +92,12 @@ async def conclusion(platform: Platform, made: Json) -> Json:
     async def concluded() -> Json | None:
         listed = await ok(await platform.http.get(f"/sessions/{made['session_id']}/decisions"))
         return next(
-            (d for d in listed if d["decision_id"] == made["decision_id"] and d["status"] != "pending"), None
+            (
+                d
+                for d in listed["items"]
+                if d["decision_id"] == made["decision_id"] and d["status"] != "pending"
+            ),
+            None,
         )
 
     found: Json = await until(concluded)
@@ -110,7 +115,7 @@ async def test_a_decision_from_the_report_to_the_next_report(platform: Platform)
     assert (first["billed_wh"], first["review_wh"], first["amount_minor"]) == (10_000, 2_990_000, 500)
     assert session_id in await reviewed(platform)
     path = f"/sessions/{session_id}/decisions"
-    assert await ok(await platform.http.get(path)) == []
+    assert await ok(await platform.http.get(path)) == {"items": []}
     wanted = {"decision": "adjust", "billed_wh": 12_000, "version": 1, **WHY}
     response = await platform.http.post(path, json=wanted, headers={"Idempotency-Key": "k-1"})
     made = await ok(response, 202)
@@ -144,7 +149,7 @@ async def test_a_decision_from_the_report_to_the_next_report(platform: Platform)
     made = await ok(await platform.http.post(path, json=accept), 202)
     assert (await conclusion(platform, made))["resulting_version"] == 3
     assert (await cdr_of(platform, "d-1", 3))["billed_wh"] == 3_000_000
-    assert [d["decision"] for d in await ok(await platform.http.get(path))] == ["adjust", "accept"]
+    assert [d["decision"] for d in (await ok(await platform.http.get(path)))["items"]] == ["adjust", "accept"]
 
 
 async def test_the_operator_is_whose_key_it_is(platform: Platform) -> None:
@@ -182,7 +187,7 @@ async def test_what_cannot_be_decided(platform: Platform) -> None:
         ({"amount": 1}, 422),
     ):
         problem(await platform.http.post(path, json=good | change), status)
-    assert await ok(await platform.http.get(path)) == []
+    assert await ok(await platform.http.get(path)) == {"items": []}
 
     await in_review(platform, "d-4", stop_wh=12_000)
     fine = await cdr_of(platform, "d-4", 1)

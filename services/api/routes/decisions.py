@@ -57,6 +57,12 @@ class ShownDecision(Output):
     resulting_version: int | None
 
 
+class ShownDecisions(Output):
+    """Decisions about a session, in their order."""
+
+    items: list[ShownDecision]
+
+
 @router.post("/sessions/{session_id}/decisions", status_code=status.HTTP_202_ACCEPTED)
 async def decide(
     *,
@@ -102,12 +108,12 @@ async def decide(
 
 
 @router.get("/sessions/{session_id}/decisions")
-async def list_decisions(api: Api, session_id: str) -> list[ShownDecision]:
+async def list_decisions(api: Api, session_id: str) -> ShownDecisions:
     """What operators decided about a session, in that order, and what became of it."""
     found = await api.history.decisions(session_id)
     if not found and await api.history.session(session_id) is None:
         raise NotFound(f"there is no session {session_id!r}")
-    return [ShownDecision.model_validate(row) for row in found]
+    return ShownDecisions(items=[ShownDecision.model_validate(row) for row in found])
 
 
 async def _billed(api: Context, session_id: str) -> Row:

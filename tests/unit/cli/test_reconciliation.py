@@ -53,7 +53,7 @@ def deciding(**answers: Any) -> Api:
     return Api(
         {
             "POST /api/v1/sessions/s-1/decisions": lambda _: httpx.Response(202, json=DECISION),
-            "GET /api/v1/sessions/s-1/decisions": [APPLIED],
+            "GET /api/v1/sessions/s-1/decisions": {"items": [APPLIED]},
             "GET /api/v1/cdrs": page({"version": 3}),
         }
         | answers
@@ -80,7 +80,7 @@ def test_a_decision_is_about_the_newest_version_unless_another_is_named() -> Non
     ],
 )
 def test_what_is_not_applied_is_a_failure(fate: Json, words: str) -> None:
-    api = deciding(**{"GET /api/v1/sessions/s-1/decisions": [fate]})
+    api = deciding(**{"GET /api/v1/sessions/s-1/decisions": {"items": [fate]}})
     result = run(api, "sessions", "decide", "s-1", "adjust", "--kwh", "1", "--reason", "r", "--wait", "0.01")
     assert result.exit_code == 1
     assert words in result.output
