@@ -208,7 +208,7 @@ async def completion(live: Live) -> None:
 def memory() -> None:
     writer: Any = None
     desk = CommandDesk(writer, most_bytes=64 << 20)
-    hub = Hub(Wording(load_contract()), clients=1, ring=5_000, ring_bytes=64 << 20)
+    hub = Hub(Wording(load_contract()), clients=1, per_key=1, per_address=1, ring=5_000, ring_bytes=64 << 20)
     for what, take in (("command desk", desk.take), ("event stream", hub.publish)):
         gc.collect()
         tracemalloc.start()
