@@ -135,7 +135,8 @@ def _default(asked: Asked) -> Payload:
     if asked.action == "SignCertificate" and asked.models.rules.certificate_desk:
         return _sign_certificate(asked)
     build = _BUILT.get(asked.action)
-    return _CONSTANTS.get(asked.action, _EMPTY) if build is None else build(asked.payload)
+    constants = _CONSTANTS_21 if asked.version is Version.V21 else _CONSTANTS
+    return constants.get(asked.action, _EMPTY) if build is None else build(asked.payload)
 
 
 def _sign_certificate(asked: Asked) -> Payload:
@@ -172,7 +173,8 @@ def _chain_status(payload: Payload) -> Payload:
 
 
 def _vat_number(payload: Payload) -> Payload:
-    return {"vatNumber": payload["vatNumber"][:_VAT_NUMBER_LENGTH], "status": "Rejected"}
+    told: Payload = {"vatNumber": payload["vatNumber"][:_VAT_NUMBER_LENGTH], "status": "Rejected"}
+    return told | {"evseId": payload["evseId"]} if "evseId" in payload else told
 
 
 _NEVER_FRESH: Final = "1970-01-01T00:00:00.000Z"
@@ -182,12 +184,16 @@ _CONSTANTS: Final[Mapping[str, Payload]] = {
     "SignCertificate": {"status": "Rejected"},
     "Get15118EVCertificate": {"status": "Failed", "exiResponse": ""},
     "GetCertificateStatus": {"status": "Failed"},
-    # K15.FR.04: no charging schedule will follow; the station charges within its limits.
+    # K15.FR.04: no charging schedule will follow; the station charges within its limits. 2.1 says it by a word of its own.
     "NotifyEVChargingNeeds": {"status": "Rejected"},
     # K15.FR.16: "Accepted" confirms the message, not the schedule.
     "NotifyEVChargingSchedule": {"status": "Accepted"},
     "OpenPeriodicEventStream": {"status": "Rejected"},
     "PullDynamicScheduleUpdate": {"status": "Rejected"},
+}
+_CONSTANTS_21: Final[Mapping[str, Payload]] = {
+    **_CONSTANTS,
+    "NotifyEVChargingNeeds": {"status": "NoChargingProfile"},
 }
 _BUILT: Final[Mapping[str, Callable[[Payload], Payload]]] = {
     "GetCertificateChainStatus": _chain_status,

@@ -217,9 +217,18 @@ async def test_tc_q_120_frequency_restoration(rig: Rig, cs21: ScriptedCharger) -
 
 
 async def test_tc_c_108_vat_number(rig: Rig, cs21: ScriptedCharger) -> None:
-    """A VAT number that nobody here can validate is rejected, and repeated as it was given."""
-    answer = await cs21.call("VatNumberValidation", {"vatNumber": "DE123456789"})
-    assert (answer["vatNumber"], answer["status"]) == ("DE123456789", "Rejected")
+    """A VAT number that nobody here can validate is rejected, and repeated as it was given, with its EVSE."""
+    asked = {"vatNumber": "DE123456789", "evseId": 1}
+    assert await cs21.call("VatNumberValidation", asked) == {**asked, "status": "Rejected"}
+
+
+async def test_v21_no_charging_profile(cs21: ScriptedCharger) -> None:
+    """What a vehicle needs is taken note of; the station of 2.1 is told that no charging profile follows."""
+    needs = {
+        "evseId": 1,
+        "chargingNeeds": {"requestedEnergyTransfer": "AC_three_phase"},
+    }
+    assert await cs21.call("NotifyEVChargingNeeds", needs) == {"status": "NoChargingProfile"}
 
 
 async def test_tc_c_117_settlement(rig: Rig, cs21: ScriptedCharger) -> None:

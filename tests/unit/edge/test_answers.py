@@ -99,6 +99,19 @@ def test_every_action_has_an_answer_that_conforms(version: Version, action: str,
     ask(version, action, payload, tokens=(full,), standing=standing)
 
 
+def test_a_station_of_2_1_is_told_that_no_charging_profile_follows() -> None:
+    """2.0.1 has no word for it (NotifyEVChargingNeedsStatusEnumType)."""
+    assert ask(Version.V201, "NotifyEVChargingNeeds") == {"status": "Rejected"}
+    assert ask(Version.V21, "NotifyEVChargingNeeds") == {"status": "NoChargingProfile"}
+
+
+@pytest.mark.parametrize("evse", [{}, {"evseId": 0}, {"evseId": 2}])
+def test_the_answer_about_a_vat_number_names_the_evse_that_was_asked_for(evse: dict[str, int]) -> None:
+    number = {"vatNumber": "DE123456789"}
+    told = ask(Version.V21, "VatNumberValidation", number | evse)
+    assert told == {**number, **evse, "status": "Rejected"}
+
+
 @pytest.mark.parametrize("version", Version)
 def test_boot_tells_time_interval_and_status(version: Version) -> None:
     told = ask(version, "BootNotification")
