@@ -184,13 +184,14 @@ _CONSTANTS: Final[Mapping[str, Payload]] = {
     "SignCertificate": {"status": "Rejected"},
     "Get15118EVCertificate": {"status": "Failed", "exiResponse": ""},
     "GetCertificateStatus": {"status": "Failed"},
-    # K15.FR.04: no charging schedule will follow; the station charges within its limits. 2.1 says it by a word of its own.
+    # K15.FR.04: no charging schedule will follow; the station charges within its limits.
     "NotifyEVChargingNeeds": {"status": "Rejected"},
     # K15.FR.16: "Accepted" confirms the message, not the schedule.
     "NotifyEVChargingSchedule": {"status": "Accepted"},
     "OpenPeriodicEventStream": {"status": "Rejected"},
     "PullDynamicScheduleUpdate": {"status": "Rejected"},
 }
+# 2.1 has a word of its own for that.
 _CONSTANTS_21: Final[Mapping[str, Payload]] = {
     **_CONSTANTS,
     "NotifyEVChargingNeeds": {"status": "NoChargingProfile"},

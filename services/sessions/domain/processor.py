@@ -8,6 +8,7 @@ import msgspec
 
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
+from libs.bus.shapes import grown
 from libs.events.commands import CommandConcluded
 from libs.events.decisions import SessionDecided, SessionRecalled
 from libs.events.ocpp_log import OcppCallReceived
@@ -41,8 +42,9 @@ class SessionsProcessor(Processor[StationSessions]):
     session whose start never came, or whose end, is closed by rule and says so in `review`. So does what an operator
     decides about a session that has ended; SessionDecisionConcluded says what became of that.
 
-    Drivers are shown the cost so far every `show_cost_every_s` seconds (0: never), and the total with the answer to
-    the end, if the edge awaits it of us. `book`: rules about models that do not follow OCPP; those in force without it.
+    Drivers are shown the cost so far every `show_cost_every_s` seconds (0: never) if it changed, and the total with
+    the answer to the end, if the edge awaits it of us. `book`: rules about models that do not follow OCPP; those in
+    force without it.
     """
 
     name = "sessions"
@@ -50,6 +52,7 @@ class SessionsProcessor(Processor[StationSessions]):
     outputs = (records.EVENTS, records.CDRS, DECIDED, shown_price.ANSWERS, shown_price.REQUESTS, plans.ASKED)
     tables = (STATIONS, SITES, TARIFFS, TOKENS)
     state = StationSessions
+    former_states = (grown("0.1.0", "7cf0d455fc8709c7"),)
     unmarked_state = "7cf0d455fc8709c7"
     max_state_bytes = 2_560 << 10
     linger_s = 0.25
@@ -85,7 +88,7 @@ class SessionsProcessor(Processor[StationSessions]):
     ) -> Step[StationSessions]:
         """Fold one exchange, or close what has waited long enough."""
         if isinstance(event, Tick):
-            return Step(None) if state is None else _expire(state, event.at, tables)
+            return Step(None) if state is None else _expire(state, event.at, tables, self._show_every)
         record = event.record
         if isinstance(record, Ruling | PrepaidGranted):
             known = state or StationSessions(record.station_id)
@@ -122,8 +125,9 @@ class SessionsProcessor(Processor[StationSessions]):
         return _status(state or StationSessions(record.station_id), status, source, cause, tables)
 
     def due(self, state: StationSessions) -> int | None:
-        """The next moment at which a session has waited, or has been remembered, long enough."""
-        return state.due_at
+        """The next moment at which a session has waited, or has been remembered, long enough, or the driver be shown
+        what it costs."""
+        return min([at for at in (state.due_at, state.show_at) if at is not None], default=None)
 
 
 def _tells(before: Session, after: Session) -> bool:
@@ -164,6 +168,10 @@ def _fold(
     if known is not None and known.session_id and not known.over and not session.over:
         if show_every and cause.recorded_at >= session.show_at:
             session, shown = shown_price.so_far(before.station_id, session, show_every, cause, tables)
+        elif show_every and session.show_at < shown_price.NEVER:
+            before = msgspec.structs.replace(
+                before, show_at=min(session.show_at, before.show_at or session.show_at)
+            )
         if session.evse_id == known.evse_id:
             return _progress(before, known, session, cause, shown)
     book = Book(before, tables)
@@ -319,7 +327,11 @@ def _granted(state: StationSessions, message: Message, tables: Tables) -> Step[S
     return book.step()
 
 
-def _expire(state: StationSessions, at: int, tables: Tables) -> Step[StationSessions]:
-    book = Book(state, tables)
+def _expire(state: StationSessions, at: int, tables: Tables, show_every: int) -> Step[StationSessions]:
+    shows = state.show_at is not None and state.show_at <= at
+    book = Book(msgspec.structs.replace(state, show_at=None) if shows else state, tables)
     book.expire(at)
+    if shows and show_every:
+        book.open, out = shown_price.due(book.station_id, book.open, show_every, at, tables)
+        book.out += out
     return book.step()

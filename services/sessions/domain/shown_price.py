@@ -37,6 +37,8 @@ FRESH: Final = 30 * SECOND
 NEVER: Final = 1 << 62
 _CALL_TIMEOUT_MS: Final = 10_000
 _REQUESTED_BY: Final = "sessions"
+_WITH_A_MESSAGE: Final = "show-cost"
+_WHEN_DUE: Final = "show-cost-when-due"
 
 
 def answer(call: OcppCallReceived, session: Session | None) -> Emit:
@@ -71,7 +73,13 @@ def answer(call: OcppCallReceived, session: Session | None) -> Emit:
 
 
 def so_far(
-    station_id: str, session: Session, every: int, cause: Cause, tables: Tables
+    station_id: str,
+    session: Session,
+    every: int,
+    cause: Cause,
+    tables: Tables,
+    *,
+    purpose: str = _WITH_A_MESSAGE,
 ) -> tuple[Session, tuple[Emit, ...]]:
     """What a session under way costs, as if it ended with the last that was heard of it: to be shown if that is news.
 
@@ -87,7 +95,7 @@ def so_far(
     total, currency = cost
     action, payload = to_request(CostUpdated(session.transaction_id, total, minor_digits(currency)))
     request = RequestCommand(
-        event_id=derive_id(cause.event_id, "show-cost"),
+        event_id=derive_id(cause.event_id, purpose),
         occurred_at=cause.occurred_at,
         recorded_at=cause.recorded_at,
         cause_id=cause.event_id,
@@ -101,6 +109,22 @@ def so_far(
         replaces=f"cost of {session.session_id}",
     )
     return msgspec.structs.replace(session, shown_minor=total), (Emit(REQUESTS, station_id, request),)
+
+
+def due(
+    station_id: str, sessions: list[Session], every: int, at: int, tables: Tables
+) -> tuple[list[Session], tuple[Emit, ...]]:
+    """The sessions under way, and what is shown of them where a length of `every` ends at `at`: what they told since it
+    was reckoned, though nothing more comes."""
+    after: list[Session] = []
+    out: tuple[Emit, ...] = ()
+    for session in sessions:
+        if session.session_id and 0 < session.show_at <= at:
+            cause = Cause(session.cause_id, at, at)
+            session, shown = so_far(station_id, session, every, cause, tables, purpose=_WHEN_DUE)  # noqa: PLW2901
+            out += shown
+        after.append(session)
+    return after, out
 
 
 def _cost(station_id: str, session: Session, tables: Tables) -> tuple[int, str] | None:

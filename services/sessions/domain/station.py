@@ -50,7 +50,8 @@ class StationSessions(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `chain`: hash of the last document about a charge, which outlives the sessions. `decisions`: ids of the last that
     operators made, applied or not. `statuses`: what connectors were, for sessions that may begin (`statuses.joined`).
     `waiting`: documents that are not issued yet, in their order. `early`: answers about bundles that came too soon.
-    `past`: by what sessions are recognised that had to make room (`past.recognised`).
+    `past`: by what sessions are recognised that had to make room (`past.recognised`). `show_at`: when it is reckoned
+    again what sessions cost so far that told something since; None if none did.
     """
 
     station_id: str
@@ -63,6 +64,7 @@ class StationSessions(msgspec.Struct, frozen=True, array_like=True, gc=False):
     waiting: tuple[Waiting, ...] = ()
     early: tuple[EarlyGrant, ...] = ()
     past: bytes = b""
+    show_at: int | None = None
 
 
 def arrange(state: StationSessions, sessions: list[Session], closed: list[Session]) -> StationSessions | None:

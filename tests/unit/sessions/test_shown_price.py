@@ -24,7 +24,18 @@ from libs.tariffs.model import DriverPlan, TariffTerms, flat_terms
 from services.edge.deferred import pending
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.shown_price import OUTCOMES
-from tests.unit.sessions.exchanges import DAY, MINUTE, NOON, SECOND, STATION, event2, meter16, start16, stop16
+from tests.unit.sessions.exchanges import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOON,
+    SECOND,
+    STATION,
+    event2,
+    meter16,
+    start16,
+    stop16,
+)
 from tests.unit.sessions.given import Told, kinds, registry
 
 Tables = dict[str, dict[str, Record]]
@@ -199,7 +210,9 @@ def test_the_cost_so_far_is_shown_once_a_minute_and_only_if_it_changed(version: 
         (250, 900),
     ):
         given.tell(event2("Updated", "t-1", seconds, NOON + seconds * SECOND, wh, version=version))
-    assert [p["totalCost"] for p in shown(given)] == [0.23, 0.36, 0.39, 0.41]
+    # What was told within a minute is shown when it is over.
+    given.tick(NOON + 300 * SECOND)
+    assert [p["totalCost"] for p in shown(given)] == [0.23, 0.32, 0.39, 0.41]
     assert {p["transactionId"] for p in shown(given)} == {"t-1"}
 
 
@@ -209,6 +222,60 @@ def test_a_cost_goes_stale_and_is_replaced_by_the_next() -> None:
     assert first.replaces == second.replaces is not None
     assert first.event_id != second.event_id
     assert first.expires_at == first.recorded_at + 30 * SECOND
+
+
+def requests(given: Told) -> list[RequestCommand]:
+    return [r for r in given.records() if isinstance(r, RequestCommand)]
+
+
+def test_a_change_within_the_window_is_shown_at_its_end_though_nothing_more_is_heard() -> None:
+    given = told(started(), updated(5, 500), updated(5.5, 900), every_s=300)
+    assert [p["totalCost"] for p in shown(given)] == [0.23]
+    assert given.tick(NOON + 10 * MINUTE - SECOND) == []
+    given.tick(NOON + 10 * MINUTE)
+    assert [p["totalCost"] for p in shown(given)] == [0.23, 0.41]
+    first, last = requests(given)
+    assert last.recorded_at == NOON + 10 * MINUTE
+    assert last.expires_at == last.recorded_at + 30 * SECOND
+    assert last.event_id != first.event_id
+    # Nothing more is owed, whatever time goes by.
+    assert given.tick(NOON + HOUR) == []
+    given.tell(updated(70, 1_500))
+    assert [p["totalCost"] for p in shown(given)] == [0.23, 0.41, 0.68]
+
+
+def test_at_the_end_of_the_window_nothing_is_shown_that_was_shown_before() -> None:
+    given = told(started(), updated(5, 500), updated(5.2, 500, state="Charging"), every_s=300)
+    given.tick(NOON + 10 * MINUTE)
+    assert len(shown(given)) == 1
+
+
+def test_at_the_end_of_the_window_nothing_is_shown_of_a_session_that_is_over() -> None:
+    given = told(started(), updated(5, 500), updated(5.5, 900), every_s=300)
+    given.tell(event2("Ended", "t-1", 9, NOON + 6 * MINUTE, 2_000, reason="Local"))
+    given.tick(NOON + 10 * MINUTE)
+    assert len(shown(given)) == 1
+
+
+def test_of_several_sessions_each_is_shown_its_own_change_at_the_end_of_the_window() -> None:
+    given = told(every_s=300)
+    for n, name in enumerate(("a", "b"), 1):
+        given.tell(
+            event2("Started", name, 0, NOON, 0, evse=n, tag=name),
+            event2("Updated", name, 1, NOON + 5 * MINUTE, 500 * n, evse=n),
+        )
+    given.tell(event2("Updated", "a", 2, NOON + 6 * MINUTE, 1_000, evse=1))
+    # Another session of the station ends meanwhile.
+    given.tell(event2("Updated", "b", 2, NOON + 6 * MINUTE, 2_000, evse=2))
+    given.tell(event2("Started", "c", 0, NOON + 7 * MINUTE, 0, evse=3, tag="c"))
+    given.tell(event2("Ended", "c", 1, NOON + 8 * MINUTE, 10, evse=3, reason="Local"))
+    given.tick(NOON + 10 * MINUTE)
+    assert sorted((p["transactionId"], p["totalCost"]) for p in shown(given)) == [
+        ("a", 0.23),
+        ("a", 0.46),
+        ("b", 0.46),
+        ("b", 0.91),
+    ]
 
 
 def test_the_last_cost_and_the_total_are_the_same_bill() -> None:
