@@ -17,6 +17,7 @@ from libs.events.ocpp_log import StationLocated
 from libs.events.registry import CredentialsRegistered, StationRegistered, TokenRegistered
 from libs.events.stations import CapabilitiesLearned
 from libs.ocpp import schemas
+from libs.runtime.clock import SECOND
 from libs.runtime.logging import get_logger
 from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health, spare_the_collector
@@ -30,6 +31,7 @@ from services.edge.context import (
     Context,
 )
 from services.edge.directory import Directory
+from services.edge.domain.quota import Quota, Rates
 from services.edge.domain.rules import ReadModels, Rules
 from services.edge.gate import Gate
 from services.edge.publisher import Publisher
@@ -76,6 +78,7 @@ async def _serve(
         ),
         publisher=publisher,
         gate=Gate(settings.max_unacknowledged_bytes),
+        quota=_quota(settings),
         loop=asyncio.get_running_loop(),
         sealer=_sealer(settings),
     )
@@ -119,6 +122,16 @@ def _take(directory: Directory, message: Message) -> None:
 
 def _sealer(settings: EdgeSettings) -> Sealer | None:
     return None if settings.secrets_key is None else Sealer(settings.secrets_key.get_secret_value())
+
+
+def _quota(settings: EdgeSettings) -> Quota:
+    rates = Rates(
+        messages=settings.station_messages_per_s,
+        bytes=settings.station_bytes_per_s,
+        cpu=settings.station_cpu,
+        saved_s=settings.station_saved_s,
+    )
+    return Quota(rates, settings.garbage_limit, int(settings.refusal_window_s * SECOND))
 
 
 def _slots(bus: Bus) -> int:

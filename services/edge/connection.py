@@ -71,7 +71,8 @@ class StationConnection:
     @property
     def idle(self) -> bool:
         """Whether nothing is under way in either direction."""
-        return not self.conversation.busy_since and not self.lane.busy
+        conversation = self.conversation
+        return (not conversation.busy_since or conversation.resting) and not self.lane.busy
 
     @property
     def ending(self) -> bool:

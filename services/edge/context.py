@@ -7,6 +7,7 @@ import msgspec
 
 from libs.ocpp.routing import COMMANDS, LIFECYCLE
 from libs.runtime.sealing import Sealer
+from services.edge.domain.quota import Quota
 from services.edge.domain.rules import ReadModels
 from services.edge.gate import Gate
 from services.edge.publisher import Publisher
@@ -35,5 +36,6 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     models: ReadModels
     publisher: Publisher
     gate: Gate
+    quota: Quota
     loop: asyncio.AbstractEventLoop
     sealer: Sealer | None = None

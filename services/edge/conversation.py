@@ -64,7 +64,8 @@ class Conversation:
 
     A CALL is checked, its answer decided, call and answer published, and only when Kafka has acknowledged that
     is the answer sent. All of that happens in callbacks, of the socket and of the producer; what has to wait for
-    anything else is handed over to `run`, and the next message waits until that is done.
+    anything else is handed over to `run`, and the next message waits until that is done. So it does while the station
+    has taken more than its share.
 
     `end` closes the connection; it leads to `stop`. `announced`: the acknowledgement of what announced the
     connection, which the first answer waits for; None once it is there. `busy_since`: loop time since when a
@@ -97,7 +98,10 @@ class Conversation:
         self._wake = asyncio.Event()
         self._errand: Coroutine[Any, Any, None] | None = None
         self._stopped = False
-        self.rejects = Rejects(context, scribe, machine.version, self._publish)
+        self._account = context.quota.account(holding.station_id)
+        self._rest: asyncio.TimerHandle | None = None
+        self._told_of_rest = False
+        self.rejects = Rejects(context, scribe, machine.version, self._publish, self._account.garbage)
         self.announced: asyncio.Future[tuple[object, object]] | None = None
         self.busy_since = 0.0
 
@@ -129,9 +133,16 @@ class Conversation:
         """Let `run` look whether it is stopped."""
         self._wake.set()
 
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is under way but the station's messages wait, since it has taken more than its share."""
+        return self._rest is not None
+
     def close(self) -> None:
         """Stop for good, when `run` is over: what was handed over to it is not done any more."""
         self._stopped = True
+        if self._rest is not None:
+            self._rest.cancel()
         if self._errand is not None:
             self._errand.close()
 
@@ -144,29 +155,52 @@ class Conversation:
 
     def _go_on(self) -> None:
         """Look at the messages that came meanwhile, until one has to wait for something."""
-        while not self.busy_since and (frame := self._socket.next_message()) is not None:
+        while self._may_go_on() and (frame := self._socket.next_message()) is not None:
             self._take(frame)
+
+    def _may_go_on(self) -> bool:
+        """Whether the next message may be looked at; has it wait if the station has taken more than its share."""
+        if self.busy_since:
+            return False
+        loop = self._context.loop
+        wait_s = self._account.wait(loop.time())
+        if wait_s <= 0:
+            return True
+        # It waits, but not for Kafka.
+        self.busy_since = math.inf
+        self._rest = loop.call_later(wait_s, self._rested)
+        metrics.RESTS.inc()
+        metrics.REST_SECONDS.inc(wait_s)
+        if not self._told_of_rest:
+            self._told_of_rest = True
+            log.warning("station_over_its_share", seconds=round(wait_s, 3), **self._holding.ids)
+        return False
+
+    def _rested(self) -> None:
+        self._rest = None
+        self.busy_since = 0.0
+        self._go_on()
 
     def _take(self, frame: bytes) -> bool:
         """Look at a message; False if one before it is not done with. After the end it is thrown away."""
         if self._stopped:
             return True
-        if self.busy_since:
+        if not self._may_go_on():
             return self._deferred is not None and self._take_meanwhile(self._deferred, frame)
         started = perf_counter()
-        self.busy_since = self._context.loop.time()
+        now = self.busy_since = self._context.loop.time()
         try:
             received = self._machine.receive(frame)
             if type(received) is CallReceived:
                 self._on_call(received, frame, started)
             elif type(received) is ResultReceived or type(received) is ErrorReceived:
                 self._lane.settle(received)
-                self.rejects.clear()
                 self.busy_since = 0.0
             else:
                 self._hand_over(self._on_other(received, frame))
         except Exception:
             self._fail_internally()
+        self._account.spend(now, len(frame), perf_counter() - started)
         return True
 
     def _hand_over(self, errand: Coroutine[Any, Any, None]) -> None:
@@ -283,6 +317,7 @@ class Conversation:
         """Take the station's answer to a command while its own call waits; False for anything else."""
         if deferred.crowded or not answers_us(frame):
             return False
+        self._account.spend(self._context.loop.time(), len(frame), 0.0)
         received = self._machine.receive(frame)
         if isinstance(received, ResultReceived | ErrorReceived):
             self._lane.settle(received)
@@ -314,7 +349,6 @@ class Conversation:
         return self._machine.answer(call.message_id, payload, lasting=self._routes[call.action].lasting)
 
     def _note_answered(self, owed: _Owed) -> None:
-        self.rejects.clear()
         action = owed.call.action
         latency = self._latencies.get(action) or self._latency(action)
         latency.observe(perf_counter() - owed.started)
@@ -372,7 +406,6 @@ class Conversation:
         else:
             record = self._scribe.call(sent, checked, standing, None, now)
             await self._publish(route.topic, record, len(frame) + RECORD_OVERHEAD)
-            self.rejects.clear()
 
     def _standing(self) -> Standing | None:
         """How the station stands; None, and the end of the connection, if it is not registered any more."""

@@ -19,6 +19,11 @@ ANSWER_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 FRAMES_REJECTED = Counter("voltbus_edge_frames_rejected", "Unusable frames and calls.", ["version", "code"])
+RESTS = Counter(
+    "voltbus_edge_station_rests",
+    "Times that a station's messages waited since it had taken more than its share.",
+)
+REST_SECONDS = Counter("voltbus_edge_station_rest_seconds", "How long they waited.")
 COMMANDS = Counter("voltbus_edge_commands", "Commands sent, by outcome.", ["outcome"])
 DISPATCH_REFUSED = Counter("voltbus_edge_dispatches_refused", "Commands not sent.", ["reason"])
 DEFERRED = Counter(

@@ -8,7 +8,7 @@ from libs.ocpp.errors import ErrorCode, spell
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.schemas import Violation
 from libs.ocpp.versions import Version
-from libs.runtime.clock import SECOND, now_us
+from libs.runtime.clock import now_us
 from services.edge import metrics
 from services.edge.context import RECORD_OVERHEAD, REJECTED_TOPIC, Context
 from services.edge.domain.limits import GarbageMeter
@@ -23,7 +23,7 @@ _KNOWN_CODES: Final = frozenset(
 
 
 class Rejects:
-    """Records one connection's unusable frames; of many in a row only the first, and how many there were."""
+    """Records one connection's unusable frames; of many in a while only the first, and how many there were."""
 
     def __init__(
         self,
@@ -31,17 +31,13 @@ class Rejects:
         scribe: Scribe,
         version: Version,
         publish: Callable[[str, Record, int], Awaitable[None]],
+        garbage: GarbageMeter,
     ) -> None:
-        settings = context.settings
         self._post = context.publisher.post
         self._scribe = scribe
         self._version = version
         self._publish = publish
-        self._garbage = GarbageMeter(settings.garbage_limit, int(settings.refusal_window_s * SECOND))
-
-    def clear(self) -> None:
-        """Take note of a frame that was of use."""
-        self._garbage.clear()
+        self._garbage = garbage
 
     async def record(
         self,
@@ -53,7 +49,7 @@ class Rejects:
         *,
         answered: bool = False,
     ) -> None:
-        """Publish an unusable frame, unless there are too many in a row. Raises BusUnavailableError."""
+        """Publish an unusable frame, unless there are too many of the station. Raises BusUnavailableError."""
         metrics.FRAMES_REJECTED.labels(self._version, code if code in _KNOWN_CODES else "other").inc()
         now = now_us()
         if not self._garbage.record(now):

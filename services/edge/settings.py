@@ -144,7 +144,18 @@ class EdgeSettings(ServiceSettings):
     )
     refusal_kinds: int = Field(default=256, ge=1, description="Kinds of refused handshakes per window.")
     garbage_limit: int = Field(
-        default=10, ge=1, description="Unusable frames in a row until they are recorded once per window."
+        default=10, ge=1, description="Unusable frames of a station that are recorded, per refusal_window_s."
+    )
+
+    station_messages_per_s: float = Field(
+        default=50, ge=0, description="Of one station, for ever; 0: any number. Beyond it its messages wait."
+    )
+    station_bytes_per_s: float = Field(default=128 * 1024, ge=0, description="As station_messages_per_s.")
+    station_cpu: float = Field(
+        default=0.02, ge=0, le=1, description="As station_messages_per_s: of one core, for its messages."
+    )
+    station_saved_s: float = Field(
+        default=30, gt=0, description="So many seconds' worth of these a station may take at once."
     )
 
     @model_validator(mode="after")

@@ -59,24 +59,21 @@ class RefusalLog:
 
 
 class GarbageMeter:
-    """Unusable frames of one connection: the first `limit` in a row are recorded, then one per window."""
+    """Unusable frames of one station: the first `limit` of a window are recorded. `unrecorded`: how many were not."""
 
     def __init__(self, limit: int, window_us: int) -> None:
         self._limit = limit
         self._window_us = window_us
-        self._row = 0
-        self._last = 0
+        self._opened = 0
+        self._count = 0
         self.unrecorded = 0
 
-    def clear(self) -> None:
-        """Take note of a good frame."""
-        self._row = 0
-
     def record(self, now: int) -> bool:
-        """Count one bad frame; says whether it is to be recorded. `unrecorded` is how many before it were not."""
-        self._row += 1
-        if self._row > self._limit and now - self._last < self._window_us:
+        """Count one; says whether it is to be recorded."""
+        if now - self._opened >= self._window_us:
+            self._opened, self._count = now, 0
+        self._count += 1
+        if self._count > self._limit:
             self.unrecorded += 1
             return False
-        self._last = now
         return True

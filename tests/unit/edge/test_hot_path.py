@@ -19,7 +19,7 @@ from websockets.server import ServerProtocol
 from libs.bus.errors import BusUnavailableError
 from libs.bus.lanes import OnAcknowledged
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
-from libs.events.ocpp_log import OcppCallReceived
+from libs.events.ocpp_log import FrameRejected, OcppCallReceived
 from libs.events.record import Record
 from libs.ocpp.errors import ErrorCode
 from libs.ocpp.frames import Call, Refused, ResultReceived
@@ -28,6 +28,7 @@ from services.edge import socket as socket_module
 from services.edge.connection import StationConnection
 from services.edge.context import Context
 from services.edge.domain.admission import Admission
+from services.edge.domain.quota import Quota, Rates
 from services.edge.domain.rules import ReadModels, Rules, UnknownStations, UnknownTokens
 from services.edge.gate import Gate
 from services.edge.publisher import Publisher
@@ -261,10 +262,13 @@ class Bus:
         return [record.message_id for record in self.records if isinstance(record, OcppCallReceived)]
 
 
+NO_BOUNDS = Rates(messages=0, bytes=0, cpu=0, saved_s=1)
+
+
 class Station:
     """A connection under test; `answers` are the message ids answered so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, rates: Rates = NO_BOUNDS) -> None:
         self.bus = Bus()
         rules = Rules(
             transaction_key=b"k",
@@ -280,6 +284,7 @@ class Station:
             models=models,
             publisher=cast(Publisher, self.bus),
             gate=self.gate,
+            quota=Quota(rates, garbage_limit=3, window_us=60_000_000),
             loop=asyncio.get_running_loop(),
         )
         self.socket = new_socket()
@@ -290,8 +295,8 @@ class Station:
         self.task = asyncio.create_task(self.connection.run())
 
     @classmethod
-    async def connected(cls) -> Station:
-        station = cls()
+    async def connected(cls, rates: Rates = NO_BOUNDS) -> Station:
+        station = cls(rates)
         await turns()
         assert station.connection.idle
         return station
@@ -467,3 +472,36 @@ async def test_a_socket_lost_in_mid_call_leaves_nothing_behind(station: Station)
     station.bus.acknowledge()
     assert station.gate.used == 0
     assert station.answers == []
+
+
+async def test_a_station_that_has_taken_its_share_waits_for_its_turn_and_loses_nothing() -> None:
+    station = await Station.connected(Rates(messages=20, bytes=0, cpu=0, saved_s=0.1))
+    station.call("a", "b", "c", "d")
+    for _ in range(4):
+        await turns()
+        station.bus.acknowledge()
+    assert station.bus.calls == ["a", "b", "c"]
+    assert station.connection.conversation.resting
+    assert station.connection.idle, "a drain need not wait for it"
+    while len(station.answers) < 4:
+        await asyncio.sleep(0.01)
+        station.bus.acknowledge()
+    assert station.answers == ["a", "b", "c", "d"]
+    await station.lose()
+
+
+async def test_what_a_station_sends_of_use_in_between_does_not_let_it_write_the_log() -> None:
+    station = await Station.connected()
+    for number in range(20):
+        station.call(f"good{number}")
+        await turns()
+        station.bus.acknowledge()
+        station.call(f"bad{number}", action="NoSuchAction")
+        for _ in range(3):
+            await turns()
+            station.bus.acknowledge()
+    assert len(station.answers) == 40
+    assert sum(isinstance(record, FrameRejected) for record in station.bus.records) == 3
+    await station.lose()
+    last = [record for record in station.bus.records if isinstance(record, FrameRejected)][-1]
+    assert "17 unusable frames" in last.reason

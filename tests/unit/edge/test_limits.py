@@ -36,13 +36,11 @@ def test_a_flood_of_identities_stays_bounded_and_is_counted() -> None:
     assert sum(count.count for count in [*later, *(c for c in at_once if c)]) == 1000
 
 
-def test_garbage_is_recorded_until_there_is_too_much_of_it() -> None:
+def test_garbage_is_recorded_until_there_is_too_much_of_it_in_a_window() -> None:
     meter = GarbageMeter(3, WINDOW)
-    assert [meter.record(at) for at in range(6)] == [True, True, True, False, False, False]
+    assert [meter.record(WINDOW + at) for at in range(6)] == [True, True, True, False, False, False]
     assert meter.unrecorded == 3
-    assert meter.record(2 + WINDOW)
-    meter.clear()
-    assert meter.record(3 + WINDOW)
+    assert [meter.record(2 * WINDOW + at) for at in range(4)] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(
