@@ -2,12 +2,8 @@
 
 import asyncio
 import gc
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-import uvicorn
 import uvloop
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -15,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from libs.runtime import descriptors
+from libs.runtime.http import serve_http
 from libs.runtime.logging import configure_logging, get_logger
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.stopping import bound_stop
@@ -22,7 +20,6 @@ from libs.runtime.stopping import bound_stop
 log = get_logger(__name__)
 
 Check = Callable[[], bool]
-ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Health:
@@ -77,43 +74,6 @@ async def metrics(_: Request) -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-class _EmbeddedServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the process's own decide when to stop."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def serve_http(app: ASGIApplication, host: str, port: int, proxies: str = "") -> AsyncIterator[int]:
-    """Serve `app` over HTTP in this loop while the context is open; gives the bound port.
-
-    `proxies`: networks whose X-Forwarded-For is believed, separated by commas. Raises OSError if the port is taken.
-    """
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind((host, port))
-    # Clients that know the port before the server has started wait instead of being refused.
-    sock.listen(2048)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=5,
-        # Else anybody on this machine could come from anywhere.
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=proxies,
-    )
-    server = _EmbeddedServer(config)
-    task = asyncio.create_task(server.serve(sockets=[sock]), name="http")
-    try:
-        yield sock.getsockname()[1]
-    finally:
-        server.should_exit = True
-        await task
-
-
 Main = Callable[[Health, asyncio.Event], Awaitable[None]]
 """A service's body: it adds its checks, works until the event is set, then drains and returns."""
 
@@ -127,6 +87,7 @@ def run_service(name: str, settings: ServiceSettings, main: Main) -> None:
     """
     configure_logging(name, settings.log_level, settings.log_json)
     spare_the_collector()
+    descriptors.raise_limit()
     try:
         uvloop.run(_run(settings, main))
     except Exception:
@@ -167,6 +128,6 @@ async def _run(settings: ServiceSettings, main: Main) -> None:
     health = Health()
     app = Starlette(routes=[*health.routes(), Route("/metrics", metrics)])
     async with serve_http(app, settings.http_host, settings.http_port) as port:
-        log.info("service_started", http_port=port)
+        log.info("service_started", http_port=port, descriptors=descriptors.limit())
         await until_stopped(main(health, stop), stop)
     log.info("service_stopped")

@@ -14,9 +14,11 @@ from libs.bus.sole_writer import SoleWriter
 from libs.bus.tables import TableSet
 from libs.clickhouse.reader import Reader
 from libs.ocpp import schemas
+from libs.runtime import descriptors
+from libs.runtime.http import HttpBounds, serve_http
 from libs.runtime.logging import get_logger
 from libs.runtime.sealing import Sealer
-from libs.runtime.service import Health, serve_http
+from libs.runtime.service import Health
 from services.api.application import create_application
 from services.api.campaigns import Campaigns
 from services.api.certificates import Certificates
@@ -35,6 +37,7 @@ log = get_logger(__name__)
 
 _GAP_S: Final = 0.05
 """Between two reads of what the event stream and those who wait for a command are told."""
+_OTHER_DESCRIPTORS: Final = 512
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -94,7 +97,13 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
         health.live("work", lambda: not task.done())
         application = create_application(context, health)
         port = await stack.enter_async_context(
-            serve_http(application, settings.api_host, settings.api_port, settings.trusted_proxies)
+            serve_http(
+                application,
+                settings.api_host,
+                settings.api_port,
+                _bounds(settings),
+                proxies=settings.trusted_proxies,
+            )
         )
         # Before the server waits for open requests to end.
         stack.callback(context.desk.close)
@@ -136,6 +145,16 @@ def _context(settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry
         campaigns=campaigns,
         certificates=certificates,
         passwords=Passwords(registry, desk),
+    )
+
+
+def _bounds(settings: ApiSettings) -> HttpBounds:
+    """Some descriptors are left for Kafka, ClickHouse, and whoever asks for health and metrics."""
+    room = max(1, descriptors.limit() - _OTHER_DESCRIPTORS)
+    return HttpBounds(
+        request_s=settings.api_request_s,
+        half_open=min(settings.api_half_open, room),
+        connections=min(settings.api_connections, room),
     )
 
 

@@ -103,6 +103,21 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     )
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
 
+    api_request_s: float = Field(
+        default=15,
+        gt=0,
+        description="From the connection, or a request's first byte, to its last; then it ends.",
+    )
+    api_half_open: int = Field(
+        default=256,
+        ge=8,
+        description="Connections whose request is not complete, an eighth of them from one address; "
+        "beyond it the oldest ends.",
+    )
+    api_connections: int = Field(
+        default=4096, ge=8, description="In all; never so many that descriptors run out."
+    )
+
     stream_clients: int = Field(default=100, ge=1, description="Event streams at a time.")
     stream_clients_per_key: int = Field(default=25, ge=1, description="Of these under one key.")
     stream_clients_per_address: int = Field(default=50, ge=1, description="Of these from one address.")

@@ -17,8 +17,10 @@ from websockets.typing import Subprotocol
 
 from libs.events.ids import new_id
 from libs.events.ocpp_log import ConnectionRefused
+from libs.runtime import descriptors
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
+from libs.runtime.waiting import WaitingRoom
 from services.edge import metrics
 from services.edge.context import REJECTED_TOPIC, Context
 from services.edge.directory import Directory
@@ -30,7 +32,6 @@ from services.edge.domain.throttle import Allowance, Throttle
 from services.edge.settings import EdgeSettings
 from services.edge.socket import StationSocket
 from services.edge.tls import Tls, TlsFiles, authorities_above
-from services.edge.waiting import WaitingRoom
 
 log = get_logger(__name__)
 
@@ -41,6 +42,8 @@ _CLOSE_S: Final = 5.0
 _BACKLOG: Final = 4096
 _EVERYBODY: Final = ""
 _SPREAD_S: Final = 10
+_OTHER_DESCRIPTORS: Final = 256
+"""For Kafka, the registry, and whoever asks for health and metrics."""
 # 2 KiB windows: about 20 KiB a socket instead of 300. The frame limit holds for the inflated size, too.
 _DEFLATE: Final = ServerPerMessageDeflateFactory(
     server_no_context_takeover=True,
@@ -70,7 +73,8 @@ class EdgeServer:
         )
         # One bucket for all: in a storm those who are in go on being served.
         self._entries: Allowance[str] = Allowance(settings.entries_per_s, SECOND, 1)
-        self._room: WaitingRoom[StationSocket] = WaitingRoom(settings.max_handshakes)
+        waiting, self._most_connections = _room(settings, descriptors.limit())
+        self._room: WaitingRoom[StationSocket] = WaitingRoom(waiting, metrics.HANDSHAKES_CUT.inc)
         self._tls: Tls | None = None
         self._servers: list[Server] = []
         self._watcher: asyncio.Task[None] | None = None
@@ -220,7 +224,7 @@ class EdgeServer:
         """Why nobody is let in now, whoever it is."""
         if self._directory.draining or not self._ready():
             return RefusalReason.NOT_READY
-        crowded = len(self._directory) >= self._context.settings.max_connections
+        crowded = len(self._directory) >= self._most_connections
         if crowded or self._entries.wait(_EVERYBODY, now):
             return RefusalReason.OVERLOAD
         return None
@@ -319,6 +323,16 @@ def _select_subprotocol(socket: ServerConnection, offered: Sequence[Subprotocol]
     if admission is None or not admission.echo or not offered:
         return None
     return Subprotocol(admission.version.value)
+
+
+def _room(settings: EdgeSettings, limit: int) -> tuple[int, int]:
+    """How many handshakes and how many websockets there is room for with so many descriptors."""
+    left = max(16, limit - _OTHER_DESCRIPTORS)
+    waiting = min(settings.max_handshakes, left // 4)
+    connections = min(settings.max_connections, left - waiting)
+    if connections < settings.max_connections:
+        log.warning("too_few_descriptors", limit=limit, connections=connections, handshakes=waiting)
+    return waiting, connections
 
 
 def _tls_files(settings: EdgeSettings) -> TlsFiles | None:

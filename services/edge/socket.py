@@ -11,8 +11,9 @@ from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 from websockets.streams import StreamReader
 
+from libs.runtime.waiting import WaitingRoom
 from services.edge.domain.admission import Admission
-from services.edge.waiting import WaitingRoom
+from services.edge.domain.throttle import network_of
 
 try:
     from websockets.speedups import apply_mask
@@ -81,7 +82,7 @@ class StationSocket(ServerConnection):
         self.peer = str(address[0]) if address else ""
         super().connection_made(transport)
         if self.room is not None:
-            self.room.enter(self)
+            self.room.enter(self, network_of(self.peer))
 
     def abort(self) -> None:
         """Drop the connection."""
