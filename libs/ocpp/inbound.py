@@ -29,7 +29,7 @@ _CONNECTORS: Final = "NumberOfConnectors"
 _ROUNDS: Final = 6
 _FAULTS: Final = 128
 """Faults that are looked at in any payload; a larger one may have one more for each `_BYTES_PER_FAULT`."""
-_BYTES_PER_FAULT: Final = 24
+_BYTES_PER_FAULT: Final = 32
 _ENOUGH: Final = 64 * 1024
 _LONGEST_NUMBER: Final = 40
 _LONGEST_EXPONENT: Final = 30
@@ -138,7 +138,7 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
     seen: dict[str, None] = {}
     received: dict[tuple[str | int, ...], Fault] = {}
     bent = payload
-    most = _most_faults(payload)
+    left = most = _most_faults(payload)
     for _ in range(_ROUNDS):
         drops: list[_Drop] = []
         puts: list[_Put] = []
@@ -147,10 +147,7 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
         if not faults and not schemas.is_valid(version, action, kind, bent):
             return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload is nested too deeply")
         if sum(fault.weight for fault in faults) > most:
-            first = schemas.violation(received.get(faults[0].path, faults[0]))
-            return msgspec.structs.replace(
-                first, message=f"more than {most} faults, such as: {first.message}"
-            )
+            return _too_many(most, received.get(faults[0].path, faults[0]))
         changed: set[tuple[str | int, ...]] = set()
         gone: tuple[str | int, ...] | None = None
         for fault in faults:
@@ -176,10 +173,19 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
                 strips.append(bend)
         if not drops and not puts and not strips:
             return CheckedCall(bent, tuple(seen))
+        # What is kept as it is comes again in each round, what is changed does not.
+        left -= len(drops) + len(puts)
+        if left < 0:
+            return _too_many(most, received.get(faults[0].path, faults[0]))
         if bent is payload:
             bent = _copied(payload)
         _apply(bent, drops, puts, strips)
     return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload has too many faults")
+
+
+def _too_many(most: int, first: Fault) -> Violation:
+    told = schemas.violation(first)
+    return Violation(told.code, told.path, f"more than {most} faults, such as: {told.message}")
 
 
 def _most_faults(payload: Payload) -> int:
