@@ -15,6 +15,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from libs.bus.bounds import leave, within
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
+from libs.bus.fetching import fetch
 from libs.bus.membership import membership
 from libs.runtime.logging import get_logger
 
@@ -22,6 +23,7 @@ log = get_logger(__name__)
 
 _RETRY_S = 0.5
 _COMMIT_S = 3.0
+_FETCH_BYTES = 16 << 20
 
 
 class Partition(NamedTuple):
@@ -73,15 +75,20 @@ class RawBatches:
         on_assigned: OnAssigned,
         on_revoked: OnRevoked,
         max_records: int = 10_000,
+        max_bytes: int = 8 << 20,
         fetch_min_bytes: int = 64 << 10,
         fetch_max_wait_ms: int = 100,
     ) -> None:
-        """A fetch waits up to `fetch_max_wait_ms` for `fetch_min_bytes`: a trickle must not cost a request each."""
+        """A fetch waits up to `fetch_max_wait_ms` for `fetch_min_bytes`: a trickle must not cost a request each.
+
+        One reading gives up to `max_records` of about `max_bytes`.
+        """
         self._settings = bus.settings
         self._topics = [bus.settings.topic(topic) for topic in topics]
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
         self._max_records = max_records
+        self._max_bytes = max_bytes
         self._next: dict[TopicPartition, int] = {}
         self._held: set[str] = set()
         self._epoch = 0
@@ -96,6 +103,7 @@ class RawBatches:
             partition_assignment_strategy=(RangePartitionAssignor,),
             fetch_min_bytes=fetch_min_bytes,
             fetch_max_wait_ms=fetch_max_wait_ms,
+            fetch_max_bytes=_FETCH_BYTES,
             max_poll_interval_ms=300_000,
             metadata_max_age_ms=60_000,
             **membership(bus.settings),
@@ -125,8 +133,11 @@ class RawBatches:
             self._positioning.result()
         epoch = self._epoch
         try:
-            fetched = await self._consumer.getmany(
-                timeout_ms=int(timeout_s * 1000), max_records=self._max_records
+            fetched = await fetch(
+                self._consumer,
+                timeout_ms=int(timeout_s * 1000),
+                max_records=self._max_records,
+                max_bytes=self._max_bytes,
             )
         except KafkaError as error:
             log.warning("batches_unreadable", error=repr(error))

@@ -13,6 +13,7 @@ from libs.bus.bounds import leave, within
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.errors import BusError
+from libs.bus.fetching import fetch
 from libs.bus.membership import membership
 from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Message, header
 from libs.bus.tail import read_message
@@ -26,6 +27,8 @@ _COMMIT_WAIT_S: Final = 3.0
 _RETRY_S: Final = 0.5
 _JOIN_S: Final = 30.0
 _PLACE_S: Final = 2.0
+_FETCHED_RECORDS: Final = 500
+_FETCHED_BYTES: Final = 8 << 20
 _FAILURES: Final = 20
 """In a row: what goes on for ten seconds does not end by itself."""
 _PREFIX: Final = TYPE_PREFIX.decode()
@@ -154,7 +157,9 @@ class GroupReader:
             if self._failures >= _FAILURES:
                 await self._join_anew()
             await self._take_places()
-            fetched = await self._consumer.getmany(timeout_ms=200)
+            fetched = await fetch(
+                self._consumer, timeout_ms=200, max_records=_FETCHED_RECORDS, max_bytes=_FETCHED_BYTES
+            )
         except (KafkaError, TimeoutError) as error:
             self._failures += 1
             log.warning("group_unreadable", group=self._group, error=repr(error))

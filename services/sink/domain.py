@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from libs.bus.batches import Partition, RawRecord
+from libs.bus.fetching import record_bytes
 from libs.clickhouse.layout import UNDECODABLE, Column, TableLayout
 from libs.events.codec import CodecError, UnknownRecordError, UnknownSchemaIdError
 
@@ -185,30 +186,39 @@ class Pending(msgspec.Struct):
             self.since = now
         self.batches.setdefault(partition, []).extend(records)
         self.rows += len(records)
-        self.size += sum(len(record.value) for record in records if record.value is not None)
+        self.size += sum(map(record_bytes, records))
 
-    def due_at(self, flush_rows: int, settle_s: float, interval_s: float, last_insert: float) -> float:
+    def due_at(
+        self, flush_rows: int, flush_bytes: int, settle_s: float, interval_s: float, last_insert: float
+    ) -> float:
         """When they are to be inserted; infinity if there are none."""
         if not self.rows:
             return float("inf")
-        if self.rows >= flush_rows:
+        if self.rows >= flush_rows or self.size >= flush_bytes:
             return self.since
         return max(self.since + settle_s, last_insert + interval_s)
 
-    def take(self, limit: int, now: float) -> dict[Partition, list[RawRecord]]:
-        """Remove and return up to `limit` records; of each partition the oldest."""
+    def take(self, limit: int, most_bytes: int, now: float) -> dict[Partition, list[RawRecord]]:
+        """Remove and return up to `limit` records of up to `most_bytes`, at least one; of each partition the oldest."""
         taken: dict[Partition, list[RawRecord]] = {}
+        rows = size = 0
         for partition in list(self.batches):
-            room = limit - sum(map(len, taken.values()))
-            if room <= 0:
-                break
             records = self.batches[partition]
+            room = 0
+            for record in records[: limit - rows]:
+                size += record_bytes(record)
+                if size > most_bytes and rows + room:
+                    break
+                room += 1
+            if not room:
+                break
+            rows += room
             taken[partition], rest = records[:room], records[room:]
             if rest:
                 self.batches[partition] = rest
-            else:
-                del self.batches[partition]
-        self.rows -= sum(map(len, taken.values()))
-        self.size -= sum(len(r.value) for rs in taken.values() for r in rs if r.value is not None)
+                break
+            del self.batches[partition]
+        self.rows -= rows
+        self.size -= sum(record_bytes(record) for records in taken.values() for record in records)
         self.since = now
         return taken

@@ -67,6 +67,7 @@ class TablePipeline:
         self.layout = layout
         self._ports = ports
         self._flush_rows = settings.sink_flush_rows
+        self._flush_bytes = settings.sink_flush_bytes
         self._settle_s = settings.sink_settle_ms / 1000
         self._interval_s = settings.sink_interval_ms / 1000
         self._pending = Pending()
@@ -129,7 +130,7 @@ class TablePipeline:
             now = time.monotonic()
             generation = self._generation
             size = self._pending.size
-            batches = self._pending.take(self._flush_rows, now)
+            batches = self._pending.take(self._flush_rows, self._flush_bytes, now)
             if not batches:
                 continue
             self._writing_rows = sum(map(len, batches.values()))
@@ -152,7 +153,9 @@ class TablePipeline:
     async def _until_due(self) -> None:
         while True:
             self._changed.clear()
-            due = self._pending.due_at(self._flush_rows, self._settle_s, self._interval_s, self._last_insert)
+            due = self._pending.due_at(
+                self._flush_rows, self._flush_bytes, self._settle_s, self._interval_s, self._last_insert
+            )
             wait_s = due - time.monotonic()
             if wait_s <= 0 or (self._draining and self._pending.rows):
                 return

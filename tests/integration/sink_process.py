@@ -77,6 +77,13 @@ class SinkProcess:
             self._process.send_signal(signum)
         return await self._process.wait()
 
+    def most_memory_kib(self) -> int:
+        """The most that the process ever had resident."""
+        assert self._process is not None
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        (most,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+        return int(most)
+
     async def is_ready(self) -> bool:
         return await self._status("/health/ready") == 200
 

@@ -421,3 +421,38 @@ async def opposite(fact: Any) -> bool:
 async def made_again(settings: SinkSettings) -> bool:
     """Kafka deletes in the background: the contract is applied once the name is free."""
     return "load.plans" in {settings.logical(name) for name in (await apply_contract(settings)).created}
+
+
+async def test_what_compresses_well_does_not_get_past_the_bound_of_memory(
+    stack: Endpoints, namespace: str
+) -> None:
+    """Two hundred megabytes of one letter are less than two in Kafka, and are read in one fetch."""
+    bounds = {"sink_buffer_bytes": 16 << 20, "sink_interval_ms": 500}
+    settings = await new_platform(stack, namespace, **bounds)
+    database, process = Database(settings), SinkProcess(settings)
+    topic, records = "ocpp.transactions", 800
+    async with connect(settings) as bus:
+        producer = AIOKafkaProducer(
+            **connection(settings), compression_type="lz4", max_batch_size=1 << 20, max_request_size=4 << 20
+        )
+        await producer.start()
+        call = next(record for name, record in examples() if name == topic)
+        assert isinstance(call, OcppCallReceived)
+        value = bus.codec.encode(topic, msgspec.structs.replace(call, payload="x" * 250_000))
+        try:
+            await process.start()
+            await until(process.is_ready, "the sink is ready")
+            before = process.most_memory_kib()
+            futures = [await producer.send(settings.topic(topic), value, b"cp1") for _ in range(records)]
+            await asyncio.gather(*futures)
+
+            async def stored() -> bool:
+                return bool(await database.value(f"SELECT count() FROM {table_name(topic)}") == records)
+
+            await until(stored, "all is stored", 240)
+            assert process.most_memory_kib() - before < 150 << 10
+        finally:
+            await producer.stop()
+            await process.end()
+            await database.drop()
+            await delete_topics(settings, [name for name, _ in contract_topics(load_contract())])

@@ -213,4 +213,4 @@ async def test_full_from_four_blocks_on() -> None:
         assert not pipeline.full
         pipeline.add(HERE, [Raw(7)])
         assert pipeline.full
-        assert pipeline.size == 8 * len(b"good")
+        assert pipeline.size == 8 * (256 + len(b"good") + len(b"site"))

@@ -1,0 +1,61 @@
+"""What is small in Kafka and large when it is unpacked is read in small parts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from libs.bus.fetching import fetch
+
+PLACE = TopicPartition("t", 0)
+
+
+class Consumer:
+    """Hands out records of these sizes, as many as are asked for."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self._sizes = sizes
+        self.asked: list[int] = []
+
+    async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
+        self.asked.append(max_records)
+        given, self._sizes = self._sizes[:max_records], self._sizes[max_records:]
+        return {PLACE: [SimpleNamespace(key=b"", value=b"x" * size) for size in given]} if given else {}
+
+
+async def read(consumer: Consumer) -> list[int]:
+    found = await fetch(
+        cast(AIOKafkaConsumer, consumer), timeout_ms=200, max_records=10_000, max_bytes=8 << 20
+    )
+    return [len(record.value) for record in found.get(PLACE, [])]
+
+
+async def test_small_records_are_read_in_few_steps() -> None:
+    consumer = Consumer([500] * 50_000)
+    assert len(await read(consumer)) == 10_000
+    assert len(consumer.asked) <= 6
+
+
+@pytest.mark.parametrize("size", [50_000, 250_000, 4 << 20])
+async def test_of_large_ones_no_more_are_unpacked_than_fit(size: int) -> None:
+    consumer = Consumer([size] * 10_000)
+    given = await read(consumer)
+    assert sum(given) <= max(16 * size, (8 << 20) + size)
+    assert given
+
+
+async def test_large_ones_behind_small_ones_pass_the_bound_by_little() -> None:
+    consumer = Consumer([100] * 16 + [250_000] * 10_000)
+    assert sum(await read(consumer)) <= 4 * 16 * 250_000 + 16 * 100
+
+
+async def test_nothing_is_waited_for_twice() -> None:
+    consumer = Consumer([])
+    assert await read(consumer) == []
+    assert len(consumer.asked) == 1
+    consumer = Consumer([500] * 5)
+    assert await read(consumer) == [500] * 5
+    assert len(consumer.asked) == 1
