@@ -16,7 +16,7 @@ from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.schemas import SchemaRegistry
 from libs.bus.settings import BusSettings
-from libs.runtime.service import serve_http
+from libs.runtime.http import serve_http
 from tests.integration.runtimes.tally import STATIONS, registered
 
 

@@ -28,7 +28,7 @@ from libs.events.codec import MAGIC
 from libs.events.contract import Contract
 from libs.events.ocpp_log import OcppCallReceived
 from libs.runtime.clock import SECOND
-from libs.runtime.service import serve_http
+from libs.runtime.http import serve_http
 from tests.integration.runtimes.bench import KafkaBench, Member, kafka_bench, runtime_class, until
 from tests.integration.runtimes.tally import CONTRACT, STATE, TRANSACTIONS, Tally, TallyState, call
 
