@@ -328,7 +328,7 @@ def _select_subprotocol(socket: ServerConnection, offered: Sequence[Subprotocol]
 def _room(settings: EdgeSettings, limit: int) -> tuple[int, int]:
     """How many handshakes and how many websockets there is room for with so many descriptors."""
     left = max(16, limit - _OTHER_DESCRIPTORS)
-    waiting = min(settings.max_handshakes, left // 4)
+    waiting = min(settings.max_handshakes, left // 8)
     connections = min(settings.max_connections, left - waiting)
     if connections < settings.max_connections:
         log.warning("too_few_descriptors", limit=limit, connections=connections, handshakes=waiting)
