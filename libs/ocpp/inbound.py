@@ -89,7 +89,8 @@ class _Strip(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
 
 
-_Bend = _Drop | _Put | _Keep | _Strip
+_Change = _Drop | _Put | _Strip
+_Bend = _Change | _Keep
 
 
 def check_call(version: Version, action: str, payload: Payload) -> CheckedCall | Violation:
@@ -140,47 +141,59 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
     bent = payload
     left = most = _most_faults(payload)
     for _ in range(_ROUNDS):
-        drops: list[_Drop] = []
-        puts: list[_Put] = []
-        strips: list[_Strip] = []
         faults = schemas.faults(version, action, kind, bent, most)
         if not faults and not schemas.is_valid(version, action, kind, bent):
             return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload is nested too deeply")
         if sum(fault.weight for fault in faults) > most:
             return _too_many(most, received.get(faults[0].path, faults[0]))
-        changed: set[tuple[str | int, ...]] = set()
-        gone: tuple[str | int, ...] | None = None
-        for fault in faults:
-            if fault.path in changed or (gone is not None and fault.path[: len(gone)] == gone):
-                continue
-            bend = _rule(version, action, kind, fault)
-            if kind == "response" and bend is not None and bend.quirk == quirks.TOO_LONG:
-                # A cut value would be taken for the charger's setting.
-                bend = _Keep(bend.quirk)
-            if bend is None:
-                # The peer is told what it sent, not what became of that: 7 for a name is a wrong type.
-                return schemas.violation(received.get(fault.path, fault))
-            seen[bend.quirk] = None
-            if isinstance(bend, _Drop):
-                drops.append(bend)
-                changed.add(bend.path)
-                gone = bend.path
-            elif isinstance(bend, _Put):
-                puts.append(bend)
-                changed.add(bend.path)
-                received.setdefault(bend.path, fault)
-            elif isinstance(bend, _Strip):
-                strips.append(bend)
-        if not drops and not puts and not strips:
+        changes = _changes(version, action, kind, faults, seen, received)
+        if isinstance(changes, Violation):
+            return changes
+        if not changes:
             return CheckedCall(bent, tuple(seen))
         # What is kept as it is comes again in each round, what is changed does not.
-        left -= len(drops) + len(puts)
+        left -= len(changes)
         if left < 0:
             return _too_many(most, received.get(faults[0].path, faults[0]))
         if bent is payload:
             bent = _copied(payload)
-        _apply(bent, drops, puts, strips)
+        _apply(bent, changes)
     return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload has too many faults")
+
+
+def _changes(
+    version: Version,
+    action: str,
+    kind: Kind,
+    faults: list[Fault],
+    seen: dict[str, None],
+    received: dict[tuple[str | int, ...], Fault],
+) -> list[_Change] | Violation:
+    """What helps against the faults. `seen` gets the quirks, `received` what was sent where a value is replaced."""
+    changes: list[_Change] = []
+    changed: set[tuple[str | int, ...]] = set()
+    gone: tuple[str | int, ...] | None = None
+    for fault in faults:
+        if fault.path in changed or (gone is not None and fault.path[: len(gone)] == gone):
+            continue
+        bend = _rule(version, action, kind, fault)
+        if kind == "response" and bend is not None and bend.quirk == quirks.TOO_LONG:
+            # A cut value would be taken for the charger's setting.
+            bend = _Keep(bend.quirk)
+        if bend is None:
+            # The peer is told what it sent, not what became of that: 7 for a name is a wrong type.
+            return schemas.violation(received.get(fault.path, fault))
+        seen[bend.quirk] = None
+        if isinstance(bend, _Keep):
+            continue
+        changes.append(bend)
+        if isinstance(bend, _Drop):
+            gone = bend.path
+        elif isinstance(bend, _Put):
+            received.setdefault(bend.path, fault)
+        if not isinstance(bend, _Strip):
+            changed.add(bend.path)
+    return changes
 
 
 def _too_many(most: int, first: Fault) -> Violation:
@@ -199,15 +212,19 @@ def _copied(value: Any) -> Any:
     return [_copied(item) for item in value] if type(value) is list else value
 
 
-def _apply(payload: Payload, drops: list[_Drop], puts: list[_Put], strips: list[_Strip]) -> None:
-    for strip in strips:
-        stripped = _at(payload, strip.path)
-        for name in strip.names:
-            del stripped[name]
-    for put in puts:
-        _at(payload, put.path[:-1])[put.path[-1]] = put.value
+def _apply(payload: Payload, changes: list[_Change]) -> None:
+    drops = set()
+    for change in changes:
+        if isinstance(change, _Drop):
+            drops.add(change.path)
+        elif isinstance(change, _Put):
+            _at(payload, change.path[:-1])[change.path[-1]] = change.value
+        else:
+            stripped = _at(payload, change.path)
+            for name in change.names:
+                del stripped[name]
     # From the back, so that earlier indexes stay right; one item may have several faults.
-    for path in sorted({drop.path for drop in drops}, key=_sort_key, reverse=True):
+    for path in sorted(drops, key=_sort_key, reverse=True):
         del _at(payload, path[:-1])[path[-1]]
 
 
