@@ -146,7 +146,7 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
             return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload is nested too deeply")
         if sum(fault.weight for fault in faults) > most:
             return _too_many(most, received.get(faults[0].path, faults[0]))
-        changes = _changes(version, action, kind, faults, seen, received)
+        changes = _changes(version, action, kind, faults, seen=seen, received=received)
         if isinstance(changes, Violation):
             return changes
         if not changes:
@@ -166,6 +166,7 @@ def _changes(
     action: str,
     kind: Kind,
     faults: list[Fault],
+    *,
     seen: dict[str, None],
     received: dict[tuple[str | int, ...], Fault],
 ) -> list[_Change] | Violation:
