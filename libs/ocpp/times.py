@@ -16,8 +16,8 @@ _EPOCH_ORDINAL: Final = datetime(1970, 1, 1).toordinal()
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DAY_SECONDS: Final = 86_400
 _MILLION: Final = 1_000_000
-_EARLIEST: Final = 1_262_304_000 * _MILLION  # 2010-01-01: before OCPP 1.5, a clock that was never set
-_FUTURE: Final = 366 * _DAY_SECONDS * _MILLION
+_CREDIBLE: Final = 366 * _DAY_SECONDS * _MILLION
+"""No queue is older than that; a clock that was never set says 1970, or when its firmware was built."""
 _LONGEST: Final = 40
 _SECONDS_LIMIT: Final = 100_000_000_000  # a bare number above it counts milliseconds
 
@@ -26,7 +26,7 @@ def parse_timestamp(value: object, received_at: Micros, zone: tzinfo = UTC) -> t
     """Return a charger's timestamp in microseconds, and the quirks that reading it took.
 
     ``value`` is what the payload holds, usually a string. Without a zone it is read in ``zone`` (the
-    charger's configured one, see :func:`local_moment`). Before 2010 or later than a year after ``received_at``,
+    charger's configured one, see :func:`local_moment`). What is more than a year before or after ``received_at``,
     and whatever cannot be read at all, gives ``received_at``. A missing timestamp (``None``) gives
     ``received_at`` without a quirk.
     """
@@ -104,6 +104,6 @@ def _from_number(number: float, received_at: Micros) -> tuple[Micros, tuple[str,
 
 
 def _bounded(micros: Micros, received_at: Micros, seen: tuple[str, ...]) -> tuple[Micros, tuple[str, ...]]:
-    if _EARLIEST <= micros <= received_at + _FUTURE:
+    if abs(micros - received_at) <= _CREDIBLE:
         return micros, seen
     return received_at, (*seen, quirks.TIMESTAMP_OUT_OF_BOUNDS)

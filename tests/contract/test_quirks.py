@@ -20,6 +20,7 @@ ROWS = {
     "timestamps-without-zone": "a timestamp that names no zone",
     "local-time-marked-utc": "local time marked as UTC until the charger has booted",
     "absurd-timestamps": "the year 1970, or one millions of years away",
+    "clock-set-in-mid-session": "a clock that is set right between start and stop",
     "timestamps-as-numbers": "a bare number as a timestamp",
     # transactions
     "odd-transaction-ids": "a transaction id that is enormous, 0, -1, random or missing",
@@ -30,6 +31,9 @@ ROWS = {
     "energy-labelled-wrong": "energy in kWh under the label Wh",
     "register-per-session": "a register that begins anew with each session",
     "lifetime-register-zero-start": "a lifetime register, told as 0 at the start",
+    "registers-mixed": "start and stop of another register than the samples",
+    "phases-apart": "the registers of phases, each in an element of its own",
+    "registers-elsewhere": "no register at the outlet, but at the body or inlet",
     "register-goes-back": "a stop below the start, a register reset or rolled back",
     # shapes
     "numbers-for-strings": "a number for a string, a string for a number",

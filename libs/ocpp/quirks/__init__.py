@@ -33,6 +33,7 @@ TIMESTAMP_OUT_OF_BOUNDS: Final = "timestamp_out_of_bounds"
 TIMESTAMP_UNREADABLE: Final = "timestamp_unreadable"
 UNIT_ALIAS: Final = "unit_alias"
 TRANSACTION_ID_ODD: Final = "transaction_id_odd"
+REGISTER_ELSEWHERE: Final = "register_elsewhere"
 CONNECTOR_COUNT_ABSURD: Final = "connector_count_absurd"
 ENERGY_CONTRADICTS_POWER: Final = "energy_contradicts_power"
 UNIT_RELABELLED: Final = "unit_relabelled"
@@ -64,10 +65,11 @@ MEANINGS: Final[dict[str, str]] = {
     TIMESTAMP_FORMAT: "a timestamp that is not RFC 3339",
     TIMESTAMP_WITHOUT_ZONE: "a timestamp without zone; read in the charger's configured zone, else UTC",
     TIMESTAMP_NUMBER: "a bare number as timestamp; read as seconds or milliseconds since 1970",
-    TIMESTAMP_OUT_OF_BOUNDS: "before 2010 or more than a year ahead; the time of receipt is used",
+    TIMESTAMP_OUT_OF_BOUNDS: "more than a year before or after its receipt; the time of receipt is used",
     TIMESTAMP_UNREADABLE: "a timestamp that cannot be read; the time of receipt is used",
     UNIT_ALIAS: "a unit under another name; translated",
     TRANSACTION_ID_ODD: "a 1.6 transaction id that no central system gives out; bound by connector and time",
+    REGISTER_ELSEWHERE: "no energy register at the outlet; that of the place nearest to it is used",
     CONNECTOR_COUNT_ABSURD: "a number of connectors that no station has; the bound is used",
     ENERGY_CONTRADICTS_POWER: "the register moved ten times more or less than the power in the same message says",
     UNIT_RELABELLED: "by rule: a value in another unit than its label says; converted",

@@ -95,6 +95,12 @@ class RegisterPerSession(Effect, frozen=True, tag="register_per_session"):
         payload["meterStart"] = 0
         return True
 
+    def turn(self, event: SemanticEvent) -> SemanticEvent:
+        """A zero that another rule doubts is one."""
+        if not isinstance(event, TransactionStep) or event.meter_wh is not None:
+            return event
+        return flagged(msgspec.structs.replace(event, meter_wh=0), (self.flag,))
+
 
 class ZeroStartIsUnknown(Effect, frozen=True, tag="zero_start_is_unknown"):
     """The register is a lifetime one, but told as 0 when a transaction starts: the first real reading counts."""

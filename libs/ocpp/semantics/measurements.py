@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,10 @@ _SIGNED: Final = frozenset({"format", "signedMeterValue"})
 """Names of what a sample with signed data may have."""
 _BEGIN: Final = "Transaction.Begin"
 _LONGEST: Final = 40
+_OUTLET: Final = "Outlet"
+_PLACES: Final = (_OUTLET, "Cable", "Body", "Inlet", "Upstream", "EV")
+"""Where OCPP lets a register be read, the most telling of what the vehicle took first. Outlet where nothing is said."""
+_PHASES: Final = ("L1", "L2", "L3")
 _LARGEST_EXPONENT: Final = 14  # a value of 10^15 of anything is no measurement, and would not fit 64 bits
 _MOST_DIGITS: Final = 12
 _LARGE: Final = 10**_MOST_DIGITS
@@ -95,35 +99,41 @@ _CANONICAL_OF: dict[str, str | None] = {}
 
 
 class MeterRead(msgspec.Struct, frozen=True):
-    """What a list of OCPP meter values holds. `exported`: registers of energy given back. `signed`: has signed data."""
+    """What a list of OCPP meter values holds. `exported`: registers of energy given back. `signed`: has signed data.
+
+    `place`: where the registers were read, 0 for the outlet; the higher, the further from what the vehicle took.
+    """
 
     samples: tuple[Sample, ...] = ()
     readings: tuple[Reading, ...] = ()
     quirks: tuple[str, ...] = ()
     exported: tuple[Reading, ...] = ()
     signed: bool = False
+    place: int = 0
 
 
 NO_METER: Final = MeterRead()
+
+_Register: TypeAlias = tuple[int, Sample]
+"""A sample of a register, and the number of the list's element that has it."""
 
 
 def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: int, zone: tzinfo) -> MeterRead:
     """Read the ``meterValue`` (or ``transactionData``) list of any version.
 
     A sample that cannot be read (no number, a unit that does not measure its measurand) is left out with the
-    quirk ``sample_dropped``. Signed data is no sample; the raw log has it. Of registers of one moment that with
-    the context ``Transaction.Begin`` is a reading of its own, before the other's.
+    quirk ``sample_dropped``. Signed data is no sample; the raw log has it. Registers of one moment belong together
+    wherever they stand in the list; of those with the context ``Transaction.Begin`` is a reading of its own, before
+    the other's.
     """
     samples: list[Sample] = []
-    readings: list[Reading] = []
-    exported: list[Reading] = []
-    signed = gives_back = False
+    registers: list[_Register] = []
+    signed = False
     seen: dict[str, None] = {}
-    for meter_value in meter_values:
+    for element, meter_value in enumerate(meter_values):
         at, odd = parse_timestamp(meter_value.get("timestamp"), received_at, zone)
         for name in odd:
             seen[name] = None
-        first = len(samples)
         for sampled in meter_value.get("sampledValue", ()):
             if sampled.get("format") == "SignedData":
                 signed = True
@@ -137,15 +147,15 @@ def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: in
             for name in sample.quirks:
                 seen[name] = None
             samples.append(sample)
-            if sample.measurand == EXPORT_REGISTER:
-                gives_back = True
-        _add_registers(readings, samples[first:])
-        if gives_back:
-            _add_registers(exported, samples[first:], EXPORT_REGISTER)
-            gives_back = False
+            if sample.measurand in _REGISTERS and (sample.phase is None or sample.phase[:2] in _PHASES):
+                registers.append((element, sample))
+    readings, place = _readings([each for each in registers if each[1].measurand == REGISTER])
+    exported, other = _readings([each for each in registers if each[1].measurand == EXPORT_REGISTER])
+    if place or other:
+        seen[quirks.REGISTER_ELSEWHERE] = None
     if len(readings) > 1 and contradicts_power(readings, samples):
         seen[quirks.ENERGY_CONTRADICTS_POWER] = None
-    return MeterRead(tuple(samples), tuple(readings), tuple(seen), tuple(exported), signed)
+    return MeterRead(tuple(samples), tuple(readings), tuple(seen), tuple(exported), signed, place)
 
 
 def read_registers(meter_values: Sequence[Mapping[str, Any]], received_at: int, zone: tzinfo) -> MeterRead:
@@ -163,7 +173,7 @@ def read_registers(meter_values: Sequence[Mapping[str, Any]], received_at: int, 
         if sampled.get("measurand", REGISTER) == REGISTER and _SIGNED.isdisjoint(sampled):
             at, odd = parse_timestamp(meter_values[0].get("timestamp"), received_at, zone)
             sample = _read_sample(sampled, at, odd)
-            if sample is not None and sample.phase is None and sample.location in (None, "Outlet"):
+            if sample is not None and sample.phase is None and sample.location in (None, _OUTLET):
                 reading = Reading(at, _wh(sample.value_milli), sample.context)
                 return MeterRead((sample,), (reading,), tuple(dict.fromkeys(sample.quirks)))
     lean = [
@@ -283,28 +293,58 @@ def _convert(value: int, source: str, canonical: str | None) -> tuple[int, str] 
     return None
 
 
-def _add_registers(readings: list[Reading], samples: list[Sample], register: str = REGISTER) -> None:
-    """Add the energy register among the samples of one moment: the total, or the sum of phases."""
-    total: Sample | None = None
-    begin: Sample | None = None
-    by_phase: dict[str, Sample] = {}
-    for sample in samples:
-        if sample.measurand != register or sample.location not in (None, "Outlet"):
+def _readings(registers: list[_Register]) -> tuple[list[Reading], int]:
+    """The readings of one register, in the order of their moments' first samples, and the place where it was read.
+
+    That is the outlet, if there is any sample of it: a location says where energy was measured, not what.
+    """
+    if not registers:
+        return [], 0
+    place = min([_place(sample) for _, sample in registers])
+    moments: dict[int, list[_Moment]] = {}
+    for element, sample in registers:
+        if _place(sample) != place:
             continue
-        if sample.phase is None:
-            if sample.context == _BEGIN:
-                begin = sample
-            else:
-                total = sample
-        elif sample.phase[:2] in ("L1", "L2", "L3"):
-            by_phase[sample.phase] = sample
-    if begin is not None:
-        readings.append(Reading(begin.at, _wh(begin.value_milli), _BEGIN))
-    if total is not None:
-        readings.append(Reading(total.at, _wh(total.value_milli), total.context))
-    elif by_phase and begin is None:
-        one = next(iter(by_phase.values()))
-        readings.append(Reading(one.at, _wh(sum(s.value_milli for s in by_phase.values())), one.context))
+        same_time = moments.setdefault(sample.at, [_Moment()])
+        if not same_time[-1].takes(element, sample):
+            same_time.append(_Moment())
+            same_time[-1].takes(element, sample)
+    return [
+        each for same_time in moments.values() for moment in same_time for each in moment.readings()
+    ], place
+
+
+def _place(sample: Sample) -> int:
+    if sample.location is None:
+        return 0
+    return _PLACES.index(sample.location) if sample.location in _PLACES else len(_PLACES)
+
+
+class _Moment:
+    """The registers of one moment: that of the begin of the transaction, and the total, or the sum of phases."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str | None, bool], _Register] = {}
+
+    def takes(self, element: int, sample: Sample) -> bool:
+        """Take a sample, unless another element of the list told the same of this moment: then it is of a later one
+        that has the same time. Of one element the last counts."""
+        same = sample.phase, sample.phase is None and sample.context == _BEGIN
+        if self._told.get(same, (element,))[0] != element:
+            return False
+        self._told[same] = element, sample
+        return True
+
+    def readings(self) -> list[Reading]:
+        begin, total = (self._told.pop((None, begun), None) for begun in (True, False))
+        found = [] if begin is None else [Reading(begin[1].at, _wh(begin[1].value_milli), _BEGIN)]
+        if total is not None:
+            found.append(Reading(total[1].at, _wh(total[1].value_milli), total[1].context))
+        elif begin is None:
+            phases = [sample for _, sample in self._told.values()]
+            wh = _wh(sum([sample.value_milli for sample in phases]))
+            found.append(Reading(phases[0].at, wh, phases[0].context))
+        return found
 
 
 def _wh(milli: int) -> int:

@@ -48,7 +48,8 @@ class TransactionStep(msgspec.Struct, frozen=True, tag=True):
     this step (the first at the start, else the last); ``readings`` are all registers in the message, in its
     order. ``token_status`` is what our answer said about the token. ``offline``: the charger says that it
     happened while it had no connection. ``trigger`` and ``charging_state`` exist in 2.x only. ``exported`` are the
-    registers of energy that the vehicle gave back. ``signed``: the message carries signed meter values.
+    registers of energy that the vehicle gave back. ``signed``: the message carries signed meter values. ``place``:
+    where the registers of ``readings`` were read, 0 for the outlet; the higher, the further from it.
     """
 
     kind: StepKind
@@ -70,6 +71,7 @@ class TransactionStep(msgspec.Struct, frozen=True, tag=True):
     quirks: tuple[str, ...] = ()
     exported: tuple[Reading, ...] = ()
     signed: bool = False
+    place: int = 0
 
 
 class Sample(msgspec.Struct, frozen=True):

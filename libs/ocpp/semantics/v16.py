@@ -142,6 +142,7 @@ def _stopped(
         quirks=tuple(dict.fromkeys(odd + meter.quirks)),
         exported=meter.exported,
         signed=meter.signed,
+        place=meter.place,
     )
 
 
@@ -155,16 +156,20 @@ def _meter_values(payload: Payload, answer: Payload, received_at: int, zone: tzi
 def _metered(
     payload: Payload, _answer: Payload, _received_at: int, _zone: tzinfo, meter: MeterRead
 ) -> TransactionStep | None:
-    transaction_id, readings = _transaction_of(payload), meter.readings
-    if transaction_id is None or not readings:
+    number, readings = payload.get("transactionId"), meter.readings
+    connector = evse_number(payload["connectorId"])
+    odd: tuple[str, ...] = ()
+    if number is None or not readings:
         return None
+    if not 0 < number <= _MOST_ISSUED:
+        odd = (quirks.TRANSACTION_ID_ODD,)
+        if number <= 0 and not connector:  # the main meter, beside all transactions
+            return None
     # Some list the newest first.
     last = readings[0] if len(readings) == 1 else sorted(readings, key=attrgetter("at"))[-1]
-    connector = evse_number(payload["connectorId"])
-    odd = (quirks.TRANSACTION_ID_ODD,) if payload["transactionId"] > _MOST_ISSUED else ()
     return TransactionStep(
         kind="updated",
-        transaction_id=transaction_id,
+        transaction_id=str(number),
         at=last.at,
         evse_id=connector,
         connector_id=connector,
@@ -173,11 +178,12 @@ def _metered(
         quirks=odd + meter.quirks,
         exported=meter.exported,
         signed=meter.signed,
+        place=meter.place,
     )
 
 
 def _transaction_of(payload: Payload) -> str | None:
-    """Real chargers send 0 or -1 outside transactions; our own ids are positive."""
+    """Real chargers send 0 or -1 outside transactions, and within; our own ids are positive."""
     number = payload.get("transactionId", 0)
     return str(number) if number > 0 else None
 

@@ -96,6 +96,7 @@ def _transaction_step(
         quirks=tuple(dict.fromkeys(odd + meter.quirks)) if odd or meter.quirks else (),
         exported=meter.exported,
         signed=meter.signed,
+        place=meter.place,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from libs.bus.message import Emit, Message
-from libs.bus.shapes import FormerState, Shapes
+from libs.bus.shapes import FormerState, Shapes, grown
 from libs.events.decisions import (
     Decision,
     SessionDecided,
@@ -32,7 +32,7 @@ EVIDENCE: Final = "sessions.evidence"
 Ruling = SessionDecided | SessionRecalled | SessionEvidenceRecalled
 """What decides about a session. Recalls of version 0.1.0 hold their evidence themselves."""
 
-FORMER_EVIDENCE: Final[tuple[FormerState[Session], ...]] = ()
+FORMER_EVIDENCE: Final[tuple[FormerState[Session], ...]] = (grown("0.1.0", "00bb74a1a18fe518"),)
 """How earlier releases kept a session as evidence that is recalled. Such records are kept for ever."""
 SHAPES: Final[Shapes[Session]] = Shapes(Session, FORMER_EVIDENCE)
 _UNMARKED: Final = "00bb74a1a18fe518"

@@ -10,7 +10,11 @@ billed unless something speaks against it; then it is in review:
 - a dip: one step leads from below to where the register had fallen from, or beyond; what lies below was counted before;
 - what a register shows after a fall to where it may have counted from zero since.
 
-So billed and reviewed energy are always what was delivered.
+So billed and reviewed energy are what was delivered, as the registers show it, and never more than the connector can
+deliver in the time.
+
+Samples may be of another register than the transaction's own: a lifetime register at start and stop, and samples that
+count from zero, or the other way round. Where both tell the same, the transaction's own is billed.
 """
 
 from __future__ import annotations
@@ -30,6 +34,10 @@ IMPLAUSIBLE_WH: Final = 2_000_000
 """No vehicle takes that much at once: a lifetime register was taken for a session's."""
 SLACK_WH: Final = 5_000
 """Registers move in steps, and the clocks of samples jump."""
+WALLBOX_W: Final = 22_080
+"""What most connectors deliver at most, 32 A on three phases."""
+UNKNOWN_W: Final = 400_000
+"""What a connector whose power is not known delivers at most: more than that is not in review either."""
 
 _WH: Final = 3600 * SECOND
 
@@ -67,17 +75,47 @@ def measure(registers: list[Reading], own_stop: bool, most_w: int | None) -> Mea
     The first is the one at the start, the last the one at the end. `own_stop`: that is the transaction's own, which is
     exact where samples are not: they are lowered to it within the tolerance.
     """
+    registers = of_one_register(registers, own_stop, most_w)
     walk = _Walk(registers[0], most_w)
     for at, wh in _exact(registers) if own_stop else registers[1:]:
         walk.reach(at, wh)
-    begin, end = registers[0][0], registers[-1][0]
-    if walk.billed > most_wh(most_w, end - begin):
-        everything = walk.billed + walk.review
-        doubts = tuple(sorted({*walk.doubts, IMPLAUSIBLE_ENERGY}))
-        return Measured(0, everything, ((begin, 0), (end, 0)), doubts, tuple(walk.delivered))
-    return Measured(
-        walk.billed, walk.review, tuple(walk.readings), tuple(sorted(walk.doubts)), tuple(walk.delivered)
-    )
+    length = registers[-1][0] - registers[0][0]
+    doubts = tuple(sorted(walk.doubts))
+    billed, review, readings = walk.billed, walk.review, tuple(walk.readings)
+    if billed > most_wh(most_w, length):
+        billed, review = 0, billed + review
+        readings = (registers[0][0], 0), (registers[-1][0], 0)
+        doubts = tuple(sorted({*doubts, IMPLAUSIBLE_ENERGY}))
+    most = max(billed, most_wh(most_w or UNKNOWN_W, length))
+    delivered = tuple([(at, min(wh, most)) for at, wh in walk.delivered])
+    return Measured(billed, min(review, most - billed), readings, doubts, delivered)
+
+
+def of_one_register(registers: list[Reading], own_stop: bool, most_w: int | None) -> list[Reading]:
+    """`registers` with samples of the same register as start and stop, where those tell something else.
+
+    Samples that count from zero are brought to the register at the start. Those of a register that is so high that the
+    vehicle cannot have taken that are left out. Either only if they rose by no more than from start to stop.
+    """
+    (begin, start), (end, stop) = registers[0], registers[-1]
+    # 2.x tells start and stop as samples, too.
+    samples = [each for each in registers[1:-1] if each not in (registers[0], registers[-1])]
+    if not own_stop or not samples or not 0 <= stop - start <= most_wh(most_w, end - begin):
+        return registers
+    low, high = start - ROLLBACK_TOLERANCE_WH, stop + ROLLBACK_TOLERANCE_WH
+    first, last = samples[0][1], samples[-1][1]
+    if any(low <= wh <= high for _, wh in samples) or last - first > high - start:
+        return registers
+    if last + start <= high:
+        found = [registers[0], *((at, wh + start) for at, wh in samples), registers[-1]]
+    elif first - start > most_wh(most_w or UNKNOWN_W, end - begin):
+        found = [registers[0], registers[-1]]
+    else:
+        return registers
+    walk = _Walk(registers[0], most_w)
+    for at, wh in _exact(found):
+        walk.reach(at, wh)
+    return registers if walk.doubts else found
 
 
 def _exact(registers: list[Reading]) -> list[Reading]:

@@ -48,6 +48,8 @@ def begin(step: TransactionStep, version: str, source: Source) -> Session:
         partition=source.partition,
         first_offset=source.offset,
         last_offset=source.offset,
+        first_heard_at=source.recorded_at,
+        last_heard_at=source.recorded_at,
     )
     return absorb(empty, step, source)
 
@@ -57,6 +59,7 @@ def absorb(session: Session, step: TransactionStep, source: Source) -> Session:
     stopped, until = session.stopped_at, session.until
     if (until is not None or stopped is not None) and step.kind == "updated" and was_over(session, step.at):
         return session
+    session, step = _of_one_place(session, step)
     news: dict[str, Any] = {}
     if step.at > session.latest_at:
         news["latest_at"] = step.at
@@ -76,11 +79,49 @@ def absorb(session: Session, step: TransactionStep, source: Source) -> Session:
         (_absorb_start if step.kind == "started" else _absorb_stop)(session, step, source, news)
     if not news:
         return session
+    _heard(session, source.recorded_at, news)
     if source.offset < session.first_offset:
         news["first_offset"] = source.offset
     elif source.offset > session.last_offset:
         news["last_offset"] = source.offset
     return msgspec.structs.replace(session, cause_id=source.event_id, recorded_at=source.recorded_at, **news)
+
+
+def _of_one_place(session: Session, step: TransactionStep) -> tuple[Session, TransactionStep]:
+    """`session` and `step` with the registers of one place only: of the two that which is nearer to the outlet.
+
+    In 2.x the registers at start and stop are samples as well.
+    """
+    if step.place == session.place or not step.readings:
+        return session, step
+    sampled = step.seq_no is not None
+    known = session.meter.points or session.undated_low is not None
+    if sampled:
+        known = known or session.meter_start_wh is not None or session.meter_stop_wh is not None
+    if known and step.place > session.place:
+        own = None if sampled else step.meter_wh
+        return session, msgspec.structs.replace(step, readings=(), meter_wh=own)
+    start, stop = (None, None) if sampled else (session.meter_start_wh, session.meter_stop_wh)
+    return msgspec.structs.replace(
+        session,
+        place=step.place,
+        meter=curve.EMPTY,
+        undated_low=None,
+        undated_high=None,
+        meter_start_wh=start,
+        meter_stop_wh=stop,
+    ), step
+
+
+def _heard(session: Session, at: int, news: dict[str, Any]) -> None:
+    """The receipts between which the session lies: from the first message to the stop, or the last without one."""
+    first, last = session.first_heard_at, session.last_heard_at
+    if first is None or last is None:
+        return
+    if at < first:
+        news["first_heard_at"] = at
+    if session.stopped_at is None and (at > last or "stopped_at" in news):
+        news["last_heard_at"] = at
 
 
 def _absorb_token(session: Session, step: TransactionStep, news: dict[str, Any]) -> None:

@@ -144,7 +144,7 @@ def documents(
 
     They follow on `chain`, the hash of the station's last document.
     """
-    revision, before = session.revision, session.issued
+    revision, before, ended = session.revision, session.issued, charged.result.ended_at
     common = _common(station_id, session, charged, cause) | {"group_id": session.group_id}
     out: list[Emit] = []
     if before is not None:
@@ -158,7 +158,7 @@ def documents(
             version=revision,
             previous_hash=chain,
             sources=_sources(session),
-            readings=tuple(CdrReading(at=at, wh=wh) for at, wh in own(session, session.meter)),
+            readings=tuple(CdrReading(at=min(at, ended), wh=wh) for at, wh in own(session, session.meter)),
             max_power_w=session.most_w,
             timezone=session.timezone,
             intervals=tuple(

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from libs.events.ids import derive_id
+from libs.ocpp.quirks import START_REGISTER_UNKNOWN
 from libs.runtime.clock import SECOND
 from libs.tariffs.usage import Kind, Usage, metered
 from services.sessions.domain import curve, energy, states, tokens
@@ -28,6 +29,10 @@ NO_STOP: Final = "no_stop"
 STOP_CONFLICT: Final = "stop_conflict"
 CLOCK_DOUBT: Final = "clock_doubt"
 ENDLESS: Final = "endless"
+MOST_UNHEARD: Final = 7 * 24 * 3600 * SECOND
+"""How much longer than between the receipts of its messages a transaction may have lasted: it may begin offline."""
+MOST_SLIP: Final = 300 * SECOND
+"""How far a clock may be ahead without a doubt."""
 NOT_AUTHORIZED: Final = "not_authorized"
 """What was delivered was for a token that had been refused: all of it is in review."""
 
@@ -92,7 +97,9 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     start was given. `first_status`, `last_status`: where the connector's statuses are in the log.
     `group_id`: driver group of the id token when it began. `asked`, `grant`: of the bundle of its plan.
     `timezone`: IANA name of the site's clock when the site was found; None where it was not. `tokens`: all that it
-    named; `id_token` is that of the first, the driver's.
+    named; `id_token` is that of the first, the driver's. `first_heard_at`, `last_heard_at`: when the first of its
+    messages was recorded, and its stop, or the last while there is none; None where a release before began it. `place`:
+    where `meter` was read (`TransactionStep.place`).
     """
 
     transaction_id: str
@@ -143,6 +150,9 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     grant: Grant | None = None
     timezone: str | None = None
     tokens: tuple[Presented, ...] = ()
+    first_heard_at: int | None = None
+    last_heard_at: int | None = None
+    place: int = 0
 
     @property
     def over(self) -> bool:
@@ -199,9 +209,30 @@ def was_over(session: Session, at: int) -> bool:
     return session.until is not None and at >= session.until
 
 
+def span(session: Session) -> tuple[int, int, bool]:
+    """From when to when a session lasted, and whether its clock is in doubt.
+
+    That is what the charger tells, as far as the platform's own clock does not exclude it: what was told had happened
+    when it was received. A clock that is ahead by the same all the time tells lengths that are right. Where begin and
+    end contradict each other, or make the session longer than it can have been, the receipts count.
+    """
+    begun, ended = session.begun_at, session.ended_at
+    first, last = session.first_heard_at, session.last_heard_at
+    if first is None or last is None:
+        return begun, max(begun, ended), ended < begun
+    heard = max(0, last - first)
+    if ended < begun or ended - begun > heard + MOST_UNHEARD:
+        return first, first + heard, True
+    ahead, ahead_later = begun - first, ended - last
+    if ahead > 0 and abs(ahead - ahead_later) <= MOST_SLIP:
+        return begun, min(ended, begun + heard), False
+    begun = min(begun, first)
+    return begun, max(begun, min(ended, last)), max(ahead, ahead_later) > MOST_SLIP
+
+
 def running(session: Session) -> tuple[int, int | None, str | None]:
     """Of a session under way: energy so far in Wh, last register in Wh, charging state."""
-    start, last = session.meter_start_wh, session.meter.last()
+    start, last = _start_wh(session), session.meter.last()
     if start is None:
         start = session.meter.first()
     if last is None or start is None:
@@ -209,14 +240,13 @@ def running(session: Session) -> tuple[int, int | None, str | None]:
     first = session.meter.first()
     if session.meter.steady and first is not None and first >= start:
         return last - start, last, session.charging_state
-    registers = _registers(session, start, session.ended_at, None)
+    registers = _registers(session, start, None)
     return energy.measure(registers, False, None).delivered_wh, last, session.charging_state
 
 
-def _registers(session: Session, start: int, ended_at: int, stop: int | None) -> list[energy.Reading]:
+def _registers(session: Session, start: int, stop: int | None) -> list[energy.Reading]:
     """The registers in order, none before the start nor after the end; with that at the end, if there is one."""
-    begin = session.begun_at
-    end = max(begin, ended_at)
+    begin, end, _ = span(session)
     readings = [(min(max(at, begin), end), wh) for at, wh in own(session, session.meter)]
     return [(begin, start), *readings, *(() if stop is None else ((end, stop),))]
 
@@ -229,13 +259,30 @@ def own(session: Session, registers: Curve) -> curve.Points:
     return [each for each in readings if not was_over(session, each[0])]
 
 
+def _start_wh(session: Session) -> int | None:
+    """The transaction's own register at the start. A zero that by rule may mean nothing does mean zero where the
+    connector can have delivered since what the first register shows."""
+    start = session.meter_start_wh
+    if start is not None or START_REGISTER_UNKNOWN not in session.quirks:
+        return start
+    begin, end, _ = span(session)
+    shown = own(session, session.meter)
+    if session.meter_stop_wh is not None:
+        shown.append((end, session.meter_stop_wh))
+    if not shown:
+        return None
+    at, wh = shown[0]
+    most_w = session.most_w or energy.WALLBOX_W
+    return 0 if wh <= energy.most_wh(most_w, at - begin) - energy.SLACK_WH else None
+
+
 def measured(session: Session) -> Measured | None:
     """What the registers of an ended session amount to; None if it has none.
 
     The register at start is the transaction's own, else the one read first; at the end the transaction's own, else
     the one read last.
     """
-    start, stop = session.meter_start_wh, session.meter_stop_wh
+    start, stop = _start_wh(session), session.meter_stop_wh
     if start is None:
         start = session.meter.first()
     if start is None:
@@ -245,9 +292,7 @@ def measured(session: Session) -> Measured | None:
         last = session.undated_high
     if start is None or (last is None and not session.meter.points):
         return None
-    return energy.measure(
-        _registers(session, start, session.ended_at, last), stop is not None, session.most_w
-    )
+    return energy.measure(_registers(session, start, last), stop is not None, session.most_w)
 
 
 def outcome(session: Session) -> tuple[Outcome, Usage]:
@@ -257,14 +302,12 @@ def outcome(session: Session) -> tuple[Outcome, Usage]:
     """
     doubts = set(session.doubts)
     meter = session.meter
-    start, stop = session.meter_start_wh, session.meter_stop_wh
+    start, stop = _start_wh(session), session.meter_stop_wh
     low, high = session.undated_low, session.undated_high
     if session.started_at is None:
         doubts.add(NO_START)
     if session.stopped_at is None:
         doubts.add(NO_STOP)
-    elif session.stopped_at < session.begun_at:
-        doubts.add(CLOCK_DOUBT)
     if start is None:
         start = meter.first() if meter.points else low
         doubts.add(NO_METER_START)
@@ -275,9 +318,11 @@ def outcome(session: Session) -> tuple[Outcome, Usage]:
             doubts.add(NO_METER_STOP)
     found = measured(session)
     spent = dict.fromkeys(Kind, 0)
-    begun, ended_at = session.begun_at, session.ended_at
+    begun, ended_at, in_doubt = span(session)
+    if in_doubt:
+        doubts.add(CLOCK_DOUBT)
     readings = () if found is None else found.readings
-    usage = metered(begun, max(begun, ended_at), readings, kinds(session, begun))
+    usage = metered(begun, ended_at, readings, kinds(session, begun))
     for interval in usage:
         spent[interval.kind] += interval.end // SECOND - interval.start // SECOND
     if found is None:
@@ -322,13 +367,14 @@ def kinds(session: Session, begun: int) -> list[tuple[int, Kind]]:
 
     They also have the word where they rose though nothing that was told is about charging.
     """
-    start, stop = session.meter_start_wh, session.meter_stop_wh
+    start, stop = _start_wh(session), session.meter_stop_wh
     registers = [*(() if start is None else ((begun, start),)), *own(session, session.meter)]
     if stop is not None:
         # Samples may be rounded, so that the register at the end is a little lower than the last of them.
         last = registers[-1][1] if registers else stop
         rounded = last - ROLLBACK_TOLERANCE_WH <= stop < last
         registers.append((session.ended_at, last if rounded else stop))
+        registers = energy.of_one_register(registers, True, session.most_w)
     if session.states.points:
         risen = any(one < other for (_, one), (_, other) in pairwise(registers))
         if not risen or states.says_charging(session.states):

@@ -124,7 +124,7 @@ def find(state: StationSessions, step: TransactionStep, version: str) -> Session
         return _same_start(state, step) if step.kind == "started" and version == Version.V16 else None
     if step.kind == "started":
         # A station uses an id again, be it that the session before never ended. A clock that was bent may be read
-        # otherwise when a start comes again: then only a session that is over frees its id.
+        # otherwise when a start comes again: then only a session that is over frees its id, for another register.
         bent = not _CLOCKS.isdisjoint(step.quirks)
         old = past.recognised(state.past, step)
         for session in same:
@@ -132,7 +132,7 @@ def find(state: StationSessions, step: TransactionStep, version: str) -> Session
                 session.started_at is None and not old and (bent or step.at <= session.latest_at)
             ):
                 return session
-        return next((s for s in same if not s.over), None) if bent else None
+        return next((s for s in same if not s.over or _begun_so(s, step)), None) if bent else None
     best = same[0]
     for session in same[1:]:
         if _fits_better(session, best, step.at):
@@ -148,6 +148,12 @@ def surplus(sessions: list[Session]) -> Session | None:
     if len(waiting) > MOST_STARTLESS:
         return min(waiting, key=deadline)
     return min(sessions, key=deadline) if len(sessions) > MOST_OPEN else None
+
+
+def _begun_so(session: Session, step: TransactionStep) -> bool:
+    """Whether the start says what that of `session` said, but for the time."""
+    meter_wh = session.meter_start_wh
+    return meter_wh is not None and (meter_wh, session.id_token) == (step.meter_wh, step.id_token)
 
 
 def _same_start(state: StationSessions, step: TransactionStep) -> Session | None:
@@ -190,15 +196,12 @@ def _find_odd(state: StationSessions, step: TransactionStep) -> Session | None:
         for known in (*state.open, *state.closed):
             if known.stopped_at == step.at and known.meter_stop_wh == step.meter_wh:
                 return known
-    fitting = [
-        s
-        for s in state.open
-        if s.started_at is not None
-        and s.started_at <= step.at
-        and (not step.evse_id or s.evse_id == step.evse_id)
+    begun = [
+        s for s in state.open if s.started_at is not None and (not step.evse_id or s.evse_id == step.evse_id)
     ]
+    fitting = [s for s in begun if s.started_at is not None and s.started_at <= step.at]
     if not fitting and step.kind == "ended":
-        fitting = [s for s in state.open if _register_goes_on(s, step)]
+        fitting = [s for s in begun if _register_goes_on(s, step)]
     if len(fitting) > 1 and step.id_token is not None:
         fitting = [s for s in fitting if s.id_token == step.id_token]
     return fitting[0] if len(fitting) == 1 else None
@@ -207,7 +210,7 @@ def _find_odd(state: StationSessions, step: TransactionStep) -> Session | None:
 def _register_goes_on(session: Session, stop: TransactionStep) -> bool:
     """Whether the register of `stop` goes on from the last of a session under way: what came before it never does."""
     start, last, end = session.meter_start_wh, session.meter.last(), stop.meter_wh
-    if session.started_at is None or start is None or end is None:
+    if start is None or end is None:
         return False
     return end > start and (last is None or end >= last - ROLLBACK_TOLERANCE_WH)
 

@@ -155,7 +155,19 @@ def test_sample_keeps_where_and_why() -> None:
         ),
         ([{"value": "10", "phase": "L1"}, {"value": "25"}], 25),  # the total wins over a sum
         ([{"value": "5", "location": "Inlet"}, {"value": "6", "location": "Outlet"}], 6),
-        ([{"value": "5", "location": "Inlet"}], None),
+        ([{"value": "5", "location": "Inlet"}], 5),  # there is no other
+        ([{"value": "5", "location": "Inlet"}, {"value": "6", "location": "Body"}], 6),
+        ([{"value": "5", "location": "EV"}, {"value": "6", "location": "Upstream"}], 6),
+        ([{"value": "5", "location": "Garden"}], 5),
+        ([{"value": "5", "location": "Inlet"}, {"value": "6"}], 6),
+        (
+            [
+                {"value": "10", "phase": "L1", "location": "Body"},
+                {"value": "20", "phase": "L2", "location": "Body"},
+                {"value": "7", "phase": "L1", "location": "Inlet"},
+            ],
+            30,
+        ),
         ([{"value": "5", "measurand": "Energy.Active.Export.Register"}], None),
         ([{"value": "5", "measurand": "Energy.Active.Import.Interval"}], None),
     ],
@@ -164,6 +176,40 @@ def test_the_register_is_the_total_or_the_sum_of_phases(
     samples: list[dict[str, Any]], wh: int | None
 ) -> None:
     assert [r.wh for r in read(*samples).readings] == ([] if wh is None else [wh])
+
+
+def split(*samples: tuple[str, dict[str, Any]]) -> list[Reading]:
+    """Readings of a list in which each sample is an element of its own; with the minute of each."""
+    elements = [{"timestamp": f"2026-01-01T00:{at}:00Z", "sampledValue": [each]} for at, each in samples]
+    return list(read_meter_values(elements, NOW, UTC).readings)
+
+
+def test_phases_of_one_moment_belong_together_wherever_they_stand() -> None:
+    def phases(at: str, wh: int, context: str = "Sample.Periodic") -> list[tuple[str, dict[str, Any]]]:
+        values = zip(("L1", "L2", "L3"), (wh, 2 * wh, 3 * wh), strict=True)
+        return [(at, {"value": str(v), "phase": phase, "context": context}) for phase, v in values]
+
+    first, later = phases("00", 10), phases("15", 20)
+    at = NOW + 900_000_000
+    expected = [Reading(NOW, 60, "Sample.Periodic"), Reading(at, 120, "Sample.Periodic")]
+    assert split(*first, *later) == expected
+    mingled = [each for pair in zip(first, later, strict=True) for each in pair]
+    assert split(*mingled) == expected
+    # Two moments that look the same, as where neither time can be read.
+    assert [r.wh for r in split(*first, *phases("00", 20))] == [60, 120]
+    assert [r.wh for r in split(("00", {"value": "1"}), ("00", {"value": "2"}))] == [1, 2]
+
+
+def test_a_total_and_phases_of_one_moment_are_one_reading() -> None:
+    found = split(
+        ("00", {"value": "10", "phase": "L1"}), ("00", {"value": "25"}), ("00", {"value": "9", "phase": "L2"})
+    )
+    assert [r.wh for r in found] == [25]
+
+
+def test_a_register_that_is_not_the_outlets_says_so() -> None:
+    assert read({"value": "5", "location": "Body"}).quirks == (quirks.REGISTER_ELSEWHERE,)
+    assert read({"value": "5", "location": "Body"}, {"value": "6", "location": "Outlet"}).quirks == ()
 
 
 def test_each_moment_has_its_reading() -> None:

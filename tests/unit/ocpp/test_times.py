@@ -26,6 +26,7 @@ DAY = 86_400_000_000
         ("2026-01-01T00:00:00z", NOW, (quirks.TIMESTAMP_FORMAT,)),
         ("2025-12-31T23:59:60Z", NOW - 1_000_000, (quirks.TIMESTAMP_FORMAT,)),
         ("1970-01-01T00:00:12Z", NOW, (quirks.TIMESTAMP_OUT_OF_BOUNDS,)),
+        ("2018-01-01T00:00:00Z", NOW, (quirks.TIMESTAMP_OUT_OF_BOUNDS,)),  # when its firmware was built
         ("2030-01-01T00:00:00Z", NOW, (quirks.TIMESTAMP_OUT_OF_BOUNDS,)),
         ("222222017-01-01T00:00:00Z", NOW, (quirks.TIMESTAMP_UNREADABLE,)),
         ("0001-01-01T00:00:00+14:00", NOW, (quirks.TIMESTAMP_OUT_OF_BOUNDS,)),
@@ -56,7 +57,7 @@ def test_a_year_of_queued_messages_is_believed() -> None:
     assert parse_timestamp(format_timestamp(NOW - 365 * DAY), NOW) == (NOW - 365 * DAY, ())
 
 
-@given(st.integers(min_value=1_262_304_000_000, max_value=NOW // 1000))
+@given(st.integers(min_value=(NOW - 366 * DAY) // 1000, max_value=(NOW + 366 * DAY) // 1000))
 def test_format_and_parse_are_inverse(millis: int) -> None:
     assert parse_timestamp(format_timestamp(millis * 1000), NOW) == (millis * 1000, ())
 
@@ -64,7 +65,7 @@ def test_format_and_parse_are_inverse(millis: int) -> None:
 @given(st.text(max_size=50) | st.integers() | st.floats() | st.none() | st.binary())
 def test_any_value_gives_a_time_within_bounds(value: object) -> None:
     micros, _ = parse_timestamp(value, NOW)
-    assert 1_262_304_000_000_000 <= micros <= NOW + 366 * DAY
+    assert abs(micros - NOW) <= 366 * DAY
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ class Said:
         self.earlier: list[tuple[str, str, str]] = []
         self.quirks: list[str] = []
         self.reservation: int | None = None
-        self.offline = self.signed = False
+        self.offline = self.signed = self.phases = False
+        self.location = ""
         self.answered = "Accepted"
 
     def read(self, clause: str) -> None:
@@ -64,7 +65,9 @@ class Said:
                 self.answered = value
             case "reservation":
                 self.reservation = int(value)
-            case "offline" | "signed":
+            case "at":
+                self.location = value
+            case "offline" | "signed" | "phases":
                 setattr(self, name, True)
             case _:
                 assert clause in STATES, clause
@@ -79,6 +82,7 @@ class Said:
             sample |= {"value": value, "unit": unit or "Wh"}
         else:
             sample |= {"value": float(value), "unitOfMeasure": {"unit": unit or "Wh"}}
+        sample |= {"location": self.location} if self.location else {}
         return sample if context is None else sample | {"context": context}
 
     def values(self) -> list[dict[str, Any]]:
@@ -104,7 +108,7 @@ class Said:
             elif self.signed:
                 more = [*more, {"value": "T0NNRg==", "format": "SignedData"}]
             found.append({"timestamp": self.timestamp, "sampledValue": [own, *more]})
-        return found
+        return [each for value in found for each in apart(value)] if self.phases else found
 
     # --- messages
 
@@ -204,3 +208,12 @@ class Said:
             {**common, "evseId": self.connector, "connectorId": 1, "connectorStatus": self.tx},
             {},
         )
+
+
+def apart(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """A total as registers of three phases, each an element of its own: a half, a third and the rest."""
+    (sample,) = value["sampledValue"]
+    wh = int(sample["value"])
+    parts = {"L1": wh // 2, "L2": wh // 3, "L3": wh - wh // 2 - wh // 3}
+    kind = type(sample["value"])
+    return [value | {"sampledValue": [sample | {"value": kind(v), "phase": p}]} for p, v in parts.items()]

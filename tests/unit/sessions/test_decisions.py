@@ -77,7 +77,7 @@ def conclusion(records: list[Record]) -> SessionDecisionConcluded:
 
 
 def implausible(told: Told | None = None, *, begin: int = NOON, tx: int = 7) -> Told:
-    """An hour at 22 kW in which the register rises by 10 kWh, then by 990 kWh."""
+    """An hour at 22 kW, which gives 38.12 kWh at most: the register rises by 10 kWh, then by 990 kWh."""
     told = told or Told()
     told.tell(
         start16(tx, begin, 1_000),
@@ -96,7 +96,7 @@ def balanced(record: CdrIssued) -> tuple[int, int, int]:
 def test_accepted_all_that_was_delivered_is_billed() -> None:
     told = implausible()
     (first,) = told.cdrs
-    assert balanced(first) == (10_000, 990_000, 0)
+    assert balanced(first) == (10_000, 28_120, 0)
     record = decided(told, "accept")
     out = decide(told, record)
     assert kinds(out) == ["SessionCorrected", "CdrCredited", "CdrIssued", "SessionDecisionConcluded"]
@@ -104,20 +104,20 @@ def test_accepted_all_that_was_delivered_is_billed() -> None:
     assert isinstance(corrected, SessionCorrected)
     assert isinstance(credit, CdrCredited)
     assert isinstance(issued, CdrIssued)
-    assert balanced(issued) == (1_000_000, 0, 0)
+    assert balanced(issued) == (38_120, 0, 0)
     # The doubt stays readable; that it is settled is what decision_id says.
     assert (issued.review, issued.decision_id, issued.decided_by) == (
         ("implausible_energy",),
         record.event_id,
         "anna",
     )
-    assert (corrected.billed_wh, corrected.decision_id) == (1_000_000, record.event_id)
-    assert (credit.billed_wh, credit.review_wh, credit.written_off_wh) == (-10_000, -990_000, 0)
+    assert (corrected.billed_wh, corrected.decision_id) == (38_120, record.event_id)
+    assert (credit.billed_wh, credit.review_wh, credit.written_off_wh) == (-10_000, -28_120, 0)
     assert credit.credited_hash == first.hash
     assert issued.previous_hash == credit.hash
     assert issued.hash == digest(issued)
     assert (issued.version, issued.cause_id) == (2, record.event_id)
-    assert issued.amount_minor == 45_500  # 1,000 kWh at 45.5 cents
+    assert issued.amount_minor == 1_734  # 38.12 kWh at 45.5 cents: 1734.46
     assert (issued.sources[1].topic, issued.sources[1].first_offset) == ("billing.decisions", 0)
     assert concluded == SessionDecisionConcluded(
         event_id=derive_id(record.event_id, "concluded"),
@@ -145,20 +145,20 @@ elements:
     assert isinstance(issued, CdrIssued)
     assert [(line.quantity, line.price_milli) for line in issued.lines] == [
         (10_000, 100_000),
-        (990_000, 200_000),
+        (28_120, 200_000),
     ]
     # Half of it: half of each.
-    issued = decide(told, decided(told, "adjust", billed_wh=500_000))[2]
+    issued = decide(told, decided(told, "adjust", billed_wh=19_060))[2]
     assert isinstance(issued, CdrIssued)
-    assert [line.quantity for line in issued.lines] == [5_000, 495_000]
-    assert balanced(issued) == (500_000, 0, 500_000)
+    assert [line.quantity for line in issued.lines] == [5_000, 14_060]
+    assert balanced(issued) == (19_060, 0, 19_060)
 
 
 def test_adjusted_a_part_is_billed_and_the_rest_written_off() -> None:
     told = implausible()
     issued = decide(told, decided(told, "adjust", billed_wh=12_345))[2]
     assert isinstance(issued, CdrIssued)
-    assert balanced(issued) == (12_345, 0, 987_655)
+    assert balanced(issued) == (12_345, 0, 25_775)
     assert issued.amount_minor == 562  # 12.345 kWh * 45.5 = 561.7
 
 
@@ -167,7 +167,7 @@ def test_written_off_nothing_at_all_is_charged() -> None:
     assert told.cdrs[0].amount_minor == 600  # 2.00 and 10 kWh
     issued = decide(told, decided(told, "write_off"))[2]
     assert isinstance(issued, CdrIssued)
-    assert balanced(issued) == (0, 0, 1_000_000)
+    assert balanced(issued) == (0, 0, 38_120)
     assert (issued.amount_minor, issued.net_minor, issued.tax_minor, issued.lines, issued.taxes) == (
         0,
         0,
@@ -183,7 +183,7 @@ def test_adjusted_to_nothing_the_session_fee_stays() -> None:
     told = implausible(Told((), priced(TERMS)))
     issued = decide(told, decided(told, "adjust", billed_wh=0))[2]
     assert isinstance(issued, CdrIssued)
-    assert balanced(issued) == (0, 0, 1_000_000)
+    assert balanced(issued) == (0, 0, 38_120)
     assert issued.amount_minor == 500
 
 
@@ -245,7 +245,7 @@ def test_a_new_doubt_is_shown_although_the_energy_stays() -> None:
     decide(told, decided(told, "accept", NOON + 2 * HOUR))
     told.tell(stop16(7, NOON + HOUR, 999_000, recorded_at=NOON + 3 * HOUR))
     last = told.cdrs[-1]
-    assert balanced(last) == (1_000_000, 0, 0)
+    assert balanced(last) == (38_120, 0, 0)
     assert last.review == ("after_decision", "implausible_energy", "stop_conflict")
 
 
@@ -263,7 +263,7 @@ def test_the_same_decision_counts_once() -> None:
     other = decided(told, "accept", NOON + 4 * DAY)
     decide(told, other)
     assert decide(told, record) == []
-    assert balanced(told.cdrs[-1]) == (1_000_000, 0, 0)
+    assert balanced(told.cdrs[-1]) == (38_120, 0, 0)
 
 
 def test_a_refused_decision_stays_refused() -> None:

@@ -236,7 +236,7 @@ def test_what_was_forgotten_with_its_decision_is_known_under_it() -> None:
     assert isinstance(again, SessionDecided)
     accept = msgspec.structs.replace(again, event_id="again", decision=Decision.ACCEPT)
     told.runtime.feed(DECISIONS, recall.station_id, accept)
-    assert (told.cdrs[-1].version, told.cdrs[-1].billed_wh) == (3, 5_000_000)
+    assert (told.cdrs[-1].version, told.cdrs[-1].billed_wh) == (3, 38_120)
 
 
 def test_a_session_that_was_charged_wrongly_is_corrected_once() -> None:

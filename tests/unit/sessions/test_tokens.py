@@ -66,7 +66,7 @@ def test_a_refused_token_that_took_nothing_is_not_charged_and_nobody_has_to_look
 def test_other_doubts_stay() -> None:
     told = Told([start16(7, NOON, 0, status="Blocked"), stop16(7, NOON + HOUR, 900_000)])
     assert told.cdrs[0].review == ("implausible_energy", "not_authorized")
-    assert shares(told.cdrs[0]) == (0, 900_000, 0)
+    assert shares(told.cdrs[0]) == (0, 38_120, 0)
 
 
 # --- what answers say of it

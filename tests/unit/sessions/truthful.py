@@ -9,7 +9,7 @@ import msgspec
 
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
-from tests.unit.sessions.exchanges import MINUTE, NOON, event2, meter16, start16, stop16
+from tests.unit.sessions.exchanges import DAY, MINUTE, NOON, event2, meter16, start16, stop16
 
 
 @dataclass
@@ -73,7 +73,7 @@ def channel(random: Random, told: Truth, version: str, begin: int = NOON) -> lis
         out.append(
             msgspec.structs.replace(
                 each,
-                recorded_at=begin + n,
+                recorded_at=begin + DAY + n,
                 event_id=derive_id(each.event_id, str(n))
                 if again and random.random() < 0.5
                 else each.event_id,
