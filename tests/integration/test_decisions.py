@@ -57,7 +57,7 @@ async def exchanged(platform: Platform, station_id: str, *exchanges: OcppCallRec
 
 
 async def in_review(platform: Platform, station_id: str, stop_wh: int = 3_000_000) -> Json:
-    """The charge record of a session of 10 kWh, and then 2,990 more than any car takes."""
+    """The charge record of an hour in which 10 kWh flow, and then 2,990 more than any connector gives: 605 in all."""
     station = {"site_id": "yard", "site_valid_from": iso(BEGIN - DAY)}
     await ok(await platform.http.put(f"/stations/{station_id}", json=station), 201)
     await exchanged(
@@ -112,7 +112,7 @@ async def reviewed(platform: Platform) -> set[str]:
 async def test_a_decision_from_the_report_to_the_next_report(platform: Platform) -> None:
     first = await in_review(platform, "d-1")
     session_id = first["session_id"]
-    assert (first["billed_wh"], first["review_wh"], first["amount_minor"]) == (10_000, 2_990_000, 500)
+    assert (first["billed_wh"], first["review_wh"], first["amount_minor"]) == (10_000, 595_000, 500)
     assert session_id in await reviewed(platform)
     path = f"/sessions/{session_id}/decisions"
     assert await ok(await platform.http.get(path)) == {"items": []}
@@ -124,7 +124,7 @@ async def test_a_decision_from_the_report_to_the_next_report(platform: Platform)
     concluded = await conclusion(platform, made)
     assert (concluded["status"], concluded["detail"], concluded["resulting_version"]) == ("applied", "", 2)
     cdr = await cdr_of(platform, "d-1", 2)
-    assert (cdr["billed_wh"], cdr["review_wh"], cdr["written_off_wh"]) == (12_000, 0, 2_988_000)
+    assert (cdr["billed_wh"], cdr["review_wh"], cdr["written_off_wh"]) == (12_000, 0, 593_000)
     assert (cdr["amount_minor"], cdr["decision_id"], cdr["decided_by"]) == (
         600,
         made["decision_id"],
@@ -148,7 +148,7 @@ async def test_a_decision_from_the_report_to_the_next_report(platform: Platform)
     accept = {"decision": "accept", "version": 2, **WHY}
     made = await ok(await platform.http.post(path, json=accept), 202)
     assert (await conclusion(platform, made))["resulting_version"] == 3
-    assert (await cdr_of(platform, "d-1", 3))["billed_wh"] == 3_000_000
+    assert (await cdr_of(platform, "d-1", 3))["billed_wh"] == 605_000
     assert [d["decision"] for d in (await ok(await platform.http.get(path)))["items"]] == ["adjust", "accept"]
 
 
@@ -163,7 +163,7 @@ async def test_the_operator_is_whose_key_it_is(platform: Platform) -> None:
     assert made["decided_by"] == "anna"
     assert (await conclusion(platform, made))["decided_by"] == "anna"
     cdr = await cdr_of(platform, "d-2", 2)
-    assert (cdr["written_off_wh"], cdr["amount_minor"], cdr["lines"]) == (3_000_000, 0, [])
+    assert (cdr["written_off_wh"], cdr["amount_minor"], cdr["lines"]) == (605_000, 0, [])
 
 
 async def test_what_cannot_be_decided(platform: Platform) -> None:
@@ -180,7 +180,7 @@ async def test_what_cannot_be_decided(platform: Platform) -> None:
         ({"decision": "adjust"}, 422),
         ({"decision": "adjust", "billed_wh": -1}, 422),
         ({"decision": "adjust", "billed_wh": 1.5}, 422),
-        ({"decision": "adjust", "billed_wh": 3_000_001}, 422),
+        ({"decision": "adjust", "billed_wh": 605_001}, 422),
         ({"billed_wh": 3_000_000}, 422),
         ({"reason": ""}, 422),
         ({"reason": "two\nlines"}, 422),
