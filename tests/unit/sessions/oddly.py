@@ -63,7 +63,7 @@ def elsewhere(payload: Payload, place: str) -> None:
 def from_zero(payload: Payload, start_wh: int) -> None:
     """Samples in mid-session count from zero, whatever start and stop are told by."""
     for sample in samples(payload):
-        if sample.get("context", "Sample.Periodic") == "Sample.Periodic":
+        if sample.get("context") in (None, "", "Sample.Periodic"):
             unit = sample.get("unit") or sample.get("unitOfMeasure", {}).get("unit", "Wh")
             thousandths = round(float(sample["value"]) * (1000 if unit == "kWh" else 1)) - start_wh
             value = thousandths / 1000 if unit == "kWh" else thousandths
