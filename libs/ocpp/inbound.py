@@ -35,7 +35,9 @@ _LONGEST_NUMBER: Final = 40
 _LONGEST_EXPONENT: Final = 30
 
 # Properties whose unlisted values are vendor inventions that hurt nobody.
-_OPEN_ENUMS: Final = frozenset({"errorCode", "context", "unit", "reason", "stoppedReason", "triggerReason"})
+_OPEN_ENUMS: Final = frozenset(
+    {"errorCode", "context", "location", "unit", "reason", "stoppedReason", "triggerReason"}
+)
 _SAMPLES: Final = "sampledValue"
 
 # What can be read of these is taken: a charger repeats what is refused for ever, and nobody pays, or nobody charges.

@@ -379,3 +379,13 @@ def test_a_text_of_any_length_is_kept_up_to_a_bound_and_stays_different_from_oth
     assert found[0] == "x" * 255
     assert len(set(found)) == len(found)
     assert max(len(text.encode()) for text in found) <= LONGEST_TEXT
+
+
+@pytest.mark.parametrize("location", ["Upstream", "Socket"])
+def test_a_place_that_is_not_listed_does_not_cost_its_sample(location: str) -> None:
+    sample = {"value": "8200", "location": location}
+    moment = {"timestamp": "2026-03-01T12:00:00Z", "sampledValue": [sample]}
+    checked = check_call(Version.V16, "MeterValues", {"connectorId": 1, "meterValue": [moment]})
+    assert isinstance(checked, CheckedCall)
+    assert checked.payload["meterValue"] == [moment]
+    assert checked.quirks == (quirks.UNLISTED_VALUE,)
