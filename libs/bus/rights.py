@@ -29,7 +29,7 @@ SERVICE_OF: Final = {
 }
 """The service of each processor that is named otherwise."""
 
-_SOLE_WRITERS: Final = {"api": ("api-campaigns", "api-registry")}
+SOLE_WRITERS: Final = {"api": ("api-campaigns", "api-certificates", "api-registry")}
 """Transactional ids besides those of processors."""
 _WITHOUT_GROUP: Final = frozenset({"api", CLI, "edge"})
 _WITHOUT_TRANSACTIONS: Final = frozenset({"certificates", SINK})
@@ -66,7 +66,7 @@ def _of_topic(settings: BusSettings, topic: Topic) -> Iterator[Right]:
     for producer in topic.producers:
         service = SERVICE_OF.get(producer, producer)
         yield Right(service, "topic", name, False, "Write")
-        for writer in _SOLE_WRITERS.get(producer, ()):
+        for writer in SOLE_WRITERS.get(producer, ()):
             yield Right(service, "transactional-id", settings.group(writer), False, "Write")
     for consumer in topic.consumers:
         service = SERVICE_OF.get(consumer, consumer)

@@ -1,11 +1,12 @@
 """Access control lists by the topic files: who may do what, and who may not."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from deploy.acls import commands, main
-from libs.bus.rights import Right, rights
+from libs.bus.rights import SOLE_WRITERS, Right, rights
 from libs.bus.settings import BusSettings
 from libs.events.contract import load_contract
 
@@ -100,3 +101,10 @@ def test_printing_connects_to_nothing(
     monkeypatch.setenv("VOLTBUS_KAFKA", "nowhere.invalid:1")
     assert main([]) == 0
     assert "--allow-principal User:sessions --operation Write" in capsys.readouterr().out
+
+
+def test_every_sole_writer_may_write_as_such() -> None:
+    source = "".join(path.read_text() for path in SERVICES.rglob("*.py"))
+    named = set(re.findall(r'SoleWriter\(\s*bus,\s*"([^"]+)"', source))
+    allowed = {name for names in SOLE_WRITERS.values() for name in names}
+    assert named == allowed
