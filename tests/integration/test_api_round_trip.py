@@ -89,6 +89,18 @@ async def test_commands_reach_chargers_of_both_versions_and_bring_their_answers(
         assert (failed["status"], failed["error"]["code"]) == ("FAILED", "InternalError")
 
 
+async def test_whoever_was_answered_can_be_commanded_at_once(api: Platform) -> None:
+    """The API knows no less than what the charger was told: nobody waits until a station is there."""
+    async with edge(api.settings, unknown_stations="accept") as process:
+        for number in range(10):
+            async with charger(process, f"rt-new-{number}") as wire:
+                assert (await wire.call("BootNotification", BOOT_16))["status"] == "Accepted"
+                wish = {"action": "ClearCache", "version": "1.6"}
+                await ok(await api.http.post(f"/stations/rt-new-{number}/commands", json=wish), 202)
+                shown = await ok(await api.http.get(f"/stations/rt-new-{number}/state"))
+                assert shown["connected"]
+
+
 async def test_a_command_for_an_offline_charger_waits_or_expires(api: Platform) -> None:
     await ok(await api.http.put("/stations/rt-off", json={}), 201)
     async with ledger(api), edge(api.settings, slot=1) as process:
