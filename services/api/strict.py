@@ -1,4 +1,4 @@
-"""Bodies are JSON by the letter (RFC 8259): UTF-8, and nothing that another reader may take for something else."""
+"""Bodies are JSON by the letter (RFC 8259): UTF-8, without NaN and lone surrogates, bounded in depth and numbers."""
 
 import json
 from collections.abc import Callable
