@@ -54,6 +54,9 @@ class StationConnection:
             holding=self.holding,
             scribe=self._scribe,
             end=self.end,
+            certificate_name=admission.proof.certificate.names[0]
+            if admission.proof.certificate is not None and context.settings.tls_boot_serial
+            else None,
         )
         self.ours_seen = False
         self.replaced = False

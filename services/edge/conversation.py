@@ -41,7 +41,7 @@ from services.edge.context import RECORD_OVERHEAD, Context
 from services.edge.deferred import DeferredCall, answered, answers_us, drop, pending, wait_for
 from services.edge.domain.acceptance import may_call
 from services.edge.domain.answers import Asked, answer
-from services.edge.domain.equipment import booted
+from services.edge.domain.equipment import another_serial, booted
 from services.edge.domain.location import Holding
 from services.edge.domain.rules import Standing
 from services.edge.records import Scribe
@@ -67,9 +67,10 @@ class Conversation:
     anything else is handed over to `run`, and the next message waits until that is done. So it does while the station
     has taken more than its share.
 
-    `end` closes the connection; it leads to `stop`. `announced`: the acknowledgement of what announced the
-    connection, which the first answer waits for; None once it is there. `busy_since`: loop time since when a
-    message is under way; 0 if none is, infinite while it waits for something else than Kafka.
+    `end` closes the connection; it leads to `stop`. `certificate_name`: the CN that a boot's serial number must be.
+    `announced`: the acknowledgement of what announced the connection, which the first answer waits for; None once it is
+    there. `busy_since`: loop time since when a message is under way; 0 if none is, infinite while it waits for
+    something else than Kafka.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Conversation:
         holding: Holding,
         scribe: Scribe,
         end: Callable[[CloseCode, str], None],
+        certificate_name: str | None = None,
     ) -> None:
         self._context = context
         self._socket = socket
@@ -92,6 +94,7 @@ class Conversation:
         self._holding = holding
         self._scribe = scribe
         self._end = end
+        self._certificate_name = certificate_name
         self._latencies: dict[str, Histogram] = {}
         self._deferrals = context.settings.deferred
         self._deferred: DeferredCall | None = None
@@ -228,6 +231,9 @@ class Conversation:
             self._hand_over(self._fail(call, frame, ErrorCode.SECURITY_ERROR, reason))
             return
         if route.policy is Policy.BOOT:
+            if another_serial(self._version, checked.payload, self._certificate_name):
+                self._hand_over(self._put_out(call, frame))
+                return
             self._scribe.equipment = booted(self._version, checked.payload)
         try:
             payload = self._decide(route, checked, standing, now)
@@ -436,6 +442,14 @@ class Conversation:
         spelt = spell(self._version, code)
         await self.rejects.record(frame, spelt, reason, call.message_id, call.action, answered=True)
         await self._send(self._machine.fail(call.message_id, code, reason))
+
+    async def _put_out(self, call: CallReceived, frame: bytes) -> None:
+        """End the connection of a station whose certificate is another's by what its boot says (B01.FR.12)."""
+        reason = "the serial number is not the certificate's common name"
+        code = spell(self._version, ErrorCode.SECURITY_ERROR)
+        log.warning("serial_not_certified", **self._holding.ids)
+        await self.rejects.record(frame, code, reason, call.message_id, call.action)
+        self._end(CloseCode.POLICY_VIOLATION, "wrong serial number")
 
     def _latency(self, action: str) -> Histogram:
         self._latencies[action] = metrics.ANSWER_SECONDS.labels(self._version, action)

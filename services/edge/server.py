@@ -97,7 +97,7 @@ class EdgeServer:
         settings = self._context.settings
         files = _tls_files(settings)
         if files is not None:
-            self._tls = Tls(files, self._on_tls_failure)
+            self._tls = Tls(files, self._on_tls_failure, rsa_key_exchange=settings.tls_rsa_key_exchange)
         port = await self._listen(settings.edge_port)
         if self._tls is not None:
             await self._listen(settings.edge_tls_port, self._tls.context)

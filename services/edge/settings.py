@@ -60,6 +60,14 @@ class EdgeSettings(ServiceSettings):
         default=None, description="PEM: who issues client certificates; without it there are none."
     )
     tls_crl: Path | None = Field(default=None, description="PEM or DER: revoked client certificates.")
+    tls_rsa_key_exchange: bool = Field(
+        default=False,
+        description="Also TLS_RSA_WITH_AES_128/256_GCM, for stations that have nothing else: no forward secrecy.",
+    )
+    tls_boot_serial: bool = Field(
+        default=True,
+        description="A 2.x station with a certificate whose boot names another serial number than its CN is put out.",
+    )
     tls_operator: str = Field(
         default="", description="Organisation that client certificates must name; empty: any."
     )

@@ -23,6 +23,8 @@ log = get_logger(__name__)
 
 # Security whitepaper A00.FR.318, 2.0.1 A00.FR.319 and 320. Level 2: RSA from 2048, EC from 224 bits on.
 _CIPHERS: Final = "ECDHE+AESGCM:@SECLEVEL=2"
+# A00.FR.318 names these, too. They have no forward secrecy, and are behind the others.
+_CIPHERS_WITH_RSA: Final = "ECDHE+AESGCM:kRSA+AESGCM:@SECLEVEL=2"
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _DER: Final = 2
@@ -70,12 +72,18 @@ class _Context(ssl.SSLContext):
 
 
 class Tls:
-    """The server's side of TLS. `on_failure` is called for each handshake that failed, with why."""
+    """The server's side of TLS. `on_failure` is called for each handshake that failed, with why.
 
-    def __init__(self, files: TlsFiles, on_failure: Callable[[str], None]) -> None:
+    `rsa_key_exchange`: whether stations that know nothing else may do without forward secrecy.
+    """
+
+    def __init__(
+        self, files: TlsFiles, on_failure: Callable[[str], None], *, rsa_key_exchange: bool = False
+    ) -> None:
         """Read the files. Raises OSError (ssl.SSLError is one) or ValueError if they cannot be used."""
         self._files = files
         self._on_failure = on_failure
+        self._ciphers = _CIPHERS_WITH_RSA if rsa_key_exchange else _CIPHERS
         self._stamps = self._look()
         self._material = self._read()
         self.context = _Context(ssl.PROTOCOL_TLS_SERVER)
@@ -145,7 +153,7 @@ class Tls:
         files = self._files
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(_CIPHERS)
+        context.set_ciphers(self._ciphers)
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         expires = _load_ours(context, files.ours)
         if files.client_ca is not None:

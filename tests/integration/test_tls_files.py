@@ -129,6 +129,13 @@ class Handshake:
         return self._client.getpeercert(True)
 
     @property
+    def suite(self) -> str:
+        """OpenSSL's name of the cipher suite."""
+        chosen = self._client.cipher()
+        assert chosen is not None
+        return chosen[0]
+
+    @property
     def session(self) -> ssl.SSLSession:
         assert self._client.session is not None
         return self._client.session
@@ -163,6 +170,22 @@ def test_stations_get_the_certificate_of_the_kind_that_they_know(authority: Auth
     client.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
     with pytest.raises(ssl.SSLError):
         Handshake(Tls(TlsFiles(by_ec.certificate, by_ec.key), lambda _: None), client)
+
+
+def test_suites_without_forward_secrecy_are_for_those_who_ask_for_them(authority: Authority) -> None:
+    """A00.FR.318: off unless it is set; and who knows a better suite gets that."""
+    server = authority.issue("edge", server=True, by_rsa=True)
+    files = TlsFiles(server.certificate, server.key)
+    by_default, willing = Tls(files, lambda _: None), Tls(files, lambda _: None, rsa_key_exchange=True)
+    for suite in ("AES128-GCM-SHA256", "AES256-GCM-SHA384"):
+        client = client_context(authority.ca)
+        client.maximum_version = ssl.TLSVersion.TLSv1_2
+        client.set_ciphers(suite)
+        assert Handshake(willing, client).suite == suite
+        with pytest.raises(ssl.SSLError):
+            Handshake(by_default, client)
+    client.set_ciphers("kRSA+AESGCM:ECDHE+AESGCM")
+    assert Handshake(willing, client).suite.startswith("ECDHE-RSA-")
 
 
 def test_a_second_certificate_is_of_another_kind_and_read_again_when_it_changes(authority: Authority) -> None:

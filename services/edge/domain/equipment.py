@@ -30,6 +30,17 @@ def booted(version: Version, payload: Mapping[str, Any]) -> Equipment:
     return Equipment(station["vendorName"], station["model"], station.get("firmwareVersion", ""))
 
 
+def another_serial(version: Version, payload: Mapping[str, Any], certificate_name: str | None) -> bool:
+    """Whether a checked BootNotification names another serial number than the station's certificate (B01.FR.11).
+
+    1.6 asks for nothing of the kind, and not every station names one.
+    """
+    if certificate_name is None or version is Version.V16:
+        return False
+    serial = payload["chargingStation"].get("serialNumber", "").strip()
+    return bool(serial) and serial.casefold() != certificate_name.casefold()
+
+
 def remembered(known: CapabilitiesLearned | None) -> Equipment:
     """The equipment by an earlier BootNotification."""
     return UNKNOWN_EQUIPMENT if known is None else Equipment(known.vendor, known.model, known.firmware)

@@ -95,6 +95,20 @@ async def test_tc_a_08_invalid_client_certificate(rig: Rig, station_id: str, tmp
                 pass
 
 
+@pytest.mark.station(security_profile=3)
+async def test_b01_boot_with_another_serial_number(rig: Rig, station_id: str) -> None:
+    """A boot whose serial number is not the certificate's common name ends the connection unanswered (B01.FR.12)."""
+    tls = rig.tls(rig.authority.issue(station_id))
+    about = {"vendorName": "Voltbus", "model": "T2"}
+    async with rig.charger(station_id, V201, tls=tls) as cs:
+        boot = {"reason": "PowerUp", "chargingStation": {**about, "serialNumber": "another"}}
+        await cs.send("BootNotification", boot)
+        assert await cs.closed() == 1008
+    async with rig.charger(station_id, V201, tls=tls) as cs:
+        boot = {"reason": "PowerUp", "chargingStation": {**about, "serialNumber": station_id[:25]}}
+        assert (await cs.call("BootNotification", boot))["status"] == "Accepted"
+
+
 @pytest.mark.station(security_profile=1, password=OLD)
 async def test_tc_a_09_password_changed(rig: Rig, station_id: str) -> None:
     """The password is changed at the station, as text; from its consent on the old one is refused. The log does not

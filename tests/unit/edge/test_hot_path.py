@@ -28,6 +28,7 @@ from services.edge import socket as socket_module
 from services.edge.connection import StationConnection
 from services.edge.context import Context
 from services.edge.domain.admission import Admission
+from services.edge.domain.authentication import NOTHING_PROVEN, Certificate, Proof
 from services.edge.domain.quota import Quota, Rates
 from services.edge.domain.rules import ReadModels, Rules, UnknownStations, UnknownTokens
 from services.edge.gate import Gate
@@ -268,7 +269,9 @@ NO_BOUNDS = Rates(messages=0, bytes=0, cpu=0, saved_s=1)
 class Station:
     """A connection under test; `answers` are the message ids answered so far."""
 
-    def __init__(self, rates: Rates = NO_BOUNDS) -> None:
+    def __init__(
+        self, rates: Rates = NO_BOUNDS, version: Version = Version.V16, proof: Proof = NOTHING_PROVEN
+    ) -> None:
         self.bus = Bus()
         rules = Rules(
             transaction_key=b"k",
@@ -290,13 +293,15 @@ class Station:
         self.socket = new_socket()
         standing = models.standing("s")
         assert standing is not None
-        admission = Admission(station_id="s", version=Version.V16, echo=True, standing=standing)
+        admission = Admission(station_id="s", version=version, echo=True, standing=standing, proof=proof)
         self.connection = StationConnection(context, self.socket, admission, epoch=1, now=1)
         self.task = asyncio.create_task(self.connection.run())
 
     @classmethod
-    async def connected(cls, rates: Rates = NO_BOUNDS) -> Station:
-        station = cls(rates)
+    async def connected(
+        cls, rates: Rates = NO_BOUNDS, version: Version = Version.V16, proof: Proof = NOTHING_PROVEN
+    ) -> Station:
+        station = cls(rates, version, proof)
         await turns()
         assert station.connection.idle
         return station
@@ -505,3 +510,44 @@ async def test_what_a_station_sends_of_use_in_between_does_not_let_it_write_the_
     await station.lose()
     last = [record for record in station.bus.records if isinstance(record, FrameRejected)][-1]
     assert "17 unusable frames" in last.reason
+
+
+NAMED = Proof(3, None, Certificate(("SN-1",), (), b"", 1))
+
+
+@pytest.mark.parametrize(
+    ("version", "proof", "serial", "stays"),
+    [
+        (Version.V201, NAMED, "SN-1", True),
+        (Version.V201, NAMED, " sn-1", True),
+        (Version.V201, NAMED, None, True),
+        (Version.V201, NAMED, "SN-2", False),
+        (Version.V21, NAMED, "SN-2", False),
+        (Version.V21, Proof(2), "SN-2", True),
+        (Version.V16, NAMED, "SN-2", True),
+    ],
+)
+async def test_a_boot_in_anothers_name_ends_the_connection(
+    version: Version, proof: Proof, serial: str | None, stays: bool
+) -> None:
+    """B01.FR.11 and 12: with profile 3 the serial number is the certificate's common name."""
+    station = await Station.connected(version=version, proof=proof)
+    if version is Version.V16:
+        payload: dict[str, Any] = {"chargePointVendor": "v", "chargePointModel": "m"}
+        payload |= {} if serial is None else {"chargePointSerialNumber": serial}
+    else:
+        about = {"vendorName": "v", "model": "m"} | ({} if serial is None else {"serialNumber": serial})
+        payload = {"reason": "PowerUp", "chargingStation": about}
+    station.socket.data_received(sent(json.dumps([2, "b", "BootNotification", payload]).encode()))
+    for _ in range(5):
+        await turns()
+        station.bus.acknowledge()
+    rejected = [record for record in station.bus.records if isinstance(record, FrameRejected)]
+    assert station.connection.ending is not stays
+    assert bool(rejected) is not stays
+    assert (station.bus.calls == ["b"]) is stays
+    if not stays:
+        assert rejected[0].code == "SecurityError"
+        assert b"wrong serial number" in transport_of(station.socket).written
+    station.socket.connection_lost(None)
+    await asyncio.wait_for(station.task, 30)
