@@ -102,6 +102,18 @@ class TokenRegistered(Record, frozen=True, kw_only=True):
     group_id: str | None = None
     driver: str = ""
     groups: tuple[GroupMembership, ...] = ()
+    written: str = ""
+    group_written: str = ""
+
+    @property
+    def shown_id(self) -> str:
+        """The token as it was entered: so it is shown, and sent to chargers, of which some compare bytes."""
+        return self.written or self.id_token
+
+    @property
+    def shown_group(self) -> str | None:
+        """The group as it was entered."""
+        return self.group_written or self.group_id
 
 
 class TariffVersion(Part, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from libs.tariffs.written import WrittenTerms
-from services.api.domain.identity import MAX_TOKEN_LENGTH, station_identity, token_identity
+from services.api.domain.identity import MAX_TOKEN_LENGTH, station_identity, written_token
 
 _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
 _LAST: Final = 253_402_300_799_000_000
@@ -107,11 +107,11 @@ StationId = Annotated[
         description="As the charger connects; case does not count. Kept case-folded.", examples=["cp-0001"]
     ),
 ]
-TokenId = Annotated[
+WrittenTokenId = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_TOKEN_LENGTH),
-    AfterValidator(token_identity),
-    Field(description="Case does not count. Kept case-folded.", examples=["04a1b2c3d4"]),
+    AfterValidator(written_token),
+    Field(description="Case does not count, and is kept as it is written here.", examples=["04A1B2C3D4"]),
 ]
 Folded = Annotated[str, AfterValidator(str.casefold)]
 """A station or token that is asked for."""

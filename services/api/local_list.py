@@ -130,19 +130,22 @@ class LocalListSync:
             return None
         return micros(rows[0]["at"]) - MARGIN_US if rows[0]["found"] else None
 
-    async def _removed(self, since: int) -> dict[str, str]:
-        """Types of the tokens that were removed since a moment, by id; some may be back."""
+    async def _removed(self, since: int) -> dict[str, tuple[str, str]]:
+        """Tokens that were removed since a moment, as they were entered, and their types, by id; some may be back."""
         lately = now_us() - _RECENT_US
         recent = [id_token for id_token, at in self._api.registry.removed_tokens.items() if at >= lately]
         rows = await self._api.reader.rows(
-            "SELECT id_token, argMaxIf(CAST(type, 'String'), _offset, NOT _deleted AND type != '') AS kind"
+            "SELECT id_token, argMaxIf(CAST(type, 'String'), _offset, NOT _deleted AND type != '') AS kind,"
+            " argMaxIf(written, _offset, NOT _deleted AND type != '') AS form"
             " FROM registry_tokens WHERE id_token IN (SELECT id_token FROM registry_tokens"
             " WHERE _deleted AND _timestamp >= fromUnixTimestamp64Micro(%(since)s, 'UTC'))"
             " OR id_token IN %(recent)s GROUP BY id_token",
             {"since": since, "recent": recent or [""]},
         )
-        removed = dict.fromkeys(recent, "ISO14443")
-        return removed | {row["id_token"]: row["kind"] or "ISO14443" for row in rows}
+        removed = {id_token: (id_token, "ISO14443") for id_token in recent}
+        return removed | {
+            row["id_token"]: (row["form"] or row["id_token"], row["kind"] or "ISO14443") for row in rows
+        }
 
 
 def _unanswered(said: Said, known: int | None = None) -> Synced:

@@ -21,7 +21,7 @@ from services.api.fields import (
     Terms,
     Text,
     Time,
-    TokenId,
+    WrittenTokenId,
     Zone,
 )
 
@@ -230,14 +230,14 @@ class TokenSettings(Input):
     type: TokenType = "ISO14443"
     status: TokenStatus = TokenStatus.ACCEPTED
     valid_until: Moment | None = None
-    group_id: TokenId | None = None
+    group_id: WrittenTokenId | None = None
     driver: Text = ""
 
 
 class NewToken(TokenSettings):
     """A token to be created."""
 
-    id_token: TokenId
+    id_token: WrittenTokenId
 
 
 class Token(Output):

@@ -29,3 +29,9 @@ def token_identity(text: str) -> str:
     if not text.isprintable() or text != text.strip():
         raise ValueError("an id token is printable and does not begin or end with white space")
     return text.casefold()
+
+
+def written_token(text: str) -> str:
+    """`text` as it is, if it can be an id token. Raises ValueError like `token_identity`."""
+    token_identity(text)
+    return text

@@ -49,13 +49,17 @@ def whole_list(version: Version, tokens: Iterable[TokenRegistered]) -> Wanted:
 
 
 def difference(
-    version: Version, tokens: Mapping[str, TokenRegistered], removed: Mapping[str, str], since: int
+    version: Version,
+    tokens: Mapping[str, TokenRegistered],
+    removed: Mapping[str, tuple[str, str]],
+    since: int,
 ) -> Wanted:
-    """What changed since a moment (microseconds). `removed`: types of tokens that may be gone, by id."""
+    """What changed since a moment (microseconds). `removed`: tokens that may be gone as they were entered, and their
+    types, by id."""
     changed = whole_list(version, (token for token in tokens.values() if token.recorded_at >= since))
     gone = tuple(
-        LocalListEntry(id_token, None, kind)
-        for id_token, kind in sorted(removed.items())
+        LocalListEntry(written, None, kind)
+        for id_token, (written, kind) in sorted(removed.items())
         if id_token not in tokens and len(id_token) <= _most(version)
     )
     return Wanted(changed.entries + gone, changed.left_out)
@@ -83,9 +87,11 @@ def _entry(version: Version, token: TokenRegistered) -> LocalListEntry | None:
     most = _most(version)
     if len(token.id_token) > most:
         return None
-    group = token.group_id if token.group_id and len(token.group_id) <= most else None
+    group = token.shown_group
+    if group is not None and not 0 < len(group) <= most:
+        group = None
     return LocalListEntry(
-        id_token=token.id_token,
+        id_token=token.shown_id,
         status=token.status.value,
         id_token_type=token.type,
         expires_at=token.valid_until,

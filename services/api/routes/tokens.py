@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Query, Response, status
+from msgspec.structs import replace
 
 from libs.events.registry import TokenRegistered
 from services.api.context import Api
@@ -38,15 +39,28 @@ class Tokens(Entries[TokenRegistered, TokenSettings, Token]):
     ) -> TokenRegistered:
         """Field by field."""
         changes: dict[str, Any] = body.model_dump(exclude={"id_token"}, exclude_unset=partly)
+        if isinstance(body, NewToken) and not old.written:
+            changes["written"] = _unless_folded(body.id_token)
         if changes.get("valid_until") is not None:
             changes["valid_until"] = micros(changes["valid_until"])
         if "group_id" in changes:
+            group = changes["group_id"]
+            changes["group_written"] = _unless_folded(group or "")
+            changes["group_id"] = None if group is None else group.casefold()
             changes["groups"] = joined(old, changes["group_id"], stamp)
         return renewed(old, changes, stamp)
 
     def shown(self, entry: TokenRegistered, now: int) -> Token:
-        """As it is."""
-        return Token.model_validate(entry)
+        """Ids as they were entered."""
+        return _shown(entry)
+
+
+def _unless_folded(text: str) -> str:
+    return "" if text == text.casefold() else text
+
+
+def _shown(token: TokenRegistered) -> Token:
+    return Token.model_validate(replace(token, id_token=token.shown_id, group_id=token.shown_group))
 
 
 _TOKENS = Tokens()
@@ -60,7 +74,7 @@ async def list_tokens(api: Api, query: Annotated[TokenQuery, Query()]) -> Page[T
         token = api.registry.tokens.get(key)
         if token is None or (query.status is not None and token.status is not query.status):
             return None
-        return Token.model_validate(token) if matches(query.q, token.id_token, token.driver) else None
+        return _shown(token) if matches(query.q, token.id_token, token.driver) else None
 
     registry = api.registry
     keys = registry.keys[TOKENS] if query.group_id is None else registry.tokens_by_group.to(query.group_id)
@@ -71,7 +85,7 @@ async def list_tokens(api: Api, query: Annotated[TokenQuery, Query()]) -> Page[T
 @router.post("/tokens", status_code=status.HTTP_201_CREATED)
 async def create_token(api: Api, response: Response, body: NewToken) -> Token:
     """Register a token; 409 if it is registered."""
-    return await _TOKENS.create(api, response, body.id_token, body)
+    return await _TOKENS.create(api, response, token_identity(body.id_token), body)
 
 
 # A token of OCPP 1.6 may hold a slash.
@@ -90,7 +104,8 @@ async def put_token(
         key = token_identity(id_token)
     except ValueError as error:
         raise Invalid(str(error), "id_token") from error
-    return await _TOKENS.put(api, response, key, body, if_match)
+    named = NewToken.model_construct(id_token=id_token, **dict(body))
+    return await _TOKENS.put(api, response, key, named, if_match)
 
 
 @router.patch("/tokens/{id_token:path}", responses=CONDITIONAL)

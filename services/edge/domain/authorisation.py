@@ -35,4 +35,4 @@ def authorise(models: ReadModels, id_token: str, now: int, token_type: str | Non
     status = token.status
     if status is TokenStatus.ACCEPTED and token.valid_until is not None and token.valid_until <= now:
         status = TokenStatus.EXPIRED
-    return Verdict(status, token.valid_until, token.group_id)
+    return Verdict(status, token.valid_until, token.shown_group)

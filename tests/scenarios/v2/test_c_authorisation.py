@@ -71,7 +71,7 @@ async def test_tc_c_39_authorisation_by_group(rig: Rig, cs: ScriptedCharger) -> 
     """Tokens of a group are told that group, so that one may stop what the other has started."""
     first = await authorize(cs, "TAG-FAMILY-1")
     second = await authorize(cs, "TAG-FAMILY-2")
-    assert first == second == {"status": "Accepted", "groupIdToken": token("family", "Central")}
+    assert first == second == {"status": "Accepted", "groupIdToken": token("FAMILY", "Central")}
     transaction = Transaction(cs)
     begun = await transaction.started(idToken=token("TAG-FAMILY-1"))
     assert begun["idTokenInfo"] == first
@@ -84,7 +84,7 @@ async def test_tc_c_39_authorisation_by_group(rig: Rig, cs: ScriptedCharger) -> 
 async def test_tc_c_40_group_in_the_local_list(rig: Rig, cs: ScriptedCharger) -> None:
     """The local list can hold a group; the token that stops is not asked about, and the end is taken as told.
     Covers TC_C_43."""
-    info = {"status": "Accepted", "groupIdToken": token("family", "Central")}
+    info = {"status": "Accepted", "groupIdToken": token("FAMILY", "Central")}
     entries = [{"idToken": token(f"TAG-FAMILY-{n}"), "idTokenInfo": info} for n in (1, 2)]
     entries.append({"idToken": token("TAG-BLOCKED"), "idTokenInfo": {**info, "status": "Blocked"}})
     wish = {"versionNumber": 1, "updateType": "Full", "localAuthorizationList": entries}
@@ -100,7 +100,7 @@ async def _by_master_pass(rig: Rig, cs: ScriptedCharger, stopped: int) -> None:
     for evse, transaction in enumerate(begun, 1):
         await transaction.started(evse={"id": evse, "connectorId": 1})
     info = await authorize(cs, "TAG-MASTER")
-    assert info == {"status": "Accepted", "groupIdToken": token("masterpass", "Central")}
+    assert info == {"status": "Accepted", "groupIdToken": token("MASTERPASS", "Central")}
     for transaction in begun[:stopped]:
         answer = await transaction.ended("StopAuthorized", "MasterPass", idToken=token("TAG-MASTER"))
         assert answer["idTokenInfo"]["status"] == "Accepted"

@@ -53,7 +53,7 @@ def test_every_token_is_an_entry_but_those_that_the_version_cannot_hold() -> Non
 
 def test_a_difference_is_what_changed_and_what_went() -> None:
     tokens = {each.id_token: each for each in (token("old", 10), token("new", 20), token("back", 30))}
-    removed = {"gone": "Central", "back": "ISO14443", "x" * 21: "ISO14443"}
+    removed = {"gone": ("gone", "Central"), "back": ("back", "ISO14443"), "x" * 21: ("x", "ISO14443")}
     wanted = difference(Version.V16, tokens, removed, since=20)
     assert [(entry.id_token, entry.status) for entry in wanted.entries] == [
         ("new", "Accepted"),
@@ -96,3 +96,16 @@ def test_an_empty_list_is_one_command() -> None:
     assert (command.full, command.entries) == (True, ())
     payload = encode_command(Version.V16, command)[1]
     assert schemas.validate(Version.V16, "SendLocalList", "request", payload) is None
+
+
+@pytest.mark.parametrize("version", Version)
+def test_tokens_and_groups_are_sent_as_they_were_entered(version: Version) -> None:
+    """Chargers that compare bytes find them, and those that are gone."""
+    card = token("04a1", written="04A1", group_id="group1", group_written="Group1")
+    wanted = difference(
+        version, {"04a1": card}, {"04b2": ("04B2", "ISO14443"), "04a1": ("04A1", "ISO14443")}, 0
+    )
+    assert [(e.id_token, e.group_id, e.status) for e in wanted.entries] == [
+        ("04A1", "Group1", "Accepted"),
+        ("04B2", None, None),
+    ]

@@ -337,3 +337,14 @@ def test_a_clock_that_a_rule_knows_is_put_right(vendor: str, bent: bool) -> None
     clock = clock_rule("ocpp1.6", vendor, "Pro", "")
     found = occurred_at({"timestamp": "2026-01-01T01:00:00Z"}, NEW_YEAR, ZoneInfo("Europe/Berlin"), clock)
     assert found == ((NEW_YEAR, ("local_time_marked_utc",)) if bent else (NEW_YEAR + 3600 * SECOND, ()))
+
+
+@pytest.mark.parametrize("version", Version)
+def test_a_group_is_answered_as_it_was_entered(version: Version) -> None:
+    """Chargers that compare bytes find their group."""
+    full = token(group_id="group1", group_written="Group1")
+    given = ask(version, "Authorize", authorize(version), tokens=(full,))
+    if version is Version.V16:
+        assert given["idTagInfo"]["parentIdTag"] == "Group1"
+    else:
+        assert given["idTokenInfo"]["groupIdToken"] == {"idToken": "Group1", "type": "Central"}
