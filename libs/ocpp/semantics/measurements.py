@@ -11,7 +11,7 @@ import msgspec
 
 from libs.ocpp import quirks
 from libs.ocpp.quirks.bent import Bent
-from libs.ocpp.semantics.model import Reading, Sample
+from libs.ocpp.semantics.model import LOCATIONS, Reading, Sample, place_of
 from libs.ocpp.semantics.plausibility import POWER, contradicts_power
 from libs.ocpp.times import parse_timestamp
 
@@ -23,9 +23,6 @@ _SIGNED: Final = frozenset({"format", "signedMeterValue"})
 """Names of what a sample with signed data may have."""
 _BEGIN: Final = "Transaction.Begin"
 _LONGEST: Final = 40
-_OUTLET: Final = "Outlet"
-_PLACES: Final = (_OUTLET, "Cable", "Body", "Inlet", "Upstream", "EV")
-"""Where OCPP lets a register be read, the most telling of what the vehicle took first. Outlet where nothing is said."""
 _PHASES: Final = ("L1", "L2", "L3")
 _LARGEST_EXPONENT: Final = 14  # a value of 10^15 of anything is no measurement, and would not fit 64 bits
 _MOST_DIGITS: Final = 12
@@ -173,7 +170,7 @@ def read_registers(meter_values: Sequence[Mapping[str, Any]], received_at: int, 
         if sampled.get("measurand", REGISTER) == REGISTER and _SIGNED.isdisjoint(sampled):
             at, odd = parse_timestamp(meter_values[0].get("timestamp"), received_at, zone)
             sample = _read_sample(sampled, at, odd)
-            if sample is not None and sample.phase is None and sample.location in (None, _OUTLET):
+            if sample is not None and sample.phase is None and sample.location in (None, LOCATIONS[0]):
                 reading = Reading(at, _wh(sample.value_milli), sample.context)
                 return MeterRead((sample,), (reading,), tuple(dict.fromkeys(sample.quirks)))
     lean = [
@@ -296,14 +293,14 @@ def _convert(value: int, source: str, canonical: str | None) -> tuple[int, str] 
 def _readings(registers: list[_Register]) -> tuple[list[Reading], int]:
     """The readings of one register, in the order of their moments' first samples, and the place where it was read.
 
-    That is the outlet, if there is any sample of it: a location says where energy was measured, not what.
+    That is the outlet, if there is any sample of it.
     """
     if not registers:
         return [], 0
-    place = min([_place(sample) for _, sample in registers])
+    place = min([place_of(sample.location) for _, sample in registers])
     moments: dict[int, list[_Moment]] = {}
     for element, sample in registers:
-        if _place(sample) != place:
+        if place_of(sample.location) != place:
             continue
         same_time = moments.setdefault(sample.at, [_Moment()])
         if not same_time[-1].takes(element, sample):
@@ -312,12 +309,6 @@ def _readings(registers: list[_Register]) -> tuple[list[Reading], int]:
     return [
         each for same_time in moments.values() for moment in same_time for each in moment.readings()
     ], place
-
-
-def _place(sample: Sample) -> int:
-    if sample.location is None:
-        return 0
-    return _PLACES.index(sample.location) if sample.location in _PLACES else len(_PLACES)
 
 
 class _Moment:

@@ -10,13 +10,23 @@ EVSEs, ``evse_id`` and ``connector_id`` are both the connector id. ``quirks`` ar
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from libs.ocpp.semantics.reports import Report
 
 StepKind = Literal["started", "updated", "ended"]
+
+LOCATIONS: Final = ("Outlet", "Cable", "EV", "Body", "Inlet", "Upstream")
+"""Where a quantity is measured, the nearest to the outlet first; what is before it may be shared with other EVSEs."""
+
+
+def place_of(location: str | None) -> int:
+    """The number in `LOCATIONS`: the outlet without a location (1.6 §7.33), behind all if OCPP lists no such place."""
+    if location is None:
+        return 0
+    return LOCATIONS.index(location) if location in LOCATIONS else len(LOCATIONS)
 
 
 class ConnectorStatusReported(msgspec.Struct, frozen=True, tag=True):

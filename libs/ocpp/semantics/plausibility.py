@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from libs.ocpp.semantics.model import Reading, Sample
+from libs.ocpp.semantics.model import Reading, Sample, place_of
 from libs.runtime.clock import SECOND
 
 POWER: Final = "Power.Active.Import"
@@ -55,8 +55,10 @@ def _power(samples: Sequence[Sample]) -> dict[int, int]:
     """Milliwatts by moment."""
     totals: dict[int, int] = {}
     phases: dict[int, int] = {}
-    for sample in samples:
-        if sample.measurand != POWER or sample.location not in (None, "Outlet"):
+    found = [sample for sample in samples if sample.measurand == POWER]
+    place = min([place_of(sample.location) for sample in found], default=0)
+    for sample in found:
+        if place_of(sample.location) != place:
             continue
         if sample.phase is None:
             totals[sample.at] = sample.value_milli

@@ -24,6 +24,7 @@ from libs.events.registry import StationRegistered
 from libs.events.sessions import SessionCorrected, SessionEnded, SessionReopened, SessionStarted
 from libs.events.telemetry import MeasurementsTaken, Sample
 from libs.ocpp.semantics.commands import ClearLimit
+from libs.ocpp.semantics.model import place_of
 from services.load.domain.station import (
     STATIONS,
     Evse,
@@ -45,9 +46,6 @@ TELL_EVERY = 60 * 1_000_000
 """A current that has not changed is told again after so long (microseconds): so a site sees what has had no effect."""
 NOMINAL_VOLTS = 230
 """Line to neutral; for chargers that report power but no current."""
-
-_LOCATIONS = ("Outlet", "Cable", "EV", "Body", "Inlet", "Upstream")
-"""Where currents are measured: what is before the outlet may be shared with other EVSEs."""
 
 _Begin = SessionStarted | SessionReopened
 _End = SessionEnded | SessionCorrected
@@ -222,8 +220,8 @@ def measured_current(samples: tuple[Sample, ...], phases: int) -> int | None:
         ]
         if not fitting:
             continue
-        nearest = min(map(_distance, fitting))
-        near = [sample for sample in fitting if _distance(sample) == nearest]
+        nearest = min([place_of(sample.location) for sample in fitting])
+        near = [sample for sample in fitting if place_of(sample.location) == nearest]
         newest = max(sample.sampled_at for sample in near)
         fresh = [sample for sample in near if sample.sampled_at == newest]
         if unit == "A":
@@ -233,12 +231,6 @@ def measured_current(samples: tuple[Sample, ...], phases: int) -> int | None:
             for sample in fresh
         )
     return None
-
-
-def _distance(sample: Sample) -> int:
-    """How far from the outlet it was measured; 1.6 §7.33: without a location it is the outlet."""
-    location = sample.location or "Outlet"
-    return _LOCATIONS.index(location) if location in _LOCATIONS else len(_LOCATIONS)
 
 
 def _differs(told: int | None, current: int) -> bool:

@@ -31,6 +31,8 @@ CLOCK_DOUBT: Final = "clock_doubt"
 ENDLESS: Final = "endless"
 MOST_UNHEARD: Final = 7 * 24 * 3600 * SECOND
 """How much longer than between the receipts of its messages a transaction may have lasted: it may begin offline."""
+MOST_OFFLINE: Final = 24 * 3600 * SECOND
+"""As `MOST_UNHEARD`, without a doubt."""
 MOST_SLIP: Final = 300 * SECOND
 """How far a clock may be ahead without a doubt."""
 NOT_AUTHORIZED: Final = "not_authorized"
@@ -224,10 +226,11 @@ def span(session: Session) -> tuple[int, int, bool]:
     if ended < begun or ended - begun > heard + MOST_UNHEARD:
         return first, first + heard, True
     ahead, ahead_later = begun - first, ended - last
+    in_doubt = ended - begun > heard + MOST_OFFLINE
     if ahead > 0 and abs(ahead - ahead_later) <= MOST_SLIP:
-        return begun, min(ended, begun + heard), False
+        return begun, min(ended, begun + heard), in_doubt
     begun = min(begun, first)
-    return begun, max(begun, min(ended, last)), max(ahead, ahead_later) > MOST_SLIP
+    return begun, max(begun, min(ended, last)), in_doubt or max(ahead, ahead_later) > MOST_SLIP
 
 
 def running(session: Session) -> tuple[int, int | None, str | None]:

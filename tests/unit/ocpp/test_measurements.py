@@ -157,7 +157,7 @@ def test_sample_keeps_where_and_why() -> None:
         ([{"value": "5", "location": "Inlet"}, {"value": "6", "location": "Outlet"}], 6),
         ([{"value": "5", "location": "Inlet"}], 5),  # there is no other
         ([{"value": "5", "location": "Inlet"}, {"value": "6", "location": "Body"}], 6),
-        ([{"value": "5", "location": "EV"}, {"value": "6", "location": "Upstream"}], 6),
+        ([{"value": "5", "location": "Upstream"}, {"value": "6", "location": "EV"}], 6),
         ([{"value": "5", "location": "Garden"}], 5),
         ([{"value": "5", "location": "Inlet"}, {"value": "6"}], 6),
         (
@@ -236,3 +236,13 @@ def test_any_value_gives_a_64_bit_sample_or_none(value: Any, multiplier: int, un
     sampled = {"value": value, "unitOfMeasure": {"unit": unit, "multiplier": multiplier}}
     for sample in read(sampled).samples:
         assert abs(sample.value_milli) < 2**63
+
+
+def test_power_measured_elsewhere_speaks_against_a_register_too() -> None:
+    def moment(minute: str, kwh: str) -> dict[str, Any]:
+        power = {"value": "11000", "measurand": "Power.Active.Import", "unit": "W", "location": "Body"}
+        register = {"value": kwh, "unit": "Wh", "location": "Body"}  # in fact kWh
+        return {"timestamp": f"2026-01-01T0{minute}:00Z", "sampledValue": [register, power]}
+
+    found = read_meter_values([moment("0:00", "100"), moment("1:00", "111")], NOW, UTC)
+    assert quirks.ENERGY_CONTRADICTS_POWER in found.quirks

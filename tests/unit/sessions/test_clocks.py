@@ -80,12 +80,19 @@ def test_a_clock_that_is_wrong_by_the_same_all_the_time_tells_lengths_that_are_r
     assert (seconds, review, cents) == (3600, ("clock_doubt",) if ahead > DAY else (), 60)
 
 
-def test_a_session_of_days_that_was_told_offline_is_believed() -> None:
+def test_a_session_of_days_that_was_told_offline_is_charged_and_in_doubt() -> None:
     exchanges = [
         start16(7, NOON - 5 * DAY, 1000, recorded_at=NOON),
         stop16(7, NOON - DAY, 3000, recorded_at=NOON + SECOND),
     ]
-    assert charged(exchanges) == (4 * 86_400, (), 96 * 60)
+    assert charged(exchanges) == (4 * 86_400, ("clock_doubt",), 96 * 60)
+
+
+def test_a_clock_that_is_days_slow_at_the_start_is_a_doubt() -> None:
+    """It may have been offline. A week is the most that is charged so."""
+    assert charged(session("ocpp1.6", NOON - 3 * DAY, NOON + HOUR))[1] == ("clock_doubt",)
+    assert charged(session("ocpp1.6", NOON - 20 * HOUR, NOON + HOUR))[1] == ()
+    assert charged(session("ocpp1.6", NOON - 8 * DAY, NOON + HOUR)) == (3600, ("clock_doubt",), 60)
 
 
 def test_a_stop_without_a_real_id_may_be_dated_before_the_start() -> None:
