@@ -32,7 +32,7 @@ from libs.ocpp import schemas
 from libs.ocpp.certificates import hash_data
 from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.times import format_timestamp
-from libs.ocpp.versions import Version
+from libs.ocpp.versions import Version, known_version
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
@@ -113,7 +113,9 @@ class CertificateDesk:
             return
         if now_us() - call.recorded_at > _TOO_OLD:
             return
-        version = Version(call.version)
+        version = known_version(call.version)
+        if version is None:
+            return
         payload = orjson.loads(call.payload)
         if call.quirks:
             checked = check_call(version, call.action, payload)

@@ -62,6 +62,13 @@ ROWS = {
     "half-open-socket": "a socket left open by a loss of power",
     "status-before-boot": "a status before the boot",
     "flood-after-outage": "a flood of history after an outage",
+    # commands
+    "answers-that-say-nothing": "an answer to a command that says neither yes nor no",
+    "limits-of-one-form": "limits taken as Absolute profiles alone, or in watts alone",
+    "limits-ignored": "more current than was given",
+    "currents-elsewhere": "currents measured elsewhere than at the outlet",
+    "updates-retried": "an update that failed and was tried again by the charger itself",
+    "one-message-id": "one message id for every heartbeat",
 }
 
 

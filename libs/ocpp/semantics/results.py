@@ -30,25 +30,15 @@ ACCEPTING: Final = frozenset(
         "Unpublished",
     }
 )
-REFUSING: Final = frozenset(
-    {
-        *("Rejected", "Failed", "Faulted", "Invalid", "Unknown", "Unavailable", "Occupied", "NotFound"),
-        *(
-            "NotSupported",
-            "NotImplemented",
-            "VersionMismatch",
-            "EmptyResultSet",
-            "TooManyElements",
-            "Duplicate",
-        ),
-        *("UnknownMessageId", "UnknownVendorId", "UnknownConnector", "UnknownTransaction", "TxNotFound"),
-        *("UnknownComponent", "UnknownVariable", "NotSupportedAttributeType", "UnsupportedMonitorType"),
-        *("InvalidCertificate", "RevokedCertificate", "DownloadOngoing", "NoFirmware"),
-        *("UnlockFailed", "OngoingAuthorizedTransaction", "NoProfile", "NoProfiles", "ConditionNotSupported"),
-        *("NotSupportedMessageFormat", "NotSupportedPriority", "NotSupportedState", "LanguageNotSupported"),
-        *("NoTariff", "NoCurrencyChange", "DuplicateTariffId"),
-    }
-)
+_REFUSING = """
+    Rejected Failed Faulted Invalid Unknown Unavailable Occupied NotFound NotSupported NotImplemented Duplicate
+    VersionMismatch EmptyResultSet TooManyElements UnknownMessageId UnknownVendorId UnknownConnector
+    UnknownTransaction TxNotFound UnknownComponent UnknownVariable NotSupportedAttributeType UnsupportedMonitorType
+    InvalidCertificate RevokedCertificate DownloadOngoing NoFirmware UnlockFailed OngoingAuthorizedTransaction
+    NoProfile NoProfiles ConditionNotSupported NotSupportedMessageFormat NotSupportedPriority NotSupportedState
+    LanguageNotSupported NoTariff NoCurrencyChange DuplicateTariffId
+"""
+REFUSING: Final = frozenset(_REFUSING.split())
 """Statuses by which a charger says that it does not."""
 CHANGES_NOTHING: Final = frozenset(
     {

@@ -392,6 +392,8 @@ def test_plans_never_exceed_the_limit_in_force(
         assert plan.plan_no == number
         assert plan.limit_ma in (limit, later_limit)
         assert sum(shares(plan).values()) <= (plan.limit_ma or 0)
+        obedient = [share for station, share in shares(plan).items() if station not in drawn(plan)]
+        assert sum(obedient) <= max(0, (plan.limit_ma or 0) - sum(drawn(plan).values()))
         assert plan.waiting == sum(share == 0 for share in shares(plan).values())
     # What the chargers were told last is what the plan in force says.
     told: dict[str, int] = {}
