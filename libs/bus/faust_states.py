@@ -13,6 +13,7 @@ from libs.bus.errors import StateError
 from libs.bus.message import Headers
 from libs.bus.processor import Processor, S
 from libs.bus.reading import read_to_end
+from libs.bus.restoring import state_key
 from libs.bus.state_codec import SHAPE_HEADER, StateCodec
 from libs.runtime.logging import get_logger
 
@@ -105,6 +106,8 @@ class FaustStates(Generic[S]):
         shapes: dict[bytes, bytes | None] = {}
         topic = self._processor.state_topic
         async for record in read_to_end(self._bus.settings, topic, (partition,)):
+            if state_key(self._processor.name, topic, record) is None:
+                continue
             if record.value is None:
                 stored.pop(record.key, None)
                 shapes.pop(record.key, None)

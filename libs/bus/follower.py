@@ -302,20 +302,13 @@ class Follower:
             metrics.UNKNOWN_KINDS.labels(self._name, topic).inc()
             return None
         except CodecError as error:
-            self._pass_over(topic, record, "undecodable", str(error))
+            pass_over(self._name, topic, record, "undecodable", str(error))
             return None
         kind = type(decoded).__name__
         if kind not in self._kinds[topic]:
-            self._pass_over(topic, record, "foreign", f"{kind} is no record of this topic")
+            pass_over(self._name, topic, record, "foreign", f"{kind} is no record of this topic")
             return None
         return as_message(topic, record, decoded)
-
-    def _pass_over(self, topic: str, record: ConsumerRecord, reason: str, error: str) -> None:
-        metrics.DEAD_LETTERS.labels(self._name, topic, reason).inc()
-        log.error(
-            "follower_passes_over", follower=self._name, topic=topic, partition=record.partition,
-            offset=record.offset, reason=reason, error=error,
-        )  # fmt: skip
 
     def _hand_on(self, message: Message) -> None:
         for take in self._takes:
@@ -400,6 +393,15 @@ class Follower:
                 else:
                     place.position = first[known] if offset < first[known] else ends[known]
                 consumer.seek(known, place.position)
+
+
+def pass_over(reader: str, topic: str, record: ConsumerRecord | Message, reason: str, error: str) -> None:
+    """Count and log a record of the contract's `topic` that `reader` makes nothing of."""
+    metrics.DEAD_LETTERS.labels(reader, topic, reason).inc()
+    log.error(
+        "follower_passes_over", follower=reader, topic=topic, partition=record.partition,
+        offset=record.offset, reason=reason, error=error,
+    )  # fmt: skip
 
 
 async def _is_at(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:

@@ -8,15 +8,17 @@ from libs.bus.bounds import leave
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.errors import BusUnavailableError
+from libs.bus.follower import pass_over
 from libs.bus.reading import partitions_of, records_until
+from libs.events.codec import CodecError
 from libs.events.record import Record
 
 
 async def records_of(bus: Bus, topic: str, key: str, since: int) -> list[Record]:
     """The committed records of `key` that were written to the contract's `topic` since that moment (microseconds).
 
-    In order; tombstones are left out. Reads one partition from there to its end, and decodes only what has the key.
-    Raises BusUnavailableError if Kafka cannot be read, CodecError for a record that cannot.
+    In order; tombstones and what cannot be read are left out. Reads one partition from there to its end, and decodes
+    only what has the key. Raises BusUnavailableError if Kafka cannot be read.
     """
     wanted = key.encode()
     consumer = AIOKafkaConsumer(
@@ -35,8 +37,14 @@ async def records_of(bus: Bus, topic: str, key: str, since: int) -> list[Record]
         if begin is None:
             return []
         consumer.seek(place, begin.offset)
-        values = [each.value async for each in records_until(consumer, place, end) if each.key == wanted]
-        found = [await bus.decode(value) for value in values if value is not None]
+        written = [each async for each in records_until(consumer, place, end) if each.key == wanted]
+        found = []
+        for each in written:
+            try:
+                if each.value is not None:
+                    found.append(await bus.decode(each.value))
+            except CodecError as error:
+                pass_over("lookup", topic, each, "undecodable", str(error))
     except KafkaError as error:
         raise BusUnavailableError(f"{topic} cannot be read: {error!r}") from error
     finally:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, NamedTuple
 
-from aiokafka.structs import RecordMetadata
+from aiokafka.structs import ConsumerRecord, RecordMetadata
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
 from libs.bus.effects import Encoded
+from libs.bus.follower import pass_over
 from libs.bus.processor import Processor, S
 from libs.bus.reading import partition_end, read_to_end
 from libs.bus.state_codec import StateCodec
@@ -41,12 +42,22 @@ async def restore(
         return kept
     states: States[S] = States(processor, codec)
     async for record in read_to_end(bus.settings, topic, (number,), stopping):
-        states.load(record.key.decode(), record.value, record.headers)
+        if (key := state_key(processor.name, topic, record)) is not None:
+            states.load(key, record.value, record.headers)
     if stopping():
         return None
     states.loaded(topic, number)
     metrics.RESTORES.labels(processor.name, "read").inc()
     return Kept(states, end)
+
+
+def state_key(processor: str, topic: str, record: ConsumerRecord) -> str | None:
+    """The key of a state topic's `record`; None, counted and logged, if no processor writes such a one."""
+    try:
+        return bytes(record.key or b"").decode()
+    except UnicodeDecodeError as error:
+        pass_over(processor, topic, record, "foreign", f"the key is no text: {error}")
+        return None
 
 
 def changelog_end(changes: Sequence[Encoded], written: Iterable[RecordMetadata]) -> int | None:

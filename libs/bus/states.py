@@ -66,7 +66,7 @@ class States(Generic[S]):
         self._encoded[key] = value
         due = marked = None
         for name, content in headers:
-            if name == DUE_HEADER:
+            if name == DUE_HEADER and content is not None and len(content) in (0, _DUE.size):
                 due = content
             elif name == SHAPE_HEADER:
                 marked = content

@@ -6,7 +6,7 @@ from typing import Self
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
-from libs.bus.follower import Follower
+from libs.bus.follower import Follower, pass_over
 from libs.bus.message import Message
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
@@ -20,9 +20,10 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
     """The latest record of every key of some compacted topics (named as in the contract), for `name`.
 
     Use as an async context manager: entering returns when everything written before has been read; for errors, and
-    what happens to records that are no use, see Follower. The last record by offset counts. What is passed over leaves
-    the key what it had. While a topic has to be read again the table has what it had; then keys go that are no longer
-    there. The tables stay as they are when the context is left.
+    what happens to records that are no use, see Follower. A record under another key than the one that it names is
+    no use either. The last record by offset counts. What is passed over leaves the key what it had. While a topic has
+    to be read again the table has what it had; then keys go that are no longer there. The tables stay as they are
+    when the context is left.
 
     `ready` is False while they are not up to date; they stay usable.
     """
@@ -31,6 +32,7 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
         self._tables: dict[str, dict[str, Record]] = {topic: {} for topic in topics}
         self._callbacks: dict[str, list[OnChange]] = {topic: [] for topic in topics}
         self._name = name
+        self._key_fields = {topic: bus.contract.topics[topic].key for topic in topics}
         self._unconfirmed: dict[str, set[str]] = {}
         self._follower = Follower(
             bus, name, topics, self._take, on_rewind=self._rewind, on_reached=self._confirmed
@@ -76,6 +78,11 @@ class TableSet(Mapping[str, Mapping[str, Record]]):
             await self._follower.__aexit__(kind, error, trace)
 
     def _take(self, message: Message) -> None:
+        if message.record is not None:
+            named = str(getattr(message.record, self._key_fields[message.topic]))
+            if named.casefold() != message.key.casefold():
+                pass_over(self._name, message.topic, message, "foreign", f"{named!r} under {message.key!r}")
+                return
         if message.topic in self._unconfirmed:
             self._unconfirmed[message.topic].discard(message.key)
         self._set(message.topic, message.key, message.record)

@@ -57,11 +57,11 @@ async def registry_before(settings: BusSettings) -> AsyncIterator[tuple[Registry
         yield registry, settings.model_copy(update={"registry_url": f"http://127.0.0.1:{port}/"})
 
 
-async def newer_record(bus: Bus, station: str) -> bytes:
+async def newer_record(bus: Bus, station: str, field: str = "colour") -> bytes:
     """A station as a newer version writes it, whose schema only the registry has."""
     schema = copy.deepcopy(bus.contract.value_schema(STATIONS))
     assert isinstance(schema, dict)
-    schema["fields"].append({"name": "colour", "type": "string", "default": ""})
+    schema["fields"].append({"name": field, "type": "string", "default": ""})
     async with SchemaRegistry(bus.settings) as registry:
         newer = await registry.register(f"{bus.settings.topic(STATIONS)}-value", schema)
     return (

@@ -33,6 +33,9 @@ class ServiceProcess:
         except httpx.TransportError:
             return False
 
+    def metrics(self) -> str:
+        return httpx.get(f"http://127.0.0.1:{self._port}/metrics", timeout=60).text
+
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()

@@ -155,6 +155,34 @@ async def test_a_process_that_stops_leaves_its_partitions_to_one_that_can_read_t
     await until(lambda: able.runtime.ready, "the member that is left to be ready")
 
 
+@pytest.mark.guarantee("state-shape")
+async def test_what_no_processor_writes_to_a_state_topic_keeps_no_partition_from_starting(
+    kind: str, kafka: KafkaBench
+) -> None:
+    for station in STATIONS:
+        await store(kafka, station, former(station), FORMER)
+    producer = AIOKafkaProducer(**connection(kafka.bus.settings))
+    await producer.start()
+    topic = kafka.bus.settings.topic(STATE)
+    try:
+        for partition in range(2):
+            for value, headers in (
+                (b"anything", []),
+                (None, []),
+                (b"", [("due", b"soon"), ("shape", b"\xff")]),
+            ):
+                await producer.send_and_wait(topic, value, b"\xff\xfe", partition, headers=headers)
+    finally:
+        await producer.stop()
+    passed_over = metrics.DEAD_LETTERS.labels(Tally.name, STATE, "foreign")._value
+    before = passed_over.get()
+    await kafka.start()
+    await kafka.send(*(call(station, "Add", 1) for station in STATIONS))
+    for station in STATIONS:
+        assert [output.energy_wh for output in await kafka.outputs(station, 1)] == [701]
+    assert passed_over.get() >= before + 6
+
+
 @pytest.mark.guarantee("rolling")
 async def test_two_releases_take_turns_while_the_earlier_is_named(kind: str, kafka: KafkaBench) -> None:
     async def add(total: int) -> None:

@@ -1,5 +1,7 @@
 """States of a partition: encoded once a transaction, restored without being decoded."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -124,3 +126,14 @@ def test_a_state_that_grows_beyond_what_its_processor_declares_is_told_of_once()
         kept.put("a", Count(1, None, text))
         kept.encode_changes("topic", 0)
     assert told.get() == before + 1
+
+
+@pytest.mark.parametrize("due", [b"soon", b"\0" * 9, None])
+def test_a_due_time_that_is_none_is_asked_of_the_state(due: bytes | None) -> None:
+    kept = States(COUNTER, CODEC)
+    kept.put("a", Count(1, 100))
+    (record,) = kept.encode_changes("topic", 3)
+    headers: list[Any] = [(name, due if name == "due" else value) for name, value in record.headers]
+    again = restored(record._replace(headers=headers))
+    assert again.take_due(99) == []
+    assert again.take_due(100) == ["a"]
