@@ -33,6 +33,7 @@ from services.edge.context import (
 from services.edge.directory import Directory
 from services.edge.domain.quota import Quota, Rates
 from services.edge.domain.rules import ReadModels, Rules
+from services.edge.freshness import Freshness
 from services.edge.gate import Gate
 from services.edge.publisher import Publisher
 from services.edge.server import EdgeServer
@@ -80,10 +81,11 @@ async def _serve(
         gate=Gate(settings.max_unacknowledged_bytes),
         quota=_quota(settings),
         loop=asyncio.get_running_loop(),
+        freshness=Freshness(tables.catch_up, settings.catch_up_s),
         sealer=_sealer(settings),
     )
     directory = Directory(context, cast(Mapping[str, StationLocated], tables[LOCATIONS_TOPIC]))
-    server = EdgeServer(context, directory, lambda: caught_up.is_set() and publisher.healthy)
+    server = EdgeServer(context, directory, lambda: caught_up.is_set() and tables.ready and publisher.healthy)
     health.live("server", lambda: server.serving)
     health.live("publisher", lambda: publisher.working)
     health.ready("tables", lambda: tables.ready)

@@ -9,6 +9,7 @@ from libs.ocpp.routing import COMMANDS, LIFECYCLE
 from libs.runtime.sealing import Sealer
 from services.edge.domain.quota import Quota
 from services.edge.domain.rules import ReadModels
+from services.edge.freshness import Freshness
 from services.edge.gate import Gate
 from services.edge.publisher import Publisher
 from services.edge.settings import EdgeSettings
@@ -38,4 +39,5 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     gate: Gate
     quota: Quota
     loop: asyncio.AbstractEventLoop
+    freshness: Freshness
     sealer: Sealer | None = None

@@ -40,7 +40,7 @@ from services.edge.commands import CommandLane
 from services.edge.context import RECORD_OVERHEAD, Context
 from services.edge.deferred import DeferredCall, answered, answers_us, drop, pending, wait_for
 from services.edge.domain.acceptance import may_call
-from services.edge.domain.answers import Asked, answer
+from services.edge.domain.answers import Asked, answer, is_refused
 from services.edge.domain.equipment import another_serial, booted
 from services.edge.domain.location import Holding
 from services.edge.domain.rules import Standing
@@ -235,24 +235,63 @@ class Conversation:
                 self._hand_over(self._put_out(call, frame))
                 return
             self._scribe.equipment = booted(self._version, checked.payload)
+        drawn = self._draw_up(call, checked, standing, started, now)
+        if drawn is None:
+            self._hand_over(self._fail_to_handle(call, frame))
+            return
+        record, owed = drawn
+        if is_refused(route, owed.payload):
+            self._hand_over(self._look_again(call, checked, frame, started))
+        elif (wait_s := self._deferral(call, checked)) is not None:
+            self._hand_over(self._defer(route.topic, record, len(frame), owed, wait_s))
+        else:
+            self._publish_and_answer(route.topic, record, len(frame), owed)
+
+    def _draw_up(
+        self, call: CallReceived, checked: CheckedCall, standing: Standing, started: float, now: int
+    ) -> tuple[OcppCallReceived, _Owed] | None:
+        """The record of a call, and the answer; None, counted and logged, if that cannot be had."""
         try:
-            payload = self._decide(route, checked, standing, now)
+            payload = self._decide(self._routes[call.action], checked, standing, now)
             text = orjson.dumps(payload).decode()
             record = self._scribe.call(call, checked, standing, text, now)
+            if call.action == "SignCertificate":
+                self._note_csr(payload, record.event_id)
+            return record, _Owed(call, payload, started)
         except Exception:
             log.exception("call_failed", action=call.action, **self._holding.ids)
             metrics.INTERNAL_ERRORS.inc()
-            reason = "the call could not be handled"
-            self._hand_over(self._fail(call, frame, ErrorCode.INTERNAL_ERROR, reason))
+            return None
+
+    async def _fail_to_handle(self, call: CallReceived, frame: bytes) -> None:
+        await self._fail(call, frame, ErrorCode.INTERNAL_ERROR, "the call could not be handled")
+
+    async def _look_again(
+        self, call: CallReceived, checked: CheckedCall, frame: bytes, started: float
+    ) -> None:
+        """Answer a call that would be refused, by a registry that has been read up to this moment."""
+        # It waits, but not for Kafka's acknowledgement.
+        self.busy_since = math.inf
+        await self._context.freshness.reached()
+        self.busy_since = self._context.loop.time()
+        standing = self._standing()
+        if standing is None or self._stopped:
             return
-        if route.action == "SignCertificate":
-            self._note_csr(payload, record.event_id)
-        owed = _Owed(call, payload, started)
-        if route.deferred and (wait_s := wait_for(self._deferrals, call.action, checked.payload)) is not None:
-            waiting = pending(record, self._context.slot)
-            self._hand_over(self._defer(route.topic, waiting, len(frame), owed, wait_s))
+        drawn = self._draw_up(call, checked, standing, started, now_us())
+        if drawn is None:
+            await self._fail_to_handle(call, frame)
             return
-        self._publish_and_answer(route.topic, record, len(frame), owed)
+        (record, owed), topic = drawn, self._routes[call.action].topic
+        if (wait_s := self._deferral(call, checked)) is not None:
+            await self._defer(topic, record, len(frame), owed, wait_s)
+        else:
+            await self._publish_waiting(topic, record, len(frame) + RECORD_OVERHEAD, owed)
+
+    def _deferral(self, call: CallReceived, checked: CheckedCall) -> float | None:
+        """For how many seconds the answer is left to a processor; None if it is ours alone."""
+        if not self._routes[call.action].deferred:
+            return None
+        return wait_for(self._deferrals, call.action, checked.payload)
 
     def _publish_and_answer(self, topic: str, record: Record, size: int, owed: _Owed) -> None:
         context, size = self._context, size + RECORD_OVERHEAD
@@ -295,6 +334,7 @@ class Conversation:
         Meanwhile the station's answers to commands are taken, and nothing else of it.
         """
         message_id, loop = owed.call.message_id, self._context.loop
+        record = pending(record, self._context.slot)
         # Before the call is published: the answer may be here before the acknowledgement.
         deferred = self._deferred = DeferredCall(record, owed.payload)
         try:

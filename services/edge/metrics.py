@@ -6,6 +6,11 @@ CONNECTIONS = Gauge("voltbus_edge_connections", "Open websockets.", ["version"])
 OPENED = Counter("voltbus_edge_connections_opened", "Websockets accepted.", ["version"])
 CLOSED = Counter("voltbus_edge_connections_closed", "Websockets gone, by who or what ended them.", ["cause"])
 REFUSED = Counter("voltbus_edge_connections_refused", "Handshakes refused.", ["reason"])
+LOOKED_AGAIN = Counter(
+    "voltbus_edge_looked_again",
+    "Refusals before which the read models were read on: reached, or late (that could not be told in time).",
+    ["result"],
+)
 TLS_FAILURES = Counter("voltbus_edge_tls_failures", "TLS handshakes that failed, by cause.", ["cause"])
 TLS_RELOADS = Counter("voltbus_edge_tls_reloads", "Changed TLS files, read or unusable.", ["result"])
 TLS_EXPIRES = Gauge(

@@ -24,7 +24,7 @@ from libs.runtime.waiting import WaitingRoom
 from services.edge import metrics
 from services.edge.context import REJECTED_TOPIC, Context
 from services.edge.directory import Directory
-from services.edge.domain.admission import Refusal, RefusalReason, admit, identify
+from services.edge.domain.admission import Admission, Refusal, RefusalReason, admit, identify
 from services.edge.domain.authentication import NOTHING_SHOWN, Shown, outdated
 from services.edge.domain.limits import OVERFLOW_IDENTITY, RefusalCount, RefusalLog
 from services.edge.domain.liveness import Liveness, Patience, liveness
@@ -173,26 +173,29 @@ class EdgeServer:
         for count in self._refusals.due(now_us() + int(self._context.settings.refusal_window_s * SECOND)):
             self._report(count)
 
-    def _on_handshake(self, socket: ServerConnection, request: Request) -> Response | None:
+    async def _on_handshake(self, socket: ServerConnection, request: Request) -> Response | None:
         """Answer a handshake that is refused; note on the socket whom it is accepted as."""
         assert isinstance(socket, StationSocket)
-        self._room.leave(socket)
         if socket.gone:
             # In a storm a station may have lost its patience; it must not count as one that came.
             return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "")
-        offered = [
-            name.strip()
-            for header in request.headers.get_all("Sec-WebSocket-Protocol")
-            for name in header.split(",")
-        ]
         now, identity = now_us(), identify(request.path)
         wait = 0 if isinstance(identity, Refusal) else self._throttle.wait(socket.peer, identity, now)
         trouble = RefusalReason.THROTTLED if wait else self._trouble(now)
-        shown = self._shown(socket, request, now) if trouble is None else NOTHING_SHOWN
-        judged = admit(request.path, offered, self._context.models, trouble, shown)
+        judged = self._judge(socket, request, trouble, now)
+        if isinstance(judged, Refusal) and not judged.believed:
+            # Before anything is waited for: guesses that come together count one by one.
+            self._throttle.failed(socket.peer, judged.identity, now)
+            # It may have been registered a moment ago.
+            fresh = await self._context.freshness.reached()
+            now = now_us()
+            judged = self._judge(
+                socket, request, self._trouble(now) if fresh else RefusalReason.NOT_READY, now
+            )
+            if socket.gone:
+                return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "")
+        self._room.leave(socket)
         if isinstance(judged, Refusal):
-            if not judged.believed:
-                self._throttle.failed(socket.peer, judged.identity, now)
             return self._refuse(socket, judged, wait)
         self._throttle.admitted(socket.peer, judged.station_id, now)
         self._entries.spend(_EVERYBODY, now)
@@ -201,6 +204,18 @@ class EdgeServer:
             # 2.x part 4 §3.4 asks for compression; 1.6 stations do without.
             socket.protocol.available_extensions = [_DEFLATE]
         return None
+
+    def _judge(
+        self, socket: StationSocket, request: Request, trouble: RefusalReason | None, now: int
+    ) -> Admission | Refusal:
+        """What becomes of a handshake by what the registry says now."""
+        offered = [
+            name.strip()
+            for header in request.headers.get_all("Sec-WebSocket-Protocol")
+            for name in header.split(",")
+        ]
+        shown = self._shown(socket, request, now) if trouble is None else NOTHING_SHOWN
+        return admit(request.path, offered, self._context.models, trouble, shown)
 
     def _shown(self, socket: StationSocket, request: Request, now: int) -> Shown:
         authorization = tuple(request.headers.get_all("Authorization"))

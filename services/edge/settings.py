@@ -105,6 +105,11 @@ class EdgeSettings(ServiceSettings):
         "TransactionEvent.eventType=Ended:3`, Authorize only with one of these fields, the last only with that value.",
     )
 
+    catch_up_s: float = Field(
+        default=3,
+        gt=0,
+        description="How long a refusal waits at most until what was registered before it has been read.",
+    )
     certificate_desk: bool = Field(
         default=False,
         description="Somebody answers certificate requests: SignCertificate is answered Accepted, not Rejected.",

@@ -46,6 +46,25 @@ def answer(route: Route, asked: Asked) -> Payload:
     return _POLICIES[route.policy](asked)
 
 
+_BY_THE_REGISTRY: Final = frozenset(
+    (
+        Policy.BOOT,
+        Policy.AUTHORIZE,
+        Policy.START_TRANSACTION,
+        Policy.STOP_TRANSACTION,
+        Policy.TRANSACTION_EVENT,
+    )
+)
+
+
+def is_refused(route: Route, payload: Payload) -> bool:
+    """Whether an answer says no by what the registry says, or does not say."""
+    if route.policy not in _BY_THE_REGISTRY:
+        return False
+    said = payload.get("idTagInfo") or payload.get("idTokenInfo") or payload
+    return bool(said.get("status", TokenStatus.ACCEPTED) != TokenStatus.ACCEPTED)
+
+
 _EMPTY: Final[Payload] = {}
 _ACCEPTED: Final[Payload] = {"status": "Accepted"}
 

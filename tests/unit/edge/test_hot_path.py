@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from libs.bus.lanes import OnAcknowledged
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import FrameRejected, OcppCallReceived
 from libs.events.record import Record
+from libs.events.registry import TokenRegistered
 from libs.ocpp.errors import ErrorCode
 from libs.ocpp.frames import Call, Refused, ResultReceived
 from libs.ocpp.versions import Version
@@ -31,6 +33,7 @@ from services.edge.domain.admission import Admission
 from services.edge.domain.authentication import NOTHING_PROVEN, Certificate, Proof
 from services.edge.domain.quota import Quota, Rates
 from services.edge.domain.rules import ReadModels, Rules, UnknownStations, UnknownTokens
+from services.edge.freshness import Freshness
 from services.edge.gate import Gate
 from services.edge.publisher import Publisher
 from services.edge.settings import EdgeSettings
@@ -264,21 +267,35 @@ class Bus:
 
 
 NO_BOUNDS = Rates(messages=0, bytes=0, cpu=0, saved_s=1)
+CatchUp = Callable[[], Awaitable[None]]
+
+
+async def nothing_new() -> None:
+    pass
 
 
 class Station:
-    """A connection under test; `answers` are the message ids answered so far."""
+    """A connection under test; `answers` are the message ids answered so far.
+
+    `tokens`: those that are accepted; all if not given. `catch_up`: reads on.
+    """
 
     def __init__(
-        self, rates: Rates = NO_BOUNDS, version: Version = Version.V16, proof: Proof = NOTHING_PROVEN
+        self,
+        rates: Rates = NO_BOUNDS,
+        version: Version = Version.V16,
+        proof: Proof = NOTHING_PROVEN,
+        *,
+        tokens: dict[str, TokenRegistered] | None = None,
+        catch_up: CatchUp = nothing_new,
     ) -> None:
         self.bus = Bus()
         rules = Rules(
             transaction_key=b"k",
             unknown_stations=UnknownStations.ACCEPT,
-            unknown_tokens=UnknownTokens.ACCEPT,
+            unknown_tokens=UnknownTokens.ACCEPT if tokens is None else UnknownTokens.REJECT,
         )
-        models = ReadModels({}, {}, rules)
+        models = ReadModels({}, {} if tokens is None else tokens, rules)
         self.gate = Gate(1 << 20)
         context = Context(
             edge_id="edge-0",
@@ -289,6 +306,7 @@ class Station:
             gate=self.gate,
             quota=Quota(rates, garbage_limit=3, window_us=60_000_000),
             loop=asyncio.get_running_loop(),
+            freshness=Freshness(catch_up, 10),
         )
         self.socket = new_socket()
         standing = models.standing("s")
@@ -299,9 +317,15 @@ class Station:
 
     @classmethod
     async def connected(
-        cls, rates: Rates = NO_BOUNDS, version: Version = Version.V16, proof: Proof = NOTHING_PROVEN
+        cls,
+        rates: Rates = NO_BOUNDS,
+        version: Version = Version.V16,
+        proof: Proof = NOTHING_PROVEN,
+        *,
+        tokens: dict[str, TokenRegistered] | None = None,
+        catch_up: CatchUp = nothing_new,
     ) -> Station:
-        station = cls(rates, version, proof)
+        station = cls(rates, version, proof, tokens=tokens, catch_up=catch_up)
         await turns()
         assert station.connection.idle
         return station
