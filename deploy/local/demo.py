@@ -220,7 +220,8 @@ class _Demo:
         stack = self.platform.stack.endpoints
         table.add_row("API documentation", f"{self.platform.api_url}/api/v1/docs")
         table.add_row("API key", self.platform.secrets.api_key)
-        table.add_row("ClickHouse", f"http://{stack.clickhouse_host}:{stack.clickhouse_http_port}/play")
+        table.add_row("ClickHouse", f"{stack.clickhouse_host}:{stack.clickhouse_port}")
+        table.add_row("", f"user voltbus, password {self.platform.secrets.clickhouse_password}")
         table.add_row("", "SELECT * FROM voltbus.sessions ORDER BY energy_wh DESC LIMIT 10")
         table.add_row("Kafka", stack.bootstrap)
         table.add_row("logs", str(from_here(self.platform.folder / "logs")))

@@ -1,8 +1,10 @@
 """Every server and service of the platform as child processes of this one."""
 
 import asyncio
+import errno
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from typing import Final
 
 import httpx
 import msgspec
+from pydantic import SecretStr
 
 from deploy.local.settings import LocalSettings
 from libs.bus.admin import apply_contract
@@ -18,12 +21,15 @@ from libs.bus.settings import BusSettings
 from libs.clickhouse.migrate import migrate
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.testing.localstack import LocalStack
+from libs.testing.localstack.clickhouse import USER as CLICKHOUSE_USER
 from libs.testing.localstack.endpoints import HOST, free_ports
 from libs.testing.localstack.errors import StackError
 from libs.testing.localstack.process import Part, Report, wait_ready
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 READY_DEADLINE_S: Final = 90.0
+_MB: Final = 1 << 20
+GO_ON: Final = "Make room, then start again: it goes on with all that was answered"
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 15.0
 _STEADY_S: Final = 30.0
@@ -37,8 +43,12 @@ PROCESSORS: Final = (
 )  # fmt: skip
 
 
+class DiskFullError(StackError):
+    """There is no room for the data to grow."""
+
+
 class Service(Part):
-    """One service process, ready when its `/health/ready` says so (asked at `ready_port` if given)."""
+    """One service process at `host`, ready when its `/health/ready` says so (asked at `ready_at` if given)."""
 
     def __init__(
         self,
@@ -46,20 +56,28 @@ class Service(Part):
         module: str,
         environment: Mapping[str, str],
         logs: Path,
-        ready_port: int | None = None,
+        *,
+        host: str = HOST,
+        ready_at: str | None = None,
     ) -> None:
         super().__init__(name, logs / f"{name}.log")
         self._module = module
-        self._http_port = free_ports(1)[0]
-        self._ready_port = ready_port or self._http_port
-        self._settings = {**environment, "VOLTBUS_HTTP_PORT": str(self._http_port)}
+        port = free_ports(1)[0]
+        self.http_url = f"http://{_reached(host)}:{port}"
+        """Where it serves health and metrics."""
+        self._ready_at = ready_at or self.http_url
+        self.settings = {**environment, "VOLTBUS_HTTP_PORT": str(port)}
+        """What it is given, whatever else is set."""
 
     def command(self) -> list[str]:
         """Run the module with this interpreter."""
         return ["exec", sys.executable, "-m", self._module]
 
     def environment(self) -> Mapping[str, str]:
-        """The settings of the platform, and whatever the environment overrides; secrets only where they are used."""
+        """The platform's settings, which have what is set in the environment, and what else is set there.
+
+        Secrets only where they are used.
+        """
         return {
             **super().environment(),
             **{
@@ -67,20 +85,14 @@ class Service(Part):
                 for name, value in os.environ.items()
                 if name.startswith(("VOLTBUS_", "OTEL_")) and name not in SECRETS
             },
-            **self._settings,
+            **self.settings,
             "PYTHONPATH": str(ROOT),
         }
-
-    @property
-    def http_url(self) -> str:
-        """Where it serves health and metrics."""
-        return f"http://{HOST}:{self._http_port}"
 
     def is_ready(self) -> bool:
         """Ask `/health/ready`."""
         try:
-            url = f"http://{HOST}:{self._ready_port}/health/ready"
-            return httpx.get(url, timeout=2).status_code == 200
+            return httpx.get(f"{self._ready_at}/health/ready", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -92,6 +104,8 @@ class Secrets(msgspec.Struct, frozen=True):
     transaction_key: str
     # What it seals is soon delivered: a folder without one may have another at each start.
     secrets_key: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(32))
+    # ClickHouse is told at each start.
+    clickhouse_password: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(24))
 
 
 class Platform:
@@ -104,20 +118,28 @@ class Platform:
     def __init__(self, settings: LocalSettings, long_running: bool = False) -> None:
         self.settings = settings
         self.folder = settings.data.resolve()
-        self.stack = LocalStack(
-            self.folder / "stack", settings.brokers, settings.stack_ports, long_running=long_running
-        )
         self.secrets = self._secrets()
+        self.stack = LocalStack(
+            self.folder / "stack",
+            settings.brokers,
+            settings.stack_ports,
+            clickhouse_password=self.secrets.clickhouse_password,
+            long_running=long_running,
+        )
         self.bus = BusSettings(
             kafka=self.stack.bootstrap,
             registry_url=self.stack.endpoints.registry_url,
-            namespace="",
+            namespace=settings.namespace,
             partitions=settings.partitions,
-            slots=settings.edge_processes,
-            replication=min(3, settings.brokers),
+            slots=settings.slots or settings.edge_processes,
+            replication=settings.replication or min(3, settings.brokers),
         )
         self.clickhouse = ClickHouseSettings(
-            clickhouse_host=HOST, clickhouse_port=settings.clickhouse_port, clickhouse_database="voltbus"
+            clickhouse_host=HOST,
+            clickhouse_port=settings.clickhouse_port,
+            clickhouse_database=settings.clickhouse_database,
+            clickhouse_user=CLICKHOUSE_USER,
+            clickhouse_password=SecretStr(self.secrets.clickhouse_password),
         )
         self.services: dict[str, Service] = self._make_services()
         self._pauses: dict[str, float] = {}
@@ -132,7 +154,7 @@ class Platform:
     @property
     def api_url(self) -> str:
         """The REST API's base."""
-        return f"http://{HOST}:{self.settings.api_port}"
+        return f"http://{_reached(self.settings.api_host)}:{self.settings.api_port}"
 
     def environment(self) -> dict[str, str]:
         """The settings that every service shares: no secrets."""
@@ -150,6 +172,7 @@ class Platform:
 
     def start(self, report: Report) -> None:
         """Start everything and wait until it is ready. Raises StackError if a part can't be started."""
+        self.check_room()
         try:
             self.stack.start(report)
             report("applying the contract: topics and schemas")
@@ -163,8 +186,22 @@ class Platform:
             self.stop()
             raise
 
+    def check_room(self) -> None:
+        """Raise DiskFullError if the data has hardly any room left to grow."""
+        folder = next(each for each in (self.folder, *self.folder.parents) if each.exists())
+        usage = shutil.disk_usage(folder)
+        if usage.free < self.settings.least_free_mb * _MB:
+            raise DiskFullError(
+                f"the file system of {from_here(self.folder)} is full: {usage.free // _MB} of {usage.total // _MB} MB "
+                f"are free, less than VOLTBUS_LEAST_FREE_MB={self.settings.least_free_mb}. {GO_ON}"
+            )
+
     def keep(self, report: Report) -> None:
-        """Start again what has died, with a growing pause; call this every second or so."""
+        """Start again what has died, with a growing pause; call this every second or so.
+
+        Raises DiskFullError before servers die of it.
+        """
+        self.check_room()
         now = time.monotonic()
         for name, service in self.services.items():
             if service.is_running():
@@ -209,7 +246,7 @@ class Platform:
             "VOLTBUS_SECRETS_KEY": self.secrets.secrets_key,
             "VOLTBUS_UNKNOWN_STATIONS": self.settings.unknown_stations,
             "VOLTBUS_UNKNOWN_TOKENS": self.settings.unknown_tokens,
-            "VOLTBUS_DEFERRED": "TransactionEvent.eventType=Ended:3",
+            "VOLTBUS_DEFERRED": self.settings.deferred,
         }
         services = [
             Service(
@@ -217,31 +254,62 @@ class Platform:
                 "services.edge",
                 {**shared, **edge, "VOLTBUS_SLOT": str(slot), "VOLTBUS_EDGE_ID": f"edge-{slot}"},
                 logs,
+                host=self.settings.http_host,
             )
             for slot in range(self.settings.edge_processes)
         ]
-        services += [Service(name, f"services.{name}", shared, logs) for name in PROCESSORS]
+        host = self.settings.http_host
+        clickhouse = {
+            "VOLTBUS_CLICKHOUSE_USER": CLICKHOUSE_USER,
+            "VOLTBUS_CLICKHOUSE_PASSWORD": self.secrets.clickhouse_password,
+        }
+        told = {name: shared | clickhouse if name == "sink" else shared for name in PROCESSORS}
+        services += [Service(name, f"services.{name}", told[name], logs, host=host) for name in PROCESSORS]
         api = {
             **shared,
-            "VOLTBUS_API_HOST": HOST,
+            **clickhouse,
+            "VOLTBUS_API_HOST": self.settings.api_host,
             "VOLTBUS_API_PORT": str(self.settings.api_port),
             "VOLTBUS_API_KEY": self.secrets.api_key,
             "VOLTBUS_OPERATOR_KEYS": os.environ.get("VOLTBUS_OPERATOR_KEYS", ""),
             "VOLTBUS_SECRETS_KEY": self.secrets.secrets_key,
         }
-        services.append(Service("api", "services.api", api, logs, self.settings.api_port))
+        services.append(Service("api", "services.api", api, logs, host=host, ready_at=self.api_url))
         return {service.name: service for service in services}
 
     def _secrets(self) -> Secrets:
+        """Those that are set, else those that are kept, else new ones."""
+        kept = self._kept_secrets()
+        return Secrets(
+            self.settings.api_key.get_secret_value() or kept.api_key,
+            self.settings.transaction_key.get_secret_value() or kept.transaction_key,
+            self.settings.secrets_key.get_secret_value() or kept.secrets_key,
+            self.settings.clickhouse_password.get_secret_value() or kept.clickhouse_password,
+        )
+
+    def _kept_secrets(self) -> Secrets:
         path = self.folder / "secrets.json"
         if path.exists():
-            return msgspec.json.decode(path.read_bytes(), type=Secrets)
+            path.chmod(0o600)
+            try:
+                return msgspec.json.decode(path.read_bytes(), type=Secrets)
+            except msgspec.DecodeError as error:
+                raise StackError(f"{path} cannot be read: {error}") from error
         made = Secrets(secrets.token_urlsafe(24), secrets.token_urlsafe(32))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Whoever is not its owner reads neither the secrets nor what the servers keep.
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_suffix(".tmp")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(made))
+        draft.replace(path)
         return made
+
+
+def _reached(host: str) -> str:
+    """How one from here gets to who listens at `host`."""
+    return HOST if host in ("", "0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
 
 
 def from_here(path: Path) -> Path:
@@ -250,16 +318,34 @@ def from_here(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
+def is_full(error: OSError) -> bool:
+    """Whether there was no room, by itself or for this user."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def run_until_interrupted(platform: Platform, report: Report) -> None:
-    """Keep a started platform running until Ctrl-C or SIGTERM, then stop it."""
+    """Keep a started platform running until Ctrl-C or SIGTERM, then stop it. Raises DiskFullError after stopping it."""
     try:
         while True:
             platform.keep(report)
             time.sleep(1)
     except KeyboardInterrupt:
         report("stopping")
+    except DiskFullError:
+        report("the disk is full: stopping")
+        raise
     finally:
         platform.stop()
 
 
-__all__ = ["Platform", "Secrets", "Service", "StackError", "from_here", "run_until_interrupted"]
+__all__ = [
+    "GO_ON",
+    "DiskFullError",
+    "Platform",
+    "Secrets",
+    "Service",
+    "StackError",
+    "from_here",
+    "is_full",
+    "run_until_interrupted",
+]

@@ -56,7 +56,7 @@ class GuardedClickHouse(ClickHouse):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedClickHouse]:
     folder = tmp_path_factory.mktemp("guarded")
-    server = GuardedClickHouse(packages.ensure(print).chdb, folder / "data", folder / "logs", *free_ports(2))
+    server = GuardedClickHouse(packages.ensure(print).chdb, folder / "data", folder / "logs", *free_ports(1))
     try:
         server.start(120)
         migrate(settings(server, "default", ""))

@@ -22,6 +22,8 @@ from clickhouse_driver import Client
 from clickhouse_driver.errors import ServerException
 
 from libs.testing.localstack import Endpoints, LocalStack, Ports, Stack, StackError, launch, packages
+from libs.testing.localstack.clickhouse import ClickHouse
+from libs.testing.localstack.endpoints import free_ports
 from libs.testing.localstack.locking import read_lock
 
 StackFactory = Callable[..., Stack]
@@ -125,10 +127,73 @@ def test_clickhouse_stores_rows_and_drops_a_repeated_insert(stack: Endpoints, na
             insert = f"INSERT INTO {namespace}.readings SETTINGS insert_deduplication_token = 'a' VALUES"
             execute(stack, insert, [("CP1", 10), ("CP2", 20)])
         assert execute(stack, f"SELECT sum(wh), count() FROM {namespace}.readings") == [(30, 2)]
-        http = httpx.get(f"http://{stack.clickhouse_host}:{stack.clickhouse_http_port}/ping", timeout=10)
-        assert http.text == "Ok.\n"
     finally:
         execute(stack, f"DROP DATABASE {namespace}")
+
+
+OUTSIDE = [
+    "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+    "INSERT INTO FUNCTION file('/tmp/evil.csv', 'CSV', 'a UInt8') SELECT 1",
+    "CREATE TABLE default.f (a String) ENGINE = File(TSV)",
+    "SELECT * FROM url('http://127.0.0.1:9/', 'LineAsString')",
+    "CREATE TABLE default.u (a String) ENGINE = URL('http://127.0.0.1:9/', TSV)",
+    "SELECT * FROM s3('http://127.0.0.1:9/bucket/a', 'TSV', 'a String')",
+    "SELECT * FROM mysql('127.0.0.1:9', 'a', 'b', 'c', 'd')",
+    "SELECT * FROM sqlite('/etc/passwd', 't')",
+    "SELECT * FROM executable('id', 'TSV', 'a String')",
+    "CREATE TABLE default.x (a String) ENGINE = Executable('id', TSV)",
+    "CREATE DICTIONARY default.h (id UInt64, a String) PRIMARY KEY id"
+    " SOURCE(HTTP(url 'http://127.0.0.1:9/' format 'TSV')) LAYOUT(FLAT()) LIFETIME(0)",
+    "CREATE USER stranger",
+    "GRANT ALL ON *.* TO voltbus",
+    "BACKUP TABLE default.t TO File('/tmp/evil')",
+]
+"""What no query may do: have files, URLs and programs as tables, make users."""
+
+
+@pytest.mark.skipif(not packages.is_supported(), reason="needs the embedded ClickHouse")
+def test_clickhouse_with_a_password_serves_its_user_alone_and_nothing_but_its_tables(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    chdb = packages.ensure(print).chdb
+    server = ClickHouse(chdb, tmp_path / "data", tmp_path / "logs", port, password="proof")
+    server.start()
+
+    def client(user: str = "voltbus", password: str = "proof", at: int = port) -> Client:
+        return Client("127.0.0.1", port=at, user=user, password=password)
+
+    try:
+        for user, password in (("voltbus", "guess"), ("voltbus", ""), ("default", ""), ("default", "proof")):
+            with pytest.raises(ServerException, match="Authentication failed"):
+                client(user, password).execute("SELECT 1")
+        ours = client()
+        assert ours.execute("SELECT currentUser()") == [("voltbus",)]
+        for query in (
+            "CREATE TABLE default.t (a UInt8) ENGINE = MergeTree ORDER BY a",
+            "CREATE MATERIALIZED VIEW default.m ENGINE = MergeTree ORDER BY a AS SELECT a FROM default.t",
+            "INSERT INTO default.t VALUES (7)",
+            "ALTER TABLE default.t ADD COLUMN b UInt8",
+            "SELECT count() FROM system.parts",
+        ):
+            ours.execute(query)
+        for query in OUTSIDE:
+            with pytest.raises(ServerException):
+                client().execute(query)
+        for query in ("DROP TABLE default.t", "SELECT * FROM file('/etc/passwd', 'LineAsString')"):
+            # Past the forwarder, as the user whom the library cannot do without.
+            with pytest.raises(ServerException, match="Not enough privileges"):
+                client("default", "", server._inner_port).execute(query)
+        server.kill()
+        server.start()
+        assert client().execute("SELECT a FROM default.m") == [(7,)]
+    finally:
+        server.kill()
+    assert not Path("/tmp/evil.csv").exists()
+
+
+def test_clickhouse_without_a_password_has_no_tables_that_are_files(stack: Endpoints) -> None:
+    if packages.is_supported():
+        with pytest.raises(ServerException, match="Not enough privileges"):
+            execute(stack, "SELECT * FROM file('/etc/passwd', 'LineAsString')")
 
 
 def test_clickhouse_survives_clients_that_vanish_while_they_connect(stack: Endpoints) -> None:
@@ -280,10 +345,10 @@ def _lives(pid: int) -> bool:
 
 
 def test_a_part_that_dies_while_starting_is_reported_with_its_log(tmp_path: Path) -> None:
-    free = Ports.free()
-    clash = Ports(free.kafka, free.registry, free.clickhouse, free.clickhouse)
-    servers = LocalStack(tmp_path, ports=clash, registry=False)
-    with pytest.raises(StackError, match="clickhouse ended with code"):
+    ports = Ports.free()
+    servers = LocalStack(tmp_path, ports=ports, registry=False)
+    taken = socket.create_server(("127.0.0.1", ports.clickhouse))
+    with taken, pytest.raises(StackError, match="clickhouse ended with code"):
         servers.start()
     assert not any(part.is_running() for part in servers.parts)
 

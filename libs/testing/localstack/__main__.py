@@ -30,19 +30,17 @@ def up(
     kafka_port: Annotated[int, typer.Option(help="The first broker's; others follow it.")] = 9092,
     registry_port: int = 8081,
     clickhouse_port: int = 9000,
-    clickhouse_http_port: int = 8123,
 ) -> None:
     """Run the stack in the foreground until Ctrl-C or SIGTERM."""
     interrupt_on_signals()
     kafka = tuple(range(kafka_port, kafka_port + brokers))
-    ports = Ports(kafka, registry_port, clickhouse_port, clickhouse_http_port)
+    ports = Ports(kafka, registry_port, clickhouse_port)
     stack = LocalStack(data, brokers, ports, long_running=True)
     try:
         endpoints = stack.start(_say)
         print(f"kafka {endpoints.bootstrap}")
         print(f"registry {endpoints.registry_url}")
         print(f"clickhouse {endpoints.clickhouse_host}:{endpoints.clickhouse_port}")
-        print(f"clickhouse-http http://{endpoints.clickhouse_host}:{endpoints.clickhouse_http_port}")
         print(f"endpoints {stack.folder / ENDPOINTS_FILE}", flush=True)
         while True:
             time.sleep(1)

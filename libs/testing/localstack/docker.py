@@ -172,7 +172,6 @@ class DockerStack:
         # Without user management, like the embedded server.
         container = self._container(_CLICKHOUSE_IMAGE, "clickhouse", {"CLICKHOUSE_SKIP_USER_SETUP": "1"})
         _publish(container, 9000, self._ports.clickhouse)
-        _publish(container, 8123, self._ports.clickhouse_http)
         return DockerPart("clickhouse", container, lambda: clickhouse_answers(self._ports.clickhouse))
 
     def _container(self, image: str, alias: str, environment: Mapping[str, str]) -> DockerContainer:

@@ -23,8 +23,6 @@ class Endpoints:
     """Host of ClickHouse; empty without ClickHouse."""
     clickhouse_port: int
     """ClickHouse's native port; 0 without ClickHouse."""
-    clickhouse_http_port: int
-    """ClickHouse's HTTP port; 0 without ClickHouse."""
 
     @classmethod
     def on_loopback(cls, ports: "Ports", registry: bool, clickhouse: bool) -> "Endpoints":
@@ -34,7 +32,6 @@ class Endpoints:
             registry_url=f"http://{HOST}:{ports.registry}/apis/ccompat/v7" if registry else "",
             clickhouse_host=HOST if clickhouse else "",
             clickhouse_port=ports.clickhouse if clickhouse else 0,
-            clickhouse_http_port=ports.clickhouse_http if clickhouse else 0,
         )
 
     def save(self, path: Path) -> None:
@@ -57,12 +54,11 @@ class Ports:
     """One port for each broker."""
     registry: int
     clickhouse: int
-    clickhouse_http: int
 
     @classmethod
     def free(cls, brokers: int = 1) -> "Ports":
         """Ports that nothing listens on now."""
-        ports = free_ports(brokers + 3)
+        ports = free_ports(brokers + 2)
         return cls(tuple(ports[:brokers]), *ports[brokers:])
 
 

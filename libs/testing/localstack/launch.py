@@ -1,7 +1,7 @@
 """Run as a script: bind this process's life to its parent's, then become the server.
 
     python launch.py BOND exec PROGRAM [ARGUMENT...]
-    python launch.py BOND chdb PORT INNER_PORT MODULE FOLDER QUERY
+    python launch.py BOND chdb PORT INNER_PORT MODULE FOLDER USER DIGEST QUERY
 
 BOND says how this process learns that its parent has ended: `signal:PID` for Linux, which sends a signal at the end of
 that parent; `pipe:DESCRIPTOR` for every other system, the reading end of a pipe whose writing end only the parent has.
@@ -9,7 +9,7 @@ that parent; `pipe:DESCRIPTOR` for every other system, the reading end of a pipe
 The embedded ClickHouse, unlike the stand-alone server, ends the whole process for an error on a connection outside
 of a query: one that is reset, a garbled greeting, an unknown database or user. Therefore clients talk to a forwarder
 at PORT that answers such greetings itself, and the library, listening at INNER_PORT, sees only connections that
-begin and end in good order, however the client died.
+begin and end in good order, however the client died. USER is who may connect, DIGEST the SHA-256 of the password.
 
 It imports nothing of the project, so that it starts in some 20 ms.
 """
@@ -21,6 +21,8 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from hashlib import sha256
+from hmac import compare_digest
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -78,26 +80,26 @@ def run_chdb(module: str, folder: str, query: str) -> None:
     chdb.query(query, path=folder)
 
 
-def forward(port: int, inner_port: int, metadata: Path) -> None:
+def forward(port: int, inner_port: int, metadata: Path, login: tuple[str, str]) -> None:
     """Carry every connection at `port` to `inner_port` from now on. Raises OSError if `port` is taken.
 
-    `metadata`: the server's folder with a file for each database.
+    `metadata`: the server's folder with a file for each database. `login`: user and digest of the password.
     """
     listener = socket.create_server((HOST, port), backlog=256)
 
     def accept() -> None:
         while True:
             client, _ = listener.accept()
-            Thread(target=_carry, args=(client, inner_port, metadata), daemon=True).start()
+            Thread(target=_carry, args=(client, inner_port, metadata, login), daemon=True).start()
 
     Thread(target=accept, daemon=True).start()
 
 
-def _carry(client: socket.socket, inner_port: int, metadata: Path) -> None:
+def _carry(client: socket.socket, inner_port: int, metadata: Path, login: tuple[str, str]) -> None:
     with client:
         try:
             greeting = _greeting(client)
-            if refusal := _refusal(greeting, metadata):
+            if refusal := _refusal(greeting, metadata, login):
                 client.sendall(refusal)
                 return
             server = socket.create_connection((HOST, inner_port))
@@ -159,12 +161,12 @@ def _greeting(client: socket.socket) -> _Greeting:
     raise ValueError("the client left")
 
 
-def _refusal(greeting: _Greeting, metadata: Path) -> bytes | None:
+def _refusal(greeting: _Greeting, metadata: Path, login: tuple[str, str]) -> bytes | None:
     """The Exception packet for a greeting that the library would die of."""
-    if (greeting.user, greeting.password) != ("default", ""):
-        return _exception(
-            516, f"{greeting.user}: Authentication failed: the only user is default, without password"
-        )
+    user, digest = login
+    shown = sha256(greeting.password.encode()).hexdigest()
+    if greeting.user != user or not compare_digest(shown, digest):
+        return _exception(516, f"{greeting.user}: Authentication failed: the user is {user}")
     if greeting.database in ("", "system", "INFORMATION_SCHEMA", "information_schema"):
         return None
     if (metadata / f"{greeting.database}.sql").exists() or greeting.database == "default":
@@ -209,8 +211,8 @@ def main() -> None:
     die_with_parent(bond)
     if mode == "exec":
         os.execv(program, [program, *arguments])  # noqa: S606 - a server of ours, by absolute path
-    inner_port, module, folder, query = arguments
-    forward(int(program), int(inner_port), Path(folder) / "metadata")
+    inner_port, module, folder, user, digest, query = arguments
+    forward(int(program), int(inner_port), Path(folder) / "metadata", (user, digest))
     run_chdb(module, folder, query)
 
 

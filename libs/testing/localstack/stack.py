@@ -83,10 +83,12 @@ class LocalStack:
         *,
         registry: bool = True,
         clickhouse: bool = True,
+        clickhouse_password: str = "",
         long_running: bool = False,
     ) -> None:
         """`brokers` is 1 or 3 and stays so for a folder; `ports` are free ones when not given.
 
+        `clickhouse_password`: of ClickHouse's user voltbus; without it everybody here is user default.
         `long_running` has Kafka's code compiled fully, as in production: for hours and benchmarks, not for tests.
         """
         if brokers not in (1, 3):
@@ -97,6 +99,7 @@ class LocalStack:
             raise ValueError(f"{brokers} brokers need as many ports, not {len(self.ports.kafka)}")
         self._with_registry = registry
         self._with_clickhouse = clickhouse
+        self._clickhouse_password = clickhouse_password
         self._long_running = long_running
         self._lock_file: int | None = None
         self.brokers: list[KafkaBroker] = []
@@ -167,7 +170,7 @@ class LocalStack:
     def _assemble(self, installed: packages.Installed) -> None:
         if self.parts:
             return
-        taken = {*self.ports.kafka, self.ports.registry, self.ports.clickhouse, self.ports.clickhouse_http}
+        taken = {*self.ports.kafka, self.ports.registry, self.ports.clickhouse}
         *controllers, management = free_ports(len(self.ports.kafka) + 1, taken)
         nodes = [
             ClusterNode(number, port, controller)
@@ -203,7 +206,7 @@ class LocalStack:
                 self.folder / "clickhouse",
                 logs,
                 self.ports.clickhouse,
-                self.ports.clickhouse_http,
+                password=self._clickhouse_password,
             )
 
     def _launch(self, progress: Report, deadline_s: float) -> None:

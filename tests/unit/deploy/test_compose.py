@@ -59,7 +59,6 @@ PORTS = {
     "kafka_port": ("kafka", 9092),
     "registry_port": ("registry", 8080),
     "clickhouse_port": ("clickhouse", 9000),
-    "clickhouse_http_port": ("clickhouse", 8123),
     "edge_port": ("edge", 9080),
     "api_port": ("api", 8080),
 }

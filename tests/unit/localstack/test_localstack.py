@@ -129,13 +129,13 @@ def test_only_a_stack_that_runs_for_long_has_its_code_compiled_fully(
 
 
 def test_endpoints_of_left_out_parts_are_empty() -> None:
-    ports = Ports(kafka=(1, 2, 3), registry=4, clickhouse=5, clickhouse_http=6)
+    ports = Ports(kafka=(1, 2, 3), registry=4, clickhouse=5)
     whole = Endpoints.on_loopback(ports, registry=True, clickhouse=True)
     assert whole.bootstrap == "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3"
     assert whole.registry_url == "http://127.0.0.1:4/apis/ccompat/v7"
-    assert (whole.clickhouse_host, whole.clickhouse_port, whole.clickhouse_http_port) == ("127.0.0.1", 5, 6)
+    assert (whole.clickhouse_host, whole.clickhouse_port) == ("127.0.0.1", 5)
     assert Endpoints.on_loopback(ports, registry=False, clickhouse=False) == Endpoints(
-        whole.bootstrap, "", "", 0, 0
+        whole.bootstrap, "", "", 0
     )
 
 
@@ -143,7 +143,7 @@ def test_a_cluster_has_one_or_three_brokers_with_a_port_each() -> None:
     with pytest.raises(ValueError, match="1 or 3"):
         LocalStack(Path("unused"), brokers=2)
     with pytest.raises(ValueError, match="3 brokers need as many ports, not 1"):
-        LocalStack(Path("unused"), brokers=3, ports=Ports((1,), 2, 3, 4))
+        LocalStack(Path("unused"), brokers=3, ports=Ports((1,), 2, 3))
 
 
 def test_each_server_is_reported_when_it_becomes_ready() -> None:
