@@ -190,6 +190,7 @@ class Conversation:
             return True
         if not self._may_go_on():
             return self._deferred is not None and self._take_meanwhile(self._deferred, frame)
+        # Not the thread's own clock: where that is a system call, two of them cost as much as the message.
         started = perf_counter()
         now = self.busy_since = self._context.loop.time()
         try:
