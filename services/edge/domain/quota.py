@@ -42,8 +42,10 @@ class Account:
 
     def spend(self, now: float, size: int, cpu_s: float) -> None:
         """Count a message of `size` bytes that was worked on for `cpu_s`; `now` is a monotonic time."""
-        taken_s = self._per_message + size * self._per_byte + min(cpu_s, _MOST_CPU_S) * self._per_cpu_s
-        self._even_at = max(self._even_at, now) + taken_s
+        # Without min and max, which would be most of it.
+        worked_s = cpu_s if cpu_s < _MOST_CPU_S else _MOST_CPU_S
+        owed_from = self._even_at if self._even_at > now else now
+        self._even_at = owed_from + self._per_message + size * self._per_byte + worked_s * self._per_cpu_s
 
     def wait(self, now: float) -> float:
         """Seconds until its next message may be looked at; 0 or less: now."""
