@@ -3,6 +3,7 @@
 from typing import Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
 _FEW: Final = 16
 """Records that are unpacked before it is known how large they are."""
@@ -29,7 +30,13 @@ async def fetch(
     count = size = 0
     wanted = min(_FEW, max_records)
     while wanted > 0:
-        fetched = await consumer.getmany(timeout_ms=0 if count else timeout_ms, max_records=wanted)
+        try:
+            fetched = await consumer.getmany(timeout_ms=0 if count else timeout_ms, max_records=wanted)
+        except KafkaError:
+            if not count:
+                raise
+            # The consumer is past what it has given, which must not be lost; whatever is wrong will show again.
+            break
         new = 0
         for place, records in fetched.items():
             found.setdefault(place, []).extend(records)

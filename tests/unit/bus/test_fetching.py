@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from libs.bus.fetching import fetch
 
@@ -19,9 +20,12 @@ class Consumer:
     def __init__(self, sizes: list[int]) -> None:
         self._sizes = sizes
         self.asked: list[int] = []
+        self.failing = 0
 
     async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
         self.asked.append(max_records)
+        if len(self.asked) == self.failing:
+            raise KafkaError("away")
         given, self._sizes = self._sizes[:max_records], self._sizes[max_records:]
         return {PLACE: [SimpleNamespace(key=b"", value=b"x" * size) for size in given]} if given else {}
 
@@ -59,3 +63,15 @@ async def test_nothing_is_waited_for_twice() -> None:
     consumer = Consumer([500] * 5)
     assert await read(consumer) == [500] * 5
     assert len(consumer.asked) == 1
+
+
+async def test_what_was_read_before_a_failure_is_not_lost() -> None:
+    consumer = Consumer([500] * 100)
+    consumer.failing = 2
+    assert len(await read(consumer)) == 16
+    assert len(await read(consumer)) == 84
+    consumer = Consumer([500])
+    consumer.failing = 1
+    with pytest.raises(KafkaError):
+        await read(consumer)
+    assert len(await read(consumer)) == 1
