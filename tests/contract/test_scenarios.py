@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 
+from libs.ocpp.versions import MAX_IDENTITY_LENGTH
 from tests.scenarios.document import DOCUMENT, NOT_SHOWN, document, rows
 
 
@@ -88,6 +89,15 @@ def test_what_cannot_be_shown_is_not_shown() -> None:
 
 def test_sends_and_result_errors_of_2_1_are_shown() -> None:
     assert {"test_v21_send", "test_v21_call_result_error"} <= {row.test.split("::")[1] for row in rows()}
+
+
+def test_each_scenario_has_a_station_of_its_own() -> None:
+    """They are registered by the names of the tests, cut to what an identity may have."""
+    tests = {row.test for row in rows()}
+    stations = Counter(
+        test.split("::")[1].removeprefix("test_")[:MAX_IDENTITY_LENGTH].rstrip("_") for test in tests
+    )
+    assert [name for name, number in stations.items() if number > 1] == []
 
 
 def test_page_is_up_to_date() -> None:

@@ -36,7 +36,7 @@ async def test_tc_074_certificate_renewed(rig: Rig, cp: ScriptedCharger) -> None
     await request(rig, cp, "ACCEPTED")
 
 
-async def test_certificate_in_anothers_name(rig: Rig, cp: ScriptedCharger) -> None:
+async def test_charge_point_certificate_in_anothers_name(rig: Rig, cp: ScriptedCharger) -> None:
     """A charger asks for a certificate that names another one: Rejected, and operators see who asked beside the name
     that was asked for."""
     assert await cp.call("SignCertificate", {"csr": StationKey("another").csr}) == {"status": "Rejected"}

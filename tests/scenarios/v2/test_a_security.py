@@ -180,7 +180,7 @@ async def test_tc_a_14_certificate_refused(rig: Rig, cs: ScriptedCharger) -> Non
     assert again["status"] == "ACCEPTED"
 
 
-async def test_certificate_in_anothers_name(rig: Rig, cs: ScriptedCharger) -> None:
+async def test_station_certificate_in_anothers_name(rig: Rig, cs: ScriptedCharger) -> None:
     """A station asks for a certificate that names another one, or with something that is no request at all: Rejected,
     and operators see who asked beside the name that was asked for."""
     for csr in (StationKey("another").csr, "nonsense"):

@@ -154,7 +154,7 @@ async def test_tc_f_27_trigger_not_implemented(rig: Rig, cs: ScriptedCharger) ->
     assert (failed["status"], failed["error"]["code"]) == ("FAILED", "NotImplemented")
 
 
-async def test_answers_that_say_nothing(rig: Rig, cs: ScriptedCharger) -> None:
+async def test_results_that_say_nothing(rig: Rig, cs: ScriptedCharger) -> None:
     """An answer without a status, or with too few results, is no yes: UNKNOWN, as the station may have acted."""
     variable = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
     result = {**variable, "attributeStatus": "Accepted"}
