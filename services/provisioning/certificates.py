@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,7 +77,8 @@ class CertificateDesk:
 
     A contract certificate authorises only if a trusted authority vouches for each of its certificates, and the
     registry for its token; `unknown_tokens` tells whether a token that it does not know may charge. `longest_s` is for
-    all responders that one question leads to; what they have not said by then counts as not said.
+    all responders that one question leads to; what they have not said by then counts as not said. `catch_up` returns
+    once `tokens` has all that was written before its call.
     """
 
     def __init__(
@@ -86,9 +88,11 @@ class CertificateDesk:
         tokens: Mapping[str, Record],
         *,
         unknown_tokens: bool,
+        catch_up: Callable[[], Awaitable[None]],
         authorities: Sequence[x509.Certificate] = (),
         longest_s: float = 10.0,
     ) -> None:
+        self._catch_up = catch_up
         self._client = client
         self._producer = producer
         self._tokens = tokens
@@ -196,7 +200,14 @@ class CertificateDesk:
             status = contract_status([None if found is None else found[1] for found in findings])
         if status != "Accepted":
             return {"idTokenInfo": {"status": TokenStatus.INVALID.value}, "certificateStatus": status}
-        return {"idTokenInfo": self._token_info(id_token), "certificateStatus": status}
+        info = self._token_info(id_token)
+        if info["status"] != TokenStatus.ACCEPTED:
+            # It may have been registered a moment ago.
+            with suppress(BusUnavailableError, TimeoutError):
+                async with asyncio.timeout_at(ends_at):
+                    await self._catch_up()
+            info = self._token_info(id_token)
+        return {"idTokenInfo": info, "certificateStatus": status}
 
     def _questions(self, payload: Payload, id_token: str) -> list[_Question]:
         """What is to be asked about a contract: responder, certificate, and its issuer if that is known to be good.
@@ -307,6 +318,7 @@ async def answer_about_certificates(
                 producer,
                 tables[TOKENS],
                 unknown_tokens=settings.unknown_tokens == "accept",
+                catch_up=tables.catch_up,
                 authorities=authorities,
             )
             await reader.run(desk.handle, stop)

@@ -57,6 +57,10 @@ class Written:
         self.answers.append(record)
 
 
+async def nothing_new() -> None:
+    pass
+
+
 class Desk:
     def __init__(self, longest_s: float = 60.0) -> None:
         self.responders, self.written = Responders(), Written()
@@ -65,6 +69,7 @@ class Desk:
             cast(Producer, self.written),
             {},
             unknown_tokens=False,
+            catch_up=nothing_new,
             longest_s=longest_s,
         )
         self.tasks: list[asyncio.Task[None]] = []

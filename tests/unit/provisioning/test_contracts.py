@@ -153,9 +153,15 @@ async def answer(
     says: dict[str, bytes | None],
     *tokens: TokenRegistered,
     version: Version = Version.V21,
+    late: TokenRegistered | None = None,
 ) -> dict[str, Any]:
-    """What a station is told that sends this Authorize."""
+    """What a station is told that sends this Authorize. `late`: a token that has not been read yet."""
     written: list[AnswerCall] = []
+    table = {token.id_token: token for token in tokens}
+
+    async def catch_up() -> None:
+        if late is not None:
+            table[late.id_token] = late
 
     class Written:
         failed = False
@@ -167,8 +173,9 @@ async def answer(
     desk = CertificateDesk(
         cast(OcspClient, responders),
         cast(Producer, Written()),
-        {token.id_token: token for token in tokens},
+        table,
         unknown_tokens=False,
+        catch_up=catch_up,
         authorities=[ROOT.certificate],
     )
     call = OcppCallReceived(
@@ -214,6 +221,11 @@ def registered(status: TokenStatus, **fields: Any) -> TokenRegistered:
 async def test_a_contract_is_accepted_if_its_chain_ocsp_and_registry_say_so(version: Version) -> None:
     known = registered(TokenStatus.ACCEPTED)
     told = await answer(authorize(pem(*CHAIN)), GOOD, known, version=version)
+    assert told == {"idTokenInfo": {"status": "Accepted"}, "certificateStatus": "Accepted"}
+
+
+async def test_the_token_of_a_contract_that_was_registered_a_moment_ago_is_accepted() -> None:
+    told = await answer(authorize(pem(*CHAIN)), GOOD, late=registered(TokenStatus.ACCEPTED))
     assert told == {"idTokenInfo": {"status": "Accepted"}, "certificateStatus": "Accepted"}
 
 
