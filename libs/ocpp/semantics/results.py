@@ -81,7 +81,7 @@ def interpret_result(version: Version, action: str, payload: Payload, result: Pa
         words = [_word(result["status"])]
     elif isinstance(checked, Violation):
         raise ValueError(f"{checked.path or '/'}: {checked.message}")
-    elif action == "GetConfiguration" and not (result.get("configurationKey") or result.get("unknownKey")):
+    elif action == "GetConfiguration" and not result:
         raise ValueError("it tells of no key")
     else:
         words = []
