@@ -118,6 +118,7 @@ def edge(endpoints: Endpoints, cores: list[set[int]], **settings: object) -> Ite
         "edge_port": port,
         "transaction_key": "only for this benchmark",
         "unknown_stations": "accept",
+        "least_security_profile": 0,
         "unknown_tokens": "accept",
         "log_level": "WARNING",
     } | settings

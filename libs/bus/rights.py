@@ -24,6 +24,7 @@ SERVICE_OF: Final = {
     "firmware-stations": "firmware",
     "telemetry-measurements": "telemetry",
     "telemetry-health": "telemetry",
+    "security-watch": "telemetry",
     "sessions-latest": "projections",
     "stations-latest": "projections",
 }

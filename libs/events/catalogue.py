@@ -10,6 +10,7 @@ from libs.events import (
     ocpp_log,
     plans,
     registry,
+    security,
     sessions,
     stations,
     telemetry,
@@ -28,6 +29,7 @@ _MODULES = (
     load,
     firmware,
     latest,
+    security,
     dead,
 )
 

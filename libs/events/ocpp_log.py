@@ -191,3 +191,5 @@ class StationLocated(Record, frozen=True, kw_only=True):
     connection_epoch: int
     version: str
     connected: bool
+    security_profile: int = 0
+    remote_address: str = ""

@@ -48,6 +48,8 @@ class StationRegistered(Record, frozen=True, kw_only=True):
     certificate_name: str | None = None
     certification: bool = False
     power_ratings: tuple[PowerRating, ...] = ()
+    profile_exempt: bool = False
+    changed_by: str = ""
 
 
 class PasswordDigest(Part, frozen=True, kw_only=True):
@@ -62,6 +64,7 @@ class CredentialsRegistered(Record, frozen=True, kw_only=True):
 
     station_id: str
     passwords: tuple[PasswordDigest, ...] = ()
+    changed_by: str = ""
 
 
 class SiteRegistered(Record, frozen=True, kw_only=True):
@@ -74,6 +77,7 @@ class SiteRegistered(Record, frozen=True, kw_only=True):
     tariffs: tuple[Assignment, ...] = ()
     latitude: float | None = None
     longitude: float | None = None
+    changed_by: str = ""
 
 
 class TokenStatus(StrEnum):
@@ -104,6 +108,7 @@ class TokenRegistered(Record, frozen=True, kw_only=True):
     groups: tuple[GroupMembership, ...] = ()
     written: str = ""
     group_written: str = ""
+    changed_by: str = ""
 
     @property
     def shown_id(self) -> str:
@@ -132,3 +137,4 @@ class TariffRegistered(Record, frozen=True, kw_only=True):
     tariff_id: str
     name: str = ""
     versions: tuple[TariffVersion, ...]
+    changed_by: str = ""

@@ -1,6 +1,7 @@
 """Wiring of one API process."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -19,12 +20,14 @@ from libs.runtime.http import HttpBounds, serve_http
 from libs.runtime.logging import get_logger
 from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health
+from services.api import metrics
 from services.api.application import create_application
 from services.api.campaigns import Campaigns
 from services.api.certificates import Certificates
 from services.api.changes import Changes
 from services.api.context import Context
 from services.api.desk import CommandDesk
+from services.api.domain.profiles import PROFILES, Profiles
 from services.api.history import History
 from services.api.live import Live
 from services.api.passwords import Passwords
@@ -35,6 +38,8 @@ from services.api.writer import Writer
 
 log = get_logger(__name__)
 
+_COUNT_S: Final = 5.0
+_WARN_S: Final = 3600.0
 _GAP_S: Final = 0.05
 """Between two reads of what the event stream and those who wait for a command are told."""
 _OTHER_DESCRIPTORS: Final = 512
@@ -80,7 +85,7 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
             timeout_s=settings.publish_timeout_s,
             read_back_s=settings.read_back_s,
         )
-        registry = Registry(tables, changes, settings.settle_s)
+        registry = Registry(tables, changes, settings.settle_s, settings.least_security_profile)
         context = _context(settings, bus, Writer(producer), registry, reader)
         stack.push_async_callback(context.campaigns.stop)
         stack.push_async_callback(context.certificates.stop)
@@ -112,7 +117,9 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
 
 
 def _context(settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry, reader: Reader) -> Context:
-    desk = CommandDesk(writer, _sealer(settings), most_bytes=settings.commands_bytes)
+    desk = CommandDesk(
+        writer, _sealer(settings), most_bytes=settings.commands_bytes, many=settings.commands_alert
+    )
     history, live = History(reader), Live()
     timeout_s = settings.publish_timeout_s
     campaigns = Campaigns(
@@ -166,6 +173,22 @@ async def _work(context: Context, reader: Reader, changes: Changes) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(changes.run())
         tasks.create_task(context.live.complete(reader, context.settings.state_refresh_s))
+        tasks.create_task(_watch_profiles(context.registry.profiles))
+
+
+async def _watch_profiles(profiles: Profiles) -> None:
+    """Keep the metrics, and warn once an hour of stations that somebody else could be."""
+    warned_at = -_WARN_S
+    while True:
+        for number in PROFILES:
+            metrics.STATIONS_BY_PROFILE.labels(number).set(profiles.stations[number])
+            metrics.CONNECTIONS_BY_PROFILE.labels(number).set(profiles.connections[number])
+        weak = {f"profile_{number}": profiles.stations[number] for number in (0, 1)}
+        now = time.monotonic()
+        if any(weak.values()) and now - warned_at >= _WARN_S:
+            warned_at = now
+            log.warning("stations_with_weak_security", **weak)
+        await asyncio.sleep(_COUNT_S)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -16,12 +16,12 @@ from libs.events.record import Record
 from libs.runtime.logging import get_logger
 from services.api import metrics
 from services.api.domain.errors import Conflict
-from services.api.domain.registry import TOPICS
+from services.api.domain.registry import TOPICS, Removal
 
 log = get_logger(__name__)
 
-Written = Mapping[str, Record | None]
-"""The new records of one key by topic; None removes the entry there."""
+Written = Mapping[str, Record | Removal | None]
+"""The new records of one key by topic; a Removal, or None, removes the entry there."""
 Decide = Callable[[], Written]
 """Makes of what the tables hold what is to be written, {} for nothing; raises a Refusal. May be called again."""
 
@@ -140,10 +140,11 @@ class Changes:
                 _decide(change for change in left if not change.written)
             _end([change for change in left if not change.written])
             emits = [
-                Emit(topic, change.key, record)
+                emit
                 for change in left
                 if not change.done.done()
                 for topic, record in change.written.items()
+                for emit in _emits(topic, change.key, record)
             ]
             try:
                 if emits:
@@ -200,5 +201,11 @@ def _end(changes: Iterable[_Change]) -> None:
             change.done.set_exception(change.refusal)
 
 
-def _id_of(record: Record | None) -> str | None:
-    return None if record is None else record.event_id
+def _emits(topic: str, key: str, record: Record | Removal | None) -> list[Emit]:
+    if isinstance(record, Removal):
+        return [Emit(topic, key, record.last), Emit(topic, key, None)]
+    return [Emit(topic, key, record)]
+
+
+def _id_of(record: Record | Removal | None) -> str | None:
+    return None if record is None or isinstance(record, Removal) else record.event_id

@@ -20,7 +20,7 @@ from services.api.writer import Writer
 
 
 class Context(msgspec.Struct, frozen=True):
-    """The parts of one API process."""
+    """The parts of one API process. `requester`: whose key the request has that is served, as in `requester_of`."""
 
     settings: ApiSettings
     contract: Contract
@@ -34,12 +34,13 @@ class Context(msgspec.Struct, frozen=True):
     campaigns: Campaigns
     certificates: Certificates
     passwords: Passwords
+    requester: str = ""
 
 
 async def context_of(request: Request) -> Context:
     """The context of the application that serves the request; a coroutine, so that no thread is asked."""
     context: Context = request.app.state.context
-    return context
+    return msgspec.structs.replace(context, requester=request.state.requester)
 
 
 async def requester_of(request: Request) -> str:

@@ -12,11 +12,13 @@ from libs.runtime.sealing import Sealer
 from services.api import metrics
 from services.api.domain.commands import sealed_request
 from services.api.domain.errors import Invalid
+from services.api.domain.volume import Volume
 from services.api.recent import RecentRecords
 from services.api.writer import Writer
 
 REQUESTED: Final = "commands.requested"
 OUTCOMES: Final = "commands.outcomes"
+ALERTS: Final = "security.alerts"
 
 Write = Callable[[RequestCommand], Awaitable[None]]
 
@@ -24,11 +26,17 @@ _KEYS: Final = 20_000
 
 
 class CommandDesk:
-    """Commands of this process and outcomes of all; the recent ones in memory, `most_bytes` of either."""
+    """Commands of this process and outcomes of all; the recent ones in memory, `most_bytes` of either.
 
-    def __init__(self, writer: Writer, sealer: Sealer | None = None, *, most_bytes: int) -> None:
+    So `many` of one who asks within an hour are told to operators (0: never).
+    """
+
+    def __init__(
+        self, writer: Writer, sealer: Sealer | None = None, *, most_bytes: int, many: int = 0
+    ) -> None:
         self._writer = writer
         self._sealer = sealer
+        self._volume = Volume(many)
         self._requests = RecentRecords(RequestCommand, most_bytes)
         self._outcomes = RecentRecords(CommandConcluded, most_bytes)
         self._keys: OrderedDict[str, str] = OrderedDict()
@@ -62,6 +70,8 @@ class CommandDesk:
             await write(request)
         metrics.COMMANDS.labels(request.dialect.value).inc()
         self._requests.put(request.event_id, request)
+        if (alert := self._volume.note(request)) is not None:
+            await self._writer.write(ALERTS, alert.station_id, alert)
         return True
 
     def sealed(self, request: RequestCommand) -> RequestCommand:

@@ -10,6 +10,7 @@ from libs.clickhouse.reader import Reader
 from libs.events.firmware import CampaignProgressed, DefineCampaign
 from libs.events.load import Allocation, LoadPlanMade
 from libs.events.record import Record
+from libs.events.security import SecurityAlertRaised
 from libs.events.telemetry import StationStateChanged
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
@@ -84,6 +85,8 @@ class Live:
                     self.campaigns.put(campaign.campaign_id, campaign)
             case CampaignProgressed() as progress:
                 self.progress.put(progress.campaign_id, progress)
+            case SecurityAlertRaised() as alert:
+                _tell(alert)
             case _:
                 pass
 
@@ -152,3 +155,14 @@ class Live:
                 record_of(StationStateChanged, {**row, **stamp, "recorded_at": row["changed_at"]})
             )
         return changed_at
+
+
+def _tell(alert: SecurityAlertRaised) -> None:
+    metrics.SECURITY_ALERTS.labels(alert.kind.value).inc()
+    log.warning(
+        "security_alert",
+        station_id=alert.station_id,
+        event_id=alert.event_id,
+        kind=alert.kind.value,
+        detail=alert.detail,
+    )

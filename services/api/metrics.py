@@ -22,6 +22,17 @@ STREAM_CLIENTS = Gauge("voltbus_api_stream_clients", "Open event streams.")
 STREAM_DROPPED = Counter(
     "voltbus_api_stream_dropped_clients", "Event streams ended because the client was slow."
 )
+STATIONS_BY_PROFILE = Gauge(
+    "voltbus_api_stations_by_profile",
+    "Registered stations, by the OCPP security profile that they need.",
+    ["profile"],
+)
+CONNECTIONS_BY_PROFILE = Gauge(
+    "voltbus_api_connections_by_profile",
+    "Open connections, by the OCPP security profile that they proved.",
+    ["profile"],
+)
+SECURITY_ALERTS = Counter("voltbus_api_security_alerts", "What operators ought to look at.", ["kind"])
 CLAIMS = Counter(
     "voltbus_api_registry_claims",
     "Times that this process became the one that writes the registry: at its first change, after another API process"

@@ -89,13 +89,15 @@ class StationSettings(Input):
     )
     timezone: Zone | None = Field(None, description="Of timestamps that the charger sends without one.")
     allow_no_subprotocol: Flag = Field(False, description="Let it connect (as 1.6) without a subprotocol.")
-    security_profile: Annotated[int, Field(strict=True, ge=0, le=3)] = Field(
-        0,
+    security_profile: Annotated[int, Field(strict=True, ge=0, le=3)] | None = Field(
+        None,
         description="Least that it may connect with: 0 none, 1 password, 2 TLS and password, 3 client certificate."
-        " A connection with less is closed.",
+        " A connection with less is closed. Default for a new station: the platform's least one.",
     )
     allow_security_downgrade: Flag = Field(
-        False, description="Needed to lower `security_profile`: OCPP knows no way down."
+        False,
+        description="Needed to lower `security_profile`, as OCPP knows no way down, and to set one below the"
+        " platform's least: the station is exempt from that then.",
     )
     certificate_name: Annotated[Text, Field(min_length=1, max_length=64)] | None = Field(
         None, description="Common name of its client certificate; null: its station id."
@@ -135,9 +137,11 @@ class Station(Output):
     timezone: str | None
     allow_no_subprotocol: bool
     security_profile: int
+    profile_exempt: bool
     certificate_name: str | None
     certification: bool
     updated_at: Time = Field(validation_alias="recorded_at")
+    changed_by: str
 
 
 class StationQuery(Query):
@@ -199,6 +203,7 @@ class Site(Output):
     latitude: float | None
     longitude: float | None
     updated_at: Time = Field(validation_alias="recorded_at")
+    changed_by: str
 
 
 class SiteQuery(Query):
@@ -250,6 +255,7 @@ class Token(Output):
     group_id: str | None
     driver: str
     updated_at: Time = Field(validation_alias="recorded_at")
+    changed_by: str
 
 
 class TokenQuery(Query):
@@ -336,6 +342,7 @@ class Tariff(Output):
     version: int | None = None
     versions: list[TariffVersion]
     updated_at: Time = Field(validation_alias="recorded_at")
+    changed_by: str
 
 
 class TariffQuery(Query):

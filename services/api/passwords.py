@@ -18,7 +18,7 @@ from services.api.changes import Written
 from services.api.desk import CommandDesk
 from services.api.domain.credentials import begun, kept, settled, with_passwords
 from services.api.domain.errors import NotFound
-from services.api.domain.registry import CREDENTIALS, Stamp
+from services.api.domain.registry import CREDENTIALS, Stamp, removal
 from services.api.registry import Registry
 
 log = get_logger(__name__)
@@ -52,17 +52,25 @@ class Passwords:
         self._desk = desk
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def put(self, station_id: str, password: bytes) -> CredentialsRegistered:
+    async def put(self, station_id: str, password: bytes, author: str) -> CredentialsRegistered:
         """From now on only this password is accepted. Raises NotFound, BusUnavailableError."""
         new = _kept(password)
-        record = await self._begin(station_id, lambda _, stamp: with_passwords(station_id, stamp, new))
-        log.info("password_set", station_id=station_id)
+        record = await self._begin(
+            station_id, lambda _, stamp: with_passwords(station_id, stamp, new), author
+        )
+        log.info("password_set", station_id=station_id, changed_by=author)
         return record
 
-    async def remove(self, station_id: str) -> None:
+    async def remove(self, station_id: str, author: str) -> None:
         """From now on no password is accepted. Raises BusUnavailableError."""
-        await self._registry.change(CREDENTIALS, station_id, lambda: {CREDENTIALS: None})
-        log.info("password_removed", station_id=station_id)
+        registry = self._registry
+
+        def decide() -> Written:
+            old = registry.credentials.get(station_id)
+            return {} if old is None else {CREDENTIALS: removal(old, registry.stamp(author))}
+
+        await registry.change(CREDENTIALS, station_id, decide)
+        log.info("password_removed", station_id=station_id, changed_by=author)
 
     async def rotate(self, station_id: str, password: bytes, request: RequestCommand) -> Change:
         """Accept the password beside the old one, and send the command that gives it to the station.
@@ -71,7 +79,9 @@ class Passwords:
         knows, or if it takes the new one only after a restart. Raises NotFound, Conflict or BusUnavailableError.
         """
         new = _kept(password)
-        record = await self._begin(station_id, lambda old, stamp: begun(old, station_id, new, stamp))
+        record = await self._begin(
+            station_id, lambda old, stamp: begun(old, station_id, new, stamp), request.requested_by
+        )
         sent = asyncio.Event()
         task = asyncio.create_task(self._follow(station_id, new, request, sent))
         self._tasks.add(task)
@@ -83,20 +93,23 @@ class Passwords:
             task.result()
         return Change(record, task)
 
-    async def settle(self, station_id: str, new: PasswordDigest, took: bool) -> None:
+    async def settle(self, station_id: str, new: PasswordDigest, took: bool, author: str) -> None:
         """End a change. Raises BusUnavailableError."""
         registry = self._registry
 
         def decide() -> Written:
             current = registry.credentials.get(station_id)
-            left = settled(current, new, took, registry.stamp())
+            left = settled(current, new, took, registry.stamp(author))
             return {} if left is current else {CREDENTIALS: left}
 
         await registry.change(CREDENTIALS, station_id, decide)
         log.info("password_settled", station_id=station_id, took=took)
 
     async def _begin(
-        self, station_id: str, make: Callable[[CredentialsRegistered | None, Stamp], CredentialsRegistered]
+        self,
+        station_id: str,
+        make: Callable[[CredentialsRegistered | None, Stamp], CredentialsRegistered],
+        author: str,
     ) -> CredentialsRegistered:
         """Write what `make` makes of the record that is there. Raises NotFound for a station that is not registered."""
         registry = self._registry
@@ -105,7 +118,7 @@ class Passwords:
         def decide() -> Written:
             if station_id not in registry.stations:
                 raise NotFound(f"there is no station {station_id!r}")
-            made[:] = [make(registry.credentials.get(station_id), registry.stamp())]
+            made[:] = [make(registry.credentials.get(station_id), registry.stamp(author))]
             return {CREDENTIALS: made[0]}
 
         await registry.change(CREDENTIALS, station_id, decide)
@@ -123,7 +136,7 @@ class Passwords:
         if took is None:
             log.warning("password_not_settled", station_id=station_id, command_id=request.event_id)
         else:
-            await self.settle(station_id, new, took)
+            await self.settle(station_id, new, took, request.requested_by)
         return outcome
 
 

@@ -24,6 +24,7 @@ from libs.runtime.clock import SECOND, now_us
 from services.api.changes import Changes, Decide
 from services.api.domain.errors import Conflict, NotFound
 from services.api.domain.index import References, SortedKeys
+from services.api.domain.profiles import Profiles
 from services.api.domain.registry import CREDENTIALS, SITES, STATIONS, TARIFFS, TOKENS, TOPICS, Stamp
 from services.api.problems import Unavailable
 
@@ -40,12 +41,15 @@ _CATCH_UP_S: Final = 5.0
 class Registry:
     """The registry's tables (by folded id), and changes to them. `tables` holds TABLES.
 
+    `least_profile`: the OCPP security profile below which a station needs an exemption.
     `keys`: those of each table. `stations_by_site`, `sites_by_tariff`: which have it among their assignments of any
     time; `tokens_by_group`: which are in it now.
     `removed_tokens`: the last ones that were removed, and when that was read (microseconds).
     """
 
-    def __init__(self, tables: TableSet, changes: Changes, settle_s: float) -> None:
+    def __init__(self, tables: TableSet, changes: Changes, settle_s: float, least_profile: int) -> None:
+        self.least_profile = least_profile
+        self.profiles = Profiles(least_profile)
         self.stations = cast(Mapping[str, StationRegistered], tables[STATIONS])
         self.credentials = cast(Mapping[str, CredentialsRegistered], tables[CREDENTIALS])
         self.sites = cast(Mapping[str, SiteRegistered], tables[SITES])
@@ -79,9 +83,9 @@ class Registry:
 
         return owner
 
-    def stamp(self) -> Stamp:
-        """Identity and moment of a new record."""
-        return Stamp(new_id(), now_us(), self._settle)
+    def stamp(self, author: str) -> Stamp:
+        """Identity and moment of a new record, which `author` has made."""
+        return Stamp(new_id(), now_us(), self._settle, author)
 
     async def surely(self, decide: Callable[[], T]) -> T:
         """What `decide` makes of the tables. It refuses only by all that was committed before this call.
@@ -108,7 +112,10 @@ class Registry:
             self.keys[topic].discard(key)
         else:
             self.keys[topic].add(key)
-        if topic == STATIONS:
+        if topic == LOCATIONS:
+            self.profiles.locate(key, record if isinstance(record, StationLocated) else None)
+        elif topic == STATIONS:
+            self.profiles.register(key, record if isinstance(record, StationRegistered) else None)
             self.stations_by_site.put(
                 key, _ids(record.sites) if isinstance(record, StationRegistered) else ()
             )

@@ -68,6 +68,12 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
         default="",
         description="Organisation that stations' certificates must name, as at the edges; empty: any.",
     )
+    least_security_profile: int = Field(
+        default=1,
+        ge=0,
+        le=3,
+        description="Of stations that are created without one; below it a station needs an exemption. As the edges'.",
+    )
     url_schemes: str = Field(
         default=_COMMA.join(sorted(FILES)),
         description="Of the URLs that chargers are given for firmware, logs and diagnostics.",
@@ -100,6 +106,11 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     )
     commands_bytes: int = Field(
         default=64 << 20, ge=1 << 20, description="Memory of recent commands, and of recent outcomes."
+    )
+    commands_alert: int = Field(
+        default=1000,
+        ge=0,
+        description="So many commands under one key within an hour raise an alert; 0: none.",
     )
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
 

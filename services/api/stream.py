@@ -26,6 +26,7 @@ TOPICS: Final = (
     "firmware.campaigns",
     "billing.cdrs",
     "billing.decided",
+    "security.alerts",
 )
 
 _AT_ONCE: Final = 100

@@ -25,6 +25,7 @@ from services.cli import (
     quirks,
     reconciliation,
     rederive,
+    security,
     sites,
     stations,
     tariffs,
@@ -56,6 +57,7 @@ app.add_typer(bus.contract, name="contract")
 app.add_typer(bus.dlq, name="dlq")
 app.add_typer(quirks.app, name="quirks")
 app.add_typer(certificates.app, name="certificates")
+app.add_typer(security.app, name="security")
 history.sessions.command("decide")(decisions.decide)
 history.sessions.command("decisions")(decisions.decisions)
 app.command("reconcile")(reconciliation.reconcile)

@@ -59,7 +59,11 @@ Profile = Annotated[
     ),
 ]
 Downgrade = Annotated[
-    bool, typer.Option("--allow-security-downgrade", help="Needed to lower the security profile.")
+    bool,
+    typer.Option(
+        "--allow-security-downgrade",
+        help="Needed to lower the security profile, and below the platform's least.",
+    ),
 ]
 CertificateName = Annotated[
     str | None, typer.Option(help="Common name of its client certificate. Default: its id.")
@@ -114,10 +118,14 @@ def show_station(context: typer.Context, station: Id, json: AsJson = False) -> N
             ("power", f"{found['max_power_w']} W per connector" if found["max_power_w"] else "not known"),
             ("time zone", found["timezone"]),
             ("without subprotocol", "allowed" if found["allow_no_subprotocol"] else ""),
-            ("security profile", f"{found['security_profile']} at least"),
+            (
+                "security profile",
+                f"{found['security_profile']} at least" + (", exempt" if found["profile_exempt"] else ""),
+            ),
             ("certificate name", found["certificate_name"]),
             ("certification", "sent nothing unasked" if found["certification"] else ""),
             ("changed", moment(found["updated_at"])),
+            ("changed by", found["changed_by"]),
         ]
     )
 

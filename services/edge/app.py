@@ -73,7 +73,7 @@ async def _serve(
         models=ReadModels(
             cast(Mapping[str, StationRegistered], tables[STATIONS_TOPIC]),
             cast(Mapping[str, TokenRegistered], tables[TOKENS_TOPIC]),
-            _rules(settings),
+            rules_of(settings),
             cast(Mapping[str, CapabilitiesLearned], tables[CAPABILITIES_TOPIC]),
             cast(Mapping[str, CredentialsRegistered], tables[CREDENTIALS_TOPIC]),
         ),
@@ -140,7 +140,8 @@ def _slots(bus: Bus) -> int:
     return bus.settings.slots or bus.contract.topics[DISPATCH_TOPIC].partitions
 
 
-def _rules(settings: EdgeSettings) -> Rules:
+def rules_of(settings: EdgeSettings) -> Rules:
+    """The policies that the settings name."""
     return Rules(
         transaction_key=sha256(settings.transaction_key.get_secret_value().encode()).digest(),
         unknown_stations=settings.unknown_stations,

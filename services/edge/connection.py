@@ -6,6 +6,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from libs.bus.errors import BusUnavailableError
+from libs.events.ocpp_log import StationLocated
 from libs.ocpp.rpc import Role, RpcMachine
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
@@ -101,8 +102,12 @@ class StationConnection:
     def announce_again(self) -> None:
         """Say once more where the station is, because an older record came after ours."""
         self.ours_seen = False
-        located = self._scribe.located(True, self._opened_at)
-        self._context.publisher.post(LOCATIONS_TOPIC, self.holding.station_id, located)
+        self._context.publisher.post(
+            LOCATIONS_TOPIC, self.holding.station_id, self._located(True, self._opened_at)
+        )
+
+    def _located(self, connected: bool, now: int) -> StationLocated:
+        return self._scribe.located(connected, now, self.proof.profile, self.socket.peer)
 
     async def run(self) -> None:
         """Serve the station until the socket is gone and its end is posted."""
@@ -149,7 +154,7 @@ class StationConnection:
         )
         announced = asyncio.gather(
             await send(LIFECYCLE_TOPIC, station_id, opened),
-            await send(LOCATIONS_TOPIC, station_id, self._scribe.located(True, now)),
+            await send(LOCATIONS_TOPIC, station_id, self._located(True, now)),
         )
         announced.add_done_callback(self._on_announced)
         self.conversation.announced = announced
@@ -171,6 +176,6 @@ class StationConnection:
         closed = self._scribe.closed(int(ended), why or "", self._opened_at, now)
         post(LIFECYCLE_TOPIC, station_id, closed)
         if not self.replaced:
-            post(LOCATIONS_TOPIC, station_id, self._scribe.located(False, now))
+            post(LOCATIONS_TOPIC, station_id, self._located(False, now))
         metrics.CLOSED.labels("station" if self._verdict is None else self._verdict[1]).inc()
         log.info("station_disconnected", code=int(ended), reason=why, **self.holding.ids)

@@ -164,7 +164,8 @@ class Directory:
             scribe = Scribe(holding, record.slot, record.version)
             closed = scribe.closed(_ABNORMAL, "the edge process was lost", record.occurred_at, now)
             post(LIFECYCLE_TOPIC, record.station_id, closed)
-            post(LOCATIONS_TOPIC, record.station_id, scribe.located(False, now))
+            left = scribe.located(False, now, record.security_profile, record.remote_address)
+            post(LOCATIONS_TOPIC, record.station_id, left)
         if lost:
             log.warning("predecessor_was_lost", connections=len(lost))
         return len(lost)

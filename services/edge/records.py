@@ -86,8 +86,8 @@ class Scribe:
             opened_at=opened_at,
         )
 
-    def located(self, connected: bool, now: int) -> StationLocated:
-        """The station is here, or not any more."""
+    def located(self, connected: bool, now: int, profile: int = 0, peer: str = "") -> StationLocated:
+        """The station is here, or not any more. `profile`, `peer`: as in `opened`."""
         holding = self._holding
         return StationLocated(
             event_id=derive_id(holding.connection_id, "located" if connected else "left"),
@@ -100,6 +100,8 @@ class Scribe:
             connection_epoch=holding.epoch,
             version=self._version,
             connected=connected,
+            security_profile=profile,
+            remote_address=peer,
         )
 
     def call(

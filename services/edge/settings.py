@@ -72,7 +72,10 @@ class EdgeSettings(ServiceSettings):
         default="", description="Organisation that client certificates must name; empty: any."
     )
     least_security_profile: int = Field(
-        default=0, ge=0, le=3, description="Of every connection, whatever the registry says of the station."
+        default=1,
+        ge=0,
+        le=3,
+        description="Of every connection but those of stations that are exempt: the same for edges and API.",
     )
     handshake_timeout_s: float = Field(
         default=10, gt=0, description="From the accepted connection to the websocket, and for TLS before it."

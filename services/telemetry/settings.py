@@ -7,10 +7,11 @@ from libs.runtime.settings import ServiceSettings
 
 
 class Part(StrEnum):
-    """Which processors a process runs."""
+    """Which processors a process runs; BOTH: all of them."""
 
     MEASUREMENTS = "measurements"
     HEALTH = "health"
+    SECURITY = "security"
     BOTH = "both"
 
 

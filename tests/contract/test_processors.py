@@ -17,6 +17,7 @@ from services.provisioning.domain.onboarding import OnboardingProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health import HealthProcessor
 from services.telemetry.domain.measurements import MeasurementsProcessor
+from services.telemetry.domain.security import SecurityWatch
 
 PROCESSORS: list[Processor[Any]] = [
     CommandsProcessor(),
@@ -24,6 +25,7 @@ PROCESSORS: list[Processor[Any]] = [
     PlansProcessor(),
     MeasurementsProcessor(),
     HealthProcessor(),
+    SecurityWatch(),
     CapabilitiesProcessor(),
     OnboardingProcessor(),
     LoadObserver(),

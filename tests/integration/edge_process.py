@@ -65,6 +65,7 @@ class EdgeProcess:
                 "transaction_key": "only for these tests",
                 "unknown_stations": "accept",
                 "unknown_tokens": "accept",
+                "least_security_profile": 0,
                 "log_level": "WARNING",
                 "drain_s": 5,
             }

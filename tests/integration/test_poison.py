@@ -46,9 +46,11 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.plans import PrepaidAsked, PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import Assignment, SiteRegistered, StationRegistered
+from libs.events.security import SecurityAlertRaised
 from libs.events.sessions import SessionStarted
 from libs.events.stations import CapabilitiesLearned
 from libs.events.telemetry import MeasurementsTaken, StationStateChanged
+from libs.ocpp.times import format_timestamp
 from libs.runtime.clock import now_us
 from libs.tariffs.months import month_at, month_text
 from libs.testing.localstack import Endpoints
@@ -63,9 +65,10 @@ from services.provisioning.domain.onboarding import OnboardingProcessor, OnBoot
 from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health import HealthProcessor
 from services.telemetry.domain.measurements import MeasurementsProcessor
+from services.telemetry.domain.security import SecurityWatch
 from tests.integration.sink_process import Database, new_platform, sink_task
 from tests.integration.sink_process import until as until_true
-from tests.unit.sessions.exchanges import meter16, start16
+from tests.unit.sessions.exchanges import exchange, meter16, start16
 from tests.unit.telemetry.lifecycle import boot, rejected
 
 UNREADABLE = (b"not avro", b"\0\x7f\xff\xff\xffno such schema")
@@ -96,6 +99,12 @@ def meter_values(key: str, event_id: str) -> Record:
 def booted(key: str, event_id: str) -> Record:
     record = of_station(boot(now_us(), firmware="2.0"), key, event_id)
     return replace(record, answer='{"status":"Accepted"}')
+
+
+def tampered(key: str, event_id: str) -> Record:
+    now = now_us()
+    payload = {"type": "TamperDetectionActivated", "timestamp": format_timestamp(now)}
+    return of_station(exchange("SecurityEventNotification", payload, at=now), key, event_id)
 
 
 def charging(key: str, event_id: str) -> Record:
@@ -228,6 +237,7 @@ CASES = [
     Case(SessionsProcessor, "ocpp.transactions", start, SessionStarted),
     Case(MeasurementsProcessor, "ocpp.transactions", meter_values, MeasurementsTaken),
     Case(HealthProcessor, "ocpp.lifecycle", booted, StationStateChanged),
+    Case(SecurityWatch, "ocpp.lifecycle", tampered, SecurityAlertRaised),
     Case(LoadObserver, "ocpp.lifecycle", booted, StationObserved, stations),
     Case(LoadProcessor, "load.observations", charging, LoadPlanMade, sites),
     Case(StationFirmwareProcessor, "ocpp.lifecycle", booted, StationUpdateProgressed, tasks),

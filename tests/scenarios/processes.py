@@ -55,7 +55,14 @@ async def running_platform(stack: Endpoints, stations: Sequence[Json], folder: P
     roaming.write_bytes(CA.certificate.public_bytes(Encoding.PEM))
     services = [
         ServiceProcess(
-            "api", settings, **database, api_key=KEY, api_port=port, settle_s=0, secrets_key=SECRETS
+            "api",
+            settings,
+            **database,
+            api_key=KEY,
+            api_port=port,
+            settle_s=0,
+            secrets_key=SECRETS,
+            least_security_profile=0,
         ),
         ServiceProcess("sink", settings, **database, sink_interval_ms=100),
         ServiceProcess("telemetry", settings),

@@ -33,11 +33,15 @@ R = TypeVar("R", bound=Record)
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """Id and moment (microseconds) of a new record, and how long (microseconds) every reader gets to learn it."""
+    """Id and moment (microseconds) of a new record, and how long (microseconds) every reader gets to learn it.
+
+    `author`: who makes the change.
+    """
 
     event_id: str
     now: int
     settle: int
+    author: str = ""
 
     def fields(self) -> dict[str, Any]:
         """The fields that every record has."""
@@ -46,11 +50,23 @@ class Stamp(msgspec.Struct, frozen=True):
             "occurred_at": self.now,
             "recorded_at": self.now,
             "cause_id": self.event_id,
+            "changed_by": self.author,
         }
 
     def start(self, wanted: int | None) -> int:
         """From when on something new holds: the moment wanted, else when every reader will know of it."""
         return self.now + self.settle if wanted is None else wanted
+
+
+class Removal(msgspec.Struct, frozen=True):
+    """The end of an entry. `last` is written before it, in the same transaction: the entry, with who removed it."""
+
+    last: Record
+
+
+def removal(old: Record, stamp: Stamp) -> Removal:
+    """The end of `old`."""
+    return Removal(replace(old, **stamp.fields()))
 
 
 def renewed(old: R, changes: Mapping[str, Any], stamp: Stamp) -> R:

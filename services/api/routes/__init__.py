@@ -14,6 +14,7 @@ from services.api.routes import (
     local_lists,
     logs,
     reconciliation,
+    security,
     sites,
     state,
     stations,
@@ -40,6 +41,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     decisions.router,
     reconciliation.router,
     campaigns.router,
+    security.router,
     stream.router,
     identity.router,
 )

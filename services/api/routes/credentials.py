@@ -68,6 +68,7 @@ class Password(Output):
     station_id: str
     accepted: int
     updated_at: Time
+    changed_by: str = ""
     password: str | None = None
 
 
@@ -96,7 +97,9 @@ async def put_password(api: Api, station_id: Folded, body: NewPassword) -> Passw
     await api.registry.surely(lambda: _registered(api, station_id))
     given = body.value
     made = generated() if given is None else None
-    record = await api.passwords.put(station_id, given if given is not None else str(made).encode())
+    record = await api.passwords.put(
+        station_id, given if given is not None else str(made).encode(), api.requester
+    )
     shown = _shown(record)
     shown.password = made
     return shown
@@ -106,7 +109,7 @@ async def put_password(api: Api, station_id: Folded, body: NewPassword) -> Passw
 async def delete_password(api: Api, station_id: Folded) -> None:
     """Accept no password any more; a connection that was opened with one is closed."""
     _existing(api, station_id)
-    await api.passwords.remove(station_id)
+    await api.passwords.remove(station_id, api.requester)
 
 
 @router.post(
@@ -165,7 +168,7 @@ async def settle_password(api: Api, station_id: Folded, body: Settlement) -> Pas
     record = _existing(api, station_id)
     if len(record.passwords) < 2:
         raise Conflict("there is no change to settle")
-    await api.passwords.settle(station_id, record.passwords[-1], body.keep == "new")
+    await api.passwords.settle(station_id, record.passwords[-1], body.keep == "new", api.requester)
     return _shown(_existing(api, station_id))
 
 
@@ -193,7 +196,11 @@ def _version(api: Context, station_id: str, body: Rotation) -> Version:
 
 
 def _shown(record: CredentialsRegistered) -> Password:
-    fields = {"accepted": len(record.passwords), "updated_at": record.recorded_at}
+    fields = {
+        "accepted": len(record.passwords),
+        "updated_at": record.recorded_at,
+        "changed_by": record.changed_by,
+    }
     return Password.model_validate({"station_id": record.station_id, **fields})
 
 

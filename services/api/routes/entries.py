@@ -13,7 +13,7 @@ from libs.runtime.clock import now_us
 from services.api.changes import Written
 from services.api.context import Context
 from services.api.domain.errors import Conflict, NotFound, Outdated
-from services.api.domain.registry import Stamp
+from services.api.domain.registry import Stamp, removal
 from services.api.problems import Problem
 from services.api.registry import Registry
 from services.api.routes.shared import location
@@ -125,9 +125,11 @@ class Entries(ABC, Generic[R, Body, Shown]):
         """Forget the entry. Raises Conflict if it is in use."""
 
         def decide() -> Written:
-            _must_match(self.existing(api.registry, key), if_match)
+            old = self.existing(api.registry, key)
+            _must_match(old, if_match)
             self.must_be_unused(api.registry, key)
-            return {self.topic: None, **self.beside(api.registry, key)}
+            gone = removal(old, api.registry.stamp(api.requester))
+            return {self.topic: gone, **self.beside(api.registry, key)}
 
         await api.registry.change(self.topic, key, decide)
 
@@ -147,7 +149,7 @@ class Entries(ABC, Generic[R, Body, Shown]):
         def decide() -> Written:
             found = self.table(api.registry).get(key)
             old = base(found)
-            new = self.changed(api.registry, old, body, api.registry.stamp(), partly=partly)
+            new = self.changed(api.registry, old, body, api.registry.stamp(api.requester), partly=partly)
             made[:] = [new]
             if new is old:
                 return {}

@@ -26,7 +26,7 @@ log = get_logger(__name__)
 router = routes("stations")
 
 _ASSIGNING = ("site_id", "site_valid_from", "sites")
-_NO_SETTINGS = {*_ASSIGNING, "station_id", "allow_security_downgrade", "max_power_w"}
+_NO_SETTINGS = {*_ASSIGNING, "station_id", "security_profile", "allow_security_downgrade", "max_power_w"}
 
 
 class Stations(Entries[StationRegistered, StationSettings, Station]):
@@ -47,9 +47,8 @@ class Stations(Entries[StationRegistered, StationSettings, Station]):
     ) -> StationRegistered:
         """Site assignments are added to, or rewritten. Raises Invalid if the security profile would sink."""
         changes = body.model_dump(exclude=_NO_SETTINGS, exclude_unset=partly)
-        wanted: int = changes.get("security_profile", old.security_profile)
-        if wanted < old.security_profile:
-            _allow_downgrade(old, wanted, body)
+        if body.security_profile is not None or not partly:
+            changes |= _profile(old, body, registry.least_profile, stamp)
         sites = assigned(old.sites, body, _ASSIGNING, stamp, ("site", registry.sites))
         ratings = rated(old.power_ratings, body.max_power_w, stamp)
         return renewed(old, {**changes, "sites": sites, "power_ratings": ratings}, stamp)
@@ -129,11 +128,25 @@ async def delete_station(api: Api, station_id: Folded, if_match: IfMatch = None)
     await _STATIONS.delete(api, station_id, if_match)
 
 
-def _allow_downgrade(old: StationRegistered, wanted: int, body: StationSettings) -> None:
-    if not body.allow_security_downgrade:
+def _profile(
+    old: StationRegistered, body: StationSettings, least: int, stamp: Stamp
+) -> dict[str, int | bool]:
+    """The least profile of the station, and whether it is exempt from the platform's. Raises Invalid."""
+    wanted = least if body.security_profile is None else body.security_profile
+    before = old.security_profile if old.profile_exempt else max(old.security_profile, least)
+    if wanted < before and not body.allow_security_downgrade:
         detail = (
-            f"security_profile is {old.security_profile} and would sink to {wanted};"
-            " with `allow_security_downgrade: true` it may"
+            f"security_profile is {before} and would sink to {wanted}"
+            if old.event_id
+            else f"security_profile {wanted} is below the platform's least, {before}"
         )
-        raise Invalid(detail, "/security_profile")
-    log.warning("security_profile_lowered", station_id=old.station_id, old=old.security_profile, new=wanted)
+        raise Invalid(f"{detail}; with `allow_security_downgrade: true` it may", "/security_profile")
+    if wanted < before:
+        log.warning(
+            "security_profile_lowered",
+            station_id=old.station_id,
+            old=before,
+            new=wanted,
+            changed_by=stamp.author,
+        )
+    return {"security_profile": wanted, "profile_exempt": wanted < least}

@@ -33,7 +33,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     `transaction_key` (1 to 64 bytes) makes 1.6 transaction ids; every edge process must have the same.
     `boot_retry_s`: after how many seconds a pending or rejected station shall try to boot again.
-    `least_profile`: OCPP security profile that every connection needs, also of stations that are not registered.
+    `least_profile`: OCPP security profile that every connection needs, also of stations that are not registered; not
+    of those that are exempt by their registry entry.
     `operator`: organisation that client certificates must name; "" for any.
     `certificate_desk`: somebody signs what stations ask to have signed.
     """
@@ -127,7 +128,9 @@ def _standing(station: StationRegistered, rules: Rules) -> Standing:
         True,
         station.allow_no_subprotocol,
         _zone(station.timezone),
-        max(station.security_profile, rules.least_profile),
+        station.security_profile
+        if station.profile_exempt
+        else max(station.security_profile, rules.least_profile),
         station.certificate_name,
     )
 

@@ -1,12 +1,11 @@
 """How often an outsider may fail, and come back, before he is told to wait. Memory is bounded."""
 
 from collections import OrderedDict
-from ipaddress import IPv6Address, ip_address
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from libs.runtime.addresses import network_of
 
 K = TypeVar("K")
-
-_SUBNET_BITS: Final = 64
 
 
 class Allowance(Generic[K]):
@@ -79,18 +78,3 @@ class Throttle:
         self._known.move_to_end(pair)
         if len(self._known) > self._most:
             self._known.popitem(last=False)
-
-
-def network_of(address: str) -> str:
-    """What one outsider has at will: the address, or for IPv6 its /64."""
-    if ":" not in address:
-        return address
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if not isinstance(ip, IPv6Address):
-        return address
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return f"{IPv6Address(int(ip) >> _SUBNET_BITS << _SUBNET_BITS)}/{_SUBNET_BITS}"

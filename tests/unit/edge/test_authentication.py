@@ -7,9 +7,11 @@ from itertools import product
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from libs.events.registry import CredentialsRegistered, PasswordDigest, StationRegistered
 from libs.ocpp.passwords import password_digest, readings
+from services.edge.app import rules_of
 from services.edge.domain import authentication
 from services.edge.domain.admission import Admission, Refusal, RefusalReason, admit
 from services.edge.domain.authentication import (
@@ -22,6 +24,7 @@ from services.edge.domain.authentication import (
     outdated,
 )
 from services.edge.domain.rules import ReadModels, Rules, Standing, UnknownStations
+from services.edge.settings import EdgeSettings
 
 TEXT = b"correct horse battery"
 BINARY = bytes(range(200, 220))
@@ -215,6 +218,40 @@ def test_the_least_profile_binds_stations_that_nobody_registered() -> None:
     found = ReadModels({"cp1": registered}, {}, rules).standing("cp1")
     assert found is not None
     assert found.security_profile == 1
+
+
+@pytest.mark.parametrize(
+    ("least", "registered", "exempt", "needed"),
+    [
+        (1, 0, False, 1),
+        (1, 0, True, 0),
+        (1, 2, False, 2),
+        (2, 1, True, 1),
+        (2, 3, True, 3),
+        (0, 0, False, 0),
+    ],
+)
+def test_below_the_platforms_least_profile_is_only_who_was_exempted_by_name(
+    least: int, registered: int, exempt: bool, needed: int
+) -> None:
+    entry = StationRegistered(**STAMP, station_id="cp1", security_profile=registered, profile_exempt=exempt)
+    rules = Rules(transaction_key=b"k" * 16, least_profile=least)
+    found = ReadModels({"cp1": entry}, {}, rules).standing("cp1")
+    assert found is not None
+    assert found.security_profile == needed
+
+
+def test_by_default_a_stranger_who_knows_an_id_is_not_that_station() -> None:
+    """Neither a registered one that nobody gave a profile, nor one that is let in unregistered."""
+    for unknown in UnknownStations:
+        rules = rules_of(
+            EdgeSettings(transaction_key=SecretStr("only for this test"), unknown_stations=unknown)
+        )
+        entry = StationRegistered(**STAMP, station_id="cp1")
+        for path in ("/ocpp/cp1", "/ocpp/another"):
+            refusal = admit(path, ["ocpp1.6"], ReadModels({"cp1": entry}, {}, rules), None, Shown())
+            assert isinstance(refusal, Refusal)
+            assert refusal.status == 401
 
 
 def test_a_connection_ends_when_what_it_was_believed_for_does_not_hold_any_more() -> None:

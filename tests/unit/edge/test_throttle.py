@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from services.edge.domain.throttle import Allowance, Throttle, network_of
+from libs.runtime.addresses import network_of
+from services.edge.domain.throttle import Allowance, Throttle
 
 S = 1_000_000
 
