@@ -78,7 +78,7 @@ async def may_enter(
 async def guarded_station(api: Platform, station: str, password: str = OLD) -> None:
     await ok(await api.http.put(f"/stations/{station}", json={"security_profile": 1}), 201)
     shown = await ok(await api.http.put(f"/stations/{station}/password", json={"password": password}))
-    assert shown.keys() == {"station_id", "accepted", "updated_at"}
+    assert shown.keys() == {"station_id", "accepted", "updated_at", "changed_by"}
 
 
 async def rotate(api: Platform, station: str, **body: Any) -> Json:
