@@ -28,7 +28,9 @@ from services.edge.domain.admission import Admission, Refusal, RefusalReason, ad
 from services.edge.domain.authentication import NOTHING_SHOWN, Shown, outdated
 from services.edge.domain.limits import OVERFLOW_IDENTITY, RefusalCount, RefusalLog
 from services.edge.domain.liveness import Liveness, Patience, liveness
+from services.edge.domain.proxies import client_of, is_trusted, was_encrypted
 from services.edge.domain.throttle import Allowance, Throttle
+from services.edge.proxied import ProxiedSocket
 from services.edge.settings import EdgeSettings
 from services.edge.socket import StationSocket
 from services.edge.tls import Tls, TlsFiles, authorities_above
@@ -62,6 +64,7 @@ class EdgeServer:
         self._context = context
         self._directory = directory
         self._ready = ready
+        self._proxies = settings.proxies
         self._refusals = RefusalLog(int(settings.refusal_window_s * SECOND), settings.refusal_kinds)
         self._patience = Patience(settings.ping_after_s, settings.silence_timeout_s)
         self._throttle = Throttle(
@@ -104,18 +107,25 @@ class EdgeServer:
         self._watcher = asyncio.create_task(self._watch(), name="watch")
         return port
 
-    async def _listen(self, port: int, tls: ssl.SSLContext | None = None) -> int:
+    async def _listen(self, port: int, context: ssl.SSLContext | None = None) -> int:
         settings = self._context.settings
 
         class NewSocket(StationSocket):
             room = self._room
 
+        class NewProxiedSocket(NewSocket, ProxiedSocket):
+            proxies = settings.proxies
+            tls = context
+            deadline_s = settings.handshake_timeout_s
+
+        proxied = settings.proxy_protocol
         server = await serve(
             self._handle,
             settings.edge_host,
             port,
-            ssl=tls,
-            create_connection=NewSocket,
+            # The header of the PROXY protocol comes before TLS.
+            ssl=None if proxied else context,
+            create_connection=NewProxiedSocket if proxied else NewSocket,
             process_request=self._on_handshake,
             select_subprotocol=_select_subprotocol,
             server_header=None,
@@ -135,7 +145,7 @@ class EdgeServer:
             "edge_listens",
             host=settings.edge_host,
             port=opened,
-            tls=tls is not None,
+            tls=context is not None,
             edge_id=self._context.edge_id,
         )
         return opened
@@ -179,21 +189,26 @@ class EdgeServer:
         if socket.gone:
             # In a storm a station may have lost its patience; it must not count as one that came.
             return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "")
+        behind_tls = self._believe_proxy(socket, request)
         now, identity = now_us(), identify(request.path)
-        wait = 0 if isinstance(identity, Refusal) else self._throttle.wait(socket.peer, identity, now)
+        wait = 0 if isinstance(identity, Refusal) else self._throttle.after_visits(socket.peer, identity, now)
         trouble = RefusalReason.THROTTLED if wait else self._trouble(now)
-        judged = self._judge(socket, request, trouble, now)
+        judged = self._judge(socket, request, trouble, now, behind_tls)
         if isinstance(judged, Refusal) and not judged.believed:
-            # Before anything is waited for: guesses that come together count one by one.
-            self._throttle.failed(socket.peer, judged.identity, now)
-            # It may have been registered a moment ago.
-            fresh = await self._context.freshness.reached()
-            now = now_us()
-            judged = self._judge(
-                socket, request, self._trouble(now) if fresh else RefusalReason.NOT_READY, now
-            )
-            if socket.gone:
-                return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "")
+            # Whoever is wrong is told so, and from then on to wait; what is right is let in whoever else is wrong.
+            wait = self._throttle.after_failures(socket.peer, judged.identity, now)
+            if wait:
+                judged = Refusal(judged.identity, RefusalReason.THROTTLED)
+            else:
+                # Before anything is waited for: guesses that come together count one by one.
+                self._throttle.failed(socket.peer, judged.identity, now)
+                # It may have been registered a moment ago.
+                fresh = await self._context.freshness.reached()
+                now = now_us()
+                trouble = self._trouble(now) if fresh else RefusalReason.NOT_READY
+                judged = self._judge(socket, request, trouble, now, behind_tls)
+                if socket.gone:
+                    return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "")
         self._room.leave(socket)
         if isinstance(judged, Refusal):
             return self._refuse(socket, judged, wait)
@@ -206,7 +221,12 @@ class EdgeServer:
         return None
 
     def _judge(
-        self, socket: StationSocket, request: Request, trouble: RefusalReason | None, now: int
+        self,
+        socket: StationSocket,
+        request: Request,
+        trouble: RefusalReason | None,
+        now: int,
+        behind_tls: bool,
     ) -> Admission | Refusal:
         """What becomes of a handshake by what the registry says now."""
         offered = [
@@ -214,14 +234,23 @@ class EdgeServer:
             for header in request.headers.get_all("Sec-WebSocket-Protocol")
             for name in header.split(",")
         ]
-        shown = self._shown(socket, request, now) if trouble is None else NOTHING_SHOWN
+        shown = self._shown(socket, request, now, behind_tls) if trouble is None else NOTHING_SHOWN
         return admit(request.path, offered, self._context.models, trouble, shown)
 
-    def _shown(self, socket: StationSocket, request: Request, now: int) -> Shown:
+    def _believe_proxy(self, socket: StationSocket, request: Request) -> bool:
+        """Take from a trusted proxy whom the request comes from; whether it reached that over TLS."""
+        settings = self._context.settings
+        if not settings.forwarded or not is_trusted(socket.peer, self._proxies):
+            return False
+        said = request.headers.get_all
+        socket.peer = client_of(said("X-Forwarded-For"), socket.peer, self._proxies)
+        return was_encrypted(said("X-Forwarded-Proto"))
+
+    def _shown(self, socket: StationSocket, request: Request, now: int, behind_tls: bool) -> Shown:
         authorization = tuple(request.headers.get_all("Authorization"))
         encrypted = socket.transport.get_extra_info("ssl_object")
         if encrypted is None or self._tls is None:
-            return Shown(False, authorization)
+            return Shown(behind_tls, authorization)
         peer = encrypted.getpeercert(True)
         certificate, flaw = self._tls.certificate_of(peer, now, authorities_above(encrypted) if peer else ())
         return Shown(True, authorization, certificate, flaw)

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
 from libs.runtime.settings import ServiceSettings
+from libs.runtime.urls import Network, networks
 from services.edge.deferred import Deferrals, parse_deferrals
 from services.edge.domain.rules import UnknownStations, UnknownTokens
 
@@ -76,6 +77,20 @@ class EdgeSettings(ServiceSettings):
         ge=0,
         le=3,
         description="Of every connection but those of stations that are exempt: the same for edges and API.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Networks of the proxies in front, such as `10.0.0.0/8,fd00::/8`: what they say of a client's"
+        " address is believed, and nobody else.",
+    )
+    proxy_protocol: bool = Field(
+        default=False,
+        description="Connections of trusted proxies begin with a header of the PROXY protocol, version 1 or 2.",
+    )
+    forwarded: bool = Field(
+        default=False,
+        description="Of requests of trusted proxies, X-Forwarded-For says where they come from, X-Forwarded-Proto"
+        " whether over TLS.",
     )
     handshake_timeout_s: float = Field(
         default=10, gt=0, description="From the accepted connection to the websocket, and for TLS before it."
@@ -187,6 +202,19 @@ class EdgeSettings(ServiceSettings):
                 "VOLTBUS_TLS_CLIENT_CA, VOLTBUS_TLS_CRL and VOLTBUS_TLS_SECOND_CERTIFICATE need VOLTBUS_TLS_CERTIFICATE"
             )
         return self
+
+    @model_validator(mode="after")
+    def _proxies_are_named(self) -> Self:
+        if (self.proxy_protocol or self.forwarded) != bool(self.proxies):
+            raise ValueError(
+                "VOLTBUS_TRUSTED_PROXIES and VOLTBUS_PROXY_PROTOCOL or VOLTBUS_FORWARDED belong together"
+            )
+        return self
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """The networks of the proxies. Raises ValueError."""
+        return networks(self.trusted_proxies)
 
     @model_validator(mode="after")
     def _a_drain_has_time(self) -> Self:

@@ -98,7 +98,7 @@ async def test_identity_spoofing(bus: BusSettings, log: Log, tmp_path: Path) -> 
 
 
 async def test_brute_force(bus: BusSettings, log: Log, tmp_path: Path) -> None:
-    """After a few wrong guesses nothing is even looked at for a while; the log is not written by the guesser."""
+    """After a few wrong guesses there is nothing but 429, but for the right one; the guesser does not write the log."""
     for name in ("guessed", "neighbour"):
         await register(log, name, security_profile=1)
         await set_passwords(log, name, TEXT)
@@ -111,14 +111,15 @@ async def test_brute_force(bus: BusSettings, log: Log, tmp_path: Path) -> None:
             (await status_of(edge.plain("guessed", b"guess number %06d" % number)))[0] for number in range(20)
         ]
         assert seen == [401] * 5 + [429] * 15
-        status, headers = await status_of(edge.plain("guessed", TEXT))
+        status, headers = await status_of(edge.plain("guessed", BINARY))
         assert (status, "Retry-After" in headers) == (429, True)
         # Nor by guessing one password of many stations.
         seen = [(await status_of(edge.plain(f"many-{number}", TEXT)))[0] for number in range(20)]
         assert seen == [401] * 7 + [429] * 13
-        # A station that is known at this address is not locked out by it.
-        async with edge.plain("neighbour", TEXT) as neighbour:
-            assert "currentTime" in await neighbour.call("Heartbeat", {})
+        # No station behind this address is locked out by it, nor the one whose password was guessed at.
+        for name in ("neighbour", "guessed"):
+            async with edge.plain(name, TEXT) as station:
+                assert "currentTime" in await station.call("Heartbeat", {})
         await reasons(log, "guessed", "wrong_password", "throttled")
         refusals = list(log.of("ocpp.rejected", ConnectionRefused, "guessed"))
         assert len(refusals) == 2

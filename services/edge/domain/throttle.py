@@ -44,8 +44,9 @@ class Allowance(Generic[K]):
 class Throttle:
     """Failed and successful handshakes by address, and by address and claimed identity.
 
-    A station that got in from an address is not held back by what others do from there: behind one address may be
-    a whole mobile network. Addresses are IPv4 addresses and IPv6 /64 networks.
+    Failures make those wait who fail again, never who is right: anybody behind an address, which may be that of a
+    whole mobile network or of a balancer, could turn them against a station. Addresses are IPv4 addresses and IPv6 /64
+    networks.
     """
 
     def __init__(
@@ -54,15 +55,15 @@ class Throttle:
         self._failures: Allowance[tuple[str, str]] = Allowance(failures, window_us, most)
         self._by_address: Allowance[str] = Allowance(failures_per_address, window_us, most)
         self._visits: Allowance[tuple[str, str]] = Allowance(visits, window_us, most)
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._most = most
 
-    def wait(self, address: str, identity: str, now: int) -> int:
-        """Microseconds for which this peer is to be refused, whatever it shows; 0 if it may try."""
+    def after_failures(self, address: str, identity: str, now: int) -> int:
+        """Microseconds for which a peer that was not believed is told to wait; 0: not yet."""
         network = network_of(address)
-        pair = (network, identity)
-        own = max(self._failures.wait(pair, now), self._visits.wait(pair, now))
-        return own if pair in self._known else max(own, self._by_address.wait(network, now))
+        return max(self._failures.wait((network, identity), now), self._by_address.wait(network, now))
+
+    def after_visits(self, address: str, identity: str, now: int) -> int:
+        """Microseconds for which this peer is to be refused though it is right: it comes again and again."""
+        return self._visits.wait((network_of(address), identity), now)
 
     def failed(self, address: str, identity: str, now: int) -> None:
         """The peer was not believed."""
@@ -72,9 +73,4 @@ class Throttle:
 
     def admitted(self, address: str, identity: str, now: int) -> None:
         """The peer was let in."""
-        pair = (network_of(address), identity)
-        self._visits.spend(pair, now)
-        self._known[pair] = None
-        self._known.move_to_end(pair)
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
+        self._visits.spend((network_of(address), identity), now)
