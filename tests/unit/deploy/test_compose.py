@@ -17,6 +17,7 @@ from libs.runtime.settings import ServiceSettings, Settings
 from libs.testing.localstack import docker as stack_images
 from services.api.settings import ApiSettings
 from services.commands.settings import CommandsSettings
+from services.edge.certificate import CertificateSettings
 from services.edge.settings import EdgeSettings
 from services.firmware.settings import FirmwareSettings
 from services.load.settings import LoadSettings
@@ -36,13 +37,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXAMPLE = (ROOT / "deploy" / "containers" / "env.example").read_text()
 
 SERVERS = ("kafka", "registry", "clickhouse")
-JOBS = ("contract", "tables")
+JOBS = ("contract", "tables", "certificate")
 SERVICES = ("edge", *PROCESSORS, "api")
 
 # What each service reads. The simulator's prefix is its own.
 READS: dict[str, tuple[type[Settings], ...]] = {
     "contract": (BusSettings,),
     "tables": (UserSettings,),
+    "certificate": (CertificateSettings,),
     "edge": (EdgeSettings, BusSettings),
     "commands": (CommandsSettings,),
     "sessions": (SessionsSettings,),
@@ -163,6 +165,27 @@ def test_published_ports_have_the_local_platforms_names_and_defaults(setting: st
     assert f"127.0.0.1:12345:{inner}" in moved
 
 
+def test_to_the_network_chargers_come_by_tls_alone() -> None:
+    open_to_all = {"VOLTBUS_PUBLISH_HOST": "0.0.0.0"}
+    ports = [resolved(port, open_to_all) for port in service("edge")["ports"]]
+    assert ports == [
+        f"0.0.0.0:{EdgeSettings.model_fields['edge_tls_port'].default}:9443",
+        "127.0.0.1:9080:9080",
+    ]
+    edge, job = environment("edge"), environment("certificate")
+    for setting in ("VOLTBUS_TLS_CERTIFICATE", "VOLTBUS_TLS_KEY"):
+        assert edge[setting] == job[setting]
+    assert [resolved(volume) for volume in service("edge")["volumes"]] == ["tls:/tls:ro"]
+    assert [resolved(volume) for volume in service("certificate")["volumes"]] == ["tls:/tls"]
+    assert re.search(r"^RUN install -d -o 10001 -g 10001 /tls$", DOCKERFILE, re.MULTILINE)
+
+
+def test_edges_and_api_have_the_same_least_security_profile() -> None:
+    default = str(EdgeSettings.model_fields["least_security_profile"].default)
+    for name in ("edge", "api"):
+        assert resolved(environment(name)["VOLTBUS_LEAST_SECURITY_PROFILE"]) == default
+
+
 def test_kafka_tells_its_clients_the_published_port() -> None:
     told = environment("kafka")["KAFKA_ADVERTISED_LISTENERS"]
     assert "OUTSIDE://localhost:9092" in resolved(told)
@@ -215,6 +238,8 @@ def test_order_of_starting() -> None:
         assert service(name)["healthcheck"]["test"]
     assert depends("registry") == {"kafka": "service_healthy"}
     assert depends("contract") == {"kafka": "service_healthy", "registry": "service_healthy"}
+    assert depends("certificate") == {"contract": "service_completed_successfully"}
+    assert depends("edge")["certificate"] == "service_completed_successfully"
     assert depends("tables") == {"clickhouse": "service_healthy"}
     for name in SERVICES:
         assert depends(name)["contract"] == "service_completed_successfully"
