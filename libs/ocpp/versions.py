@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from enum import StrEnum
+from unicodedata import category
 from urllib.parse import unquote_to_bytes
 
 MAX_IDENTITY_LENGTH = 48
-_FORBIDDEN_IN_IDENTITY = re.compile(r"[:\x00-\x1f\x7f-\x9f]")
+# Marks that show on the letter before, or nowhere, and letters that are blank.
+_MARKS = frozenset({"Mn", "Me"})
+_BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 
 
 class Version(StrEnum):
@@ -45,23 +47,43 @@ def negotiate(offered: Iterable[str]) -> Version | None:
     return None
 
 
+def station_identity(text: str) -> str:
+    """Return the id of the station that is called ``text``: one rule for those who connect and those who register.
+
+    Stations are the same without regard to case (OCPP: ``CiString``), so it is case-folded. Raises ``ValueError`` for
+    one that is empty or, folded, longer than 48 characters, begins or ends with a space, is ``.`` or ``..``, or holds
+    ``:`` (it would split the basic-auth user name), ``/``, or what does not show by itself: control characters, other
+    white space, marks of direction and of no width, combining marks. Two ids that look alike could be mistaken.
+    """
+    identity = text.casefold()
+    if not identity.strip():
+        raise ValueError("a station identity is not empty")
+    if max(len(text), len(identity)) > MAX_IDENTITY_LENGTH:
+        raise ValueError(f"a station identity has at most {MAX_IDENTITY_LENGTH} characters, case-folded too")
+    if identity != identity.strip() or identity in {".", ".."}:
+        raise ValueError("a station identity does not begin or end with a space and is not '.' or '..'")
+    if ":" in identity or "/" in identity:
+        raise ValueError("a station identity holds neither ':' nor '/'")
+    if not (text.isprintable() and identity.isprintable()) or any(map(_hides, identity)):
+        raise ValueError(
+            "a station identity holds nothing that does not show: no control or combining characters"
+        )
+    return identity
+
+
 def station_id_from_path(path: str) -> str:
-    """Return the station identity that a request path ends in, percent-decoded and as sent.
+    """Return the `station_identity` that a request path ends in, percent-decoded.
 
     The query string, doubled and trailing slashes are tolerated (SETEC chargers add them). The path never
-    selects the version. Raises ``ValueError`` for an empty identity, one longer than 48 characters, one that
-    holds ``:`` (it would split the basic-auth user name) or a control character, and for bytes that are not
-    UTF-8. A percent-encoded slash is part of the identity, not a separator.
+    selects the version. Raises ``ValueError`` for what is none, and for bytes that are not UTF-8.
     """
     raw = path.split("?", 1)[0].split("#", 1)[0].rstrip("/").rpartition("/")[2]
     try:
-        identity = unquote_to_bytes(raw).decode("utf-8")
+        text = unquote_to_bytes(raw).decode("utf-8")
     except UnicodeError as error:
         raise ValueError("station identity is not UTF-8") from error
-    if not identity.strip():
-        raise ValueError("no station identity in the path")
-    if len(identity) > MAX_IDENTITY_LENGTH:
-        raise ValueError(f"station identity is longer than {MAX_IDENTITY_LENGTH} characters")
-    if _FORBIDDEN_IN_IDENTITY.search(identity):
-        raise ValueError("station identity holds ':' or a control character")
-    return identity
+    return station_identity(text)
+
+
+def _hides(character: str) -> bool:
+    return character in _BLANKS or category(character) in _MARKS

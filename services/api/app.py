@@ -29,6 +29,7 @@ from services.api.context import Context
 from services.api.desk import CommandDesk
 from services.api.domain.profiles import PROFILES, Profiles
 from services.api.history import History
+from services.api.lane import Lane
 from services.api.live import Live
 from services.api.passwords import Passwords
 from services.api.registry import TABLES, Registry
@@ -38,11 +39,13 @@ from services.api.writer import Writer
 
 log = get_logger(__name__)
 
-_COUNT_S: Final = 5.0
-_WARN_S: Final = 3600.0
 _GAP_S: Final = 0.05
 """Between two reads of what the event stream and those who wait for a command are told."""
 _OTHER_DESCRIPTORS: Final = 512
+_REPORTS: Final = 5
+"""That are made or wait, for each connection."""
+_COUNT_S: Final = 5.0
+_WARN_S: Final = 3600.0
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -78,6 +81,9 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
         tables = TableSet(bus, "api-registry", TABLES)
         reader = Reader(settings, settings.clickhouse_connections)
         stack.callback(reader.close)
+        slow = Reader(settings, settings.report_connections)
+        stack.callback(slow.close)
+        reports = Lane(slow, settings.report_connections, _REPORTS * settings.report_connections)
 
         changes = Changes(
             tables,
@@ -86,7 +92,7 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
             read_back_s=settings.read_back_s,
         )
         registry = Registry(tables, changes, settings.settle_s, settings.least_security_profile)
-        context = _context(settings, bus, Writer(producer), registry, reader)
+        context = _context(settings, bus, Writer(producer), registry, (reader, reports))
         stack.push_async_callback(context.campaigns.stop)
         stack.push_async_callback(context.certificates.stop)
         takes = context.desk.take, context.live.take, context.hub.publish
@@ -116,10 +122,13 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
         yield Running(port, task)
 
 
-def _context(settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry, reader: Reader) -> Context:
+def _context(
+    settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry, readers: tuple[Reader, Lane]
+) -> Context:
     desk = CommandDesk(
         writer, _sealer(settings), most_bytes=settings.commands_bytes, many=settings.commands_alert
     )
+    reader, reports = readers
     history, live = History(reader), Live()
     timeout_s = settings.publish_timeout_s
     campaigns = Campaigns(
@@ -138,6 +147,7 @@ def _context(settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry
         registry=registry,
         writer=writer,
         reader=reader,
+        reports=reports,
         history=history,
         live=live,
         hub=Hub(

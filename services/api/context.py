@@ -11,6 +11,7 @@ from services.api.campaigns import Campaigns
 from services.api.certificates import Certificates
 from services.api.desk import CommandDesk
 from services.api.history import History
+from services.api.lane import Lane
 from services.api.live import Live
 from services.api.passwords import Passwords
 from services.api.registry import Registry
@@ -27,6 +28,7 @@ class Context(msgspec.Struct, frozen=True):
     registry: Registry
     writer: Writer
     reader: Reader
+    reports: Lane
     history: History
     live: Live
     hub: Hub

@@ -17,8 +17,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from libs.ocpp.versions import MAX_IDENTITY_LENGTH, station_identity
 from libs.tariffs.written import WrittenTerms
-from services.api.domain.identity import MAX_TOKEN_LENGTH, station_identity, written_token
+from services.api.domain.identity import MAX_TOKEN_LENGTH, written_token
 
 _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
 _LAST: Final = 253_402_300_799_000_000
@@ -101,7 +102,7 @@ Label = Annotated[
 
 StationId = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=48),
+    StringConstraints(min_length=1, max_length=MAX_IDENTITY_LENGTH),
     AfterValidator(station_identity),
     Field(
         description="As the charger connects; case does not count. Kept case-folded.", examples=["cp-0001"]

@@ -99,6 +99,12 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
         default=10, gt=0, description="Longest silence of ClickHouse in a query."
     )
     clickhouse_connections: int = Field(default=4, ge=1, le=64)
+    report_connections: int = Field(
+        default=2,
+        ge=1,
+        le=16,
+        description="Of their own, for reports over long periods; four times as many wait.",
+    )
 
     publish_timeout_s: float = Field(default=10, gt=0, description="For Kafka's acknowledgement; then 503.")
     read_back_s: float = Field(

@@ -13,7 +13,7 @@ from libs.events.ocpp_log import (
 from libs.ocpp.frames import CallReceived, SendReceived
 from libs.ocpp.inbound import CheckedCall
 from libs.ocpp.quirks.book import clock_rule
-from libs.ocpp.secrets import shown_frame
+from libs.ocpp.secrets import kept_payload, shown_frame
 from services.edge.domain.equipment import UNKNOWN_EQUIPMENT, Equipment
 from services.edge.domain.location import Holding
 from services.edge.domain.rules import Standing
@@ -127,7 +127,7 @@ class Scribe:
             version=self._version,
             message_id=call.message_id,
             action=call.action,
-            payload=call.payload_json,
+            payload=kept_payload(call.action, call.payload_json),
             answer=answer,
             quirks=checked.quirks + quirks if quirks else checked.quirks,
             vendor=equipment.vendor,

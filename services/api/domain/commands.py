@@ -13,7 +13,7 @@ from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.ids import derive_id
 from libs.ocpp import schemas
 from libs.ocpp.routing import ROUTES
-from libs.ocpp.secrets import with_secrets_changed
+from libs.ocpp.secrets import told_without_secrets, with_secrets_changed
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN
 from libs.ocpp.semantics.commands import Command
 from libs.ocpp.semantics.degradation import plan_command
@@ -41,6 +41,11 @@ def ocpp_wish(version: Version, action: str, payload: dict[str, Any]) -> Wish:
         raise Invalid(_no_such_action(version, action), "/action")
     violation = schemas.validate(version, action, "request", payload)
     if violation is not None:
+        # What is wrong is told with the value that is wrong.
+        told = told_without_secrets(action, payload)
+        violation = schemas.validate(version, action, "request", told) or replace(
+            violation, message="not allowed"
+        )
         raise Invalid(f"{action} of {version}: {violation.message}", f"/payload{violation.path}")
     return Wish(action, orjson.dumps(payload).decode(), CommandDialect.OCPP)
 

@@ -1,22 +1,6 @@
-"""How ids are compared: stations and tokens without regard to case, everything else as written."""
-
-from urllib.parse import quote
-
-from libs.ocpp.versions import station_id_from_path
+"""How ids of tokens are compared: without regard to case."""
 
 MAX_TOKEN_LENGTH = 255
-
-
-def station_identity(text: str) -> str:
-    """The id under which the edge knows a charger that connects as `text`.
-
-    Raises ValueError for what no charger can connect as, and for a slash, which URLs of this API cannot carry.
-    """
-    if "/" in text or text in {".", ".."}:
-        raise ValueError("a station id holds no slash and is not '.' or '..'")
-    if text != text.strip():
-        raise ValueError("a station id does not begin or end with white space")
-    return station_id_from_path(f"/{quote(text, safe='')}").casefold()
 
 
 def token_identity(text: str) -> str:

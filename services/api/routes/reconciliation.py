@@ -14,5 +14,6 @@ router = routes("sessions and charge records")
 @router.get("/reconciliation", response_model=Report)
 async def reconcile(api: Api, query: Annotated[ReportQuery, Query()]) -> Response:
     """What of a period a billing clerk should look at; up to about a second old."""
-    found = await report(api.reader, query)
+    async with api.reports.turn() as reader:
+        found = await report(reader, query)
     return await in_thread(lambda: Report.model_validate(found))

@@ -6,13 +6,13 @@ from typing import Annotated
 from fastapi import Query, Response, status
 
 from libs.events.registry import StationRegistered
+from libs.ocpp.versions import station_identity
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
 from services.api.changes import Written
 from services.api.context import Api
 from services.api.domain.dated import in_force, power_in_force
 from services.api.domain.errors import Invalid
-from services.api.domain.identity import station_identity
 from services.api.domain.registry import CREDENTIALS, STATIONS, UNWRITTEN, Stamp, rated, renewed
 from services.api.fields import Folded
 from services.api.models import NewStation, Page, Station, StationQuery, StationSettings

@@ -74,7 +74,7 @@ def identify(path: str) -> str | Refusal:
     Segments and slashes before it are tolerated.
     """
     try:
-        station_id = station_id_from_path(path).casefold()
+        station_id = station_id_from_path(path)
         if PATH_ROOT not in _folders(path):
             raise ValueError("not a station's path")
     except ValueError:

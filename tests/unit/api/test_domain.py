@@ -19,7 +19,7 @@ from libs.events.registry import (
 )
 from libs.ocpp.semantics.commands import Reset
 from libs.ocpp.semantics.dialect import from_request
-from libs.ocpp.versions import Version
+from libs.ocpp.versions import Version, station_identity
 from libs.tariffs.model import flat_terms
 from services.api.domain.commands import (
     ocpp_wish,
@@ -30,7 +30,7 @@ from services.api.domain.commands import (
 )
 from services.api.domain.dated import in_force, power_in_force, version_in_force
 from services.api.domain.errors import Conflict, Invalid
-from services.api.domain.identity import station_identity, token_identity
+from services.api.domain.identity import token_identity
 from services.api.domain.paging import LAST, cursor_of, position_at
 from services.api.domain.registry import (
     UNWRITTEN,
@@ -64,7 +64,7 @@ def test_a_station_is_known_as_the_edge_knows_it(text: str, identity: str) -> No
 
 @pytest.mark.parametrize("text", ["", "a/b", ".", "..", "a:b", "a\nb", " a", "a ", "x" * 49, "a\x00"])
 def test_what_no_charger_connects_as_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="station id"):
+    with pytest.raises(ValueError, match="a station identity"):
         station_identity(text)
 
 

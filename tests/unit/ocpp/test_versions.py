@@ -1,6 +1,13 @@
-import pytest
+from urllib.parse import quote
 
-from libs.ocpp.versions import Version, negotiate, station_id_from_path
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from libs.ocpp.versions import Version, negotiate, station_id_from_path, station_identity
+from services.api.models import NewStation
+from services.edge.domain.admission import Refusal, identify
 
 
 @pytest.mark.parametrize(
@@ -23,19 +30,18 @@ def test_negotiation_takes_the_first_that_both_speak(offered: list[str], expecte
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("/ocpp/CP001", "CP001"),
-        ("/CP001", "CP001"),
-        ("CP001", "CP001"),
-        ("/ocpp/1.6/CP001", "CP001"),  # the path never selects the version
-        ("//ocpp//CP001", "CP001"),  # SETEC
-        ("/ocpp/CP001/", "CP001"),
-        ("/ocpp/CP001//", "CP001"),
-        ("/ocpp/CP001?token=x/y", "CP001"),
-        ("/ocpp/CP%20001", "CP 001"),
-        ("/ocpp/%C3%A9", "é"),
-        ("/ocpp/a%2Fb", "a/b"),
+        ("/ocpp/CP001", "cp001"),
+        ("/CP001", "cp001"),
+        ("CP001", "cp001"),
+        ("/ocpp/1.6/CP001", "cp001"),  # the path never selects the version
+        ("//ocpp//CP001", "cp001"),  # SETEC
+        ("/ocpp/CP001/", "cp001"),
+        ("/ocpp/CP001//", "cp001"),
+        ("/ocpp/CP001?token=x/y", "cp001"),
+        ("/ocpp/CP%20001", "cp 001"),
+        ("/ocpp/%C3%89", "é"),
         ("/ocpp/" + "x" * 48, "x" * 48),
-        ("/ocpp/cp001", "cp001"),  # kept as sent
+        ("/ocpp/cp001", "cp001"),
     ],
 )
 def test_identity_is_the_last_path_segment_decoded(path: str, expected: str) -> None:
@@ -49,3 +55,59 @@ def test_identity_is_the_last_path_segment_decoded(path: str, expected: str) -> 
 def test_bad_identities_are_refused(path: str) -> None:
     with pytest.raises(ValueError, match=r"identity|UTF-8"):
         station_id_from_path(path)
+
+
+REFUSED = {
+    "white space at its end": "a ",
+    "white space at its beginning": " a",
+    "no-break space": "a\u00a0b",
+    "the folder itself": ".",
+    "the folder above": "..",
+    "slash": "a/b",
+    "colon": "a:b",
+    "control character": "a\x07b",
+    "line separator": "a\u2028b",
+    "right-to-left override": "a\u202eb",
+    "right-to-left isolate": "a\u2067b",
+    "left-to-right mark": "a\u200eb",
+    "zero-width space": "a\u200bb",
+    "zero-width joiner": "a\u200db",
+    "byte order mark": "\ufeffa",
+    "soft hyphen": "a\u00adb",
+    "combining accent": "e\u0301",
+    "combining grapheme joiner": "a\u034fb",
+    "variation selector": "a\ufe0f",
+    "blank letter": "a\u3164b",
+    "blank braille": "a\u2800",
+    "private use": "a\ue000",
+    "not assigned": "a\u0378",
+    "folded to a mark": "\u0130x",
+    "144 characters once folded": "\ufb03" * 48,
+    "49 characters": "x" * 49,
+}
+
+
+@pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
+def test_one_rule_for_those_who_connect_and_those_who_register(text: str) -> None:
+    with pytest.raises(ValueError, match="a station identity"):
+        station_identity(text)
+    if "/" not in text:
+        with pytest.raises(ValueError, match="a station identity"):
+            station_id_from_path(f"/ocpp/{quote(text, safe='')}")
+    with pytest.raises(ValueError, match="a station identity"):
+        station_id_from_path("/ocpp/a%2Fb")
+    with pytest.raises(ValidationError):
+        NewStation.model_validate({"station_id": text})
+
+
+@given(st.text(max_size=60))
+def test_whoever_may_be_registered_can_connect_as_that(text: str) -> None:
+    try:
+        identity = station_identity(text)
+    except ValueError:
+        assert isinstance(identify(f"/ocpp/{quote(text, safe='')}"), Refusal)
+        return
+    assert identify(f"/ocpp/{quote(text, safe='')}") == identity
+    assert station_identity(identity) == identity
+    assert len(identity) <= 48
+    assert NewStation.model_validate({"station_id": text}).station_id == identity
