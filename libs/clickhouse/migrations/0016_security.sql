@@ -1,7 +1,7 @@
 -- Who changed the registry, what a connection proved, and what operators ought to look at.
 
-ALTER TABLE $database.registry_stations $on_cluster ADD COLUMN IF NOT EXISTS profile_exempt Bool AFTER power_ratings.valid_from;
-ALTER TABLE $database.registry_stations $on_cluster ADD COLUMN IF NOT EXISTS changed_by LowCardinality(String) AFTER profile_exempt;
+ALTER TABLE $database.registry_stations $on_cluster ADD COLUMN IF NOT EXISTS profile_exempt Bool;
+ALTER TABLE $database.registry_stations $on_cluster ADD COLUMN IF NOT EXISTS changed_by LowCardinality(String);
 ALTER TABLE $database.registry_sites $on_cluster ADD COLUMN IF NOT EXISTS changed_by LowCardinality(String);
 ALTER TABLE $database.registry_tokens $on_cluster ADD COLUMN IF NOT EXISTS changed_by LowCardinality(String);
 ALTER TABLE $database.registry_tariffs $on_cluster ADD COLUMN IF NOT EXISTS changed_by LowCardinality(String);
