@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from libs.runtime.urls import Network
 from services.edge import metrics
@@ -29,13 +29,17 @@ class ProxiedSocket(StationSocket):
     _deadline: asyncio.TimerHandle | None = None
     _securing: asyncio.Task[None] | None = None
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._rest = bytearray()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the header if the peer is a proxy."""
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's are of no class of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
         address = transport.get_extra_info("peername")
-        self.transport = transport
         if not is_trusted(str(address[0]) if address else "", self.proxies):
-            self._go_on(transport, b"")
+            self._go_on()
             return
         self._head = bytearray()
         self._deadline = self.loop.call_later(self.deadline_s, self._cut)
@@ -44,8 +48,12 @@ class ProxiedSocket(StationSocket):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the header, then of the websocket."""
-        if self._head is None:
+        if self._begun:
             super().data_received(data)
+            return
+        if self._head is None:
+            # TLS is about to take over.
+            self._rest += data
             return
         self._head += data
         try:
@@ -55,9 +63,9 @@ class ProxiedSocket(StationSocket):
             return
         if header is None:
             return
-        rest, self._head, self._told = bytes(self._head[header.size :]), None, header.address
+        self._rest, self._head, self._told = self._head[header.size :], None, header.address
         self._stop_waiting()
-        self._go_on(self.transport, rest)
+        self._go_on()
 
     def eof_received(self) -> None:
         """Take note that the peer sends nothing more."""
@@ -72,11 +80,11 @@ class ProxiedSocket(StationSocket):
         if self._begun:
             super().connection_lost(exc)
 
-    def _go_on(self, transport: asyncio.Transport, rest: bytes) -> None:
+    def _go_on(self) -> None:
         if self.tls is None:
-            self._begin(transport, rest)
+            self._begin(self.transport, bytes(self._rest))
         else:
-            self._securing = self.loop.create_task(self._secure(transport, self.tls, rest))
+            self._securing = self.loop.create_task(self._secure(self.transport, self.tls))
 
     def _begin(self, transport: asyncio.BaseTransport, rest: bytes) -> None:
         self._begun = True
@@ -86,7 +94,7 @@ class ProxiedSocket(StationSocket):
         if rest:
             super().data_received(rest)
 
-    async def _secure(self, transport: asyncio.Transport, tls: ssl.SSLContext, rest: bytes) -> None:
+    async def _secure(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
         early = _Early()
         starting = asyncio.ensure_future(
             self.loop.start_tls(
@@ -98,11 +106,10 @@ class ProxiedSocket(StationSocket):
                 ssl_shutdown_timeout=_SHUTDOWN_S,
             )
         )
-        if rest:
-            # The transport has its new protocol after the first step, which is connected by the second.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            _feed(transport.get_protocol(), rest)
+        # The transport has its new protocol after the first step, which is connected by the second.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        _feed(transport.get_protocol(), bytes(self._rest))
         try:
             secured = await starting
         # Why is counted where it happened.
