@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.clickhouse.client import ClickHouseClient
 from libs.events.ocpp_log import StationLocated
@@ -55,8 +56,11 @@ async def test_stations_that_somebody_else_could_be_are_listed_counted_and_named
     }
     assert counts[0]["stations"] >= 1
     assert counts[2] == {"security_profile": 2, "stations": 1, "connections": 1}
-    text = (await api.http.get(f"http://127.0.0.1:{api.port}/metrics")).text
-    assert 'voltbus_api_stations_by_profile{profile="0"}' in text
+
+    async def told() -> bool:
+        return bool(REGISTRY.get_sample_value("voltbus_api_stations_by_profile", {"profile": "0"}))
+
+    await until(told)
 
 
 async def test_alerts_are_listed_filtered_and_paged(api: Platform) -> None:

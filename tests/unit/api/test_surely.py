@@ -52,7 +52,7 @@ class Rig:
     def __init__(self) -> None:
         self.tables = Late()
         self.sent: list[RequestCommand] = []
-        registry = Registry(cast(Any, self.tables), cast(Changes, None), 5)
+        registry = Registry(cast(Any, self.tables), cast(Changes, None), 5, 1)
         desk = CommandDesk(cast(Any, SimpleNamespace(write=self._write)), most_bytes=1 << 20)
         settings = ApiSettings.model_validate({"api_key": KEY})
         context = SimpleNamespace(settings=settings, registry=registry, desk=desk, live=Live())
