@@ -16,7 +16,7 @@ from libs.events.record import Record
 from libs.runtime.service import Health
 from services.api.application import create_application
 from services.api.changes import Changes
-from services.api.context import Context
+from services.api.context import Context, context_of
 from services.api.desk import CommandDesk
 from services.api.live import Live
 from services.api.registry import LOCATIONS, TABLES, Registry
@@ -57,6 +57,7 @@ class Rig:
         settings = ApiSettings.model_validate({"api_key": KEY})
         context = SimpleNamespace(settings=settings, registry=registry, desk=desk, live=Live())
         self.app = create_application(cast(Context, context), Health())
+        self.app.dependency_overrides[context_of] = lambda: context
 
     async def _write(self, _topic: str, _key: str, record: RequestCommand, _trace: str | None) -> None:
         self.sent.append(record)
