@@ -25,7 +25,6 @@ class ProxiedSocket(StationSocket):
 
     _head: bytearray | None = None
     _begun = False
-    _told: str | None = None
     _deadline: asyncio.TimerHandle | None = None
     _securing: asyncio.Task[None] | None = None
 
@@ -44,7 +43,8 @@ class ProxiedSocket(StationSocket):
         self._head = bytearray()
         self._deadline = self.loop.call_later(self.deadline_s, self._cut)
         if self.room is not None:
-            self.room.enter(self)
+            # By itself: all that come through a proxy have its address so far.
+            self.room.enter(self, str(id(self)))
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the header, then of the websocket."""
@@ -63,7 +63,7 @@ class ProxiedSocket(StationSocket):
             return
         if header is None:
             return
-        self._rest, self._head, self._told = self._head[header.size :], None, header.address
+        self._rest, self._head, self.told = self._head[header.size :], None, header.address
         self._stop_waiting()
         self._go_on()
 
@@ -89,8 +89,6 @@ class ProxiedSocket(StationSocket):
     def _begin(self, transport: asyncio.BaseTransport, rest: bytes) -> None:
         self._begun = True
         super().connection_made(transport)
-        if self._told is not None:
-            self.peer = self._told
         if rest:
             super().data_received(rest)
 

@@ -11,9 +11,9 @@ from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import Event, State
 from websockets.streams import StreamReader
 
+from libs.runtime.addresses import network_of
 from libs.runtime.waiting import WaitingRoom
 from services.edge.domain.admission import Admission
-from services.edge.domain.throttle import network_of
 
 try:
     from websockets.speedups import apply_mask
@@ -63,6 +63,8 @@ class StationSocket(ServerConnection):
     ponged = False
     peer = ""
     """The peer's address, without its port."""
+    told: str | None = None
+    """That address as a trusted proxy told it."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -79,7 +81,7 @@ class StationSocket(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take note that there is a peer, and who: a transport that is lost cannot tell any more."""
         address = transport.get_extra_info("peername")
-        self.peer = str(address[0]) if address else ""
+        self.peer = self.told or (str(address[0]) if address else "")
         super().connection_made(transport)
         if self.room is not None:
             self.room.enter(self, network_of(self.peer))
