@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
-UV_VERSION := $(shell sed -n 's/^ *"uv==\([^"]*\)",/\1/p' pyproject.toml)
 STAMP := $(VENV)/.synced
 # How many processes share the tests out, 0 for one that does all: most tests are whole platforms, which need cores of their own.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(3, (os.cpu_count() or 1) // 4))')
@@ -11,7 +10,7 @@ SHARED := -n $(WORKERS)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos fuzz truth bench lint types schemas release docs clean
+.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos fuzz truth bench lint types schemas release docs sbom audit clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -22,8 +21,8 @@ setup: $(STAMP) ## Make the virtual environment and fetch Kafka, the schema regi
 $(STAMP): pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Voltbus needs Python 3.11 or newer; set PYTHON=...")'
 	@test -x $(RUN)/python || { echo "setup: creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@test -x $(RUN)/uv || { echo "setup: installing uv $(UV_VERSION)"; \
-	  $(RUN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
+	@test -x $(RUN)/uv || { echo "setup: installing uv"; \
+	  $(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/containers/installer.txt; }
 	@echo "setup: installing the locked packages"
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(RUN)/uv sync --locked --quiet --python $(RUN)/python
 	@touch $@
@@ -84,6 +83,12 @@ release: $(STAMP) ## Keep contract and states under the version in pyproject.tom
 docs: $(STAMP) ## Write the generated parts of the documentation
 	@$(RUN)/python -m deploy.documentation && $(RUN)/python -m libs.ocpp.support
 	@$(RUN)/python -m tests.scenarios.document && $(RUN)/python -m tests.unit.sessions.document
+
+sbom: $(STAMP) ## Write dist/sbom.json (CycloneDX): what the image and the embedded servers are made of
+	@$(RUN)/python -m deploy.supply sbom
+
+audit: $(STAMP) ## Ask osv.dev about every locked package, Java archive and ClickHouse
+	@$(RUN)/python -m deploy.supply audit
 
 clean: ## Remove the virtual environment and the local data, keep the downloads
 	@rm -rf $(VENV) .voltbus

@@ -40,10 +40,12 @@ def read_lock() -> list[Artefact]:
 
 
 # What to raise for a newer stack; then run `python -m libs.testing.localstack lock`.
-_KAFKA: Final = "4.3.0"
+_KAFKA: Final = "4.3.1"
 _REGISTRY: Final = "3.3.3"
 _LOG4J: Final = "2.25.4"
 _CHDB: Final = "chdb-core==26.7.3"
+# Newer than what the parts ask for, since those have published holes.
+_RAISED: Final = {"at.yawk.lz4:lz4-java": "1.11.4"}
 # Our name of a platform, and the beginning and end of the last tag of the wheel for it.
 _WHEEL_TAGS: Final = {
     "linux-x86_64": ("manylinux", "x86_64.whl"),
@@ -101,7 +103,11 @@ def _maven_artifacts(context: MavenContext) -> Iterator[tuple[str, Artifact]]:
     server = context.create_dependency(f"org.apache.kafka:kafka_2.13:{_KAFKA}")
     yield "kafka", server.artifact
     for node in context.resolver.get_dependency_list([server])[1]:
-        yield "kafka", node.dep.artifact
+        artifact = node.dep.artifact
+        raised = _RAISED.get(f"{artifact.groupId}:{artifact.artifactId}")
+        if raised is not None:
+            artifact = context.project(artifact.groupId, artifact.artifactId).at_version(raised).artifact()
+        yield "kafka", artifact
     # Without a binding of the logging interface the broker would log nothing.
     logging = context.project("org.apache.logging.log4j", "log4j-slf4j-impl")
     yield "kafka", logging.at_version(_LOG4J).artifact()
