@@ -78,7 +78,7 @@ def write_sbom() -> Path:
             "--locked",
             "--no-default-groups",
             f"--project={ROOT}",
-        ],  # fmt: skip
+        ],
         capture_output=True,
         text=True,
         check=True,
