@@ -290,7 +290,7 @@ def test_nobody_reaches_a_server_that_he_does_not_use() -> None:
 
     assert set(COMPOSE["networks"]) == {"bus", "tables", "chargers"}
     assert members("tables") == {"clickhouse", "tables", "sink", "api"}
-    assert members("chargers") == {"edge", "simulator"}
+    assert members("chargers") == {"edge", "simulator", "certificate"}
     assert members("bus") == {"kafka", "registry", "contract", *SERVICES}
 
 
