@@ -22,6 +22,7 @@ ROWS = {
     "absurd-timestamps": "the year 1970, or one millions of years away",
     "clock-set-in-mid-session": "a clock that is set right between start and stop",
     "timestamps-as-numbers": "a bare number as a timestamp",
+    "status-dated-ahead": "a status dated hours ahead, by a clock that was wrong until the boot was answered",
     # transactions
     "odd-transaction-ids": "a transaction id that is enormous, 0, -1, random or missing",
     "stop-of-unknown-transaction": "a stop for a transaction that nobody knows",
@@ -51,6 +52,7 @@ ROWS = {
     "unlisted-error-codes": "an error code that is not listed",
     # identities and topology
     "identity-case": "one identity in several spellings",
+    "ids-compared-by-bytes": "ids of tokens and groups that a charger compares byte by byte",
     "absurd-connector-count": "a number of connectors beyond all reason",
     "connector-zero": "connector 0",
     "connector-numbering": "connectors numbered by EVSE, or by station",

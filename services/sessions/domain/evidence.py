@@ -15,7 +15,7 @@ from libs.ocpp import quirks
 from libs.ocpp.semantics.model import TransactionStep
 from libs.runtime.clock import SECOND
 from services.sessions.domain import curve, states, tokens
-from services.sessions.domain.session import CLOCK_DOUBT, STOP_CONFLICT, Session, Signed, was_over
+from services.sessions.domain.session import CLOCK_DOUBT, STOP_CONFLICT, Session, Signed, credible, was_over
 from services.sessions.domain.states import STATES
 
 ROUTINE: Final = frozenset({"MeterValuePeriodic", "MeterValueClock", "SignedDataReceived", "Trigger"})
@@ -71,7 +71,7 @@ def absorb(session: Session, step: TransactionStep, source: Source) -> Session:
     if step.id_token is not None:
         _absorb_token(session, step, news)
     if step.trigger is not None:
-        _absorb_told(session, step, step.trigger, news)
+        _absorb_told(session, step, step.trigger, source, news)
     if step.quirks and not set(session.quirks).issuperset(step.quirks):
         news["quirks"] = tuple(sorted({*session.quirks, *step.quirks}))
     if step.readings or step.exported or step.signed:
@@ -131,9 +131,11 @@ def _absorb_token(session: Session, step: TransactionStep, news: dict[str, Any])
         news["tokens"], news["id_token"] = named, named[0].id_token
 
 
-def _absorb_told(session: Session, step: TransactionStep, trigger: str, news: dict[str, Any]) -> None:
+def _absorb_told(
+    session: Session, step: TransactionStep, trigger: str, source: Source, news: dict[str, Any]
+) -> None:
     """What a charger of 2.x tells of a transaction beside what it measured."""
-    at, state = step.at, step.charging_state
+    at, state = credible(session, step.at, source.recorded_at), step.charging_state
     if trigger not in ROUTINE:
         known = session.trigger_at
         if known is None or at > known or (at == known and trigger > session.trigger):

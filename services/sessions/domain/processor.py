@@ -242,18 +242,21 @@ def _status(
         return Step(state)
     book = Book(state, tables)
     book.statuses = heard
-    following_at, repeated = statuses.following(heard, status), statuses.repeats(heard, status)
+    repeated = statuses.repeats(heard, status)
     cause = msgspec.structs.replace(cause, trigger=status.name)
     news: tuple[Emit, ...] = ()
     for known in (*state.open, *state.closed):
-        if not statuses.of_session(known, status, following_at):
+        if known.evse_id != status.connector_id:
             continue
-        session = statuses.absorbed(known, status, source, repeated=repeated)
+        seen, following_at = statuses.seen(known, heard, status)
+        if not statuses.of_session(known, seen, following_at):
+            continue
+        session = statuses.absorbed(known, seen, source, repeated=repeated)
         if session is known:
             continue
         book.put(known, session, cause)
         latest = (session.state_at, session.charging_state) != (known.state_at, known.charging_state)
-        if known.session_id and not known.over and latest and not repeated and status.at >= known.begun_at:
+        if known.session_id and not known.over and latest and not repeated and seen.at >= known.begun_at:
             # Of several sessions that a connector cannot have at once, the one that came last.
             news = (records.updated(state.station_id, session, cause),)
     book.out += news

@@ -213,6 +213,16 @@ def was_over(session: Session, at: int) -> bool:
     return session.until is not None and at >= session.until
 
 
+def credible(session: Session, at: int, recorded_at: int) -> int:
+    """The moment of what a charger dated `at` and the platform recorded at `recorded_at`.
+
+    None is later than its receipt, but for what the clock was ahead already when the session began.
+    """
+    if session.first_heard_at is None:
+        return at
+    return min(at, recorded_at + max(0, session.begun_at - session.first_heard_at))
+
+
 def span(session: Session) -> tuple[int, int, bool]:
     """From when to when a session lasted, and whether its clock is in doubt.
 

@@ -25,7 +25,7 @@ from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
 from services.sessions.domain import states
 from services.sessions.domain.evidence import Source
-from services.sessions.domain.session import Session
+from services.sessions.domain.session import Session, credible
 from services.sessions.domain.states import STATUSES
 
 KEPT: Final = 24 * 3600 * SECOND
@@ -109,10 +109,19 @@ def repeats(told: bytes, status: Status) -> bool:
     return bool(before) and before[-1].word == status.word
 
 
-def following(told: bytes, status: Status) -> int | None:
-    """The moment of the next status that is known of the same connector."""
-    later = [s.at for s in _unpacked(told) if s.connector_id == status.connector_id and s[1:3] > status[1:3]]
-    return min(later, default=None)
+def seen(session: Session, told: bytes, status: Status) -> tuple[Status, int | None]:
+    """The status at its moment in the session, and the moment of the connector's next one."""
+    own = _of_connector(session, told, status.connector_id)
+    mine = _dated(session, status)
+    return mine, min([each.at for each in own if each[1:3] > mine[1:3]], default=None)
+
+
+def _of_connector(session: Session, told: bytes, connector_id: int | None) -> list[Status]:
+    return sorted(_dated(session, each) for each in _unpacked(told) if each.connector_id == connector_id)
+
+
+def _dated(session: Session, status: Status) -> Status:
+    return status._replace(at=credible(session, status.at, status.recorded_at))
 
 
 def expiry(told: bytes) -> int | None:
@@ -156,7 +165,7 @@ def adopted(session: Session, told: bytes) -> Session:
     """`session` with all that was told of its connector before it was known."""
     if session.version != Version.V16 or not told:
         return session
-    own = [status for status in _unpacked(told) if status.connector_id == session.evse_id]
+    own = _of_connector(session, told, session.evse_id)
     for index, status in enumerate(own):
         following_at = own[index + 1].at if index + 1 < len(own) else None
         if of_session(session, status, following_at) and (news := _news(session, status)):

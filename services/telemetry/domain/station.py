@@ -145,7 +145,7 @@ def reported(
             connector_id=fact.connector_id,
             status=fact.status,
             error_code=error_code,
-            since=fact.at,
+            since=min(fact.at, recorded_at),
         )
         others = [c for c in connectors if c is not current]
         connectors = tuple(sorted([*others, connector], key=lambda c: (c.evse_id, c.connector_id)))

@@ -314,9 +314,9 @@ def test_a_station_that_is_not_accepted_is_told_little() -> None:
 @pytest.mark.parametrize(
     ("payload", "at"),
     [
-        ({"timestamp": "2026-01-01T00:00:00Z"}, 1_767_225_600_000_000),
-        ({"generatedAt": "2026-01-01T00:00:00Z"}, 1_767_225_600_000_000),
-        ({"meterValue": [{"timestamp": "2026-01-01T00:00:00Z"}]}, 1_767_225_600_000_000),
+        ({"timestamp": "2026-12-01T00:00:00Z"}, 1_796_083_200_000_000),
+        ({"generatedAt": "2026-12-01T00:00:00Z"}, 1_796_083_200_000_000),
+        ({"meterValue": [{"timestamp": "2026-12-01T00:00:00Z"}]}, 1_796_083_200_000_000),
         ({"meterValue": []}, NOW),
         ({"meterValue": "?"}, NOW),
         ({}, NOW),

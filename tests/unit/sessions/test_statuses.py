@@ -1,6 +1,7 @@
 """OCPP 1.6: the statuses of a connector tell what the vehicle did, whichever of the two topics comes first."""
 
 from itertools import combinations
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrSource
 from libs.tariffs.model import Dimension, PriceComponent, TariffElement, TariffTerms
 from services.sessions.domain.statuses import MOST_OF_CONNECTOR, MOST_OF_STATION
-from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, meter16, start16, stop16
+from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, event2, meter16, start16, stop16
 from tests.unit.sessions.given import Told, kinds, registry
 from tests.unit.sessions.signs import status2, status16
 
@@ -194,3 +195,77 @@ def test_two_connectors_are_told_apart() -> None:
     told.tell(status16("SuspendedEV", NOON + 30 * MINUTE, connector=2))
     told.tell(stop16(1, NOON + HOUR, 9000), stop16(2, NOON + HOUR, 9000))
     assert [(e.charging_s, e.suspended_s) for e in told.ends] == [(3600, 0), (1800, 1800)]
+
+
+HOURLY = TariffVersion(
+    version=1,
+    valid_from=0,
+    currency="EUR",
+    price_per_kwh_milli=0,
+    terms=TariffTerms(
+        elements=(
+            TariffElement(price_components=(PriceComponent(type=Dimension.TIME, price_milli=600_000),)),
+        )
+    ),
+)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_status_that_was_dated_ahead_and_told_before_the_start_does_not_end_the_charging(
+    place: int,
+) -> None:
+    """The clock was ahead until the boot was answered; either topic may be first."""
+    ahead = status16("Available", NOON + HOUR, recorded_at=NOON - MINUTE)
+    exchanges = [
+        status16("Charging", NOON + 5 * SECOND),
+        start16(7, NOON, 0, recorded_at=NOON + SECOND),
+        stop16(7, NOON + 2 * HOUR, 9000),
+    ]
+    exchanges.insert(place, ahead)
+    told = Told(exchanges, registry(versions=(HOURLY,)))
+    told.tick(NOON + DAY)
+    end = told.ends[-1]
+    # It was Available before the start, and charged from the next status on.
+    assert (end.charging_s, end.suspended_s, end.idle_s) == (7195, 5, 0)
+    assert told.cdrs[-1].amount_minor == 1199
+
+
+def test_a_status_counts_from_its_receipt_at_the_latest() -> None:
+    told = Told([start16(7, NOON, 0, recorded_at=NOON + SECOND), status16("Charging", NOON + 5 * SECOND)])
+    told.tell(status16("SuspendedEV", NOON + 90 * MINUTE, recorded_at=NOON + 20 * MINUTE))
+    told.tell(status16("Charging", NOON + 60 * MINUTE), stop16(7, NOON + 2 * HOUR, 9000))
+    assert times(told) == (80, 40, 0)
+
+
+def test_what_is_ahead_all_the_time_keeps_its_lengths() -> None:
+    lead = HOUR
+
+    def at(minutes: int) -> dict[str, Any]:
+        return {"at": NOON + minutes * MINUTE + lead, "recorded_at": NOON + minutes * MINUTE}
+
+    told = Told([start16(7, meter=0, **at(0)), status16("Charging", **at(1))])
+    told.tell(status16("SuspendedEV", **at(30)), status16("Charging", **at(60)))
+    told.tell(stop16(7, meter=9000, **at(120)))
+    assert times(told) == (90, 30, 0)
+
+
+@pytest.mark.parametrize("version", ["ocpp2.0.1", "ocpp2.1"])
+def test_a_charging_state_of_2_x_counts_from_its_receipt_at_the_latest(version: str) -> None:
+    told = Told(
+        [
+            event2("Started", "a", 0, NOON, 0, state="Charging", tag="A", version=version),
+            event2(
+                "Updated",
+                "a",
+                1,
+                NOON + 90 * MINUTE,
+                state="SuspendedEV",
+                version=version,
+                recorded_at=NOON + 20 * MINUTE,
+                trigger="ChargingStateChanged",
+            ),
+            event2("Updated", "a", 2, NOON + 60 * MINUTE, state="Charging", version=version),
+            event2("Ended", "a", 3, NOON + 120 * MINUTE, 9000, version=version),
+        ]
+    )
+    assert times(told) == (80, 40, 0)

@@ -111,6 +111,7 @@ def test_of_two_statuses_of_one_moment_the_later_in_the_log_counts() -> None:
 @pytest.mark.parametrize("ahead", [MINUTE, 365 * 24 * 60 * MINUTE])
 def test_a_clock_that_was_ahead_freezes_no_status(ahead: int) -> None:
     told = Told(opened(1, NOON), status(1, "Available", NOON + ahead, recorded_at=NOON))
+    assert [c.since for c in told.states[-1].connectors] == [NOON]
     told.tell(status(1, "Charging", NOON + SECOND))
     assert status_of(told) == "Charging"
 
