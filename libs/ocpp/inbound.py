@@ -189,13 +189,16 @@ def _changes(
         seen[bend.quirk] = None
         if isinstance(bend, _Keep):
             continue
-        changes.append(bend)
         if isinstance(bend, _Drop):
             gone = bend.path
+            # What was to be changed in it goes with it.
+            while changes and changes[-1].path[: len(gone)] == gone:
+                changes.pop()
         elif isinstance(bend, _Put):
             received.setdefault(bend.path, fault)
         if not isinstance(bend, _Strip):
             changed.add(bend.path)
+        changes.append(bend)
     return changes
 
 
@@ -216,23 +219,17 @@ def _copied(value: Any) -> Any:
 
 
 def _apply(payload: Payload, changes: list[_Change]) -> None:
-    drops = set()
     for change in changes:
-        if isinstance(change, _Drop):
-            drops.add(change.path)
-        elif isinstance(change, _Put):
+        if isinstance(change, _Put):
             _at(payload, change.path[:-1])[change.path[-1]] = change.value
-        else:
+        elif isinstance(change, _Strip):
             stripped = _at(payload, change.path)
             for name in change.names:
                 del stripped[name]
-    # From the back, so that earlier indexes stay right; one item may have several faults.
-    for path in sorted(drops, key=_sort_key, reverse=True):
-        del _at(payload, path[:-1])[path[-1]]
-
-
-def _sort_key(path: tuple[str | int, ...]) -> list[tuple[int, str]]:
-    return [(part, "") if isinstance(part, int) else (-1, part) for part in path]
+    # They are in the payload's order: from the back, so that earlier indexes stay right.
+    for change in reversed(changes):
+        if isinstance(change, _Drop):
+            del _at(payload, change.path[:-1])[change.path[-1]]
 
 
 def _at(payload: Any, path: tuple[str | int, ...]) -> Any:
