@@ -5,6 +5,7 @@ by two processes at the same time, ends in the same tables.
 """
 
 import re
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from string import Template
@@ -53,57 +54,61 @@ def load_migrations(folder: Path = FOLDER) -> list[Migration]:
 def migrate(settings: ClickHouseSettings) -> list[str]:
     """Create the database if it is missing and apply what has not been applied; returns the names of that.
 
-    Raises MigrationError if a file changed after it was applied, ClickHouseError if a statement fails.
+    Who may only write can call it on tables that are finished. Raises MigrationError if a file changed after it was
+    applied, ClickHouseError if a statement fails.
     """
-    client = ClickHouseClient(settings, database="default")
+    client = ClickHouseClient(settings)
     try:
-        return _migrate(client, settings, load_migrations())
+        try:
+            applied = _applied(client)
+        except NotMigratedError:
+            _create_database(settings)
+            applied = _applied(client)
+        return _apply(client, settings, applied)
     finally:
         client.close()
 
 
-def _migrate(
-    client: ClickHouseClient, settings: ClickHouseSettings, migrations: list[Migration]
-) -> list[str]:
+def _applied(client: ClickHouseClient) -> dict[int, str]:
+    """The checksums of what was applied, by number."""
+    rows = client.rows("SELECT number, checksum FROM schema_migrations")
+    return {row["number"]: row["checksum"] for row in rows}
+
+
+def _create_database(settings: ClickHouseSettings) -> None:
     values = placeholders(settings)
-    database = settings.clickhouse_database
-
-    def run(statement: str) -> None:
-        client.execute(Template(statement).substitute(values))
-
+    client = ClickHouseClient(settings, database="default")
     try:
-        applied = _applied(client, database)
-    except NotMigratedError:
-        run("CREATE DATABASE IF NOT EXISTS $database $on_cluster")
-        run(
+        for statement in (
+            "CREATE DATABASE IF NOT EXISTS $database $on_cluster",
             "CREATE TABLE IF NOT EXISTS $database.schema_migrations $on_cluster"
             " (number UInt32, name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3))"
-            " ENGINE = ${replicated}ReplacingMergeTree ORDER BY number"
-        )
-        applied = _applied(client, database)
+            " ENGINE = ${replicated}ReplacingMergeTree ORDER BY number",
+        ):
+            client.execute(Template(statement).substitute(values))
+    finally:
+        client.close()
+
+
+def _apply(client: ClickHouseClient, settings: ClickHouseSettings, applied: Mapping[int, str]) -> list[str]:
+    values = placeholders(settings)
     done = []
-    for migration in migrations:
+    for migration in load_migrations():
         if migration.number in applied:
             if applied[migration.number] != migration.checksum:
                 raise MigrationError(f"{migration.name}.sql changed after it was applied: add a new file")
             continue
         for statement in migration.statements:
-            run(statement)
+            client.execute(Template(statement).substitute(values))
         client.insert(
-            f"{database}.schema_migrations",
+            "schema_migrations",
             ("number", "name", "checksum"),
             [[migration.number], [migration.name], [migration.checksum]],
             token=migration.name,
         )
-        log.info("migration_applied", name=migration.name, database=database)
+        log.info("migration_applied", name=migration.name, database=settings.clickhouse_database)
         done.append(migration.name)
     return done
-
-
-def _applied(client: ClickHouseClient, database: str) -> dict[int, str]:
-    """Checksums by number. Asked for before anything is made: who may only write can start on a finished database."""
-    rows = client.rows(f"SELECT number, checksum FROM {database}.schema_migrations")  # noqa: S608
-    return {row["number"]: row["checksum"] for row in rows}
 
 
 def placeholders(settings: ClickHouseSettings) -> dict[str, str]:
