@@ -1,7 +1,7 @@
 """What each service has to be allowed in Kafka, as its access control lists say it: from the topic files.
 
-One principal for each service, named as the service. `deploy` applies contract and lists, `cli` is the operators'
-command line, `downstream` stands for consumers outside the platform.
+One principal for each service, named as the service. `deploy` applies the contract, `cli` is the operators'
+command line, `registry` the schema registry (Apicurio), `downstream` stands for consumers outside the platform.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ DEPLOY: Final = "deploy"
 CLI: Final = "cli"
 SINK: Final = "sink"
 DOWNSTREAM: Final = "downstream"
+REGISTRY: Final = "registry"
 
 SERVICE_OF: Final = {
     "capabilities": "provisioning",
@@ -59,6 +60,11 @@ def rights(settings: BusSettings, contract: Contract) -> list[Right]:
     schemas = settings.topic(SCHEMAS_TOPIC)
     found |= {Right(service, "topic", schemas, False, "Read") for service in services}
     found |= set(_of_deployment(settings, contract))
+    # Whose topics and groups are named by itself, whatever the namespace.
+    found |= {
+        Right(REGISTRY, "topic", "kafkasql-", True, "All"),
+        Right(REGISTRY, "group", "apicurio-", True, "All"),
+    }
     return sorted(found)
 
 

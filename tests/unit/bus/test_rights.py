@@ -53,7 +53,7 @@ def test_a_topics_file_is_all_there_is_to_it() -> None:
 
 def test_every_service_on_the_bus_is_a_principal_and_nobody_else_is() -> None:
     services = {path.parent.name for path in SERVICES.glob("*/app.py")} - {"simulator"}
-    assert {right.principal for right in RIGHTS} == services | {"deploy", "downstream"}
+    assert {right.principal for right in RIGHTS} == services | {"deploy", "downstream", "registry"}
 
 
 def test_groups_and_transactional_ids_are_those_of_the_processors() -> None:
