@@ -25,6 +25,7 @@ from services.cli import (
     quirks,
     reconciliation,
     rederive,
+    rights,
     security,
     sites,
     stations,
@@ -65,6 +66,7 @@ history.cdrs.command("explain")(cdrs.explain)
 history.cdrs.command("verify")(cdrs.verify)
 history.sessions.command("rederive")(rederive.rederive)
 history.sessions.command("recall")(rederive.recall)
+bus.contract.command("rights")(rights.show_or_apply)
 app.command("backtest")(backtest.backtest)
 stations.app.command("get-variables")(equipment.get_variables)
 stations.app.command("set-variables")(equipment.set_variables)

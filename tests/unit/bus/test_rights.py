@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from deploy.acls import commands, main
 from libs.bus.rights import SOLE_WRITERS, Right, rights
 from libs.bus.settings import BusSettings
 from libs.events.contract import load_contract
+from services.cli.app import app
+from services.cli.rights import commands
 
 CONTRACT = load_contract()
 RIGHTS = rights(BusSettings(namespace="ns"), CONTRACT)
@@ -95,12 +97,11 @@ def test_it_is_printed_as_commands() -> None:
     ]
 
 
-def test_printing_connects_to_nothing(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_printing_connects_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOLTBUS_KAFKA", "nowhere.invalid:1")
-    assert main([]) == 0
-    assert "--allow-principal User:sessions --operation Write" in capsys.readouterr().out
+    printed = CliRunner().invoke(app, ["contract", "rights"])
+    assert printed.exit_code == 0
+    assert "--allow-principal User:sessions --operation Write" in printed.output
 
 
 def test_every_sole_writer_may_write_as_such() -> None:
