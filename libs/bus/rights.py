@@ -90,8 +90,9 @@ def _of_topic(settings: BusSettings, topic: Topic) -> Iterator[Right]:
     if topic.schemas and not topic.confidential:
         yield Right(CLI, "topic", name, False, "Read")
     if topic.dead_letters:
-        for reader in (CLI, SINK):
-            yield Right(reader, "topic", dead, False, "Read")
+        yield Right(CLI, "topic", dead, False, "Read")
+        if topic.stored:
+            yield Right(SINK, "topic", dead, False, "Read")
 
 
 def _of_deployment(settings: BusSettings, contract: Contract) -> Iterator[Right]:
