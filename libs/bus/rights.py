@@ -63,6 +63,7 @@ def rights(settings: BusSettings, contract: Contract) -> list[Right]:
     # Whose topics and groups are named by itself, whatever the namespace.
     found |= {
         Right(REGISTRY, "topic", "kafkasql-", True, "All"),
+        Right(REGISTRY, "topic", "registry-events", False, "All"),
         Right(REGISTRY, "group", "apicurio-", True, "All"),
     }
     return sorted(found)

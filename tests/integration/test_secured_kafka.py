@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ async def test_others_topics_refuse_it(world: World, principal: str) -> None:
     await admin.start()
     try:
         seen = set(await admin.list_topics())
-        assert seen & everything == readable | writable
+        assert seen & everything == (readable | writable) & everything
         assert principal == "registry" or seen <= everything
     finally:
         await admin.close()
@@ -205,18 +205,27 @@ async def test_each_service_works_with_just_its_rights(
             _, message_id, action, _ = await device.receive()
             assert action == "ClearCache"
             await device.send([3, message_id, {"status": "Accepted"}])
-            assert (await asked).json()["result"] == "accepted"
+            assert (await asked).json()["status"] == "ACCEPTED"
+
+        deploy = world.settings(DEPLOY)
+        for topic in ("billing.cdrs", "telemetry.measurements", "state.telemetry-health", "stations.latest"):
+            await awaited(partial(anything_in, deploy, topic), f"{topic} is written to")
 
     # What was refused to anybody would stand in the logs of all processes.
     assert "AuthorizationFailed" not in capfd.readouterr().err
-    deploy = world.settings(DEPLOY)
-    written = {
-        topic
-        for topic in ("billing.cdrs", "telemetry.measurements", "state.telemetry-health", "stations.latest")
-        if [record async for record in read_to_end(deploy, topic)]
-    }
-    assert written == {"billing.cdrs", "telemetry.measurements", "state.telemetry-health", "stations.latest"}
-    await rewind(deploy, "telemetry-measurements", ["ocpp.transactions"])
+
+    async def rewound() -> bool:
+        # Kafka takes killed members for alive at first.
+        with suppress(KafkaError):
+            await rewind(deploy, "telemetry-measurements", ["ocpp.transactions"])
+            return True
+        return False
+
+    await awaited(rewound, "the group is read from the beginning")
+
+
+async def anything_in(settings: BusSettings, topic: str) -> bool:
+    return bool([record async for record in read_to_end(settings, topic)])
 
 
 def test_the_registry_works_with_just_its_rights(world: World, tmp_path: Path) -> None:
