@@ -4,7 +4,9 @@ from string import Template
 
 import pytest
 
-from libs.clickhouse.migrate import MigrationError, load_migrations, placeholders
+import libs.clickhouse.migrate as migrations
+from libs.clickhouse.client import NotMigratedError
+from libs.clickhouse.migrate import MigrationError, load_migrations, migrate, placeholders
 from libs.clickhouse.settings import ClickHouseSettings
 
 IDEMPOTENT = re.compile(
@@ -58,3 +60,50 @@ def test_a_file_is_split_into_statements_without_comment_lines(tmp_path: Path) -
 def test_a_database_name_is_an_identifier(name: str) -> None:
     with pytest.raises(ValueError, match="clickhouse_database"):
         ClickHouseSettings(clickhouse_database=name)
+
+
+class Server:
+    """What the migrations see of ClickHouse: connections, each to a database, and what was executed."""
+
+    def __init__(self, exists: bool, applied: list[dict[str, object]]) -> None:
+        self.exists = exists
+        self.applied = applied
+        self.executed: list[str] = []
+
+    def connect(self, settings: ClickHouseSettings, *, database: str | None = None) -> "Server":
+        self.database = database or settings.clickhouse_database
+        return self
+
+    def rows(self, sql: str) -> list[dict[str, object]]:
+        if not self.exists:
+            raise NotMigratedError("no such database")
+        return self.applied
+
+    def execute(self, sql: str) -> None:
+        assert self.exists or self.database == "default"
+        self.exists = self.exists or "schema_migrations" in sql
+        self.executed.append(sql)
+
+    def insert(self, table: str, columns: tuple[str, ...], data: list[list[object]], token: str) -> None:
+        self.applied.append(dict(zip(columns, (column[0] for column in data), strict=True)))
+
+    def close(self) -> None:
+        pass
+
+
+def test_on_finished_tables_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied: list[dict[str, object]] = [
+        {"number": each.number, "checksum": each.checksum} for each in load_migrations()
+    ]
+    server = Server(True, applied)
+    monkeypatch.setattr(migrations, "ClickHouseClient", server.connect)
+    assert migrate(ClickHouseSettings()) == []
+    assert server.executed == []
+
+
+def test_a_database_that_is_missing_is_made_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(False, [])
+    monkeypatch.setattr(migrations, "ClickHouseClient", server.connect)
+    assert migrate(ClickHouseSettings()) == [each.name for each in load_migrations()]
+    assert server.executed[0].startswith("CREATE DATABASE IF NOT EXISTS voltbus")
+    assert [row["number"] for row in server.applied] == [each.number for each in load_migrations()]
