@@ -40,12 +40,6 @@ class GuardedClickHouse(ClickHouse):
             "<clickhouse><profiles><default/></profiles><quotas><default/></quotas>"
             f"<users>{default.replace('default-proves-itself', '')}{users}</users></clickhouse>"
         )
-        config = self._folder / "config.xml"
-        config.write_text(
-            config.read_text().replace(
-                "</clickhouse>", f"<users_config>{self._folder / 'users.xml'}</users_config></clickhouse>"
-            )
-        )
 
     @property
     def direct_port(self) -> int:
