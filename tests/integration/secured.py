@@ -10,41 +10,10 @@ from libs.bus.settings import BusSettings
 from libs.testing.localstack import packages
 from libs.testing.localstack.endpoints import HOST, free_ports
 from libs.testing.localstack.kafka import ClusterNode, KafkaBroker
-from libs.testing.localstack.registry import SchemaRegistry
 from tests.integration.certificates import Authority, Issued
 
 ADMIN: Final = "admin"
 _SCRAM: Final = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-
-
-class SecuredRegistry(SchemaRegistry):
-    """A registry that keeps its schemas in the secured broker, and says who it is by its certificate."""
-
-    def __init__(self, broker: SecuredBroker, folder: Path, issued: Issued) -> None:
-        installed = packages.ensure(print)
-        port, management = free_ports(2)
-        super().__init__(
-            java=installed.java,
-            app=installed.registry_app,
-            logs=folder,
-            bootstrap=f"{HOST}:{broker.certificate_port}",
-            port=port,
-            management_port=management,
-        )
-        self._keystore = folder / "registry.pem"
-        self._keystore.write_bytes(issued.key.read_bytes() + issued.certificate.read_bytes())
-        self._authorities = broker.authority.ca
-
-    def environment(self) -> Mapping[str, str]:
-        prefix = "APICURIO_KAFKASQL_SECURITY"
-        return {
-            **super().environment(),
-            f"{prefix}_PROTOCOL": "SSL",
-            f"{prefix}_SSL_KEYSTORE_TYPE": "PEM",
-            f"{prefix}_SSL_KEYSTORE_LOCATION": str(self._keystore),
-            f"{prefix}_SSL_TRUSTSTORE_TYPE": "PEM",
-            f"{prefix}_SSL_TRUSTSTORE_LOCATION": str(self._authorities),
-        }
 
 
 class SecuredBroker(KafkaBroker):

@@ -90,7 +90,6 @@ def test_the_sink_starts_on_finished_tables_and_writes_into_all_of_them(
         "INSERT INTO telemetry_health_feed (station_id, _topic, _partition, _offset)"
         " VALUES ('S-1', 'telemetry.health', 0, 0)"
     )
-    assert clients["api"].rows("SELECT station_id FROM station_state_latest") == [{"station_id": "S-1"}]
 
 
 @pytest.mark.parametrize("who", ["api", "analyst"])

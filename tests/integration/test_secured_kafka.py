@@ -7,7 +7,6 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,7 +22,6 @@ from libs.bus.connection import connection
 from libs.bus.errors import ContractMismatchError
 from libs.bus.reading import read_to_end
 from libs.bus.rights import DEPLOY, Right, rights
-from libs.bus.schemas import SchemaRegistry
 from libs.bus.settings import BusSettings
 from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.settings import ClickHouseSettings
@@ -32,7 +30,7 @@ from libs.testing.localstack import Endpoints, packages
 from libs.testing.localstack.endpoints import free_ports
 from tests.integration.certificates import Authority
 from tests.integration.edge_process import BOOT_16, EdgeProcess, charger, stamp, until
-from tests.integration.secured import ADMIN, SecuredBroker, SecuredRegistry
+from tests.integration.secured import ADMIN, SecuredBroker
 from tests.integration.service_process import ServiceProcess
 
 pytestmark = pytest.mark.skipif(not packages.is_supported(), reason="needs the embedded Kafka")
@@ -41,7 +39,6 @@ CONTRACT = load_contract()
 NAMESPACE = "sec"
 PRINCIPALS = sorted({right.principal for right in rights(BusSettings(), CONTRACT)})
 STATION = "S-1"
-SCHEMA = {"type": "record", "name": "Example", "fields": []}
 KEY = "an-operators-key-0123456789"
 SEALING = "shared by the API and the edge"
 
@@ -226,23 +223,6 @@ async def test_each_service_works_with_just_its_rights(
 
 async def anything_in(settings: BusSettings, topic: str) -> bool:
     return bool([record async for record in read_to_end(settings, topic)])
-
-
-def test_the_registry_works_with_just_its_rights(world: World, tmp_path: Path) -> None:
-    broker = world.broker
-    registry = SecuredRegistry(broker, tmp_path, broker.authority.issue("registry"))
-    try:
-        registry.start(120)
-        settings = BusSettings(registry_url=registry.url)
-
-        async def register() -> None:
-            async with SchemaRegistry(settings) as client:
-                made = await client.register("example-value", SCHEMA)
-                assert await client.schema_by_id(made.schema_id) == SCHEMA
-
-        asyncio.run(register())
-    finally:
-        registry.kill()
 
 
 async def awaited(fact: Any, what: str) -> Any:
