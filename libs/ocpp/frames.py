@@ -171,7 +171,7 @@ def salvage(frame: Frame) -> tuple[int | None, str | None, str | None]:
 
 
 def too_deep(payload: Payload) -> bool:
-    """Whether objects and lists nest deeper than ``MAX_DEPTH``."""
+    """Whether objects and lists nest deeper than ``MAX_DEPTH``; empty ones do not count."""
     level: list[Any] = [payload]
     for _ in range(MAX_DEPTH):
         level = [

@@ -238,7 +238,7 @@ def test_duplicate_keys_and_huge_numbers_are_no_rpc_matter() -> None:
 def test_nesting_is_capped() -> None:
     """Rule 9."""
     for depth, fits in ((frames.MAX_DEPTH, True), (frames.MAX_DEPTH + 1, False)):
-        payload = '{"a":' * (depth - 1) + "{}" + "}" * (depth - 1)
+        payload = '{"a":' * depth + "1" + "}" * depth
         received = csms().receive(f'[2,"x","DataTransfer",{payload}]')
         assert isinstance(received, CallReceived) is fits
     wide = '{"a":[' + ",".join(["[]"] * 500) + "]}"
@@ -355,7 +355,7 @@ def test_bottomless_error_details_are_left_out() -> None:
     for depth, kept in ((frames.MAX_DEPTH, True), (frames.MAX_DEPTH + 1, False), (900, False)):
         machine = csms(V21)
         machine.call("ClearCache", {}, "c")
-        details = '{"a":' * (depth - 1) + "{}" + "}" * (depth - 1)
+        details = '{"a":' * depth + "1" + "}" * depth
         received = machine.receive(f'[4,"c","GenericError","",{details}]')
         assert isinstance(received, ErrorReceived)
         assert bool(received.details) is kept
