@@ -120,7 +120,7 @@ class Ledger:
             try:
                 await _until(
                     lambda: api.get(f"{path}/stations"),
-                    lambda rows: len(rows) == 2 and all(map(_has_it, rows)),
+                    lambda page: len(page["items"]) == 2 and all(map(_has_it, page["items"])),
                 )
                 self._updating.set()
                 await day

@@ -102,9 +102,11 @@ async def test_every_kind_of_record_arrives_as_it_was_written(settings: SinkSett
                 assert table_name(topic) not in LAYOUTS
                 continue
             layout = LAYOUTS[table_name(topic)]
-            (row,) = await database.rows(
+            found = await database.rows(
                 f"SELECT * FROM {layout.table} WHERE event_id = '{record.event_id}' AND _topic = '{topic}'"
             )
+            assert len(found) == 1, (topic, record)
+            (row,) = found
             assert (row["_type"], row["_key"], row["_deleted"]) == (type(record).__name__, "the key", False)
             for column in layout.columns:
                 expected = stored_value(record, column, dict(layout.renamed.get(type(record).__name__, {})))
