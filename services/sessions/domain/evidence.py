@@ -36,8 +36,8 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
 
-def begin(step: TransactionStep, version: str, source: Source, not_before: int = 0) -> Session:
-    """A session of which `step` is the first evidence; `not_before`: when the station was first connected."""
+def begin(step: TransactionStep, version: str, source: Source) -> Session:
+    """A session of which `step` is the first evidence."""
     empty = Session(
         step.transaction_id,
         version,
@@ -50,7 +50,6 @@ def begin(step: TransactionStep, version: str, source: Source, not_before: int =
         last_offset=source.offset,
         first_heard_at=source.recorded_at,
         last_heard_at=source.recorded_at,
-        not_before=not_before,
     )
     return absorb(empty, step, source)
 

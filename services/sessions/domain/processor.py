@@ -122,17 +122,12 @@ class SessionsProcessor(Processor[StationSessions]):
         status = statuses.read(record, message.offset, zone, self._book)
         if status is None:
             return Step(state)
-        return _status(state or _newcomer(record), status, source, cause, tables)
+        return _status(state or StationSessions(record.station_id), status, source, cause, tables)
 
     def due(self, state: StationSessions) -> int | None:
         """The next moment at which a session has waited, or has been remembered, long enough, or the driver be shown
         what it costs."""
         return min([at for at in (state.due_at, state.show_at) if at is not None], default=None)
-
-
-def _newcomer(record: OcppCallReceived) -> StationSessions:
-    """A station of which nothing was known. Connections are numbered by the moment at which they were opened."""
-    return StationSessions(record.station_id, since=min(record.connection_epoch, record.recorded_at))
 
 
 def _tells(before: Session, after: Session) -> bool:
@@ -152,7 +147,7 @@ def _fold(
     record = message.record
     assert isinstance(record, OcppCallReceived)
     source = Source(record.event_id, record.recorded_at, message.partition, message.offset)
-    before = state or _newcomer(record)
+    before = StationSessions(record.station_id) if state is None else state
     known = find(before, step, record.version)
     if known is not None:
         if known.closed_by_rule and rules.mutters(known, step):
@@ -167,7 +162,7 @@ def _fold(
     elif _nothing_new(before, step, record.version):
         return Step(state)
     else:
-        session = begin(step, record.version, source, before.since)
+        session = begin(step, record.version, source)
     cause = Cause(record.event_id, record.occurred_at, record.recorded_at, step.trigger or "")
     shown: tuple[Emit, ...] = ()
     if known is not None and known.session_id and not known.over and not session.over:

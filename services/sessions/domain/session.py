@@ -101,8 +101,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `timezone`: IANA name of the site's clock when the site was found; None where it was not. `tokens`: all that it
     named; `id_token` is that of the first, the driver's. `first_heard_at`, `last_heard_at`: when the first of its
     messages was recorded, and its stop, or the last while there is none; None where a release before began it. `place`:
-    where `meter` was read (`TransactionStep.place`). `not_before`: when the station was first connected, 0 if that is
-    not known.
+    where `meter` was read (`TransactionStep.place`).
     """
 
     transaction_id: str
@@ -156,7 +155,6 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     first_heard_at: int | None = None
     last_heard_at: int | None = None
     place: int = 0
-    not_before: int = 0
 
     @property
     def over(self) -> bool:
@@ -227,9 +225,8 @@ def span(session: Session) -> tuple[int, int, bool]:
     """From when to when a session lasted, and whether its clock is in doubt.
 
     That is what the charger tells, as far as the platform's own clock does not exclude it: what was told had happened
-    when it was received, and nothing is charged before the station was first connected. A clock that is ahead by the
-    same all the time tells lengths that are right. Where begin and end contradict each other, or make the session
-    longer than it can have been, the receipts count.
+    when it was received. A clock that is ahead by the same all the time tells lengths that are right. Where begin and
+    end contradict each other, or make the session longer than it can have been, the receipts count.
     """
     begun, ended = session.begun_at, session.ended_at
     first, last = session.first_heard_at, session.last_heard_at
@@ -240,10 +237,6 @@ def span(session: Session) -> tuple[int, int, bool]:
         return first, first + heard, True
     ahead, ahead_later = begun - first, ended - last
     in_doubt = ended - begun > heard + MOST_OFFLINE
-    if begun < session.not_before:
-        in_doubt = in_doubt or session.not_before - begun > MOST_SLIP
-        begun = session.not_before
-        ended = max(begun, ended)
     if ahead > 0 and abs(ahead - ahead_later) <= MOST_SLIP:
         return begun, min(ended, begun + heard), in_doubt
     begun = min(begun, first)

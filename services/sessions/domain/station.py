@@ -51,8 +51,7 @@ class StationSessions(msgspec.Struct, frozen=True, array_like=True, gc=False):
     operators made, applied or not. `statuses`: what connectors were, for sessions that may begin (`statuses.joined`).
     `waiting`: documents that are not issued yet, in their order. `early`: answers about bundles that came too soon.
     `past`: by what sessions are recognised that had to make room (`past.recognised`). `show_at`: when it is reckoned
-    again what sessions cost so far that told something since; None if none did. `since`: when the connection was opened
-    by which the station was first heard; 0 if that is not known.
+    again what sessions cost so far that told something since; None if none did.
     """
 
     station_id: str
@@ -66,7 +65,6 @@ class StationSessions(msgspec.Struct, frozen=True, array_like=True, gc=False):
     early: tuple[EarlyGrant, ...] = ()
     past: bytes = b""
     show_at: int | None = None
-    since: int = 0
 
 
 def arrange(state: StationSessions, sessions: list[Session], closed: list[Session]) -> StationSessions | None:
@@ -86,7 +84,7 @@ def arrange(state: StationSessions, sessions: list[Session], closed: list[Sessio
     after = msgspec.structs.replace(
         state, open=tuple(sessions), closed=tuple(closed), due_at=min(due, default=None), past=gone
     )
-    return None if after == StationSessions(state.station_id, since=state.since) else after
+    return None if after == StationSessions(state.station_id) else after
 
 
 def _latest(closed: list[Session]) -> list[Session]:

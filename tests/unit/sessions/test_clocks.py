@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from libs.events.ocpp_log import OcppCallReceived
@@ -94,24 +93,6 @@ def test_a_clock_that_is_days_slow_at_the_start_is_a_doubt() -> None:
     assert charged(session("ocpp1.6", NOON - 3 * DAY, NOON + HOUR))[1] == ("clock_doubt",)
     assert charged(session("ocpp1.6", NOON - 20 * HOUR, NOON + HOUR))[1] == ()
     assert charged(session("ocpp1.6", NOON - 8 * DAY, NOON + HOUR)) == (3600, ("clock_doubt",), 60)
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("behind", [20 * HOUR, 3 * DAY])
-def test_nothing_is_charged_before_the_station_was_first_connected(version: str, behind: int) -> None:
-    first = NOON - 10 * MINUTE
-    exchanges = [
-        msgspec.structs.replace(each, connection_epoch=first)
-        for each in session(version, NOON - behind, NOON + HOUR)
-    ]
-    assert charged(exchanges) == (4200, ("clock_doubt",), 70)
-
-
-def test_a_station_that_was_known_may_have_charged_before_its_connection() -> None:
-    told = Told(session("ocpp1.6", NOON - 3 * DAY, NOON - 3 * DAY + HOUR), registry(versions=(HOURLY,)))
-    late = [start16(8, NOON - 20 * HOUR, 3000), stop16(8, NOON - 19 * HOUR, 5000)]
-    told.tell(*(msgspec.structs.replace(e, connection_epoch=NOON, recorded_at=NOON + 2 * HOUR) for e in late))
-    assert [(cdr.review, cdr.amount_minor) for cdr in told.cdrs] == [((), 60), ((), 60)]
 
 
 def test_a_stop_without_a_real_id_may_be_dated_before_the_start() -> None:

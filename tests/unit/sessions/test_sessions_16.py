@@ -268,7 +268,7 @@ def test_a_silent_session_is_closed_by_rule_and_forgotten_in_the_end() -> None:
     assert len(told.state.closed) == 1
     assert told.tick(NOON + 120 * DAY) == []
     # The chain of documents goes on with whatever session comes next.
-    assert told.state == StationSessions(STATION, chain=told.cdrs[0].hash, since=1)
+    assert told.state == StationSessions(STATION, chain=told.cdrs[0].hash)
 
 
 def test_a_start_with_an_unreadable_time_is_reviewed() -> None:
