@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests.integration.certificates import OPERATOR
 from tests.integration.test_ocsp import CA
 from tests.scenarios.charger import Json, ScriptedCharger
 from tests.scenarios.rig import Rig
-from tests.unit.provisioning.authority import named
+from tests.unit.ocpp.csrs import csr_of
 
 
 class StationKey:
@@ -24,8 +24,12 @@ class StationKey:
 
     @property
     def csr(self) -> str:
-        builder = x509.CertificateSigningRequestBuilder().subject_name(named(self._name))
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+        return csr_of(self._name, organisation=OPERATOR, key=self._key)
+
+    @property
+    def subject(self) -> str:
+        """Whom the request names."""
+        return x509.load_pem_x509_csr(self.csr.encode()).subject.rfc4514_string()
 
     def signed(self) -> str:
         """The chain that an authority makes of it."""
