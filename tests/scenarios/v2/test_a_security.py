@@ -102,7 +102,7 @@ async def test_b01_boot_with_another_serial_number(rig: Rig, station_id: str) ->
     about = {"vendorName": "Voltbus", "model": "T2"}
     async with rig.charger(station_id, V201, tls=tls) as cs:
         boot = {"reason": "PowerUp", "chargingStation": {**about, "serialNumber": "another"}}
-        await cs.send("BootNotification", boot)
+        await cs.wire.send([2, cs.wire.next_id(), "BootNotification", boot])
         assert await cs.closed() == 1008
     async with rig.charger(station_id, V201, tls=tls) as cs:
         boot = {"reason": "PowerUp", "chargingStation": {**about, "serialNumber": station_id[:25]}}
