@@ -118,7 +118,7 @@ class Database:
         await asyncio.to_thread(self._client.execute, f"DROP DATABASE IF EXISTS {self._name}")
 
 
-async def until(fact: Callable[[], Awaitable[bool]], what: str, deadline_s: float = 60) -> None:
+async def until(fact: Callable[[], Awaitable[bool]], what: str, deadline_s: float = 180) -> None:
     """Wait until `fact` is true."""
     try:
         async with asyncio.timeout(deadline_s):
