@@ -80,7 +80,7 @@ async def api(stack: Endpoints) -> AsyncIterator[Platform]:
             "operator_keys": f"anna={ANNAS_KEY},ben=bens-own-key-9876543210",
             "secrets_key": "only for these tests",
             "api_port": 0,
-            "wrong_keys": 0,
+            "wrong_keys": 60,
             "least_security_profile": 0,
             "commands_alert": 20,
             "settle_s": 0.2,
