@@ -20,7 +20,7 @@ from libs.events.ocpp_log import (
 from libs.events.sessions import CdrIssued, SessionEnded, SessionStarted
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.versions import Version
-from libs.runtime.clock import SECOND
+from libs.runtime.clock import SECOND, now_us
 from tests.integration.attack_rig import (
     FORGED,
     FORMULA,
@@ -208,9 +208,12 @@ async def test_falsified_meter_values(bus: BusSettings, log: Log) -> None:
                 stop = {"transactionId": number, "timestamp": stamp(), "meterStop": ended}
                 await station.call("StopTransaction", stop)
         async with charger(process, "dips") as station:
-            number = (await station.call("StartTransaction", start(meter=1_000)))["transactionId"]
-            for value in ("5000", "200", "6000"):
-                meter = {"timestamp": stamp(), "sampledValue": [{"value": value}]}
+            begun_at = now_us() - 8 * 60 * SECOND
+            call = start(meter=1_000, at=stamp(begun_at))
+            number = (await station.call("StartTransaction", call))["transactionId"]
+            for minutes, value in ((2, "5000"), (4, "200"), (6, "6000")):
+                at = stamp(begun_at + minutes * 60 * SECOND)
+                meter = {"timestamp": at, "sampledValue": [{"value": value}]}
                 await station.call(
                     "MeterValues", {"connectorId": 1, "transactionId": number, "meterValue": [meter]}
                 )
