@@ -113,7 +113,7 @@ async def test_plans_and_campaigns(api: Platform) -> None:
     listed = await ok(await api.http.get("/campaigns"))
     assert [each["installed"] for each in listed["items"]] == [1]
     stations = await ok(await api.http.get(f"{path}/stations"))
-    assert [(each["station_id"], each["status"]) for each in stations] == [("fw-1", "PENDING")]
+    assert [(each["station_id"], each["status"]) for each in stations["items"]] == [("fw-1", "PENDING")]
 
 
 async def test_a_campaign_of_the_past_is_found_in_the_history(api: Platform) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import httpx
+import msgspec
 import pytest
 from clickhouse_driver.errors import NetworkError, ServerException, SocketTimeoutError
 
@@ -92,11 +93,18 @@ def test_what_passes_is_told_from_what_is_wrong(
     assert isinstance(raised.value, ClickHouseUnavailableError) is away
 
 
+class Parts(msgspec.Struct):
+    """What of the API's context questions about the past need."""
+
+    settings: ApiSettings
+    reader: Reader
+    history: History
+    requester: str = ""
+
+
 async def test_the_api_says_when_to_come_again(silent: int) -> None:
     reader = Reader(settings(silent))
-    context = SimpleNamespace(
-        settings=ApiSettings.model_validate({"api_key": KEY}), reader=reader, history=History(reader)
-    )
+    context = Parts(ApiSettings.model_validate({"api_key": KEY}), reader, History(reader))
     app = create_application(cast(Context, context), Health())
     headers = {"Authorization": f"Bearer {KEY}"}
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
