@@ -56,7 +56,7 @@ class EdgeProcess:
     def __init__(self, bus: BusSettings, slot: int = 0, **settings: object) -> None:
         self._http, port = free_ports(2)
         given = (
-            bus.model_dump()
+            bus.model_dump(include=set(BusSettings.model_fields))
             | {
                 "http_port": self._http,
                 "edge_port": port,

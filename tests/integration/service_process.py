@@ -18,7 +18,9 @@ class ServiceProcess:
         self.name = name
         (self._port,) = free_ports(1)
         self._environment = environment(
-            bus.model_dump() | {"http_port": self._port, "log_level": "WARNING"} | settings
+            bus.model_dump(include=set(BusSettings.model_fields))
+            | {"http_port": self._port, "log_level": "WARNING"}
+            | settings
         )
         self._process: subprocess.Popen[bytes] | None = None
 
