@@ -54,7 +54,7 @@ def test_every_command_conforms_in_every_version(version: Version, command: Comm
     action, payload = encode_command(version, command)
     assert ROUTES[version][action].to_station
     assert schemas.validate(version, action, "request", payload) is None
-    assert b"null" not in orjson.dumps(payload)  # rule 8
+    assert b":null" not in orjson.dumps(payload)  # rule 8
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_whatever_is_asked_conforms_or_is_refused_by_name(command: Command, vers
     action, payload = encode_command(version, command)
     assert ROUTES[version][action].to_station
     assert schemas.validate(version, action, "request", payload) is None
-    assert b"null" not in orjson.dumps(payload)
+    assert b":null" not in orjson.dumps(payload)
 
 
 def test_every_command_has_words_in_2_x() -> None:
