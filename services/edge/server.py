@@ -18,6 +18,7 @@ from websockets.typing import Subprotocol
 from libs.events.ids import new_id
 from libs.events.ocpp_log import ConnectionRefused
 from libs.runtime import descriptors
+from libs.runtime.allowance import Allowance
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from libs.runtime.waiting import WaitingRoom
@@ -29,7 +30,7 @@ from services.edge.domain.authentication import NOTHING_SHOWN, Shown, outdated
 from services.edge.domain.limits import OVERFLOW_IDENTITY, RefusalCount, RefusalLog
 from services.edge.domain.liveness import Liveness, Patience, liveness
 from services.edge.domain.proxies import client_of, is_trusted, was_encrypted
-from services.edge.domain.throttle import Allowance, Throttle
+from services.edge.domain.throttle import Throttle
 from services.edge.proxied import ProxiedSocket
 from services.edge.settings import EdgeSettings
 from services.edge.socket import StationSocket

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from libs.runtime.addresses import network_of
-from services.edge.domain.throttle import Allowance, Throttle
+from libs.runtime.allowance import Allowance
+from services.edge.domain.throttle import Throttle
 
 S = 1_000_000
 
