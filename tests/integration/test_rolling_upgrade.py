@@ -243,10 +243,14 @@ async def roll(slice_: Slice) -> None:
         a = await slice_.replace(a, "2.0")
         b = await slice_.replace(b, "2.0")
         # Who goes back now cannot read them: it stops loudly, and the others go on.
+        await b.stop()
         late = await slice_.start("1.0")
         assert await late.ended() == 1, late.said
         assert "state_unreadable" in late.said
         assert "StateShapeError" in late.said
+        await slice_.flows()
+        b = await slice_.start("2.0")
+        await b.ready()
         await slice_.flows()
     finally:
         slice_.old_edge.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, cast
 
 import orjson
@@ -25,6 +26,8 @@ from tests.unit.provisioning.authority import Authority
 
 NOW = now_us()
 DAY = 86_400_000_000
+A_DAY = timedelta(days=1)
+"""How long OCSP answers are good: they are made when tests are collected, which may be an hour before they run."""
 EMAID = "DE-ABC-C0000001-1"
 OCSP = "http://ocsp.example.com/"
 
@@ -143,8 +146,8 @@ class Responders:
 
 
 GOOD: dict[str, bytes | None] = {
-    OCSP + "sub": ROOT.response(SUB.certificate),
-    OCSP + "contract": SUB.response(CONTRACT),
+    OCSP + "sub": ROOT.response(SUB.certificate, lasts=A_DAY),
+    OCSP + "contract": SUB.response(CONTRACT, lasts=A_DAY),
 }
 
 
@@ -248,10 +251,14 @@ async def test_a_good_certificate_of_a_token_that_may_not_charge(
 @pytest.mark.parametrize(
     ("chain", "says", "status"),
     [
-        (pem(*CHAIN), GOOD | {OCSP + "contract": SUB.response(CONTRACT, revoked=True)}, "CertificateRevoked"),
         (
             pem(*CHAIN),
-            GOOD | {OCSP + "sub": ROOT.response(SUB.certificate, revoked=True)},
+            GOOD | {OCSP + "contract": SUB.response(CONTRACT, revoked=True, lasts=A_DAY)},
+            "CertificateRevoked",
+        ),
+        (
+            pem(*CHAIN),
+            GOOD | {OCSP + "sub": ROOT.response(SUB.certificate, revoked=True, lasts=A_DAY)},
             "CertificateRevoked",
         ),
         (pem(*CHAIN), GOOD | {OCSP + "contract": None}, "NoCertificateAvailable"),
@@ -281,7 +288,7 @@ async def test_what_was_found_for_a_trusted_issuer_is_not_mixed_with_what_was_fo
 
     async def fetch(guarded: Any, _body: bytes) -> bytes:
         fetched.append(guarded.url)
-        return SUB.response(CONTRACT)
+        return SUB.response(CONTRACT, lasts=A_DAY)
 
     client._fetch = fetch  # type: ignore[method-assign,assignment]
     wanted = certificate_id(SUB.hash_data(CONTRACT))
