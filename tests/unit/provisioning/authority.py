@@ -65,7 +65,7 @@ class Authority:
             .issuer_name(subject if issuer is None else issuer.certificate.subject)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=30))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
         )
