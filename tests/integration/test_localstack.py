@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from clickhouse_driver import Client
-from clickhouse_driver.errors import ServerException
+from clickhouse_driver.errors import NetworkError, ServerException, SocketTimeoutError
 
 from libs.testing.localstack import Endpoints, LocalStack, Ports, Stack, StackError, launch, packages
 from libs.testing.localstack.clickhouse import ClickHouse
@@ -178,16 +179,59 @@ def test_clickhouse_with_a_password_serves_its_user_alone_and_nothing_but_its_ta
         for query in OUTSIDE:
             with pytest.raises(ServerException):
                 client().execute(query)
-        for query in ("DROP TABLE default.t", "SELECT * FROM file('/etc/passwd', 'LineAsString')"):
+        if sys.platform != "linux":
             # Past the forwarder, as the user whom the library cannot do without.
-            with pytest.raises(ServerException, match="Not enough privileges"):
-                client("default", "", server._inner_port).execute(query)
+            for query in ("DROP TABLE default.t", "SELECT * FROM file('/etc/passwd', 'LineAsString')"):
+                with pytest.raises(ServerException, match="Not enough privileges"):
+                    client("default", "", server._inner_port).execute(query)
         server.kill()
         server.start()
         assert client().execute("SELECT a FROM default.m") == [(7,)]
     finally:
         server.kill()
     assert not Path("/tmp/evil.csv").exists()
+
+
+def listening_ports(pid: int) -> set[int]:
+    """As every process of the machine sees them, whoever's they are."""
+    links = (
+        os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.exists() or link.is_symlink()
+    )
+    inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the library's port stays open elsewhere")
+@pytest.mark.skipif(not packages.is_supported(), reason="needs the embedded ClickHouse")
+def test_the_port_behind_the_one_that_asks_for_a_password_lets_nobody_in(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    chdb = packages.ensure(print).chdb
+    server = ClickHouse(chdb, tmp_path / "data", tmp_path / "logs", port, password="proof")
+    try:
+        for _ in range(2):
+            server.start()
+            (inner,) = listening_ports(server.pid) - {port}
+            for user, password in (("default", ""), ("voltbus", "proof")):
+                with pytest.raises((NetworkError, SocketTimeoutError)):
+                    Client("127.0.0.1", port=inner, user=user, password=password, connect_timeout=1).execute(
+                        "SELECT 1"
+                    )
+            for source in ("127.0.0.1", "127.0.0.2"):
+                with pytest.raises(TimeoutError):
+                    socket.create_connection(("127.0.0.1", inner), timeout=1, source_address=(source, 0))
+            # Whoever knows the password goes on, also several at once.
+            with ThreadPoolExecutor(8) as pool:
+                answers = pool.map(
+                    lambda number: Client("127.0.0.1", port=port, user="voltbus", password="proof").execute(
+                        f"SELECT {number}"
+                    ),
+                    range(40),
+                )
+            assert list(answers) == [[(number,)] for number in range(40)]
+            server.kill()
+    finally:
+        server.kill()
 
 
 def test_clickhouse_without_a_password_has_no_tables_that_are_files(stack: Endpoints) -> None:

@@ -117,7 +117,9 @@ class ClickHouse(Part):
     def _users(self) -> str:
         """The library's own queries are by user default, and so are views that were made before there was another.
 
-        It cannot be told another name or a password. Where there is a user with one, default has hardly any rights.
+        It cannot be told another name or a password, takes the addresses of every local client for the one that it has
+        itself, and reads its users only once. Where there is a user with a password, default has hardly any rights, and
+        the launcher keeps others from its port.
         """
         rights = _grants(_RIGHTS)
         own = _grants(_RIGHTS_INSIDE) if self._password else rights

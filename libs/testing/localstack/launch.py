@@ -11,6 +11,11 @@ of a query: one that is reset, a garbled greeting, an unknown database or user. 
 at PORT that answers such greetings itself, and the library, listening at INNER_PORT, sees only connections that
 begin and end in good order, however the client died. USER is who may connect, DIGEST the SHA-256 of the password.
 
+The library lets its own user in without a password. Where USER has one, INNER_PORT is therefore the forwarder's alone:
+a filter on its socket (socket(7), SO_ATTACH_FILTER) drops the first packet of every other connection. It is there some
+milliseconds after the port; who was faster is cut off. Only Linux has such filters; elsewhere INNER_PORT stays open to
+every process of the machine.
+
 It imports nothing of the project, so that it starts in some 20 ms.
 """
 
@@ -19,19 +24,25 @@ import os
 import select
 import signal
 import socket
+import stat
+import struct
 import sys
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
 from hmac import compare_digest
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
 HOST = "127.0.0.1"
 CHUNK = 1 << 18
 MAX_GREETING = 4096
 PR_SET_PDEATHSIG = 1
+SO_ATTACH_FILTER = 26
+NO_PASSWORD = sha256(b"").hexdigest()
 
 
 def die_with_parent(bond: str) -> None:
@@ -80,8 +91,93 @@ def run_chdb(module: str, folder: str, query: str) -> None:
     chdb.query(query, path=folder)
 
 
-def forward(port: int, inner_port: int, metadata: Path, login: tuple[str, str]) -> None:
-    """Carry every connection at `port` to `inner_port` from now on. Raises OSError if `port` is taken.
+class _Inner:
+    """The library's port. Its methods may be called from any thread."""
+
+    def __init__(self, port: int, guarded: bool) -> None:
+        self._port = port
+        self._guarded = guarded and sys.platform == "linux"
+        self._listener: socket.socket | None = None
+        self._lock = Lock()
+        if self._guarded:
+            Thread(target=self._guard, daemon=True).start()
+
+    def _guard(self) -> None:
+        """Wait until the library listens; then let in nobody but `connect`, and cut off who came before."""
+        while not (found := [each for each in _sockets_at(self._port) if _listens(each)]):
+            time.sleep(0.001)
+        _let_in(found[0], None)
+        for each in _sockets_at(self._port):
+            with suppress(OSError):
+                if not _listens(each):
+                    each.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._listener = found[0]
+
+    def connect(self) -> socket.socket:
+        """Return a connection to the library; raises OSError."""
+        if not self._guarded:
+            return socket.create_connection((HOST, self._port))
+        client = socket.socket()
+        try:
+            # Nobody else can have this address and port while the socket holds them.
+            client.bind((HOST, 0))
+            with self._lock:
+                if self._listener is None:
+                    raise ConnectionRefusedError("the library does not listen yet")
+                _let_in(self._listener, client.getsockname()[1])
+                try:
+                    client.connect((HOST, self._port))
+                finally:
+                    _let_in(self._listener, None)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+
+def _sockets_at(port: int) -> Iterator[socket.socket]:
+    """This process's sockets, whoever made them, at a loopback port; closing one leaves the original open."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if not stat.S_ISSOCK(os.stat(int(name)).st_mode):
+                continue
+            found = socket.socket(fileno=os.dup(int(name)))
+            if found.family == socket.AF_INET and found.getsockname() == (HOST, port):
+                yield found
+
+
+def _listens(one: socket.socket) -> bool:
+    return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _let_in(listener: socket.socket, port: int | None) -> None:
+    """Let TCP connections begin from this loopback port, or from nowhere; those that exist go on.
+
+    The program sees a segment from its TCP header on (RFC 9293, 3.1), the IP header at offset -0x100000.
+    """
+    halfword, word, byte, both, equal, end = 0x28, 0x20, 0x30, 0x54, 0x15, 0x06
+    address = int.from_bytes(socket.inet_aton(HOST), "big")
+    program = [
+        (byte, 0, 0, 13),
+        (both, 0, 0, 0x12),
+        # Of SYN and ACK only the first segment has just SYN. Jumps: lines to skip if so, if not.
+        (equal, 0, 4, 0x02),
+        (halfword, 0, 0, 0),
+        (equal, 0, 3, port or 0),
+        (word, 0, 0, 0x1_0000_0000 - 0x100000 + 12),
+        (equal, 0, 1, address),
+        (end, 0, 0, 0xFFFFFFFF),
+        (end, 0, 0, 0),
+    ]
+    lines = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    listener.setsockopt(
+        socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(program), ctypes.addressof(lines))
+    )
+
+
+def forward(port: int, inner: _Inner, metadata: Path, login: tuple[str, str]) -> None:
+    """Carry every connection at `port` to `inner` from now on. Raises OSError if `port` is taken.
 
     `metadata`: the server's folder with a file for each database. `login`: user and digest of the password.
     """
@@ -90,19 +186,19 @@ def forward(port: int, inner_port: int, metadata: Path, login: tuple[str, str]) 
     def accept() -> None:
         while True:
             client, _ = listener.accept()
-            Thread(target=_carry, args=(client, inner_port, metadata, login), daemon=True).start()
+            Thread(target=_carry, args=(client, inner, metadata, login), daemon=True).start()
 
     Thread(target=accept, daemon=True).start()
 
 
-def _carry(client: socket.socket, inner_port: int, metadata: Path, login: tuple[str, str]) -> None:
+def _carry(client: socket.socket, inner: _Inner, metadata: Path, login: tuple[str, str]) -> None:
     with client:
         try:
             greeting = _greeting(client)
             if refusal := _refusal(greeting, metadata, login):
                 client.sendall(refusal)
                 return
-            server = socket.create_connection((HOST, inner_port))
+            server = inner.connect()
         except (OSError, ValueError):
             return
         with server:
@@ -212,7 +308,8 @@ def main() -> None:
     if mode == "exec":
         os.execv(program, [program, *arguments])  # noqa: S606 - a server of ours, by absolute path
     inner_port, module, folder, user, digest, query = arguments
-    forward(int(program), int(inner_port), Path(folder) / "metadata", (user, digest))
+    inner = _Inner(int(inner_port), guarded=digest != NO_PASSWORD)
+    forward(int(program), inner, Path(folder) / "metadata", (user, digest))
     run_chdb(module, folder, query)
 
 
