@@ -20,8 +20,6 @@ from libs.runtime.http import HttpBounds, serve_http
 from libs.runtime.logging import get_logger
 from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health
-from services.api import metrics
-from services.api.application import create_application
 from services.api.campaigns import Campaigns
 from services.api.certificates import Certificates
 from services.api.changes import Changes
@@ -29,7 +27,9 @@ from services.api.context import Context
 from services.api.desk import CommandDesk
 from services.api.domain.profiles import PROFILES, Profiles
 from services.api.history import History
-from services.api.lane import Lane
+from services.api.http import metrics
+from services.api.http.application import create_application
+from services.api.http.lane import Lane
 from services.api.live import Live
 from services.api.passwords import Passwords
 from services.api.registry import TABLES, Registry

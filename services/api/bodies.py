@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from services.api.fields import Folded, Input, Moment, Output, StationId, Text, Time
-from services.api.models import Query
+from services.api.http.fields import Folded, Input, Moment, Output, StationId, Text, Time
+from services.api.http.paging import Query
 
 MAX_WAIT_S = 60
 MAX_TTL_S = 7 * 24 * 3600

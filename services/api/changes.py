@@ -14,9 +14,9 @@ from libs.bus.tables import TableSet
 from libs.events.codec import CodecError
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
-from services.api import metrics
 from services.api.domain.errors import Conflict
 from services.api.domain.registry import TOPICS, Removal
+from services.api.http import metrics
 
 log = get_logger(__name__)
 

@@ -11,7 +11,7 @@ from services.api.campaigns import Campaigns
 from services.api.certificates import Certificates
 from services.api.desk import CommandDesk
 from services.api.history import History
-from services.api.lane import Lane
+from services.api.http.lane import Lane
 from services.api.live import Live
 from services.api.passwords import Passwords
 from services.api.registry import Registry

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from services.api.fields import Flag, Folded, Input, Moment, Output, Time
+from services.api.http.fields import Flag, Folded, Input, Moment, Output, Time
 
 _MOST_VARIABLES = 500
 

@@ -8,7 +8,7 @@ import msgspec
 
 from libs.clickhouse.reader import Reader
 from services.api.domain.paging import LAST, Position, cursor_of, position_at
-from services.api.fields import micros
+from services.api.http.fields import micros
 
 Row = dict[str, Any]
 

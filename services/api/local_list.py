@@ -14,7 +14,7 @@ from libs.runtime.logging import get_logger
 from services.api.context import Context
 from services.api.conversation import Conversation, Said
 from services.api.domain.local_list import MARGIN_US, Wanted, difference, updates, whole_list
-from services.api.fields import micros
+from services.api.http.fields import micros
 
 log = get_logger(__name__)
 

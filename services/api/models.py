@@ -1,13 +1,13 @@
 """Bodies of stations, sites, tokens and tariffs."""
 
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from libs.events.registry import BootStatus, TokenStatus
 from libs.tariffs.model import TariffTerms
 from libs.tariffs.written import render
-from services.api.fields import (
+from services.api.http.fields import (
     Currency,
     Flag,
     Folded,
@@ -24,24 +24,9 @@ from services.api.fields import (
     WrittenTokenId,
     Zone,
 )
-
-T = TypeVar("T")
+from services.api.http.paging import Query
 
 _MOST_ASSIGNMENTS = 1000
-
-
-class Page(Output, Generic[T]):
-    """One page of a list. `next_cursor`: ask again with `cursor` set to it; absent on the last page."""
-
-    items: list[T]
-    next_cursor: str | None = None
-
-
-class Query(Input):
-    """What every list can be asked for."""
-
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
-    cursor: Annotated[str | None, Field(max_length=2000)] = None
 
 
 class Assignment(Output):

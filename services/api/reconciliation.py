@@ -7,7 +7,7 @@ import msgspec
 from pydantic import Field, model_validator
 
 from libs.clickhouse.reader import Reader
-from services.api.fields import Input, Moment, Output, Time, micros
+from services.api.http.fields import Input, Moment, Output, Time, micros
 from services.api.listing import Row
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from services.api.domain.errors import Conflict, NotFound
 from services.api.domain.index import References, SortedKeys
 from services.api.domain.profiles import Profiles
 from services.api.domain.registry import CREDENTIALS, SITES, STATIONS, TARIFFS, TOKENS, TOPICS, Stamp
-from services.api.problems import Unavailable
+from services.api.http.problems import Unavailable
 
 LOCATIONS = "edge.connections"
 CAPABILITIES = "stations.capabilities"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from libs.events.record import Record
-from services.api.fields import micros
+from services.api.http.fields import micros
 
 R = TypeVar("R", bound=Record)
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from libs.events.security import SecurityAlertKind
-from services.api.fields import Folded, Moment, Output, Time
-from services.api.models import Query
+from services.api.http.fields import Folded, Moment, Output, Time
+from services.api.http.paging import Query
 
 
 class ProfileCount(Output):

@@ -13,9 +13,9 @@ from libs.events.contract import Contract, Schema
 from libs.events.load import LoadPlanMade
 from libs.events.record import Record
 from libs.runtime.clock import iso
-from services.api import metrics
 from services.api.domain.errors import TooMany
-from services.api.problems import Unavailable
+from services.api.http import metrics
+from services.api.http.problems import Unavailable
 from services.api.recent import ENTRY_BYTES, packed
 
 TOPICS: Final = (

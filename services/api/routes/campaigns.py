@@ -17,11 +17,10 @@ from services.api.context import Api, Context, Requester
 from services.api.domain.commands import repeatable_id
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.paging import cursor_of, position_at
-from services.api.fields import micros
-from services.api.models import Page
-from services.api.models import Query as PageQuery
-from services.api.routes.commands import IdempotencyKey
-from services.api.routes.shared import in_thread, location, routes
+from services.api.http.fields import IdempotencyKey, micros
+from services.api.http.paging import Page
+from services.api.http.paging import Query as PageQuery
+from services.api.http.routing import in_thread, location, routes
 from services.api.rows import record_of
 
 router = routes("firmware campaigns")

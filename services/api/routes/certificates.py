@@ -20,7 +20,7 @@ from services.api.equipment import (
     CertificateSent,
     NewCertificate,
 )
-from services.api.routes.shared import in_thread, routes, said_of
+from services.api.http.routing import in_thread, routes, said_of
 
 _USES: Final[Mapping[str, Literal["v2g", "v2g20"]]] = {
     "V2GCertificate": "v2g",

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import Header, Response, status
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from libs.clickhouse.client import ClickHouseError
 from libs.events.commands import TOO_MANY_WAITING, CommandConcluded, Fate, RequestCommand
@@ -28,19 +28,14 @@ from services.api.domain.commands import (
     wish_digest,
 )
 from services.api.domain.errors import Conflict, Invalid, NotFound, TooMany
-from services.api.fields import Folded
-from services.api.routes.shared import location, routes
+from services.api.http.fields import Folded, IdempotencyKey
+from services.api.http.routing import location, routes
 
 log = get_logger(__name__)
 
 router = routes("commands")
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-
-IdempotencyKey = Annotated[
-    str | None,
-    Field(min_length=1, max_length=200, description="The same key for the same thing is the same request."),
-]
 
 
 class CommandHeaders(BaseModel):

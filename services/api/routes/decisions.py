@@ -13,10 +13,9 @@ from libs.runtime.clock import now_us
 from services.api.context import Api, Context, Requester
 from services.api.domain.commands import repeatable_id
 from services.api.domain.errors import Conflict, Invalid, NotFound
-from services.api.fields import Input, Output, Text, Time, micros
+from services.api.http.fields import IdempotencyKey, Input, Output, Text, Time, micros
+from services.api.http.routing import location, routes
 from services.api.listing import Row
-from services.api.routes.commands import IdempotencyKey
-from services.api.routes.shared import location, routes
 
 router = routes("sessions and charge records")
 

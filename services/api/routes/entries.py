@@ -14,9 +14,9 @@ from services.api.changes import Written
 from services.api.context import Context
 from services.api.domain.errors import Conflict, NotFound, Outdated
 from services.api.domain.registry import Stamp, removal
-from services.api.problems import Problem
+from services.api.http.problems import Problem
+from services.api.http.routing import location
 from services.api.registry import Registry
-from services.api.routes.shared import location
 
 R = TypeVar("R", bound=Record)
 Body = TypeVar("Body", bound=BaseModel)

@@ -9,10 +9,10 @@ from fastapi import Query
 from services.api.bodies import Cdr, CdrQuery, PastQuery, Session, SessionQuery
 from services.api.context import Api, Context
 from services.api.domain.errors import NotFound
-from services.api.fields import micros
+from services.api.http.fields import micros
+from services.api.http.paging import Page
+from services.api.http.routing import routes
 from services.api.listing import CDRS, SESSIONS, Listing, Row, Wanted
-from services.api.models import Page
-from services.api.routes.shared import routes
 from services.api.rows import nested
 
 router = routes("sessions and charge records")

@@ -3,9 +3,9 @@
 from services.api.context import Api, Requester
 from services.api.conversation import Conversation
 from services.api.equipment import LocalListSynced, LocalListWish
-from services.api.fields import Folded
+from services.api.http.fields import Folded
+from services.api.http.routing import routes, said_of
 from services.api.local_list import LocalListSync
-from services.api.routes.shared import routes, said_of
 
 router = routes("equipment")
 

@@ -6,8 +6,8 @@ from services.api.context import Api, Requester
 from services.api.conversation import Conversation
 from services.api.domain.logs import joined, number_of
 from services.api.equipment import LogAsked, LogRequested, LogsRequested, LogUpload, LogWish
-from services.api.fields import Folded, micros
-from services.api.routes.shared import routes, said_of
+from services.api.http.fields import Folded, micros
+from services.api.http.routing import routes, said_of
 
 router = routes("equipment")
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from services.api.context import Api
+from services.api.http.routing import in_thread, routes
 from services.api.reconciliation import Report, ReportQuery, report
-from services.api.routes.shared import in_thread, routes
 
 router = routes("sessions and charge records")
 

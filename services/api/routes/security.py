@@ -8,11 +8,10 @@ from services.api.context import Api
 from services.api.domain.paging import cursor_of, position_at
 from services.api.domain.profiles import PROFILES, required
 from services.api.domain.registry import STATIONS
-from services.api.fields import micros
-from services.api.models import Page
-from services.api.pages import page_of
+from services.api.http.fields import micros
+from services.api.http.paging import Page, matches, page_of
+from services.api.http.routing import ERRORS
 from services.api.registry import LOCATIONS
-from services.api.routes.shared import ERRORS, matches
 from services.api.security import (
     AlertQuery,
     ProfileCount,

@@ -13,12 +13,12 @@ from services.api.context import Api
 from services.api.domain.dated import in_force
 from services.api.domain.errors import Conflict, NotFound
 from services.api.domain.registry import SITES, UNWRITTEN, Stamp, priced_from, renewed
-from services.api.fields import Label
-from services.api.models import NewSite, Page, Site, SiteQuery, SiteSettings
-from services.api.pages import page_of
+from services.api.http.fields import Label
+from services.api.http.paging import Page, matches, page_of
+from services.api.http.routing import assigned, routes
+from services.api.models import NewSite, Site, SiteQuery, SiteSettings
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
-from services.api.routes.shared import assigned, matches, routes
 from services.api.rows import record_of
 
 router = routes("sites")

@@ -11,11 +11,10 @@ from services.api.context import Api, Context
 from services.api.domain.dated import in_force
 from services.api.domain.errors import NotFound
 from services.api.domain.registry import STATIONS
-from services.api.fields import Folded
-from services.api.models import Page
-from services.api.pages import page_of
+from services.api.http.fields import Folded
+from services.api.http.paging import Page, page_of
+from services.api.http.routing import routes
 from services.api.registry import LOCATIONS
-from services.api.routes.shared import routes
 
 router = routes("live")
 

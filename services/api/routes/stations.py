@@ -14,12 +14,12 @@ from services.api.context import Api
 from services.api.domain.dated import in_force, power_in_force
 from services.api.domain.errors import Invalid
 from services.api.domain.registry import CREDENTIALS, STATIONS, UNWRITTEN, Stamp, rated, renewed
-from services.api.fields import Folded
-from services.api.models import NewStation, Page, Station, StationQuery, StationSettings
-from services.api.pages import page_of
+from services.api.http.fields import Folded
+from services.api.http.paging import Page, matches, page_of
+from services.api.http.routing import assigned, routes
+from services.api.models import NewStation, Station, StationQuery, StationSettings
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
-from services.api.routes.shared import assigned, matches, routes
 
 log = get_logger(__name__)
 

@@ -9,9 +9,9 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from libs.runtime.addresses import network_of
 from services.api.context import Api, Requester
 from services.api.domain.errors import Invalid
-from services.api.fields import Folded, Input
-from services.api.middleware import address_of
-from services.api.routes.shared import routes
+from services.api.http.fields import Folded, Input
+from services.api.http.middleware import address_of
+from services.api.http.routing import routes
 from services.api.stream import Filter, Whose, known_kinds
 
 router = routes("live")

@@ -15,12 +15,12 @@ from services.api.context import Api
 from services.api.domain.dated import version_in_force
 from services.api.domain.errors import Conflict, Invalid
 from services.api.domain.registry import TARIFFS, UNWRITTEN, Stamp, renewed, reprice
-from services.api.fields import Label, micros
-from services.api.models import NewTariff, Page, Tariff, TariffChange, TariffQuery, TariffSettings
-from services.api.pages import page_of
+from services.api.http.fields import Label, micros
+from services.api.http.paging import Page, matches, page_of
+from services.api.http.routing import routes
+from services.api.models import NewTariff, Tariff, TariffChange, TariffQuery, TariffSettings
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
-from services.api.routes.shared import matches, routes
 
 router = routes("tariffs")
 

@@ -11,12 +11,12 @@ from services.api.context import Api
 from services.api.domain.errors import Invalid
 from services.api.domain.identity import token_identity
 from services.api.domain.registry import TOKENS, UNWRITTEN, Stamp, joined, renewed
-from services.api.fields import Folded, micros
-from services.api.models import NewToken, Page, Token, TokenQuery, TokenSettings
-from services.api.pages import page_of
+from services.api.http.fields import Folded, micros
+from services.api.http.paging import Page, matches, page_of
+from services.api.http.routing import routes
+from services.api.models import NewToken, Token, TokenQuery, TokenSettings
 from services.api.registry import Registry
 from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
-from services.api.routes.shared import matches, routes
 
 router = routes("tokens")
 

@@ -33,8 +33,8 @@ from services.api.equipment import (
     VariablesWish,
     VariableTold,
 )
-from services.api.fields import Folded
-from services.api.routes.shared import in_thread, routes, said_of
+from services.api.http.fields import Folded
+from services.api.http.routing import in_thread, routes, said_of
 
 router = routes("equipment")
 

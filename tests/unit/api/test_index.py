@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api import pages
 from services.api.domain.errors import Invalid
 from services.api.domain.index import References, SortedKeys
 from services.api.domain.paging import cursor_of
-from services.api.pages import page_of
+from services.api.http import paging
+from services.api.http.paging import page_of
 
 MANY = 100_000
 
@@ -37,7 +37,7 @@ class Key(str):
 @pytest.fixture(autouse=True)
 def plain_cursors(monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON is not made of subclasses of text."""
-    monkeypatch.setattr(pages, "cursor_of", lambda position: cursor_of(tuple(map(str, position))))
+    monkeypatch.setattr(paging, "cursor_of", lambda position: cursor_of(tuple(map(str, position))))
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from services.api.lane import Lane
-from services.api.problems import Unavailable
+from services.api.http.lane import Lane
+from services.api.http.problems import Unavailable
 
 
 async def test_of_thirty_reports_at_once_two_are_made_some_wait_and_the_rest_are_told_to_come_later() -> None:

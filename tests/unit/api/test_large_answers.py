@@ -5,8 +5,8 @@ import threading
 from datetime import UTC, datetime
 
 from services.api.bodies import CampaignStation
-from services.api.models import Page
-from services.api.routes.shared import in_thread
+from services.api.http.paging import Page
+from services.api.http.routing import in_thread
 
 
 async def test_a_large_answer_is_made_in_a_thread() -> None:

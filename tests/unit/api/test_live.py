@@ -12,7 +12,7 @@ from libs.bus.message import Message
 from libs.clickhouse.client import ClickHouseUnavailableError
 from libs.events.load import Allocation, LoadPlanMade
 from libs.events.telemetry import StationStateChanged
-from services.api import metrics
+from services.api.http import metrics
 from services.api.live import Live
 from services.api.rows import record_of
 

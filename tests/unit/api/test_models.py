@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from services.api.bodies import CommandWish, NewCampaign
 from services.api.equipment import VariablesWish
-from services.api.fields import Input, micros
+from services.api.http.fields import Input, micros
 from services.api.models import NewSite, NewStation, NewTariff, NewToken, StationSettings
 from services.api.settings import ApiSettings
 

@@ -16,7 +16,7 @@ from libs.events.record import Record
 from libs.events.registry import TariffRegistered, TariffVersion
 from libs.events.sessions import SessionStarted
 from services.api.domain.errors import TooMany
-from services.api.problems import Unavailable
+from services.api.http.problems import Unavailable
 from services.api.stream import Filter, Hub, Whose, Wording, known_kinds
 
 STAMP = {"event_id": "e", "occurred_at": 1, "recorded_at": 1_767_225_600_000_000, "cause_id": "c"}

@@ -1,8 +1,8 @@
 """Whose key it is."""
 
 from services.api.context import Requester
-from services.api.fields import Output
-from services.api.routes.shared import routes
+from services.api.http.fields import Output
+from services.api.http.routing import routes
 
 router = routes("identity")
 

@@ -7,14 +7,56 @@ from fastapi.security import HTTPBearer
 
 from libs.runtime.service import Health
 from services.api.context import Context
-from services.api.docs import docs_routes
-from services.api.middleware import BodyLimit, Guard, Timing
-from services.api.problems import add_handlers
-from services.api.routes import ROUTERS
-from services.api.routes.shared import ROOT
+from services.api.http import identity
+from services.api.http.docs import docs_routes
+from services.api.http.middleware import BodyLimit, Guard, Timing
+from services.api.http.problems import add_handlers
+from services.api.http.routing import ROOT
+from services.api.routes import (
+    campaigns,
+    certificates,
+    commands,
+    credentials,
+    decisions,
+    documents,
+    history,
+    local_lists,
+    logs,
+    reconciliation,
+    security,
+    sites,
+    state,
+    stations,
+    stream,
+    tariffs,
+    tokens,
+    variables,
+)
 
 OPENAPI: Final = f"{ROOT}/openapi.json"
 DOCS: Final = f"{ROOT}/docs"
+
+_ROUTERS: Final[tuple[APIRouter, ...]] = (
+    state.router,  # before the stations: /stations/{id}/state
+    commands.router,
+    variables.router,
+    local_lists.router,
+    certificates.router,
+    logs.router,
+    stations.router,
+    credentials.router,
+    sites.router,
+    tokens.router,
+    tariffs.router,
+    history.router,
+    documents.router,
+    decisions.router,
+    reconciliation.router,
+    campaigns.router,
+    security.router,
+    stream.router,
+    identity.router,
+)
 
 # Only so that the key is named in the OpenAPI document; `Guard` demands it.
 _KEY: Final = HTTPBearer(auto_error=False, description="VOLTBUS_API_KEY, or an operator's own key")
@@ -33,7 +75,7 @@ def create_application(context: Context, health: Health) -> FastAPI:
     )
     app.state.context = context
     api = APIRouter(prefix=ROOT, dependencies=[Depends(_KEY)])
-    for router in ROUTERS:
+    for router in _ROUTERS:
         api.include_router(router)
     app.include_router(api)
     open_to_all = [*health.routes(), *docs_routes(DOCS, OPENAPI, app.title)]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from libs.clickhouse.reader import Reader
-from services.api.problems import Unavailable
+from services.api.http.problems import Unavailable
 
 
 class Lane:

@@ -135,3 +135,8 @@ Terms = Annotated[dict[str, Any], WithJsonSchema(_in_place(_TERMS, _TERMS["$defs
 
 Milliampere = Annotated[int, Field(strict=True, ge=0, le=MAX_CURRENT_MA, description="Per phase.")]
 Flag = Annotated[bool, Field(strict=True)]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Field(min_length=1, max_length=200, description="The same key for the same thing is the same request."),
+]

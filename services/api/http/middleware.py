@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.runtime.clock import now_us
-from services.api import metrics
-from services.api.problems import problem
-from services.api.wrong_keys import WrongKeys
+from services.api.http import metrics
+from services.api.http.problems import problem
+from services.api.http.wrong_keys import WrongKeys
 
 _REALM: Final = {"WWW-Authenticate": 'Bearer realm="voltbus"'}
 

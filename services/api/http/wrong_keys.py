@@ -7,7 +7,7 @@ from libs.runtime.addresses import network_of
 from libs.runtime.allowance import Allowance
 from libs.runtime.clock import SECOND
 from libs.runtime.logging import get_logger
-from services.api import metrics
+from services.api.http import metrics
 
 log = get_logger(__name__)
 

@@ -15,10 +15,10 @@ from services.api.conversation import Said
 from services.api.domain.errors import Invalid
 from services.api.domain.registry import Stamp, assign, ordered
 from services.api.equipment import CommandSaid
-from services.api.fields import micros
+from services.api.http.fields import micros
+from services.api.http.problems import Problem
+from services.api.http.strict_json import StrictRoute
 from services.api.models import NewAssignment
-from services.api.problems import Problem
-from services.api.strict import StrictRoute
 
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Problem, "description": text}
@@ -81,11 +81,6 @@ async def in_thread(make: Callable[[], Any]) -> Response:
     return Response(
         await asyncio.to_thread(lambda: to_json(make(), by_alias=True)), media_type="application/json"
     )
-
-
-def matches(q: str | None, *texts: str) -> bool:
-    """Whether the folded `q` is part of one of the texts."""
-    return q is None or any(q in text.casefold() for text in texts)
 
 
 def said_of(said: Said) -> CommandSaid:

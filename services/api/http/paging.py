@@ -1,16 +1,38 @@
-"""Pages of what is in memory: no request sorts it, and a long search lets others go on."""
+"""Lists a page at a time. Of what is in memory no request sorts it, and a long search lets others go on."""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
+
+from pydantic import Field
 
 from services.api.domain.index import SortedKeys
 from services.api.domain.paging import cursor_of, position_at
+from services.api.http.fields import Input, Output
 
 T = TypeVar("T")
 
 _SLICE: Final = 250
 """Keys that are looked at before others have their turn."""
+
+
+class Page(Output, Generic[T]):
+    """One page of a list. `next_cursor`: ask again with `cursor` set to it; absent on the last page."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class Query(Input):
+    """What every list can be asked for."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    cursor: Annotated[str | None, Field(max_length=2000)] = None
+
+
+def matches(q: str | None, *texts: str) -> bool:
+    """Whether the folded `q` is part of one of the texts."""
+    return q is None or any(q in text.casefold() for text in texts)
 
 
 async def page_of(
