@@ -23,12 +23,11 @@ from libs.events.registry import Assignment, StationRegistered
 from libs.runtime.service import spare_the_collector
 from services.api.bodies import StateQuery
 from services.api.desk import CommandDesk
-from services.api.domain.registry import STATIONS
+from services.api.domain.renewal import STATIONS
 from services.api.live import Live
-from services.api.models import StationQuery
-from services.api.registry import LOCATIONS, TABLES, Registry
+from services.api.registry.stations import StationQuery, list_stations
+from services.api.registry.table import LOCATIONS, TABLES, Registry
 from services.api.routes.state import list_states
-from services.api.routes.stations import list_stations
 from services.api.stream import Hub, Wording
 
 MANY = 100_000

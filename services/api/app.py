@@ -22,7 +22,6 @@ from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health
 from services.api.campaigns import Campaigns
 from services.api.certificates import Certificates
-from services.api.changes import Changes
 from services.api.context import Context
 from services.api.desk import CommandDesk
 from services.api.domain.profiles import PROFILES, Profiles
@@ -32,7 +31,8 @@ from services.api.http.application import create_application
 from services.api.http.lane import Lane
 from services.api.live import Live
 from services.api.passwords import Passwords
-from services.api.registry import TABLES, Registry
+from services.api.registry.changes import Changes
+from services.api.registry.table import TABLES, Registry
 from services.api.settings import ApiSettings
 from services.api.stream import TOPICS, Hub, Wording
 from services.api.writer import Writer

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from services.api.http.fields import Folded, Input, Moment, Output, StationId, Text, Time
-from services.api.http.paging import Query
+from services.api.http.paging import ListQuery
 
 MAX_WAIT_S = 60
 MAX_TTL_S = 7 * 24 * 3600
@@ -73,7 +73,7 @@ class Command(Output):
 # --- sessions and charge records
 
 
-class PastQuery(Query):
+class PastQuery(ListQuery):
     """Filters of sessions and charge records. `since` (inclusive), `until` (exclusive): of the time of the order."""
 
     station_id: Folded | None = None
@@ -213,7 +213,7 @@ class StationState(Output):
     updated_at: Time | None = None
 
 
-class StateQuery(Query):
+class StateQuery(ListQuery):
     """Filters of states."""
 
     connected: bool | None = None

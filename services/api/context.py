@@ -14,7 +14,7 @@ from services.api.history import History
 from services.api.http.lane import Lane
 from services.api.live import Live
 from services.api.passwords import Passwords
-from services.api.registry import Registry
+from services.api.registry.table import Registry
 from services.api.settings import ApiSettings
 from services.api.stream import Hub
 from services.api.writer import Writer

@@ -14,12 +14,12 @@ from libs.events.registry import CredentialsRegistered, PasswordDigest
 from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.passwords import SALT_BYTES
 from libs.runtime.logging import get_logger
-from services.api.changes import Written
 from services.api.desk import CommandDesk
 from services.api.domain.credentials import begun, kept, settled, with_passwords
 from services.api.domain.errors import NotFound
-from services.api.domain.registry import CREDENTIALS, Stamp, removal
-from services.api.registry import Registry
+from services.api.domain.renewal import CREDENTIALS, Stamp, removal
+from services.api.registry.changes import Written
+from services.api.registry.table import Registry
 
 log = get_logger(__name__)
 

@@ -22,7 +22,7 @@ from libs.events.registry import (
 from libs.events.stations import CapabilitiesLearned
 from libs.testing.localstack import Endpoints
 from libs.testing.localstack.endpoints import free_ports
-from services.api.registry import TABLES
+from services.api.registry.table import TABLES
 from tests.integration.api_platform import KEY, stamp
 from tests.integration.attack_rig import overheard, status_of
 from tests.integration.edge_process import EdgeProcess, charger, until

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from libs.events.registry import CredentialsRegistered, PasswordDigest
 from libs.ocpp.passwords import MAX_BYTES, MIN_BYTES, password_digest
 from services.api.domain.errors import Conflict, Invalid
-from services.api.domain.registry import UNWRITTEN, Stamp
+from services.api.domain.renewal import UNWRITTEN, Stamp
 
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 

@@ -12,6 +12,7 @@ from services.api.http.docs import docs_routes
 from services.api.http.middleware import BodyLimit, Guard, Timing
 from services.api.http.problems import add_handlers
 from services.api.http.routing import ROOT
+from services.api.registry import security, sites, stations, tariffs, tokens
 from services.api.routes import (
     campaigns,
     certificates,
@@ -23,13 +24,8 @@ from services.api.routes import (
     local_lists,
     logs,
     reconciliation,
-    security,
-    sites,
     state,
-    stations,
     stream,
-    tariffs,
-    tokens,
     variables,
 )
 

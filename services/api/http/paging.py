@@ -23,7 +23,7 @@ class Page(Output, Generic[T]):
     next_cursor: str | None = None
 
 
-class Query(Input):
+class ListQuery(Input):
     """What every list can be asked for."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 100

@@ -1,24 +1,17 @@
 """What handlers have in common."""
 
 import asyncio
-from collections.abc import Callable, Container
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
 from pydantic_core import to_json
 
-from libs.events.registry import Assignment
 from services.api.conversation import Said
-from services.api.domain.errors import Invalid
-from services.api.domain.registry import Stamp, assign, ordered
 from services.api.equipment import CommandSaid
-from services.api.http.fields import micros
 from services.api.http.problems import Problem
 from services.api.http.strict_json import StrictRoute
-from services.api.models import NewAssignment
 
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Problem, "description": text}
@@ -32,7 +25,6 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     }.items()
 }
 
-
 ROOT: Final = "/api/v1"
 
 
@@ -44,36 +36,6 @@ def routes(tag: str) -> APIRouter:
 def location(*segments: str) -> str:
     """Where a thing is: a path for the header of that name."""
     return "/".join((ROOT, *(quote(segment, safe="") for segment in segments)))
-
-
-def assigned(
-    old: tuple[Assignment, ...],
-    body: BaseModel,
-    names: tuple[str, str, str],
-    stamp: Stamp,
-    among: tuple[str, Container[str]],
-) -> tuple[Assignment, ...]:
-    """`old` as the body's fields `names` (id, valid from, whole list) want it.
-
-    `among`: the kind of thing that is assigned, and the ids that there are. Raises Invalid for an id that is new
-    here and not among them.
-    """
-    one, moment, whole = names
-    kind, known = among
-    target: str | None = getattr(body, one)
-    rewritten: list[NewAssignment] | None = getattr(body, whole)
-    if rewritten is not None:
-        new = ordered(tuple(Assignment(id=a.id, valid_from=micros(a.valid_from)) for a in rewritten))
-    elif target is not None:
-        start: datetime | None = getattr(body, moment)
-        new = assign(old, target, None if start is None else micros(start), stamp)
-    else:
-        return old
-    for number, each in enumerate(new):
-        if each not in old and each.id not in known:
-            path = f"/{one}" if rewritten is None else f"/{whole}/{number}/id"
-            raise Invalid(f"there is no {kind} {each.id!r}", path)
-    return new
 
 
 async def in_thread(make: Callable[[], Any]) -> Response:

@@ -18,8 +18,7 @@ from services.api.domain.commands import repeatable_id
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.paging import cursor_of, position_at
 from services.api.http.fields import IdempotencyKey, micros
-from services.api.http.paging import Page
-from services.api.http.paging import Query as PageQuery
+from services.api.http.paging import ListQuery, Page
 from services.api.http.routing import in_thread, location, routes
 from services.api.rows import record_of
 
@@ -82,7 +81,7 @@ async def start_campaign(
 
 
 @router.get("/campaigns")
-async def list_campaigns(api: Api, query: Annotated[PageQuery, Query()]) -> Page[Campaign]:
+async def list_campaigns(api: Api, query: Annotated[ListQuery, Query()]) -> Page[Campaign]:
     """Campaigns by id. A page is shorter than asked for if the campaigns in it have very many stations."""
     after = "" if query.cursor is None else str(position_at(query.cursor, str)[0])
     rows = await api.history.campaigns_after(after, query.limit + 1)

@@ -10,8 +10,7 @@ from libs.events.sessions import CdrCredited, CdrIssued
 from services.api.context import Api
 from services.api.domain.paging import cursor_of, position_at
 from services.api.http.fields import Folded, Output, Time
-from services.api.http.paging import Page
-from services.api.http.paging import Query as ListQuery
+from services.api.http.paging import ListQuery, Page
 from services.api.http.routing import in_thread, routes
 from services.api.rows import record_of
 

@@ -10,11 +10,11 @@ from services.api.bodies import StateQuery, StationState
 from services.api.context import Api, Context
 from services.api.domain.dated import in_force
 from services.api.domain.errors import NotFound
-from services.api.domain.registry import STATIONS
+from services.api.domain.renewal import STATIONS
 from services.api.http.fields import Folded
 from services.api.http.paging import Page, page_of
 from services.api.http.routing import routes
-from services.api.registry import LOCATIONS
+from services.api.registry.table import LOCATIONS
 
 router = routes("live")
 

@@ -16,14 +16,7 @@ from libs.ocpp.semantics.commands import (
 from services.api.context import Api, Requester
 from services.api.conversation import Conversation, Said
 from services.api.domain.errors import Invalid
-from services.api.domain.variables import (
-    VariableSaid,
-    batches,
-    every_key,
-    read_changes,
-    read_values,
-    unsaid,
-)
+from services.api.domain.variables import VariableSaid, batches, every_key, read_changes, read_values, unsaid
 from services.api.equipment import (
     DeviceModel,
     DeviceReport,

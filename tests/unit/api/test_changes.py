@@ -11,9 +11,9 @@ from libs.bus.errors import BusUnavailableError, ClaimLostError
 from libs.bus.message import Emit
 from libs.events.record import Record
 from libs.events.registry import StationRegistered
-from services.api.changes import Changes
 from services.api.domain.errors import Conflict
-from services.api.domain.registry import CREDENTIALS, STATIONS, TOKENS, TOPICS
+from services.api.domain.renewal import CREDENTIALS, STATIONS, TOKENS, TOPICS
+from services.api.registry.changes import Changes
 
 Log = dict[str, dict[str, Record]]
 

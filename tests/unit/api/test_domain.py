@@ -32,7 +32,7 @@ from services.api.domain.dated import in_force, power_in_force, version_in_force
 from services.api.domain.errors import Conflict, Invalid
 from services.api.domain.identity import token_identity
 from services.api.domain.paging import LAST, cursor_of, position_at
-from services.api.domain.registry import (
+from services.api.domain.renewal import (
     UNWRITTEN,
     Stamp,
     assign,

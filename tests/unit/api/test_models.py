@@ -8,7 +8,10 @@ from pydantic import ValidationError
 from services.api.bodies import CommandWish, NewCampaign
 from services.api.equipment import VariablesWish
 from services.api.http.fields import Input, micros
-from services.api.models import NewSite, NewStation, NewTariff, NewToken, StationSettings
+from services.api.registry.sites import NewSite
+from services.api.registry.stations import NewStation, StationSettings
+from services.api.registry.tariffs import NewTariff
+from services.api.registry.tokens import NewToken
 from services.api.settings import ApiSettings
 
 TARIFF = {"tariff_id": "t", "currency": "EUR", "price_per_kwh_milli": 1}

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from libs.events.registry import CredentialsRegistered, StationRegistered
-from services.api.changes import Changes
 from services.api.domain.errors import Invalid
-from services.api.domain.registry import CREDENTIALS, STATIONS, Stamp, removal
-from services.api.models import NewStation, StationSettings
-from services.api.routes.stations import Stations
+from services.api.domain.renewal import CREDENTIALS, STATIONS, Stamp, removal
+from services.api.registry.changes import Changes
+from services.api.registry.stations import NewStation, Stations, StationSettings
 from services.api.settings import ApiSettings
 from tests.unit.api.test_changes import Kafka, Rig
 

@@ -14,12 +14,12 @@ from libs.events.commands import RequestCommand
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
 from libs.runtime.service import Health
-from services.api.changes import Changes
 from services.api.context import Context, context_of
 from services.api.desk import CommandDesk
 from services.api.http.application import create_application
 from services.api.live import Live
-from services.api.registry import LOCATIONS, TABLES, Registry
+from services.api.registry.changes import Changes
+from services.api.registry.table import LOCATIONS, TABLES, Registry
 from services.api.settings import ApiSettings
 
 KEY = "a-key-for-these-tests"

@@ -7,10 +7,9 @@ from typing import Any, cast
 import pytest
 
 from libs.events.registry import TokenRegistered
-from services.api.domain.registry import UNWRITTEN, Stamp
-from services.api.models import NewToken, TokenSettings
-from services.api.registry import Registry
-from services.api.routes.tokens import Tokens
+from services.api.domain.renewal import UNWRITTEN, Stamp
+from services.api.registry.table import Registry
+from services.api.registry.tokens import NewToken, Tokens, TokenSettings
 
 STAMP = Stamp("e-1", 1_000, 5)
 NO_REGISTRY = cast(Registry, None)

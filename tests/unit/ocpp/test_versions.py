@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from libs.ocpp.versions import Version, negotiate, station_id_from_path, station_identity
-from services.api.models import NewStation
+from services.api.registry.stations import NewStation
 from services.edge.domain.admission import Refusal, identify
 
 

@@ -10,13 +10,13 @@ from pydantic import BaseModel
 
 from libs.events.record import Record
 from libs.runtime.clock import now_us
-from services.api.changes import Written
 from services.api.context import Context
 from services.api.domain.errors import Conflict, NotFound, Outdated
-from services.api.domain.registry import Stamp, removal
+from services.api.domain.renewal import Stamp, removal
 from services.api.http.problems import Problem
 from services.api.http.routing import location
-from services.api.registry import Registry
+from services.api.registry.changes import Written
+from services.api.registry.table import Registry
 
 R = TypeVar("R", bound=Record)
 Body = TypeVar("Body", bound=BaseModel)

@@ -1,29 +1,131 @@
 """Stations: what operators configured."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
 from fastapi import Query, Response, status
+from pydantic import Field, model_validator
 
-from libs.events.registry import StationRegistered
+from libs.events.registry import BootStatus, StationRegistered
 from libs.ocpp.versions import station_identity
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
-from services.api.changes import Written
 from services.api.context import Api
 from services.api.domain.dated import in_force, power_in_force
 from services.api.domain.errors import Invalid
-from services.api.domain.registry import CREDENTIALS, STATIONS, UNWRITTEN, Stamp, rated, renewed
-from services.api.http.fields import Folded
-from services.api.http.paging import Page, matches, page_of
-from services.api.http.routing import assigned, routes
-from services.api.models import NewStation, Station, StationQuery, StationSettings
-from services.api.registry import Registry
-from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
+from services.api.domain.renewal import CREDENTIALS, STATIONS, UNWRITTEN, Stamp, rated, renewed
+from services.api.http.fields import (
+    Flag,
+    Folded,
+    Input,
+    Label,
+    Milliampere,
+    Moment,
+    Output,
+    StationId,
+    Text,
+    Time,
+    Zone,
+)
+from services.api.http.paging import ListQuery, Page, matches, page_of
+from services.api.http.routing import routes
+from services.api.registry.assignments import Assignment, Assignments, assigned
+from services.api.registry.changes import Written
+from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
+from services.api.registry.table import Registry
 
 log = get_logger(__name__)
 
 router = routes("stations")
+
+
+class StationSettings(Input):
+    """What operators say about a station."""
+
+    name: Text = ""
+    site_id: Label | None = Field(
+        None, description="Assigns the station to this site from `site_valid_from` on; earlier sites stay."
+    )
+    site_valid_from: Moment | None = Field(
+        None, description="Default: a few seconds from now, when every service will know of it."
+    )
+    sites: Assignments | None = Field(
+        None, description="Rewrites all assignments, the past included: for corrections. Not with `site_id`."
+    )
+    boot_status: BootStatus = BootStatus.ACCEPTED
+    heartbeat_interval_s: Annotated[int, Field(strict=True, ge=1, le=604_800)] = 300
+    evses: Annotated[int, Field(strict=True, ge=0, le=1000, description="0: not known yet.")] = 0
+    max_current_ma: Milliampere = 32_000
+    phases: Literal[1, 3] = 3
+    max_power_w: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] | None = Field(
+        None,
+        description="What a connector can deliver, from now on: sessions with clearly more energy go to review."
+        " null leaves it as it is.",
+    )
+    timezone: Zone | None = Field(None, description="Of timestamps that the charger sends without one.")
+    allow_no_subprotocol: Flag = Field(False, description="Let it connect (as 1.6) without a subprotocol.")
+    security_profile: Annotated[int, Field(strict=True, ge=0, le=3)] | None = Field(
+        None,
+        description="Least that it may connect with: 0 none, 1 password, 2 TLS and password, 3 client certificate."
+        " A connection with less is closed. Default for a new station: the platform's least one.",
+    )
+    allow_security_downgrade: Flag = Field(
+        False,
+        description="Needed to lower `security_profile`, as OCPP knows no way down, and to set one below the"
+        " platform's least: the station is exempt from that then.",
+    )
+    certificate_name: Annotated[Text, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="Common name of its client certificate; null: its station id."
+    )
+    certification: Flag = Field(
+        False, description="Send it nothing that no operator asked for: no questions on boot, no load limits."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_assign(self) -> Self:
+        if self.sites is not None and self.site_id is not None:
+            raise ValueError("either site_id or sites, not both")
+        if self.site_valid_from is not None and self.site_id is None:
+            raise ValueError("site_valid_from needs site_id")
+        return self
+
+
+class NewStation(StationSettings):
+    """A station to be created."""
+
+    station_id: StationId
+
+
+class Station(Output):
+    """A station as configured. `site_id`: where it is now."""
+
+    station_id: str
+    name: str
+    site_id: str | None = None
+    sites: list[Assignment]
+    boot_status: str
+    heartbeat_interval_s: int
+    evses: int
+    max_current_ma: int
+    phases: int
+    max_power_w: int | None = None
+    timezone: str | None
+    allow_no_subprotocol: bool
+    security_profile: int
+    profile_exempt: bool
+    certificate_name: str | None
+    certification: bool
+    updated_at: Time = Field(validation_alias="recorded_at")
+    changed_by: str
+
+
+class StationQuery(ListQuery):
+    """Filters of stations."""
+
+    site_id: str | None = Field(None, description="Stations that are at this site now.")
+    boot_status: BootStatus | None = None
+    q: Folded | None = Field(None, description="Part of the id or name.")
+
 
 _ASSIGNING = ("site_id", "site_valid_from", "sites")
 _NO_SETTINGS = {*_ASSIGNING, "station_id", "security_profile", "allow_security_downgrade", "max_power_w"}

@@ -1,24 +1,74 @@
 """Id tokens: who may charge."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response, status
 from msgspec.structs import replace
+from pydantic import Field
 
-from libs.events.registry import TokenRegistered
+from libs.events.registry import TokenRegistered, TokenStatus
 from services.api.context import Api
 from services.api.domain.errors import Invalid
 from services.api.domain.identity import token_identity
-from services.api.domain.registry import TOKENS, UNWRITTEN, Stamp, joined, renewed
-from services.api.http.fields import Folded, micros
-from services.api.http.paging import Page, matches, page_of
+from services.api.domain.renewal import TOKENS, UNWRITTEN, Stamp, joined, renewed
+from services.api.http.fields import Folded, Input, Moment, Output, Text, Time, WrittenTokenId, micros
+from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.routing import routes
-from services.api.models import NewToken, Token, TokenQuery, TokenSettings
-from services.api.registry import Registry
-from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
+from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
+from services.api.registry.table import Registry
 
 router = routes("tokens")
+
+TokenType = Literal[
+    "Central",
+    "DirectPayment",
+    "eMAID",
+    "EVCCID",
+    "ISO14443",
+    "ISO15693",
+    "KeyCode",
+    "Local",
+    "MacAddress",
+    "VIN",
+]
+
+
+class TokenSettings(Input):
+    """What operators say about an id token."""
+
+    type: TokenType = "ISO14443"
+    status: TokenStatus = TokenStatus.ACCEPTED
+    valid_until: Moment | None = None
+    group_id: WrittenTokenId | None = None
+    driver: Text = ""
+
+
+class NewToken(TokenSettings):
+    """A token to be created."""
+
+    id_token: WrittenTokenId
+
+
+class Token(Output):
+    """An id token as configured."""
+
+    id_token: str
+    type: str
+    status: str
+    valid_until: Time | None
+    group_id: str | None
+    driver: str
+    updated_at: Time = Field(validation_alias="recorded_at")
+    changed_by: str
+
+
+class TokenQuery(ListQuery):
+    """Filters of tokens."""
+
+    status: TokenStatus | None = None
+    group_id: Folded | None = None
+    q: Folded | None = Field(None, description="Part of the token or driver.")
 
 
 class Tokens(Entries[TokenRegistered, TokenSettings, Token]):

@@ -1,9 +1,10 @@
 """Sites: what operators configured, and how their limits are shared."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import Query, Response, status
+from pydantic import Field, model_validator
 
 from libs.events.load import LoadPlanMade
 from libs.events.registry import SiteRegistered
@@ -12,16 +13,75 @@ from services.api.bodies import LoadPlan
 from services.api.context import Api
 from services.api.domain.dated import in_force
 from services.api.domain.errors import Conflict, NotFound
-from services.api.domain.registry import SITES, UNWRITTEN, Stamp, priced_from, renewed
-from services.api.http.fields import Label
-from services.api.http.paging import Page, matches, page_of
-from services.api.http.routing import assigned, routes
-from services.api.models import NewSite, Site, SiteQuery, SiteSettings
-from services.api.registry import Registry
-from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
+from services.api.domain.renewal import SITES, UNWRITTEN, Stamp, priced_from, renewed
+from services.api.http.fields import Folded, Input, Label, Moment, Output, Text, Time, Zone
+from services.api.http.paging import ListQuery, Page, matches, page_of
+from services.api.http.routing import routes
+from services.api.registry.assignments import Assignment, Assignments, assigned
+from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
+from services.api.registry.table import Registry
 from services.api.rows import record_of
 
 router = routes("sites")
+
+
+class SiteSettings(Input):
+    """What operators say about a site."""
+
+    name: Text = ""
+    timezone: Zone = "UTC"
+    limit_ma: Annotated[int, Field(strict=True, ge=0, le=100_000_000)] | None = Field(
+        None, description="What all its EVSEs may draw together, per phase; null: no limit."
+    )
+    tariff_id: Label | None = Field(
+        None, description="Charges by this tariff from `tariff_valid_from` on; earlier tariffs stay."
+    )
+    tariff_valid_from: Moment | None = Field(
+        None, description="Default: a few seconds from now, when every service will know of it."
+    )
+    tariffs: Assignments | None = Field(
+        None,
+        description="Rewrites all assignments, the past included: for corrections. Not with `tariff_id`.",
+    )
+    latitude: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = None
+    longitude: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_assign(self) -> Self:
+        if self.tariffs is not None and self.tariff_id is not None:
+            raise ValueError("either tariff_id or tariffs, not both")
+        if self.tariff_valid_from is not None and self.tariff_id is None:
+            raise ValueError("tariff_valid_from needs tariff_id")
+        return self
+
+
+class NewSite(SiteSettings):
+    """A site to be created."""
+
+    site_id: Label
+
+
+class Site(Output):
+    """A site as configured. `tariff_id`: in force now."""
+
+    site_id: str
+    name: str
+    timezone: str
+    limit_ma: int | None
+    tariff_id: str | None = None
+    tariffs: list[Assignment]
+    latitude: float | None
+    longitude: float | None
+    updated_at: Time = Field(validation_alias="recorded_at")
+    changed_by: str
+
+
+class SiteQuery(ListQuery):
+    """Filters of sites."""
+
+    tariff_id: str | None = Field(None, description="Sites where this tariff is in force now.")
+    q: Folded | None = Field(None, description="Part of the id or name.")
+
 
 _ASSIGNING = ("tariff_id", "tariff_valid_from", "tariffs")
 

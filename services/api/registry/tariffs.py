@@ -2,27 +2,120 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import Query, Response, status
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from libs.events.registry import TariffRegistered
 from libs.runtime.clock import now_us
 from libs.tariffs.model import TariffTerms, base_price_milli
 from libs.tariffs.validation import TariffError
-from libs.tariffs.written import parse
+from libs.tariffs.written import parse, render
 from services.api.context import Api
 from services.api.domain.dated import version_in_force
 from services.api.domain.errors import Conflict, Invalid
-from services.api.domain.registry import TARIFFS, UNWRITTEN, Stamp, renewed, reprice
-from services.api.http.fields import Label, micros
-from services.api.http.paging import Page, matches, page_of
+from services.api.domain.renewal import TARIFFS, UNWRITTEN, Stamp, renewed, reprice
+from services.api.http.fields import (
+    Currency,
+    Folded,
+    Input,
+    Label,
+    Moment,
+    Output,
+    Price,
+    Terms,
+    Text,
+    Time,
+    micros,
+)
+from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.routing import routes
-from services.api.models import NewTariff, Tariff, TariffChange, TariffQuery, TariffSettings
-from services.api.registry import Registry
-from services.api.routes.entries import CONDITIONAL, Entries, IfMatch
+from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
+from services.api.registry.table import Registry
 
 router = routes("tariffs")
+
+_TERMS_TEXT = (
+    "Elements, limits, taxes, rounding and plans, instead of one price per kWh: see the page on tariffs."
+)
+
+
+class TariffChange(Input):
+    """A new name, or a new price or terms: that makes a new version, and the earlier ones stay as they are."""
+
+    name: Text | None = None
+    currency: Currency | None = None
+    price_per_kwh_milli: Price | None = None
+    terms: Terms | None = Field(None, description=_TERMS_TEXT)
+    valid_from: Moment | None = Field(
+        None, description="Sessions that start from this moment on. Default: a few seconds from now."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_price(self) -> Self:
+        if self.terms is not None and self.price_per_kwh_milli is not None:
+            raise ValueError("either price_per_kwh_milli or terms, not both")
+        return self
+
+
+class TariffSettings(Input):
+    """A tariff's name and price, or terms."""
+
+    name: Text = ""
+    currency: Currency
+    price_per_kwh_milli: Price | None = None
+    terms: Terms | None = Field(None, description=_TERMS_TEXT)
+    valid_from: Moment | None = Field(
+        None, description="Sessions that start from this moment on. Default: a few seconds from now."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_price(self) -> Self:
+        if (self.terms is None) == (self.price_per_kwh_milli is None):
+            raise ValueError("either price_per_kwh_milli or terms")
+        return self
+
+
+class NewTariff(TariffSettings):
+    """A tariff to be created, with its first version."""
+
+    tariff_id: Label
+
+
+class TariffVersion(Output):
+    """Prices from a moment on, until the next version's; never changed.
+
+    `price_per_kwh_milli`: where there are terms, what a kWh costs where nothing restricts.
+    """
+
+    version: int
+    valid_from: Time
+    currency: str
+    price_per_kwh_milli: int
+    terms: Terms | None = None
+
+    @field_validator("terms", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
+        return render(value, info.data["currency"]) if isinstance(value, TariffTerms) else value
+
+
+class Tariff(Output):
+    """A tariff with all its versions. `version`: the one in force now."""
+
+    tariff_id: str
+    name: str
+    version: int | None = None
+    versions: list[TariffVersion]
+    updated_at: Time = Field(validation_alias="recorded_at")
+    changed_by: str
+
+
+class TariffQuery(ListQuery):
+    """Filters of tariffs."""
+
+    q: Folded | None = Field(None, description="Part of the id or name.")
 
 
 class Tariffs(Entries[TariffRegistered, TariffChange | TariffSettings, Tariff]):

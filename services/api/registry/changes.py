@@ -15,7 +15,7 @@ from libs.events.codec import CodecError
 from libs.events.record import Record
 from libs.runtime.logging import get_logger
 from services.api.domain.errors import Conflict
-from services.api.domain.registry import TOPICS, Removal
+from services.api.domain.renewal import TOPICS, Removal
 from services.api.http import metrics
 
 log = get_logger(__name__)

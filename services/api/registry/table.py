@@ -21,12 +21,12 @@ from libs.events.registry import (
 from libs.events.stations import CapabilitiesLearned
 from libs.ocpp.certificates import Owner
 from libs.runtime.clock import SECOND, now_us
-from services.api.changes import Changes, Decide
 from services.api.domain.errors import Conflict, NotFound
 from services.api.domain.index import References, SortedKeys
 from services.api.domain.profiles import Profiles
-from services.api.domain.registry import CREDENTIALS, SITES, STATIONS, TARIFFS, TOKENS, TOPICS, Stamp
+from services.api.domain.renewal import CREDENTIALS, SITES, STATIONS, TARIFFS, TOKENS, TOPICS, Stamp
 from services.api.http.problems import Unavailable
+from services.api.registry.changes import Changes, Decide
 
 LOCATIONS = "edge.connections"
 CAPABILITIES = "stations.capabilities"

@@ -1,0 +1,1 @@
+"""What operators configure: stations, sites, tokens, tariffs."""
