@@ -22,7 +22,7 @@ from libs.events.record import Record
 from libs.events.registry import Assignment, StationRegistered
 from libs.runtime.service import spare_the_collector
 from services.api.bodies import StateQuery
-from services.api.desk import CommandDesk
+from services.api.commands.desk import CommandDesk
 from services.api.domain.renewal import STATIONS
 from services.api.live import Live
 from services.api.registry.stations import StationQuery, list_stations

@@ -22,8 +22,8 @@ from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health
 from services.api.campaigns import Campaigns
 from services.api.certificates import Certificates
+from services.api.commands.desk import CommandDesk
 from services.api.context import Context
-from services.api.desk import CommandDesk
 from services.api.domain.profiles import PROFILES, Profiles
 from services.api.history import History
 from services.api.http import metrics

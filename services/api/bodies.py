@@ -1,73 +1,13 @@
 """Bodies of commands, sessions, charge records, states, plans and campaigns."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
 from services.api.http.fields import Folded, Input, Moment, Output, StationId, Text, Time
 from services.api.http.paging import ListQuery
 
-MAX_WAIT_S = 60
-MAX_TTL_S = 7 * 24 * 3600
-
 # --- commands
-
-Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
-
-
-class CommandWish(Input):
-    """A central-system action of the charger's OCPP version, or a version-free command."""
-
-    action: Word | None = Field(None, description="As OCPP names it.", examples=["RemoteStartTransaction"])
-    command: Word | None = Field(
-        None,
-        description="Instead of an action: a version-free command: SetLimit, RemoteStart, GetVariables, GetLog ...",
-    )
-    payload: dict[str, Any] = Field(default_factory=dict)
-    version: Literal["1.6", "2.0.1", "2.1", "ocpp1.6", "ocpp2.0.1", "ocpp2.1"] | None = Field(
-        None, description="Needed only for a charger that never connected."
-    )
-    ttl_s: Annotated[float, Field(gt=0, le=MAX_TTL_S, allow_inf_nan=False)] = Field(
-        60, description="How long an offline charger is waited for."
-    )
-    wait_s: Annotated[float, Field(ge=0, le=MAX_WAIT_S, allow_inf_nan=False)] = Field(
-        0, description="How long this request waits for the outcome."
-    )
-    call_timeout_s: Annotated[float, Field(ge=1, le=600, allow_inf_nan=False)] = Field(
-        30, description="How long the charger may take to answer."
-    )
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.action is None) == (self.command is None):
-            raise ValueError("either action or command")
-        return self
-
-
-class CallError(Output):
-    """The charger's CALLERROR."""
-
-    code: str
-    description: str = ""
-
-
-class Command(Output):
-    """A command and what became of it. `result`: the payload of the charger's answer."""
-
-    command_id: str
-    station_id: str
-    action: str
-    dialect: str
-    payload: Any = None
-    status: Literal["PENDING", "ACCEPTED", "REJECTED", "FAILED", "EXPIRED", "UNKNOWN"]
-    reason: str = ""
-    result: Any = None
-    error: CallError | None = None
-    attempts: int = 0
-    requested_by: str
-    requested_at: Time
-    expires_at: Time | None = None
-    concluded_at: Time | None = None
 
 
 # --- sessions and charge records

@@ -11,7 +11,7 @@ from libs.bus.message import Emit
 from libs.bus.sole_writer import SoleWriter
 from libs.events.commands import Fate, RequestCommand
 from libs.runtime.clock import SECOND, now_us
-from services.api.desk import REQUESTED, CommandDesk
+from services.api.commands.desk import REQUESTED, CommandDesk
 from services.api.domain.errors import Conflict
 from services.api.history import History
 

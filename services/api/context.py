@@ -9,7 +9,7 @@ from libs.clickhouse.reader import Reader
 from libs.events.contract import Contract
 from services.api.campaigns import Campaigns
 from services.api.certificates import Certificates
-from services.api.desk import CommandDesk
+from services.api.commands.desk import CommandDesk
 from services.api.history import History
 from services.api.http.lane import Lane
 from services.api.live import Live

@@ -11,8 +11,8 @@ from libs.events.ids import derive_id, new_id
 from libs.ocpp.semantics.commands import GetLocalListVersion, SendLocalList
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
+from services.api.commands.conversation import Conversation, Said
 from services.api.context import Context
-from services.api.conversation import Conversation, Said
 from services.api.domain.local_list import MARGIN_US, Wanted, difference, updates, whole_list
 from services.api.http.fields import micros
 

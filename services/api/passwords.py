@@ -14,7 +14,7 @@ from libs.events.registry import CredentialsRegistered, PasswordDigest
 from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.passwords import SALT_BYTES
 from libs.runtime.logging import get_logger
-from services.api.desk import CommandDesk
+from services.api.commands.desk import CommandDesk
 from services.api.domain.credentials import begun, kept, settled, with_passwords
 from services.api.domain.errors import NotFound
 from services.api.domain.renewal import CREDENTIALS, Stamp, removal

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from libs.runtime.service import Health
+from services.api.commands import routes as commands
 from services.api.context import Context
 from services.api.http import identity
 from services.api.http.docs import docs_routes
@@ -16,7 +17,6 @@ from services.api.registry import security, sites, stations, tariffs, tokens
 from services.api.routes import (
     campaigns,
     certificates,
-    commands,
     credentials,
     decisions,
     documents,

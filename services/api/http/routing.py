@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Response
 from pydantic_core import to_json
 
-from services.api.conversation import Said
+from services.api.commands.conversation import Said
 from services.api.equipment import CommandSaid
 from services.api.http.problems import Problem
 from services.api.http.strict_json import StrictRoute

@@ -14,9 +14,9 @@ from libs.runtime.logging import get_logger
 from services.api.bodies import Campaign, CampaignStation, CampaignStations, NewCampaign
 from services.api.campaigns import CAMPAIGNS
 from services.api.context import Api, Context, Requester
-from services.api.domain.commands import repeatable_id
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.paging import cursor_of, position_at
+from services.api.domain.wish import repeatable_id
 from services.api.http.fields import IdempotencyKey, micros
 from services.api.http.paging import ListQuery, Page
 from services.api.http.routing import in_thread, location, routes

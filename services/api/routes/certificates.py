@@ -9,8 +9,8 @@ from fastapi import Query, Response
 from libs.ocpp.certificates import Owner
 from libs.ocpp.semantics.commands import CertificateSigned
 from libs.runtime.clock import now_us
+from services.api.commands.conversation import Conversation
 from services.api.context import Api, Context, Requester
-from services.api.conversation import Conversation
 from services.api.domain.certificates import checked_answer, flaw_of, subject_of
 from services.api.domain.errors import Conflict, NotFound
 from services.api.equipment import (

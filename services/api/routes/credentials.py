@@ -12,11 +12,11 @@ from libs.events.registry import CredentialsRegistered
 from libs.ocpp.passwords import password_command
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
-from services.api.bodies import MAX_TTL_S, MAX_WAIT_S
+from services.api.commands.routes import MAX_TTL_S, MAX_WAIT_S
 from services.api.context import Api, Context, Requester
-from services.api.domain.commands import ocpp_wish, request_command
 from services.api.domain.credentials import password_of
 from services.api.domain.errors import Conflict, Invalid, NotFound
+from services.api.domain.wish import ocpp_wish, request_command
 from services.api.http.fields import Folded, Input, Output, Time
 from services.api.http.routing import routes
 from services.api.passwords import generated

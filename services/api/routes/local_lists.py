@@ -1,7 +1,7 @@
 """Local lists of chargers."""
 
+from services.api.commands.conversation import Conversation
 from services.api.context import Api, Requester
-from services.api.conversation import Conversation
 from services.api.equipment import LocalListSynced, LocalListWish
 from services.api.http.fields import Folded
 from services.api.http.routing import routes, said_of

@@ -2,8 +2,8 @@
 
 from libs.events.ids import new_id
 from libs.ocpp.semantics.commands import GetLog
+from services.api.commands.conversation import Conversation
 from services.api.context import Api, Requester
-from services.api.conversation import Conversation
 from services.api.domain.logs import joined, number_of
 from services.api.equipment import LogAsked, LogRequested, LogsRequested, LogUpload, LogWish
 from services.api.http.fields import Folded, micros

@@ -13,8 +13,8 @@ from libs.ocpp.semantics.commands import (
     Variable,
     VariableValue,
 )
+from services.api.commands.conversation import Conversation, Said
 from services.api.context import Api, Requester
-from services.api.conversation import Conversation, Said
 from services.api.domain.errors import Invalid
 from services.api.domain.variables import VariableSaid, batches, every_key, read_changes, read_values, unsaid
 from services.api.equipment import (

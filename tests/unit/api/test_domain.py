@@ -21,13 +21,6 @@ from libs.ocpp.semantics.commands import Reset
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.versions import Version, station_identity
 from libs.tariffs.model import flat_terms
-from services.api.domain.commands import (
-    ocpp_wish,
-    repeatable_id,
-    version_free_wish,
-    version_named,
-    wish_digest,
-)
 from services.api.domain.dated import in_force, power_in_force, version_in_force
 from services.api.domain.errors import Conflict, Invalid
 from services.api.domain.identity import token_identity
@@ -42,6 +35,13 @@ from services.api.domain.renewal import (
     rated,
     renewed,
     reprice,
+)
+from services.api.domain.wish import (
+    ocpp_wish,
+    repeatable_id,
+    version_free_wish,
+    version_named,
+    wish_digest,
 )
 
 NOW = 1_000_000_000

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from services.api.bodies import CommandWish, NewCampaign
+from services.api.bodies import NewCampaign
+from services.api.commands.routes import CommandWish
 from services.api.equipment import VariablesWish
 from services.api.http.fields import Input, micros
 from services.api.registry.sites import NewSite

@@ -16,7 +16,7 @@ from libs.events.commands import CommandConcluded, CommandDialect, Fate, Request
 from libs.events.record import Record
 from services.api import certificates
 from services.api.certificates import Certificates
-from services.api.desk import CommandDesk
+from services.api.commands.desk import CommandDesk
 from services.api.domain.errors import Conflict
 from services.api.history import History
 

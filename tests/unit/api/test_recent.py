@@ -5,7 +5,7 @@ from typing import Any
 
 from libs.bus.message import Message
 from libs.events.commands import CommandConcluded, CommandDialect, Fate, RequestCommand
-from services.api.desk import CommandDesk
+from services.api.commands.desk import CommandDesk
 from services.api.recent import RecentRecords
 
 MOST = 8 << 20

@@ -14,8 +14,8 @@ from libs.events.commands import RequestCommand
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
 from libs.runtime.service import Health
+from services.api.commands.desk import CommandDesk
 from services.api.context import Context, context_of
-from services.api.desk import CommandDesk
 from services.api.http.application import create_application
 from services.api.live import Live
 from services.api.registry.changes import Changes

@@ -19,8 +19,8 @@ from libs.ocpp.secrets import (
     without_secrets,
 )
 from libs.ocpp.versions import Version
-from services.api.domain.commands import ocpp_wish, version_free_wish
 from services.api.domain.errors import Invalid
+from services.api.domain.wish import ocpp_wish, version_free_wish
 
 SECRET = "hunter2-hunter2-hunter2"
 NAMES = [

@@ -9,9 +9,9 @@ from typing import Final
 from libs.bus.message import Message
 from libs.events.commands import CommandConcluded, RequestCommand
 from libs.runtime.sealing import Sealer
-from services.api.domain.commands import sealed_request
 from services.api.domain.errors import Invalid
 from services.api.domain.volume import Volume
+from services.api.domain.wish import sealed_request
 from services.api.http import metrics
 from services.api.recent import RecentRecords
 from services.api.writer import Writer

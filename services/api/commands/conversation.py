@@ -13,10 +13,10 @@ from libs.ocpp.semantics.dialect import to_request
 from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
+from services.api.commands.desk import Write
 from services.api.context import Context
-from services.api.desk import Write
-from services.api.domain.commands import Wish, ocpp_wish, request_command
 from services.api.domain.errors import Conflict, Invalid, NotFound
+from services.api.domain.wish import Wish, ocpp_wish, request_command
 
 _CALL_S: Final = 30.0
 _MARGIN_S: Final = 2.0

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 import orjson
 from fastapi import Header, Response, status
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from libs.clickhouse.client import ClickHouseError
 from libs.events.commands import TOO_MANY_WAITING, CommandConcluded, Fate, RequestCommand
@@ -15,10 +15,10 @@ from libs.events.ids import new_id
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
-from services.api.bodies import Command, CommandWish
 from services.api.context import Api, Context, Requester
 from services.api.domain.certificates import SIGNED, check_signed
-from services.api.domain.commands import (
+from services.api.domain.errors import Conflict, Invalid, NotFound, TooMany
+from services.api.domain.wish import (
     Wish,
     ocpp_wish,
     repeatable_id,
@@ -27,13 +27,73 @@ from services.api.domain.commands import (
     version_named,
     wish_digest,
 )
-from services.api.domain.errors import Conflict, Invalid, NotFound, TooMany
-from services.api.http.fields import Folded, IdempotencyKey
+from services.api.http.fields import Folded, IdempotencyKey, Input, Output, Time
 from services.api.http.routing import location, routes
 
 log = get_logger(__name__)
 
 router = routes("commands")
+
+MAX_WAIT_S = 60
+MAX_TTL_S = 7 * 24 * 3600
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
+
+
+class CommandWish(Input):
+    """A central-system action of the charger's OCPP version, or a version-free command."""
+
+    action: Word | None = Field(None, description="As OCPP names it.", examples=["RemoteStartTransaction"])
+    command: Word | None = Field(
+        None,
+        description="Instead of an action: a version-free command: SetLimit, RemoteStart, GetVariables, GetLog ...",
+    )
+    payload: dict[str, Any] = Field(default_factory=dict)
+    version: Literal["1.6", "2.0.1", "2.1", "ocpp1.6", "ocpp2.0.1", "ocpp2.1"] | None = Field(
+        None, description="Needed only for a charger that never connected."
+    )
+    ttl_s: Annotated[float, Field(gt=0, le=MAX_TTL_S, allow_inf_nan=False)] = Field(
+        60, description="How long an offline charger is waited for."
+    )
+    wait_s: Annotated[float, Field(ge=0, le=MAX_WAIT_S, allow_inf_nan=False)] = Field(
+        0, description="How long this request waits for the outcome."
+    )
+    call_timeout_s: Annotated[float, Field(ge=1, le=600, allow_inf_nan=False)] = Field(
+        30, description="How long the charger may take to answer."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.action is None) == (self.command is None):
+            raise ValueError("either action or command")
+        return self
+
+
+class CallError(Output):
+    """The charger's CALLERROR."""
+
+    code: str
+    description: str = ""
+
+
+class Command(Output):
+    """A command and what became of it. `result`: the payload of the charger's answer."""
+
+    command_id: str
+    station_id: str
+    action: str
+    dialect: str
+    payload: Any = None
+    status: Literal["PENDING", "ACCEPTED", "REJECTED", "FAILED", "EXPIRED", "UNKNOWN"]
+    reason: str = ""
+    result: Any = None
+    error: CallError | None = None
+    attempts: int = 0
+    requested_by: str
+    requested_at: Time
+    expires_at: Time | None = None
+    concluded_at: Time | None = None
+
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 

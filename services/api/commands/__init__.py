@@ -1,0 +1,1 @@
+"""Commands to chargers: asked for, handed to the ledger, their outcomes awaited."""
