@@ -21,16 +21,16 @@ from libs.runtime.logging import get_logger
 from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health
 from services.api.campaigns import Campaigns
-from services.api.certificates import Certificates
 from services.api.commands.desk import CommandDesk
 from services.api.context import Context
 from services.api.domain.profiles import PROFILES, Profiles
+from services.api.equipment.certificate_writer import Certificates
+from services.api.equipment.password_changes import Passwords
 from services.api.history import History
 from services.api.http import metrics
 from services.api.http.application import create_application
 from services.api.http.lane import Lane
 from services.api.live import Live
-from services.api.passwords import Passwords
 from services.api.registry.changes import Changes
 from services.api.registry.table import TABLES, Registry
 from services.api.settings import ApiSettings

@@ -16,7 +16,7 @@ from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from services.api.context import Api, Context, Requester
-from services.api.domain.certificates import SIGNED, check_signed
+from services.api.domain.certificate_chains import SIGNED, check_signed
 from services.api.domain.errors import Conflict, Invalid, NotFound, TooMany
 from services.api.domain.wish import (
     Wish,

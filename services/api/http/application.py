@@ -8,26 +8,14 @@ from fastapi.security import HTTPBearer
 from libs.runtime.service import Health
 from services.api.commands import routes as commands
 from services.api.context import Context
+from services.api.equipment import certificates, local_list, logs, passwords, variables
 from services.api.http import identity
 from services.api.http.docs import docs_routes
 from services.api.http.middleware import BodyLimit, Guard, Timing
 from services.api.http.problems import add_handlers
 from services.api.http.routing import ROOT
 from services.api.registry import security, sites, stations, tariffs, tokens
-from services.api.routes import (
-    campaigns,
-    certificates,
-    credentials,
-    decisions,
-    documents,
-    history,
-    local_lists,
-    logs,
-    reconciliation,
-    state,
-    stream,
-    variables,
-)
+from services.api.routes import campaigns, decisions, documents, history, reconciliation, state, stream
 
 OPENAPI: Final = f"{ROOT}/openapi.json"
 DOCS: Final = f"{ROOT}/docs"
@@ -36,11 +24,11 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     state.router,  # before the stations: /stations/{id}/state
     commands.router,
     variables.router,
-    local_lists.router,
+    local_list.router,
     certificates.router,
     logs.router,
     stations.router,
-    credentials.router,
+    passwords.router,
     sites.router,
     tokens.router,
     tariffs.router,

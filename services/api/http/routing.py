@@ -8,8 +8,6 @@ from urllib.parse import quote
 from fastapi import APIRouter, Response
 from pydantic_core import to_json
 
-from services.api.commands.conversation import Said
-from services.api.equipment import CommandSaid
 from services.api.http.problems import Problem
 from services.api.http.strict_json import StrictRoute
 
@@ -42,15 +40,4 @@ async def in_thread(make: Callable[[], Any]) -> Response:
     """What `make` returns, models or lists of them, as a JSON body: of a large one others would have to wait."""
     return Response(
         await asyncio.to_thread(lambda: to_json(make(), by_alias=True)), media_type="application/json"
-    )
-
-
-def said_of(said: Said) -> CommandSaid:
-    """A command as the API shows it."""
-    return CommandSaid(
-        command_id=said.command_id,
-        action=said.action,
-        status="PENDING" if said.fate is None else said.fate.value,
-        reason=said.reason,
-        degraded=said.degraded,
     )

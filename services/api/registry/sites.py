@@ -24,6 +24,8 @@ from services.api.rows import record_of
 
 router = routes("sites")
 
+_ASSIGNING = ("tariff_id", "tariff_valid_from", "tariffs")
+
 
 class SiteSettings(Input):
     """What operators say about a site."""
@@ -81,9 +83,6 @@ class SiteQuery(ListQuery):
 
     tariff_id: str | None = Field(None, description="Sites where this tariff is in force now.")
     q: Folded | None = Field(None, description="Part of the id or name.")
-
-
-_ASSIGNING = ("tariff_id", "tariff_valid_from", "tariffs")
 
 
 class Sites(Entries[SiteRegistered, SiteSettings, Site]):

@@ -38,6 +38,9 @@ log = get_logger(__name__)
 
 router = routes("stations")
 
+_ASSIGNING = ("site_id", "site_valid_from", "sites")
+_NO_SETTINGS = {*_ASSIGNING, "station_id", "security_profile", "allow_security_downgrade", "max_power_w"}
+
 
 class StationSettings(Input):
     """What operators say about a station."""
@@ -125,10 +128,6 @@ class StationQuery(ListQuery):
     site_id: str | None = Field(None, description="Stations that are at this site now.")
     boot_status: BootStatus | None = None
     q: Folded | None = Field(None, description="Part of the id or name.")
-
-
-_ASSIGNING = ("site_id", "site_valid_from", "sites")
-_NO_SETTINGS = {*_ASSIGNING, "station_id", "security_profile", "allow_security_downgrade", "max_power_w"}
 
 
 class Stations(Entries[StationRegistered, StationSettings, Station]):

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.ocpp.certificates import Owner
 from libs.runtime.clock import now_us
-from services.api.domain.certificates import check_signed, checked_answer, flaw_of, subject_of
+from services.api.domain.certificate_chains import check_signed, checked_answer, flaw_of, subject_of
 from services.api.domain.errors import Conflict, Invalid
 from tests.unit.ocpp.csrs import KEY, WORTHLESS, csr_of
 from tests.unit.provisioning.authority import Authority

@@ -11,7 +11,7 @@ from libs.ocpp.semantics.commands import LocalListEntry
 from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.semantics.pieces import next_piece
 from libs.ocpp.versions import Version
-from services.api.domain.local_list import (
+from services.api.domain.list_updates import (
     EPOCH_S,
     PER_COMMAND,
     difference,

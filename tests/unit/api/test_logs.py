@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from services.api.domain.logs import joined, number_of
+from services.api.domain.log_uploads import joined, number_of
 
 
 def at(minute: int) -> datetime:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from services.api.bodies import NewCampaign
 from services.api.commands.routes import CommandWish
-from services.api.equipment import VariablesWish
+from services.api.equipment.variables import VariablesWish
 from services.api.http.fields import Input, micros
 from services.api.registry.sites import NewSite
 from services.api.registry.stations import NewStation, StationSettings

@@ -14,10 +14,10 @@ from libs.bus.message import Emit
 from libs.bus.sole_writer import SoleWriter
 from libs.events.commands import CommandConcluded, CommandDialect, Fate, RequestCommand
 from libs.events.record import Record
-from services.api import certificates
-from services.api.certificates import Certificates
 from services.api.commands.desk import CommandDesk
 from services.api.domain.errors import Conflict
+from services.api.equipment import certificate_writer
+from services.api.equipment.certificate_writer import Certificates
 from services.api.history import History
 
 FAILURES = [Fate.REJECTED, Fate.FAILED, Fate.EXPIRED, Fate.UNKNOWN]
@@ -31,7 +31,7 @@ class Platform:
         self.holder: Writer | None = None
         self.fates: dict[str, Fate] = {}
         self.away = False
-        monkeypatch.setattr(certificates, "records_of", self._records_of)
+        monkeypatch.setattr(certificate_writer, "records_of", self._records_of)
 
     async def _records_of(self, _bus: object, _topic: str, key: str, _since: int) -> list[Record]:
         await asyncio.sleep(0)
@@ -116,7 +116,7 @@ def concluded(command_id: str, fate: Fate) -> CommandConcluded:
 
 
 async def test_of_several_at_once_one_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificates, "_LONGEST_PAUSE_S", 0.0)
+    monkeypatch.setattr(certificate_writer, "_LONGEST_PAUSE_S", 0.0)
     platform = Platform(monkeypatch)
     one, other = platform.process(), platform.process()
     processes = (one, other) * 3

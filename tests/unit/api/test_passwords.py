@@ -10,7 +10,7 @@ from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.passwords import password_digest, readings
 from services.api.domain.credentials import password_of
 from services.api.domain.errors import Invalid
-from services.api.passwords import took_password
+from services.api.equipment.password_changes import took_password
 
 
 def concluded(fate: Fate, result: str | None = None, error: CallError | None = None) -> CommandConcluded:

@@ -4,7 +4,7 @@ from typing import Any
 
 from libs.ocpp.semantics.commands import Variable, VariableValue
 from libs.ocpp.versions import Version
-from services.api.domain.variables import (
+from services.api.domain.variable_results import (
     VariableSaid,
     batches,
     every_key,

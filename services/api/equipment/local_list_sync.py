@@ -13,7 +13,7 @@ from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from services.api.commands.conversation import Conversation, Said
 from services.api.context import Context
-from services.api.domain.local_list import MARGIN_US, Wanted, difference, updates, whole_list
+from services.api.domain.list_updates import MARGIN_US, Wanted, difference, updates, whole_list
 from services.api.http.fields import micros
 
 log = get_logger(__name__)

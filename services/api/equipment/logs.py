@@ -1,17 +1,70 @@
 """Logs of chargers: asked for, and how their uploads go."""
 
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
 from libs.events.ids import new_id
 from libs.ocpp.semantics.commands import GetLog
 from services.api.commands.conversation import Conversation
 from services.api.context import Api, Requester
-from services.api.domain.logs import joined, number_of
-from services.api.equipment import LogAsked, LogRequested, LogsRequested, LogUpload, LogWish
-from services.api.http.fields import Folded, micros
-from services.api.http.routing import routes, said_of
+from services.api.domain.log_uploads import joined, number_of
+from services.api.equipment.said import CommandSaid, Timeout, said_of
+from services.api.http.fields import Folded, Input, Moment, Output, Time, micros
+from services.api.http.routing import routes
 
 router = routes("equipment")
 
 _LAST = 50
+
+
+class LogWish(Input):
+    """A log to be uploaded to a URL that operators allow (VOLTBUS_URL_SCHEMES, _HOSTS, _NETWORKS)."""
+
+    location: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(
+        examples=["https://logs.example.com/upload/"]
+    )
+    log: Literal["diagnostics", "security"] = "diagnostics"
+    oldest: Moment | None = None
+    latest: Moment | None = None
+    timeout_s: Timeout = 60
+
+
+class LogAsked(Output):
+    """A request for a log, and the charger's word. `filename`: what it will be called, if the charger says so."""
+
+    station_id: str
+    request_id: int
+    filename: str | None
+    command: CommandSaid
+
+
+class LogUpload(Output):
+    """What the charger said of an upload."""
+
+    status: str
+    at: Time
+
+
+class LogRequested(Output):
+    """A request for a log. `uploads`: the status notifications that belong to it, in order."""
+
+    command_id: str
+    request_id: int | None
+    log: str
+    location: str
+    requested_at: Time
+    requested_by: str
+    status: str
+    reason: str
+    filename: str | None
+    uploads: list[LogUpload]
+
+
+class LogsRequested(Output):
+    """The last requests for logs of a charger, the latest first."""
+
+    items: list[LogRequested]
 
 
 @router.post("/stations/{station_id}/logs")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Query, Response
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from libs.ocpp.semantics.commands import (
     Command,
@@ -16,20 +17,117 @@ from libs.ocpp.semantics.commands import (
 from services.api.commands.conversation import Conversation, Said
 from services.api.context import Api, Requester
 from services.api.domain.errors import Invalid
-from services.api.domain.variables import VariableSaid, batches, every_key, read_changes, read_values, unsaid
-from services.api.equipment import (
-    DeviceModel,
-    DeviceReport,
-    DeviceVariable,
-    Variables,
-    VariablesChange,
-    VariablesWish,
-    VariableTold,
+from services.api.domain.variable_results import (
+    VariableSaid,
+    batches,
+    every_key,
+    read_changes,
+    read_values,
+    unsaid,
 )
-from services.api.http.fields import Folded
-from services.api.http.routing import in_thread, routes, said_of
+from services.api.equipment.said import CommandSaid, Timeout, said_of
+from services.api.http.fields import Folded, Input, Output, Time
+from services.api.http.routing import in_thread, routes
 
 router = routes("equipment")
+
+_MOST_VARIABLES = 500
+
+
+class VariableWanted(Input):
+    """A variable: a configuration key of 1.6, or `Component.Variable[instance]` of 2.x; well-known ones by either."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(
+        examples=["OCPPCommCtrlr.HeartbeatInterval"]
+    )
+    evse_id: Annotated[int | None, Field(strict=True, ge=0)] = None
+    connector_id: Annotated[int | None, Field(strict=True, ge=0)] = None
+
+
+class NewValue(VariableWanted):
+    """A variable and what it shall be."""
+
+    value: Annotated[str, StringConstraints(max_length=2500)]
+
+
+def _by_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class VariablesWish(Input):
+    """The variables to be read, each as a name alone or as an object."""
+
+    variables: Annotated[
+        list[
+            Annotated[VariableWanted, BeforeValidator(_by_name, json_schema_input_type=VariableWanted | str)]
+        ],
+        Field(max_length=_MOST_VARIABLES),
+    ] = Field(
+        default_factory=list,
+        description="None: the whole configuration of a 1.6 charger.",
+        examples=[["HeartbeatInterval", {"name": "Connector.AvailabilityState", "evse_id": 1}]],
+    )
+    timeout_s: Timeout = 60
+
+
+class VariablesChange(Input):
+    """The variables to be changed."""
+
+    variables: Annotated[list[NewValue], Field(min_length=1, max_length=_MOST_VARIABLES)]
+    timeout_s: Timeout = 60
+
+
+class VariableTold(Output):
+    """What the charger said of one variable. `status`: its word, null if it said nothing."""
+
+    name: str
+    evse_id: int | None
+    connector_id: int | None
+    status: str | None
+    value: str | None
+    read_only: bool | None
+
+
+class Variables(Output):
+    """What the charger said, in the order of the request, and the commands that it took."""
+
+    station_id: str
+    version: str
+    items: list[VariableTold]
+    commands: list[CommandSaid]
+
+
+class DeviceVariable(Output):
+    """A variable as it was last told. `component`: empty for the configuration keys of 1.6."""
+
+    component: str
+    component_instance: str
+    evse_id: int
+    connector_id: int
+    variable: str
+    variable_instance: str
+    attribute: str
+    value: str | None
+    mutability: str
+    source: str
+    at: Time
+
+
+class DeviceReport(Output):
+    """A report as far as it has come. `complete`: every part is here."""
+
+    request_id: int
+    parts: int
+    complete: bool
+    updated_at: Time
+
+
+class DeviceModel(Output):
+    """What a charger told of its variables, and the reports that told it, the latest first."""
+
+    station_id: str
+    reports: list[DeviceReport]
+    items: list[DeviceVariable]
 
 
 @router.post("/stations/{station_id}/variables/get")

@@ -1,13 +1,39 @@
 """Local lists of chargers."""
 
+from pydantic import Field
+
 from services.api.commands.conversation import Conversation
 from services.api.context import Api, Requester
-from services.api.equipment import LocalListSynced, LocalListWish
-from services.api.http.fields import Folded
-from services.api.http.routing import routes, said_of
-from services.api.local_list import LocalListSync
+from services.api.equipment.local_list_sync import LocalListSync, Outcome
+from services.api.equipment.said import CommandSaid, Timeout, said_of
+from services.api.http.fields import Flag, Folded, Input, Output
+from services.api.http.routing import routes
 
 router = routes("equipment")
+
+
+class LocalListWish(Input):
+    """How the list is to be brought in line."""
+
+    full: Flag = Field(default=False, description="Replace the list, whatever the charger has.")
+    timeout_s: Timeout = 60
+
+
+class LocalListSynced(Output):
+    """What was done to a charger's local list, and why.
+
+    `version_before`: of the list that it had; `version`: of the one that it has now, null if that is not known.
+    `sent`: entries; `left_out`: tokens that are too long for the charger's OCPP version.
+    """
+
+    station_id: str
+    outcome: Outcome
+    why: str
+    version_before: int | None
+    version: int | None
+    sent: int
+    left_out: int
+    commands: list[CommandSaid]
 
 
 @router.post("/stations/{station_id}/local-list/sync")

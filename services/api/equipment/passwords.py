@@ -17,9 +17,9 @@ from services.api.context import Api, Context, Requester
 from services.api.domain.credentials import password_of
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.wish import ocpp_wish, request_command
+from services.api.equipment.password_changes import generated
 from services.api.http.fields import Folded, Input, Output, Time
 from services.api.http.routing import routes
-from services.api.passwords import generated
 
 router = routes("stations")
 

@@ -5,27 +5,79 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import Query, Response
+from pydantic import Field, StringConstraints
 
 from libs.ocpp.certificates import Owner
 from libs.ocpp.semantics.commands import CertificateSigned
 from libs.runtime.clock import now_us
 from services.api.commands.conversation import Conversation
 from services.api.context import Api, Context, Requester
-from services.api.domain.certificates import checked_answer, flaw_of, subject_of
+from services.api.domain.certificate_chains import checked_answer, flaw_of, subject_of
 from services.api.domain.errors import Conflict, NotFound
-from services.api.equipment import (
-    CertificateRequest,
-    CertificateRequestQuery,
-    CertificateRequests,
-    CertificateSent,
-    NewCertificate,
-)
-from services.api.http.routing import in_thread, routes, said_of
+from services.api.equipment.said import CommandSaid, Timeout, said_of
+from services.api.http.fields import Folded, Input, Output, Time
+from services.api.http.routing import in_thread, routes
 
 _USES: Final[Mapping[str, Literal["v2g", "v2g20"]]] = {
     "V2GCertificate": "v2g",
     "V2G20Certificate": "v2g20",
 }
+
+
+RequestStatus = Literal["OPEN", "DECLINED", "PENDING", "ACCEPTED", "REJECTED", "FAILED", "EXPIRED", "UNKNOWN"]
+
+
+class CertificateRequestQuery(Input):
+    """Filters of certificate requests."""
+
+    station_id: Folded | None = None
+    status: RequestStatus | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class CertificateRequest(Output):
+    """A CSR (PEM) that a charger sent. `subject`: whom it is for, null if it cannot be read.
+
+    `certificate_name`: what the charger's own certificate has to be called; `flaw`: why nobody should sign this, null
+    if nothing speaks against it. `status`: OPEN until a certificate is sent, DECLINED if the charger was told that
+    nobody signs it; then what became of the command that sent one.
+    """
+
+    request_id: str
+    station_id: str
+    version: str
+    certificate_type: str
+    csr: str
+    subject: str | None
+    certificate_name: str
+    flaw: str | None
+    requested_at: Time
+    status: RequestStatus
+    command_id: str | None
+
+
+class CertificateRequests(Output):
+    """Certificate requests, open ones first, then the latest first."""
+
+    items: list[CertificateRequest]
+
+
+class NewCertificate(Input):
+    """What answers a CSR."""
+
+    certificate_chain: Annotated[str, StringConstraints(min_length=1, max_length=40_000)] = Field(
+        description="PEM, the charger's own certificate first, its issuers after it."
+    )
+    timeout_s: Timeout = 60
+
+
+class CertificateSent(Output):
+    """The command that took a certificate to its charger."""
+
+    request_id: str
+    station_id: str
+    command: CommandSaid
+
 
 router = routes("certificates")
 

@@ -1,0 +1,1 @@
+"""What chargers are asked about themselves, and what is put on them."""
