@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from libs.clickhouse.reader import Reader
-from services.api.listing import Listing, Row, Wanted, page
+from services.api.billing.listing import Listing, Row, Wanted, page
 
 _CAMPAIGNS: Final = "SELECT * FROM firmware_campaigns WHERE NOT _deleted"
 _FIRST_AND_NEWEST: Final = (

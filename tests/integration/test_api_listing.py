@@ -13,7 +13,7 @@ from libs.clickhouse.migrate import migrate
 from libs.clickhouse.reader import Reader
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.testing.localstack import Endpoints
-from services.api.listing import CDRS, SESSIONS, Listing, Wanted, page
+from services.api.billing.listing import CDRS, SESSIONS, Listing, Wanted, page
 
 PAST = 300_000
 LIMIT = 20

@@ -18,7 +18,7 @@ from libs.events.record import Record
 from libs.events.sessions import CdrCredited, CdrIssued
 from libs.runtime.clock import now_us
 from libs.testing.localstack import Endpoints
-from services.api.listing import SESSIONS, Wanted, page
+from services.api.billing.listing import SESSIONS, Wanted, page
 from services.sink.settings import SinkSettings
 from tests.integration.sink_process import Database, new_platform, sink_task
 from tests.integration.test_sink import all_stored, plain, send

@@ -23,7 +23,6 @@ _USES: Final[Mapping[str, Literal["v2g", "v2g20"]]] = {
     "V2G20Certificate": "v2g20",
 }
 
-
 RequestStatus = Literal["OPEN", "DECLINED", "PENDING", "ACCEPTED", "REJECTED", "FAILED", "EXPIRED", "UNKNOWN"]
 
 

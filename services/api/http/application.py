@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from libs.runtime.service import Health
+from services.api.billing import decisions, documents, reconciliation, sessions
 from services.api.commands import routes as commands
 from services.api.context import Context
 from services.api.equipment import certificates, local_list, logs, passwords, variables
@@ -15,7 +16,7 @@ from services.api.http.middleware import BodyLimit, Guard, Timing
 from services.api.http.problems import add_handlers
 from services.api.http.routing import ROOT
 from services.api.registry import security, sites, stations, tariffs, tokens
-from services.api.routes import campaigns, decisions, documents, history, reconciliation, state, stream
+from services.api.routes import campaigns, state, stream
 
 OPENAPI: Final = f"{ROOT}/openapi.json"
 DOCS: Final = f"{ROOT}/docs"
@@ -32,7 +33,7 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     sites.router,
     tokens.router,
     tariffs.router,
-    history.router,
+    sessions.router,
     documents.router,
     decisions.router,
     reconciliation.router,

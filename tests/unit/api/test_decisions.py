@@ -10,8 +10,8 @@ from fastapi import Response
 from pydantic import ValidationError
 
 from libs.events.decisions import SessionDecided
+from services.api.billing.decisions import NewDecision, ShownDecision, decide
 from services.api.domain.errors import Conflict
-from services.api.routes.decisions import NewDecision, ShownDecision, decide
 
 WISH = {"decision": "accept", "version": 1, "reason": "looked at"}
 CDR = {

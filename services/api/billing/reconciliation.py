@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
+from fastapi import Query, Response
 from pydantic import Field, model_validator
 
 from libs.clickhouse.reader import Reader
+from services.api.billing.listing import Row
+from services.api.context import Api
 from services.api.http.fields import Input, Moment, Output, Time, micros
-from services.api.listing import Row
+from services.api.http.routing import in_thread, routes
+
+router = routes("sessions and charge records")
 
 T = TypeVar("T")
 
@@ -253,3 +258,11 @@ def _from(section: _Section, asked: Mapping[str, Any]) -> str:
     more = "".join(f", {name} = %({name})s" for name in section.arguments)
     site = "" if asked["site_id"] is None else " AND site_id = %(site_id)s"
     return f"{section.view}({period}{more}) WHERE {section.condition}{site}"
+
+
+@router.get("/reconciliation", response_model=Report)
+async def reconcile(api: Api, query: Annotated[ReportQuery, Query()]) -> Response:
+    """What of a period a billing clerk should look at; up to about a second old."""
+    async with api.reports.turn() as reader:
+        found = await report(reader, query)
+    return await in_thread(lambda: Report.model_validate(found))

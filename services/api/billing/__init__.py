@@ -1,0 +1,1 @@
+"""Sessions, charge records, and what is decided about them."""
