@@ -21,14 +21,13 @@ from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
 from libs.events.registry import Assignment, StationRegistered
 from libs.runtime.service import spare_the_collector
-from services.api.bodies import StateQuery
 from services.api.commands.desk import CommandDesk
 from services.api.domain.renewal import STATIONS
-from services.api.live import Live
+from services.api.live.hub import Hub, Wording
+from services.api.live.latest import Live
+from services.api.live.state import StateQuery, list_states
 from services.api.registry.stations import StationQuery, list_stations
 from services.api.registry.table import LOCATIONS, TABLES, Registry
-from services.api.routes.state import list_states
-from services.api.stream import Hub, Wording
 
 MANY = 100_000
 SITES = 2_000

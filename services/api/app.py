@@ -20,7 +20,6 @@ from libs.runtime.http import HttpBounds, serve_http
 from libs.runtime.logging import get_logger
 from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health
-from services.api.campaigns import Campaigns
 from services.api.commands.desk import CommandDesk
 from services.api.context import Context
 from services.api.domain.profiles import PROFILES, Profiles
@@ -30,11 +29,12 @@ from services.api.history import History
 from services.api.http import metrics
 from services.api.http.application import create_application
 from services.api.http.lane import Lane
-from services.api.live import Live
+from services.api.live.campaign_definitions import Campaigns
+from services.api.live.hub import TOPICS, Hub, Wording
+from services.api.live.latest import Live
 from services.api.registry.changes import Changes
 from services.api.registry.table import TABLES, Registry
 from services.api.settings import ApiSettings
-from services.api.stream import TOPICS, Hub, Wording
 from services.api.writer import Writer
 
 log = get_logger(__name__)

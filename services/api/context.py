@@ -7,16 +7,16 @@ from fastapi import Depends, Request
 
 from libs.clickhouse.reader import Reader
 from libs.events.contract import Contract
-from services.api.campaigns import Campaigns
 from services.api.commands.desk import CommandDesk
 from services.api.equipment.certificate_writer import Certificates
 from services.api.equipment.password_changes import Passwords
 from services.api.history import History
 from services.api.http.lane import Lane
-from services.api.live import Live
+from services.api.live.campaign_definitions import Campaigns
+from services.api.live.hub import Hub
+from services.api.live.latest import Live
 from services.api.registry.table import Registry
 from services.api.settings import ApiSettings
-from services.api.stream import Hub
 from services.api.writer import Writer
 
 

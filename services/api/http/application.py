@@ -15,8 +15,8 @@ from services.api.http.docs import docs_routes
 from services.api.http.middleware import BodyLimit, Guard, Timing
 from services.api.http.problems import add_handlers
 from services.api.http.routing import ROOT
+from services.api.live import campaigns, load, state, stream
 from services.api.registry import security, sites, stations, tariffs, tokens
-from services.api.routes import campaigns, state, stream
 
 OPENAPI: Final = f"{ROOT}/openapi.json"
 DOCS: Final = f"{ROOT}/docs"
@@ -31,6 +31,7 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     stations.router,
     passwords.router,
     sites.router,
+    load.router,
     tokens.router,
     tariffs.router,
     sessions.router,

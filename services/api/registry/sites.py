@@ -6,13 +6,11 @@ from typing import Annotated, Self
 from fastapi import Query, Response, status
 from pydantic import Field, model_validator
 
-from libs.events.load import LoadPlanMade
 from libs.events.registry import SiteRegistered
 from libs.runtime.clock import now_us
-from services.api.bodies import LoadPlan
 from services.api.context import Api
 from services.api.domain.dated import in_force
-from services.api.domain.errors import Conflict, NotFound
+from services.api.domain.errors import Conflict
 from services.api.domain.renewal import SITES, UNWRITTEN, Stamp, priced_from, renewed
 from services.api.http.fields import Folded, Input, Label, Moment, Output, Text, Time, Zone
 from services.api.http.paging import ListQuery, Page, matches, page_of
@@ -20,7 +18,6 @@ from services.api.http.routing import routes
 from services.api.registry.assignments import Assignment, Assignments, assigned
 from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
 from services.api.registry.table import Registry
-from services.api.rows import record_of
 
 router = routes("sites")
 
@@ -179,15 +176,3 @@ async def change_site(
 async def delete_site(api: Api, site_id: str, if_match: IfMatch = None) -> None:
     """Forget a site; 409 while stations have it among their sites, be it in the past: sessions are billed by it."""
     await _SITES.delete(api, site_id, if_match)
-
-
-@router.get("/sites/{site_id}/load")
-async def get_load(api: Api, site_id: str) -> LoadPlan:
-    """How the site's limit is shared now; 404 if no plan was made yet."""
-    plan = api.live.plans.records.get(site_id)
-    if plan is None:
-        row = await api.history.plan(site_id)
-        if row is None:
-            raise NotFound(f"no load plan was made for a site {site_id!r}")
-        plan = record_of(LoadPlanMade, row)
-    return LoadPlan.model_validate(plan)

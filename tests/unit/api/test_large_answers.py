@@ -4,9 +4,9 @@ import json
 import threading
 from datetime import UTC, datetime
 
-from services.api.bodies import CampaignStation
 from services.api.http.paging import Page
 from services.api.http.routing import in_thread
+from services.api.live.campaigns import CampaignStation
 
 
 async def test_a_large_answer_is_made_in_a_thread() -> None:

@@ -13,7 +13,7 @@ from libs.clickhouse.client import ClickHouseUnavailableError
 from libs.events.load import Allocation, LoadPlanMade
 from libs.events.telemetry import StationStateChanged
 from services.api.http import metrics
-from services.api.live import Live
+from services.api.live.latest import Live
 from services.api.rows import record_of
 
 BEGUN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -129,7 +129,7 @@ async def test_rows_that_are_not_newer_than_the_log_are_not_made_records(
         made += 1
         return original(*arguments)
 
-    monkeypatch.setattr("services.api.live.record_of", counted)
+    monkeypatch.setattr("services.api.live.latest.record_of", counted)
     clock = await rounds(monkeypatch, clickhouse, known, {1: lambda: None})
     assert clock.handed_out == [1_000, 1_000]
     assert made == 1_000

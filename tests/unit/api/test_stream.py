@@ -17,7 +17,7 @@ from libs.events.registry import TariffRegistered, TariffVersion
 from libs.events.sessions import SessionStarted
 from services.api.domain.errors import TooMany
 from services.api.http.problems import Unavailable
-from services.api.stream import Filter, Hub, Whose, Wording, known_kinds
+from services.api.live.hub import Filter, Hub, Whose, Wording, known_kinds
 
 STAMP = {"event_id": "e", "occurred_at": 1, "recorded_at": 1_767_225_600_000_000, "cause_id": "c"}
 

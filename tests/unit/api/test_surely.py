@@ -17,7 +17,7 @@ from libs.runtime.service import Health
 from services.api.commands.desk import CommandDesk
 from services.api.context import Context, context_of
 from services.api.http.application import create_application
-from services.api.live import Live
+from services.api.live.latest import Live
 from services.api.registry.changes import Changes
 from services.api.registry.table import LOCATIONS, TABLES, Registry
 from services.api.settings import ApiSettings

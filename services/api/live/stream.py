@@ -12,7 +12,7 @@ from services.api.domain.errors import Invalid
 from services.api.http.fields import Folded, Input
 from services.api.http.middleware import address_of
 from services.api.http.routing import routes
-from services.api.stream import Filter, Whose, known_kinds
+from services.api.live.hub import Filter, Whose, known_kinds
 
 router = routes("live")
 

@@ -5,21 +5,21 @@ from typing import Annotated, Any, Final
 
 from fastapi import Header, Query, Response, status
 from msgspec.structs import asdict
+from pydantic import Field, StringConstraints
 
 from libs.clickhouse.client import ClickHouseError
 from libs.events.firmware import CampaignProgressed, DefineCampaign
 from libs.events.ids import new_id
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
-from services.api.bodies import Campaign, CampaignStation, CampaignStations, NewCampaign
-from services.api.campaigns import CAMPAIGNS
 from services.api.context import Api, Context, Requester
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.paging import cursor_of, position_at
 from services.api.domain.wish import repeatable_id
-from services.api.http.fields import IdempotencyKey, micros
+from services.api.http.fields import IdempotencyKey, Input, Moment, Output, StationId, Text, Time, micros
 from services.api.http.paging import ListQuery, Page
 from services.api.http.routing import in_thread, location, routes
+from services.api.live.campaign_definitions import CAMPAIGNS
 from services.api.rows import record_of
 
 router = routes("firmware campaigns")
@@ -29,6 +29,53 @@ log = get_logger(__name__)
 _DAY: Final = 24 * 3600 * SECOND
 _MOST_STATIONS: Final = 20_000
 """Of all campaigns of a page."""
+
+
+class NewCampaign(Input):
+    """Bring stations to a firmware version. `location`: the URL from which they fetch it."""
+
+    name: Annotated[Text, Field(min_length=1)]
+    target_version: Annotated[Text, Field(min_length=1, max_length=50)]
+    location: Annotated[
+        str, StringConstraints(max_length=512, pattern=r"^(https?|ftps?|sftp)://[\x21-\x7e]+$")
+    ]
+    stations: Annotated[list[StationId], Field(min_length=1, max_length=10_000)]
+    deadline: Moment | None = Field(None, description="Default: a day from now.")
+
+
+class Campaign(Output):
+    """A campaign and how far it is."""
+
+    campaign_id: str
+    name: str
+    target_version: str
+    location: str
+    requested_by: str
+    requested_at: Time
+    deadline: Time
+    stations: list[str]
+    total: int
+    pending: int
+    installed: int
+    failed: int
+    finished: bool
+    updated_at: Time
+
+
+class CampaignStation(Output):
+    """A station's part in a campaign, as the charger or the platform reported it last."""
+
+    station_id: str
+    status: str
+    detail: str = ""
+    firmware_version: str = ""
+    updated_at: Time | None = None
+
+
+class CampaignStations(Output):
+    """Every station of a campaign, in its order."""
+
+    items: list[CampaignStation]
 
 
 @router.post("/campaigns", status_code=status.HTTP_201_CREATED)

@@ -12,7 +12,7 @@ from libs.bus.sole_writer import SoleWriter
 from libs.events.firmware import DefineCampaign
 from libs.runtime.clock import SECOND, now_us
 from services.api.history import History
-from services.api.live import Live
+from services.api.live.latest import Live
 from services.api.rows import record_of
 
 CAMPAIGNS: Final = "firmware.campaigns"

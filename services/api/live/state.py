@@ -4,19 +4,56 @@ from typing import Annotated
 
 import msgspec
 from fastapi import Query
+from pydantic import Field
 
 from libs.runtime.clock import now_us
-from services.api.bodies import StateQuery, StationState
 from services.api.context import Api, Context
 from services.api.domain.dated import in_force
 from services.api.domain.errors import NotFound
 from services.api.domain.renewal import STATIONS
-from services.api.http.fields import Folded
-from services.api.http.paging import Page, page_of
+from services.api.http.fields import Folded, Output, Time
+from services.api.http.paging import ListQuery, Page, page_of
 from services.api.http.routing import routes
 from services.api.registry.table import LOCATIONS
 
 router = routes("live")
+
+
+class Connector(Output):
+    """State of one connector, in the words of the charger's OCPP version."""
+
+    evse_id: int
+    connector_id: int
+    status: str
+    error_code: str
+    since: Time
+
+
+class StationState(Output):
+    """What is known of a station now. `connection_changed_at`: when its socket was opened or closed."""
+
+    station_id: str
+    name: str = ""
+    site_id: str | None = None
+    registered: bool
+    connected: bool
+    connection_changed_at: Time | None = None
+    edge_id: str | None = None
+    version: str = ""
+    vendor: str = ""
+    model: str = ""
+    serial: str = ""
+    firmware_version: str = ""
+    connectors: list[Connector] = Field(default_factory=list)
+    last_boot_at: Time | None = None
+    updated_at: Time | None = None
+
+
+class StateQuery(ListQuery):
+    """Filters of states."""
+
+    connected: bool | None = None
+    site_id: str | None = None
 
 
 @router.get("/state")

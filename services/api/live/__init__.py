@@ -1,0 +1,1 @@
+"""How things are now: states, the event stream, load plans, campaigns under way."""

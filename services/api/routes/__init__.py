@@ -1,1 +1,0 @@
-"""The handlers, one module for each kind of resource."""
