@@ -9,7 +9,7 @@ from libs.bus.settings import BusSettings
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.urls import FILES, networks
-from services.api.domain.urls import ANY, UrlPolicy
+from services.api.domain.url_policy import ANY, UrlPolicy
 
 _COMMA: Final = ","
 _SHORTEST_KEY: Final = 16

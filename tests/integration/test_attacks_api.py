@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from libs.clickhouse.client import ClickHouseClient
-from services.api.domain.paging import LAST, cursor_of
+from services.api.domain.cursors import LAST, cursor_of
 from tests.integration.api_platform import ANNAS_KEY, Platform, api, located, ok, problem
 from tests.integration.attack_rig import (
     FORGED,

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from libs.events.sessions import CdrCredited, CdrIssued
 from services.api.context import Api
-from services.api.domain.paging import cursor_of, position_at
+from services.api.domain.cursors import cursor_of, position_at
 from services.api.http.fields import Folded, Output, Time
 from services.api.http.paging import ListQuery, Page
 from services.api.http.routing import in_thread, routes

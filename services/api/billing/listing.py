@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from libs.clickhouse.reader import Reader
-from services.api.domain.paging import LAST, Position, cursor_of, position_at
+from services.api.domain.cursors import LAST, Position, cursor_of, position_at
 from services.api.http.fields import micros
 
 Row = dict[str, Any]

@@ -19,7 +19,7 @@ from pydantic import (
 
 from libs.ocpp.versions import MAX_IDENTITY_LENGTH, station_identity
 from libs.tariffs.written import WrittenTerms
-from services.api.domain.identity import MAX_TOKEN_LENGTH, written_token
+from services.api.domain.token_ids import MAX_TOKEN_LENGTH, written_token
 
 _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
 _LAST: Final = 253_402_300_799_000_000

@@ -6,8 +6,8 @@ from typing import Annotated, Final, Generic, TypeVar
 
 from pydantic import Field
 
+from services.api.domain.cursors import cursor_of, position_at
 from services.api.domain.index import SortedKeys
-from services.api.domain.paging import cursor_of, position_at
 from services.api.http.fields import Input, Output
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from libs.events.security import SecurityAlertKind
 from services.api.context import Api
-from services.api.domain.paging import cursor_of, position_at
+from services.api.domain.cursors import cursor_of, position_at
 from services.api.domain.profiles import PROFILES, required
 from services.api.domain.renewal import STATIONS
 from services.api.http.fields import Folded, Moment, Output, Time, micros

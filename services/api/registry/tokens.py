@@ -10,8 +10,8 @@ from pydantic import Field
 from libs.events.registry import TokenRegistered, TokenStatus
 from services.api.context import Api
 from services.api.domain.errors import Invalid
-from services.api.domain.identity import token_identity
 from services.api.domain.renewal import TOKENS, UNWRITTEN, Stamp, joined, renewed
+from services.api.domain.token_ids import token_identity
 from services.api.http.fields import Folded, Input, Moment, Output, Text, Time, WrittenTokenId, micros
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.routing import routes

@@ -21,10 +21,9 @@ from libs.ocpp.semantics.commands import Reset
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.versions import Version, station_identity
 from libs.tariffs.model import flat_terms
+from services.api.domain.cursors import LAST, cursor_of, position_at
 from services.api.domain.dated import in_force, power_in_force, version_in_force
 from services.api.domain.errors import Conflict, Invalid
-from services.api.domain.identity import token_identity
-from services.api.domain.paging import LAST, cursor_of, position_at
 from services.api.domain.renewal import (
     UNWRITTEN,
     Stamp,
@@ -36,6 +35,7 @@ from services.api.domain.renewal import (
     renewed,
     reprice,
 )
+from services.api.domain.token_ids import token_identity
 from services.api.domain.wish import (
     ocpp_wish,
     repeatable_id,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.api.domain.cursors import cursor_of
 from services.api.domain.errors import Invalid
 from services.api.domain.index import References, SortedKeys
-from services.api.domain.paging import cursor_of
 from services.api.http import paging
 from services.api.http.paging import page_of
 
