@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -20,12 +21,13 @@ from libs.runtime.http import HttpBounds, serve_http
 from libs.runtime.logging import get_logger
 from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health
+from services.api.billing.history import History
 from services.api.commands.desk import CommandDesk
+from services.api.commands.stored import stored_command
 from services.api.context import Context
 from services.api.domain.profiles import PROFILES, Profiles
 from services.api.equipment.certificate_writer import Certificates
 from services.api.equipment.password_changes import Passwords
-from services.api.history import History
 from services.api.http import metrics
 from services.api.http.application import create_application
 from services.api.http.lane import Lane
@@ -129,16 +131,16 @@ def _context(
         writer, _sealer(settings), most_bytes=settings.commands_bytes, many=settings.commands_alert
     )
     reader, reports = readers
-    history, live = History(reader), Live()
+    live = Live()
     timeout_s = settings.publish_timeout_s
     campaigns = Campaigns(
-        bus, SoleWriter(bus, "api-campaigns", "api", timeout_s=timeout_s), history, live, timeout_s=timeout_s
+        bus, SoleWriter(bus, "api-campaigns", "api", timeout_s=timeout_s), reader, live, timeout_s=timeout_s
     )
     certificates = Certificates(
         bus,
         SoleWriter(bus, "api-certificates", "api", timeout_s=timeout_s),
         desk,
-        history,
+        partial(stored_command, reader),
         timeout_s=timeout_s,
     )
     return Context(
@@ -148,7 +150,7 @@ def _context(
         writer=writer,
         reader=reader,
         reports=reports,
-        history=history,
+        history=History(reader),
         live=live,
         hub=Hub(
             Wording(bus.contract),

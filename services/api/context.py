@@ -7,10 +7,10 @@ from fastapi import Depends, Request
 
 from libs.clickhouse.reader import Reader
 from libs.events.contract import Contract
+from services.api.billing.history import History
 from services.api.commands.desk import CommandDesk
 from services.api.equipment.certificate_writer import Certificates
 from services.api.equipment.password_changes import Passwords
-from services.api.history import History
 from services.api.http.lane import Lane
 from services.api.live.campaign_definitions import Campaigns
 from services.api.live.hub import Hub

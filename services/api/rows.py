@@ -9,6 +9,8 @@ import msgspec
 from libs.events.record import Record
 from services.api.http.fields import micros
 
+Row = dict[str, Any]
+
 R = TypeVar("R", bound=Record)
 
 

@@ -9,8 +9,7 @@ import msgspec
 from libs.clickhouse.reader import Reader
 from services.api.domain.cursors import LAST, Position, cursor_of, position_at
 from services.api.http.fields import micros
-
-Row = dict[str, Any]
+from services.api.rows import Row
 
 _GROWTH: Final = 8
 # What is compared with a value that is asked for, where it is not the column as it is.

@@ -15,6 +15,7 @@ from libs.events.ids import new_id
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
+from services.api.commands.stored import stored_command
 from services.api.context import Api, Context, Requester
 from services.api.domain.certificate_chains import SIGNED, check_signed
 from services.api.domain.errors import Conflict, Invalid, NotFound, TooMany
@@ -170,7 +171,7 @@ async def get_command(api: Api, command_id: UUID) -> Command:
         return _of_records(sent, outcome)
     row = None
     try:
-        row = await api.history.command(key)
+        row = await stored_command(api.reader, key)
     except ClickHouseError:
         if outcome is None:
             raise
@@ -211,7 +212,7 @@ async def _settled_before(api: Context, command_id: str) -> Command | None:
     if api.desk.outcome(command_id) is not None:
         return await get_command(api, UUID(command_id))
     try:
-        row = await api.history.command(command_id)
+        row = await stored_command(api.reader, command_id)
     except ClickHouseError as error:
         log.warning("idempotency_not_checked_in_history", command_id=command_id, error=str(error)[:300])
         return None

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from libs.bus.bus import Bus
@@ -13,7 +14,9 @@ from libs.events.commands import Fate, RequestCommand
 from libs.runtime.clock import SECOND, now_us
 from services.api.commands.desk import REQUESTED, CommandDesk
 from services.api.domain.errors import Conflict
-from services.api.history import History
+from services.api.rows import Row
+
+Stored = Callable[[str], Awaitable[Row | None]]
 
 _LOOK_BACK_US: Final = 3600 * SECOND
 """How far back the topic is read: by then ClickHouse knows a command."""
@@ -21,15 +24,18 @@ _LONGEST_PAUSE_S: Final = 0.5
 
 
 class Certificates:
-    """Writes the commands that take certificates to stations; `cause_id` of each is the request that it answers."""
+    """Writes the commands that take certificates to stations; `cause_id` of each is the request that it answers.
+
+    `stored`: what ClickHouse knows of a command (by id) and its fate; raises ClickHouseError.
+    """
 
     def __init__(
-        self, bus: Bus, writer: SoleWriter, desk: CommandDesk, history: History, *, timeout_s: float
+        self, bus: Bus, writer: SoleWriter, desk: CommandDesk, stored: Stored, *, timeout_s: float
     ) -> None:
         self._bus = bus
         self._writer = writer
         self._desk = desk
-        self._history = history
+        self._stored = stored
         self._timeout_s = timeout_s
         self._one_at_a_time = asyncio.Lock()
 
@@ -77,5 +83,5 @@ class Certificates:
         outcome = self._desk.outcome(command_id)
         if outcome is not None:
             return outcome.fate
-        row = await self._history.command(command_id)
+        row = await self._stored(command_id)
         return None if row is None or row["fate"] is None else Fate(row["fate"])

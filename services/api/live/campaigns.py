@@ -131,7 +131,7 @@ async def start_campaign(
 async def list_campaigns(api: Api, query: Annotated[ListQuery, Query()]) -> Page[Campaign]:
     """Campaigns by id. A page is shorter than asked for if the campaigns in it have very many stations."""
     after = "" if query.cursor is None else str(position_at(query.cursor, str)[0])
-    rows = await api.history.campaigns_after(after, query.limit + 1)
+    rows = await api.campaigns.rows_after(after, query.limit + 1)
     defined = {
         row["campaign_id"]: record_of(DefineCampaign, row) for row in rows if row["_type"] == "DefineCampaign"
     }
@@ -165,7 +165,7 @@ async def get_campaign(api: Api, campaign_id: str) -> Campaign:
 async def get_campaign_stations(api: Api, campaign_id: str) -> Response:
     """Each station's part, PENDING where nothing was heard of it; up to about a second old."""
     defined = await _existing(api, campaign_id)
-    rows = {row["station_id"]: row for row in await api.history.campaign_stations(campaign_id)}
+    rows = {row["station_id"]: row for row in await api.campaigns.station_rows(campaign_id)}
     return await in_thread(
         lambda: CampaignStations(
             items=[
@@ -196,7 +196,7 @@ async def _progress(api: Context, campaign_id: str) -> CampaignProgressed | None
     if known is not None:
         return known
     try:
-        rows = await api.history.campaign(campaign_id)
+        rows = await api.campaigns.rows(campaign_id)
     except ClickHouseError as error:
         log.warning("progress_not_read", campaign_id=campaign_id, error=str(error)[:300])
         return None

@@ -38,8 +38,12 @@ async def get_load(api: Api, site_id: str) -> LoadPlan:
     """How the site's limit is shared now; 404 if no plan was made yet."""
     plan = api.live.plans.records.get(site_id)
     if plan is None:
-        row = await api.history.plan(site_id)
-        if row is None:
+        rows = await api.reader.rows(
+            "SELECT * FROM load_plans WHERE site_id = %(id)s AND _type = 'LoadPlanMade'"
+            " ORDER BY plan_no DESC LIMIT 1",
+            {"id": site_id},
+        )
+        if not rows:
             raise NotFound(f"no load plan was made for a site {site_id!r}")
-        plan = record_of(LoadPlanMade, row)
+        plan = record_of(LoadPlanMade, rows[0])
     return LoadPlan.model_validate(plan)

@@ -18,7 +18,6 @@ from services.api.commands.desk import CommandDesk
 from services.api.domain.errors import Conflict
 from services.api.equipment import certificate_writer
 from services.api.equipment.certificate_writer import Certificates
-from services.api.history import History
 
 FAILURES = [Fate.REJECTED, Fate.FAILED, Fate.EXPIRED, Fate.UNKNOWN]
 
@@ -45,15 +44,14 @@ class Platform:
                 fate = platform.fates.get(command_id)
                 return None if fate is None else concluded(command_id, fate)
 
-        class Past:
-            async def command(self, _command_id: str) -> dict[str, Any] | None:
-                return None
+        async def stored(_command_id: str) -> dict[str, Any] | None:
+            return None
 
         return Certificates(
             cast(Bus, None),
             cast(SoleWriter, writer),
             cast(CommandDesk, Desk()),
-            cast(History, Past()),
+            stored,
             timeout_s=5,
         )
 

@@ -1,15 +1,10 @@
-"""The past, from ClickHouse. Rows are by column name; times are aware datetimes."""
+"""Sessions and charges of the past, from ClickHouse."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from libs.clickhouse.reader import Reader
-from services.api.billing.listing import Listing, Row, Wanted, page
-
-_CAMPAIGNS: Final = "SELECT * FROM firmware_campaigns WHERE NOT _deleted"
-_FIRST_AND_NEWEST: Final = (
-    "ORDER BY if(_type = 'DefineCampaign', -_offset, _offset) DESC LIMIT 1 BY campaign_id, _type"
-)
+from services.api.billing.listing import Listing, Wanted, page
+from services.api.rows import Row
 
 
 class History:
@@ -65,44 +60,6 @@ class History:
         return await self._reader.rows(
             "SELECT * FROM session_decisions WHERE session_id = %(id)s ORDER BY decided_at, decision_id",
             {"id": session_id},
-        )
-
-    async def command(self, command_id: str) -> Row | None:
-        """The command with its fate as far as it is known, or None."""
-        return await self._one("SELECT * FROM commands WHERE command_id = %(id)s", command_id)
-
-    async def plan(self, site_id: str) -> Row | None:
-        """The site's newest load plan, or None."""
-        return await self._one(
-            "SELECT * FROM load_plans WHERE site_id = %(id)s AND _type = 'LoadPlanMade' ORDER BY plan_no DESC",
-            site_id,
-        )
-
-    async def campaign(self, campaign_id: str) -> list[Row]:
-        """The definition and the newest progress of a campaign; `_type` tells which is which.
-
-        The first definition counts, as for the firmware processor.
-        """
-        return await self._reader.rows(
-            f"{_CAMPAIGNS} AND campaign_id = %(id)s {_FIRST_AND_NEWEST}", {"id": campaign_id}
-        )
-
-    async def campaigns_after(self, campaign_id: str, limit: int) -> list[Row]:
-        """As `campaign`, of the next `limit` campaigns by id after that one."""
-        return await self._reader.rows(
-            f"{_CAMPAIGNS} AND campaign_id IN (SELECT DISTINCT campaign_id FROM firmware_campaigns"  # noqa: S608
-            " WHERE _type = 'DefineCampaign' AND NOT _deleted AND campaign_id > %(id)s"
-            f" ORDER BY campaign_id LIMIT %(limit)s) {_FIRST_AND_NEWEST}",
-            {"id": campaign_id, "limit": limit},
-        )
-
-    async def campaign_stations(self, campaign_id: str) -> list[Row]:
-        """The newest status of each station of a campaign that has one, by station."""
-        return await self._reader.rows(
-            "SELECT station_id, status, detail, firmware_version, recorded_at AS updated_at FROM firmware_progress"
-            " WHERE campaign_id = %(id)s AND _type = 'StationUpdateProgressed'"
-            " ORDER BY station_id, recorded_at DESC, _offset DESC LIMIT 1 BY station_id",
-            {"id": campaign_id},
         )
 
     async def _one(self, sql: str, key: str) -> Row | None:
