@@ -63,6 +63,8 @@ MAY_BE_EMPTY: Final = frozenset(
 )
 """Topics that a round of traffic need not write to."""
 
+# Their commands name what they replace.
+_OVERTAKING: Final = ("load", "sessions", "onboarding")
 # Moves are told with the session, boot or tick that showed them first.
 _MOVES: Final = (StationNews.JOINED, StationNews.LEFT)
 
@@ -70,14 +72,14 @@ _MOVES: Final = (StationNews.JOINED, StationNews.LEFT)
 def comparable(record: Record) -> Record | None:
     """What of a record a replay has to give again; None for nothing.
 
-    Left out is which limit was overtaken by a newer one, and what follows from it: that the station was not reached
-    or said no (ADR 0007). Of what kept a command from being sent, if it never was, the wording. Of stations' news the
-    moves, and where a station was before. Of the latest state of a session which of its records said it last.
+    Left out is which limit or cost was overtaken by a newer one, and what follows from it: that the station was not
+    reached or said no (ADR 0007). Of what kept a command from being sent, if it never was, the wording. Of stations'
+    news the moves, and where a station was before. Of the latest state of a session which of its records said it last.
     """
     match record:
         case StationObserved():
             return None if record.news in _MOVES or record.command_id else replace(record, other_site_id=None)
-        case CommandConcluded(requested_by="load"):
+        case CommandConcluded(requested_by=service) if service in _OVERTAKING:
             return None
         case CommandConcluded(fate=Fate.EXPIRED):
             return replace(record, reason="", attempts=0, cause_id="")
@@ -85,12 +87,3 @@ def comparable(record: Record) -> Record | None:
             return replace(record, event_id="", cause_id="", occurred_at=0, recorded_at=0)
         case _:
             return record
-
-
-def may_be_repeated(record: Record) -> bool:
-    """Whether it may be the second fate of one command.
-
-    The ledger knows a command that is asked for again among a station's last 64. What a replay of `sessions` asks for
-    again, the cost to be shown, may be older, and expires once more.
-    """
-    return isinstance(record, CommandConcluded) and record.fate is Fate.EXPIRED

@@ -23,7 +23,6 @@ from tests.e2e.replayed import (
     REPLAYED,
     SERVICES,
     comparable,
-    may_be_repeated,
 )
 
 
@@ -38,7 +37,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 async def records(settings: BusSettings) -> dict[str, dict[str, Record]]:
     """Records of every compared topic by id, of those that tell the latest state the last ones by key.
 
-    One id must always have one content; of a fate that came twice the first counts.
+    One id must always have one content.
     """
     found: dict[str, dict[str, Record]] = {}
     async with connect(settings) as bus:
@@ -50,8 +49,6 @@ async def records(settings: BusSettings) -> dict[str, dict[str, Record]]:
                     continue
                 if topic in LATEST:
                     by_id[message.key] = record
-                elif may_be_repeated(record):
-                    by_id.setdefault(record.event_id, record)
                 else:
                     assert by_id.setdefault(record.event_id, record) == record
     return found
