@@ -20,6 +20,8 @@ class EvseObserved(Record, frozen=True, kw_only=True):
     max_current_ma: int
     phases: int
     reopened: bool = False
+    limit_command_id: str | None = None
+    limit_taken: bool | None = None
 
 
 class StationNews(StrEnum):

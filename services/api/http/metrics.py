@@ -16,7 +16,7 @@ COMMANDS = Counter("voltbus_api_commands", "Commands handed to the ledger.", ["d
 COMMANDS_WAITING = Gauge("voltbus_api_commands_waiting", "Requests that wait for a command's outcome.")
 DISOBEDIENT_EVSES = Gauge(
     "voltbus_api_disobedient_evses",
-    "EVSEs of which the plans in force say that they draw more than their share.",
+    "EVSEs of which the plans in force say that they draw more than their share, or may.",
 )
 STREAM_CLIENTS = Gauge("voltbus_api_stream_clients", "Open event streams.")
 STREAM_DROPPED = Counter(

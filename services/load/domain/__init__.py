@@ -40,6 +40,7 @@ from services.load.domain.site import (
     lift_plan,
     make_plan,
     may_disobey,
+    note_answer,
     obeys_by,
     observe,
 )
@@ -105,6 +106,11 @@ class LoadProcessor(Processor[Site]):
 
 
 def _evse_observed(state: Site | None, seen: EvseObserved, tables: Tables) -> Step[Site]:
+    if seen.limit_command_id is not None:
+        answered = note_answer(state, seen) if state is not None else None
+        if answered is None:
+            return Step(state)
+        return _plan(answered, seen.recorded_at, seen.event_id, at_once=True)
     before = (state or Site(seen.site_id)).with_room(seen.station_id, seen.evse_id)
     if before is None:
         return Step(state, bounded=("evses",))
@@ -212,11 +218,17 @@ def _carry_out(plan: Plan, now: int, cause_id: str) -> Step[Site]:
         allocations=site.allocations,
         waiting=sum(allocation.current_ma == 0 for allocation in site.allocations),
     )
-    commands = [
-        Emit("commands.requested", evse.station_id, _command(evse, site.limit_ma is None, made))
-        for evse in plan.commanded
-    ]
-    return Step(site, (Emit("load.plans", site.site_id, made), *commands))
+    lift = site.limit_ma is None
+    commands = [_command(evse, lift, made) for evse in plan.commanded]
+    if not lift:
+        site = site.with_commands(
+            {
+                (evse.station_id, evse.evse_id): each.event_id
+                for evse, each in zip(plan.commanded, commands, strict=True)
+            }
+        )
+    out = [Emit("commands.requested", command.station_id, command) for command in commands]
+    return Step(site, (Emit("load.plans", site.site_id, made), *out))
 
 
 def _command(evse: Evse, lift: bool, plan: LoadPlanMade) -> RequestCommand:

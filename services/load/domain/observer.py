@@ -3,10 +3,9 @@
 Sessions say when an EVSE charges, meter values how much it draws; one that a rule had closed charges again once it is
 reopened. Told are starts, ends and changes of current
 beyond a deadband, and now and then that nothing changed, so that a site sees few records however often its chargers
-measure. Of a station itself a site
-hears when it starts, comes or goes, and how a command about its default limit failed; the site that it left last
-goes on to hear until it is at another. A station that was never
-seen is not told of.
+measure. Of a station itself a site hears when it starts, comes or goes, and how a command about its default limit
+failed; the site that it left last goes on to hear until it is at another. The sites of what charges hear that it took
+no limit, and from then on that it took one. A station that was never seen is not told of.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import StationRegistered
 from libs.events.sessions import SessionCorrected, SessionEnded, SessionReopened, SessionStarted
 from libs.events.telemetry import MeasurementsTaken, Sample
-from libs.ocpp.semantics.commands import ClearLimit
+from libs.ocpp.semantics.commands import ClearLimit, SetLimit
 from libs.ocpp.semantics.model import place_of
 from services.load.domain.station import (
     STATIONS,
@@ -47,6 +46,7 @@ TELL_EVERY = 60 * 1_000_000
 NOMINAL_VOLTS = 230
 """Line to neutral; for chargers that report power but no current."""
 
+_MATTER_IF_ACCEPTED = frozenset({ClearLimit.__name__, SetLimit.__name__})
 _Begin = SessionStarted | SessionReopened
 _End = SessionEnded | SessionCorrected
 _OF_SESSIONS = frozenset(
@@ -87,7 +87,7 @@ class LoadObserver(Processor[Station]):
 
     def key(self, message: Message) -> str | None:
         """Only starts, ends, measurements, boots, commands of ours and what operators say matter; of commands
-        that were accepted only those that may have taken a default limit back.
+        that were accepted only limits, and those that may have taken a default limit back.
         """
         match message.record:
             case (
@@ -101,7 +101,7 @@ class LoadObserver(Processor[Station]):
             case OcppCallReceived(action="BootNotification"):
                 return message.key
             case CommandConcluded(requested_by="load", fate=fate, action=action):
-                return message.key if fate is not Fate.ACCEPTED or action == ClearLimit.__name__ else None
+                return message.key if fate is not Fate.ACCEPTED or action in _MATTER_IF_ACCEPTED else None
             case _:
                 return message.key if message.topic == STATIONS else None
 
@@ -117,7 +117,8 @@ class LoadObserver(Processor[Station]):
             case Message(record=OcppCallReceived() as record):
                 return booted(state, record, tables)
             case Message(record=CommandConcluded() as record):
-                return concluded(state, record)
+                of_transaction = record.action == SetLimit.__name__
+                return _limit_concluded(state, record, tables) if of_transaction else concluded(state, record)
             case _:
                 return configured(state, event, tables)
 
@@ -239,12 +240,42 @@ def _differs(told: int | None, current: int) -> bool:
     return abs(current - told) > max(DEADBAND_MA, abs(told) * DEADBAND_PERCENT // 100)
 
 
+def _limit_concluded(state: Station | None, record: CommandConcluded, tables: Tables) -> Step[Station]:
+    """The limit of a transaction is through. Told is that it was not taken, and from then on that one was.
+
+    One that was never sent says nothing.
+    """
+    taken: bool | None
+    match record.fate:
+        case Fate.REJECTED | Fate.FAILED:
+            taken = False
+        case Fate.UNKNOWN:
+            taken = None
+        case Fate.ACCEPTED if state is not None and state.took_no_limit:
+            taken = True
+        case _:
+            return Step(state)
+    charging = [evse for evse in state.evses if evse.session_id is not None] if state is not None else []
+    out = [
+        emit for evse in charging for emit in _observation(evse, record, tables, charging=True, taken=taken)
+    ]
+    if state is None or not out:
+        return Step(state)
+    return Step(state if state.took_no_limit else replace(state, took_no_limit=True), tuple(out))
+
+
 def _observation(
-    evse: Evse, cause: _Begin | _End | MeasurementsTaken, tables: Tables, *, charging: bool
+    evse: Evse,
+    cause: _Begin | _End | MeasurementsTaken | CommandConcluded,
+    tables: Tables,
+    *,
+    charging: bool,
+    taken: bool | None = None,
 ) -> tuple[Emit, ...]:
     if evse.site_id is None or evse.transaction_id is None:
         return ()
     registered = registered_station(cause.station_id, tables)
+    answered = cause.command_id if isinstance(cause, CommandConcluded) else None
     observed = EvseObserved(
         event_id=derive_id(cause.event_id, f"observed:{evse.evse_id}"),
         occurred_at=cause.occurred_at,
@@ -255,9 +286,11 @@ def _observation(
         evse_id=evse.evse_id,
         transaction_id=evse.transaction_id,
         charging=charging,
-        current_ma=evse.current_ma if charging else 0,
+        current_ma=None if answered is not None else evse.current_ma if charging else 0,
         max_current_ma=registered.max_current_ma,
         phases=registered.phases,
         reopened=isinstance(cause, SessionReopened),
+        limit_command_id=answered,
+        limit_taken=taken,
     )
     return (Emit("load.observations", evse.site_id, observed),)

@@ -9,7 +9,7 @@ A limit counts per phase. On which phase a single-phase EVSE hangs is not known,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -41,6 +41,8 @@ REPEAT_AFTER = 120 * SECOND
 OBEYS_WITHIN = 30 * SECOND
 """An EVSE that draws more than its share for longer counts with what it draws, until it is seen to keep to it."""
 
+ASK_AGAIN: Final = 900 * SECOND
+"""One that refused its limit and measures nothing is told again after so long, if its share stays the same."""
 
 MOST_EVSES: Final = 1_000
 """EVSEs of a site, and its stations, that are kept; what starts or comes beyond has no part in its plans."""
@@ -51,7 +53,8 @@ class Evse(msgspec.Struct, frozen=True):
 
     `cap_ma`: what it was seen to use, with headroom. `unused_since`: when its share became well more than that.
     `extra`: its station is registered with fewer EVSEs; it gets what the others leave. `disobeys`: it was measured
-    above its share after it had been told, and not within it since.
+    above its share after it had been told, and not within it since. `command_id`: of the limit that it was told last.
+    `again_at`: it did not take one, and has neither taken one nor measured anything since: when it is told again.
     """
 
     station_id: str
@@ -69,6 +72,8 @@ class Evse(msgspec.Struct, frozen=True):
     unused_since: int | None = None
     extra: bool = False
     disobeys: bool = False
+    command_id: str = ""
+    again_at: int | None = None
 
     @property
     def usable_ma(self) -> int:
@@ -81,13 +86,26 @@ class Evse(msgspec.Struct, frozen=True):
         drawn, given = self.measured_ma, self.share_ma
         return drawn is not None and given is not None and drawn > given + NEARLY_MA
 
+    @property
+    def unheard(self) -> bool:
+        """Whether it takes no limit and measures nothing: it may draw all that it can give."""
+        return self.again_at is not None and self.measured_ma is None
+
     def counted_ma(self, given: int) -> int:
         """What it counts with if it is given so much: 0 for as much, else what it draws, as far as it can give that.
 
-        One that its station should not have takes nothing from the others.
+        Where nobody can tell what it draws, that is what it can give. One that its station should not have takes
+        nothing from the others.
         """
-        drawn = min(self.measured_ma or 0, self.max_ma)
-        return drawn if self.disobeys and not self.extra and drawn > given + NEARLY_MA else 0
+        drawn = self.max_ma if self.unheard else min(self.measured_ma or 0, self.max_ma)
+        beyond = (self.disobeys or self.unheard) and not self.extra and drawn > given + NEARLY_MA
+        return drawn if beyond else 0
+
+    def is_told_again(self, given: int, now: int) -> bool:
+        """Whether it is to be told the same again, since the last time had no effect, as far as is known."""
+        if self.again_at is not None and self.unheard:
+            return self.again_at <= now and self.counted_ma(given) > 0
+        return self.ignores_share and self.commanded_at + REPEAT_AFTER <= now
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -155,6 +173,15 @@ class Site(msgspec.Struct, frozen=True):
         evses = {(evse.station_id, evse.evse_id): evse for evse in (*self.evses, *changed)}
         return replace(self, evses=tuple(evses[name] for name in sorted(evses)))
 
+    def with_commands(self, ids: Mapping[tuple[str, int], str]) -> Site:
+        """This site with the ids of the commands that EVSEs (station and number) were given last."""
+        told = [
+            replace(evse, command_id=ids[evse.station_id, evse.evse_id])
+            for evse in self.evses
+            if (evse.station_id, evse.evse_id) in ids
+        ]
+        return self.with_evses(told)
+
 
 class Observed(msgspec.Struct, frozen=True):
     """What an observation did: the site afterwards, and whether an EVSE started or ended."""
@@ -208,9 +235,23 @@ def _measure(site: Site, evse: Evse, seen: EvseObserved) -> Observed | None:
         measured_ma=seen.current_ma,
         measured_at=seen.recorded_at,
         cap_ma=None if nearly else evse.cap_ma,
+        again_at=None,
     )
     measured = replace(measured, disobeys=evse.disobeys and measured.ignores_share)
     return Observed(site.with_evses([_note_unused(measured, seen.recorded_at)]), False)
+
+
+def note_answer(site: Site, seen: EvseObserved) -> Site | None:
+    """Take in what became of a limit; None if it is not the last one of an EVSE that charges, or that is known."""
+    told = (seen.station_id, seen.evse_id, seen.transaction_id, seen.limit_command_id)
+    known = ((e.station_id, e.evse_id, e.transaction_id, e.command_id) for e in site.evses)
+    evse = next((evse for evse, each in zip(site.evses, known, strict=True) if each == told), None)
+    if evse is None or evse.share_ma is None:
+        return None
+    again_at = None
+    if not seen.limit_taken:
+        again_at = seen.recorded_at + (REPEAT_AFTER if seen.limit_taken is None else ASK_AGAIN)
+    return None if again_at == evse.again_at else site.with_evses([replace(evse, again_at=again_at)])
 
 
 def _note_unused(evse: Evse, now: int) -> Evse:
@@ -275,7 +316,7 @@ def make_plan(site: Site, limit_ma: int, now: int) -> Plan | None:
     commanded = [
         (evse, given)
         for evse, given in zip(charging, shares, strict=True)
-        if evse.share_ma != given or (evse.ignores_share and evse.commanded_at + REPEAT_AFTER <= now)
+        if evse.share_ma != given or evse.is_told_again(given, now)
     ]
     if (limit_ma, allocations) == (site.limit_ma, site.allocations) and not commanded:
         return None
@@ -284,7 +325,13 @@ def make_plan(site: Site, limit_ma: int, now: int) -> Plan | None:
         key=lambda pair: pair[1] > (pair[0].max_ma if pair[0].share_ma is None else pair[0].share_ma)
     )
     told = [
-        replace(evse, share_ma=given, commanded_at=now, disobeys=evse.counted_ma(given) > 0)
+        replace(
+            evse,
+            share_ma=given,
+            commanded_at=now,
+            disobeys=evse.disobeys and evse.counted_ma(given) > 0,
+            again_at=None if evse.again_at is None else max(evse.again_at, now + REPEAT_AFTER),
+        )
         for evse, given in commanded
     ]
     site = replace(
@@ -328,7 +375,8 @@ def lift_plan(site: Site, now: int) -> Plan | None:
         return None
     freed = tuple(evse for evse in site.charging() if evse.share_ma is not None)
     site = site.with_evses(
-        replace(evse, share_ma=None, cap_ma=None, unused_since=None, disobeys=False) for evse in freed
+        replace(evse, share_ma=None, cap_ma=None, unused_since=None, disobeys=False, again_at=None)
+        for evse in freed
     )
     plan_no = site.plan_no + 1
     return Plan(replace(site, plan_no=plan_no, limit_ma=None, allocations=(), planned_at=now), freed)

@@ -56,6 +56,7 @@ class Station(msgspec.Struct, frozen=True):
 
     `placed_at`: the latest moment for which its site was looked up; a record from before, read late, moves nothing.
     `left_site_id`: while it is at no site, the one that it left last, which has its default limit to take back.
+    `took_no_limit`: it did not take the limit of a transaction, since when it has been charging all the time.
     """
 
     evses: tuple[Evse, ...] = ()
@@ -64,6 +65,7 @@ class Station(msgspec.Struct, frozen=True):
     moves_at: int | None = None
     placed_at: int = 0
     left_site_id: str | None = None
+    took_no_limit: bool = False
 
     @property
     def told_site_id(self) -> str | None:
@@ -94,7 +96,9 @@ class Station(msgspec.Struct, frozen=True):
     def with_evse(self, evse: Evse) -> Station:
         """This station with one EVSE changed."""
         others = [other for other in self.evses if other.evse_id != evse.evse_id]
-        return replace(self, evses=tuple(sorted([*others, evse], key=lambda each: each.evse_id)))
+        evses = tuple(sorted([*others, evse], key=lambda each: each.evse_id))
+        charges = any(each.session_id for each in evses)
+        return replace(self, evses=evses, took_no_limit=self.took_no_limit and charges)
 
 
 def registered_station(station_id: str, tables: Tables) -> StationRegistered:
