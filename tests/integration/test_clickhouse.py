@@ -5,17 +5,23 @@ from collections.abc import Iterator
 import pytest
 
 from libs.clickhouse.client import ClickHouseClient
+from libs.clickhouse.migrate import migrate
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.testing.localstack import Endpoints
 
 
 @pytest.fixture
-def client(stack: Endpoints, namespace: str) -> Iterator[ClickHouseClient]:
-    settings = ClickHouseSettings(
+def settings(stack: Endpoints, namespace: str) -> ClickHouseSettings:
+    return ClickHouseSettings(
         clickhouse_host=stack.clickhouse_host,
         clickhouse_port=stack.clickhouse_port,
         clickhouse_database=namespace,
     )
+
+
+@pytest.fixture
+def client(settings: ClickHouseSettings) -> Iterator[ClickHouseClient]:
+    namespace = settings.clickhouse_database
     admin = ClickHouseClient(settings, database="default")
     admin.execute(f"CREATE DATABASE {namespace}")
     client = ClickHouseClient(settings)
@@ -34,3 +40,16 @@ def test_a_column_that_is_mostly_false_is_read_as_booleans(client: ClickHouseCli
     client.insert("facts", ["id", "so"], [list(range(100)), [number == 7 for number in range(100)]], "one")
     rows = client.rows("SELECT id, so FROM facts ORDER BY id")
     assert [row["so"] is (row["id"] == 7) for row in rows] == [True] * 100
+
+
+@pytest.mark.parametrize("view", ["stations", "sites", "tokens", "tariffs"])
+def test_views_of_the_registry_have_every_field(
+    settings: ClickHouseSettings, client: ClickHouseClient, view: str
+) -> None:
+    """A view keeps the columns that its table had when it was made."""
+    migrate(settings)
+    table, shown = (
+        [row["name"] for row in client.rows(f"DESCRIBE TABLE {name}")] for name in (f"registry_{view}", view)
+    )
+    assert shown == [name for name in table if not name.startswith("_")]
+    assert "changed_by" in shown
