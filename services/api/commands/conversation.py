@@ -9,7 +9,7 @@ from libs.events.commands import CommandConcluded, CommandDialect, Fate, Request
 from libs.events.ids import new_id
 from libs.events.stations import CapabilitiesLearned
 from libs.ocpp.semantics.commands import Command
-from libs.ocpp.semantics.dialect import to_request
+from libs.ocpp.semantics.dialect import to_fields
 from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
@@ -97,8 +97,7 @@ class Conversation:
         Raises Invalid, at `path` of the request's body, for what the charger's version cannot express.
         """
         self.check(command, path)
-        action, payload = to_request(command)
-        wish = Wish(action, payload, CommandDialect.VOLTBUS)
+        wish = Wish(*to_fields(command), CommandDialect.VOLTBUS)
         return await self._send(wish, cause_id, command_id or new_id(), write)
 
     def check(self, command: Command, path: str) -> None:
@@ -117,13 +116,13 @@ class Conversation:
             self.station_id,
             wish,
             command_id,
+            sealer=self._api.desk.sealer,
             requested_by=self._requested_by,
             now=now,
             ttl_us=left,
             call_timeout_ms=int(_CALL_S * 1000),
+            cause_id=cause_id,
         )
-        if cause_id is not None:
-            request = msgspec.structs.replace(request, cause_id=cause_id)
         async with self._api.desk.awaiting(request.event_id) as awaited:
             await self._api.desk.send(request, write=write)
             outcome = await awaited.outcome(left / SECOND + _MARGIN_S)

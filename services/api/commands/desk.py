@@ -11,7 +11,6 @@ from libs.events.commands import CommandConcluded, RequestCommand
 from libs.runtime.sealing import Sealer
 from services.api.domain.errors import Invalid
 from services.api.domain.volume import Volume
-from services.api.domain.wish import sealed_request
 from services.api.http import metrics
 from services.api.recent import RecentRecords
 from services.api.writer import Writer
@@ -28,14 +27,15 @@ _KEYS: Final = 20_000
 class CommandDesk:
     """Commands of this process and outcomes of all; the recent ones in memory, `most_bytes` of either.
 
-    So `many` of one who asks within an hour are told to operators (0: never).
+    `sealer`: what seals the passwords in them. So `many` of one who asks within an hour are told to operators (0:
+    never).
     """
 
     def __init__(
         self, writer: Writer, sealer: Sealer | None = None, *, most_bytes: int, many: int = 0
     ) -> None:
         self._writer = writer
-        self._sealer = sealer
+        self.sealer = sealer
         self._volume = Volume(many)
         self._requests = RecentRecords(RequestCommand, most_bytes)
         self._outcomes = RecentRecords(CommandConcluded, most_bytes)
@@ -54,10 +54,9 @@ class CommandDesk:
         """Write the command, unless it was written before; False then.
 
         `key`: what it is asked for under, if that can be repeated. `write`: how, if not like all others. Raises
-        Invalid if the key was used here for another command, Conflict as `sealed` does, BusUnavailableError if Kafka
-        did not acknowledge it, and what `write` raises.
+        Invalid if the key was used here for another command, BusUnavailableError if Kafka did not acknowledge it, and
+        what `write` raises.
         """
-        request = self.sealed(request)
         if key is not None and self._keys.setdefault(key, request.event_id) != request.event_id:
             raise Invalid("this Idempotency-Key was used for another command", "Idempotency-Key")
         if len(self._keys) > _KEYS:
@@ -73,10 +72,6 @@ class CommandDesk:
         if (alert := self._volume.note(request)) is not None:
             await self._writer.write(ALERTS, alert.station_id, alert)
         return True
-
-    def sealed(self, request: RequestCommand) -> RequestCommand:
-        """The command as it is written. Raises Conflict if it holds a password and there is no key to seal it."""
-        return sealed_request(request, self._sealer)
 
     def take(self, message: Message) -> None:
         """Take note of an outcome."""

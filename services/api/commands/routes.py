@@ -141,12 +141,12 @@ async def send_command(
         station_id,
         wish,
         command_id,
+        sealer=api.desk.sealer,
         requested_by=requester,
         now=now_us(),
         ttl_us=int(body.ttl_s * SECOND),
         call_timeout_ms=int(body.call_timeout_s * 1000),
     )
-    wanted = api.desk.sealed(wanted)
     async with api.desk.awaiting(command_id) as awaited:
         await api.desk.send(wanted, headers.trace, key=key)
         response.headers["Location"] = location("commands", command_id)

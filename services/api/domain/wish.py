@@ -1,6 +1,7 @@
 """From an operator's wish to the RequestCommand record, checked as far as can be known beforehand."""
 
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 from hashlib import sha256
 from typing import Any, Final, get_args
@@ -17,7 +18,7 @@ from libs.ocpp.secrets import told_without_secrets, with_secrets_changed
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN
 from libs.ocpp.semantics.commands import Command
 from libs.ocpp.semantics.degradation import plan_command
-from libs.ocpp.semantics.dialect import from_request, to_request
+from libs.ocpp.semantics.dialect import from_fields, to_fields
 from libs.ocpp.versions import Version
 from libs.runtime.sealing import Sealer, is_sealed
 from services.api.domain.errors import Conflict, Invalid
@@ -27,10 +28,10 @@ _MSGSPEC_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What is wanted of a charger: an action of its version, or a version-free command. Payload is JSON text."""
+    """What is wanted of a charger: an action of its version, or a version-free command. `payload`: a JSON object."""
 
     action: str
-    payload: str
+    payload: Mapping[str, Any]
     dialect: CommandDialect
 
 
@@ -47,7 +48,7 @@ def ocpp_wish(version: Version, action: str, payload: dict[str, Any]) -> Wish:
             violation, message="not allowed"
         )
         raise Invalid(f"{action} of {version}: {violation.message}", f"/payload{violation.path}")
-    return Wish(action, orjson.dumps(payload).decode(), CommandDialect.OCPP)
+    return Wish(action, payload, CommandDialect.OCPP)
 
 
 def version_free_wish(version: Version | None, command: str, payload: dict[str, Any]) -> Wish:
@@ -58,7 +59,7 @@ def version_free_wish(version: Version | None, command: str, payload: dict[str, 
     if command not in _VERSION_FREE:
         raise Invalid(f"{command} is none of {', '.join(_VERSION_FREE)}", "/command")
     try:
-        wanted = from_request(command, orjson.dumps(payload).decode())
+        wanted = from_fields(command, payload)
     except ValueError as error:
         found = _MSGSPEC_PATH.search(str(error))
         field = "" if found is None else "/" + found[1].replace(".", "/")
@@ -71,8 +72,7 @@ def version_free_wish(version: Version | None, command: str, payload: dict[str, 
             raise Invalid(f"{command} of {version}: {error}", "/payload") from error
         except Invalid as error:
             raise Invalid(error.detail, "/payload") from error
-    action, text = to_request(wanted)
-    return Wish(action, text, CommandDialect.VOLTBUS)
+    return Wish(*to_fields(wanted), CommandDialect.VOLTBUS)
 
 
 def request_command(
@@ -80,31 +80,16 @@ def request_command(
     wish: Wish,
     command_id: str,
     *,
+    sealer: Sealer | None,
     requested_by: str,
     now: int,
     ttl_us: int,
     call_timeout_ms: int,
+    cause_id: str | None = None,
 ) -> RequestCommand:
-    """The record that asks for the wish."""
-    return RequestCommand(
-        event_id=command_id,
-        occurred_at=now,
-        recorded_at=now,
-        cause_id=command_id,
-        station_id=station_id,
-        action=wish.action,
-        payload=wish.payload,
-        dialect=wish.dialect,
-        requested_by=requested_by,
-        expires_at=now + ttl_us,
-        call_timeout_ms=call_timeout_ms,
-    )
+    """The record that asks for the wish, with the station's passwords sealed: nobody who reads the log shall know them.
 
-
-def sealed_request(request: RequestCommand, sealer: Sealer | None) -> RequestCommand:
-    """The request with the station's passwords sealed: nobody who reads the log shall know them.
-
-    Raises Conflict if there are any and nothing to seal them with.
+    `cause_id`: the command itself by default. Raises Conflict if there are passwords and nothing to seal them with.
     """
 
     def sealed(secret: str) -> str:
@@ -114,11 +99,22 @@ def sealed_request(request: RequestCommand, sealer: Sealer | None) -> RequestCom
             raise Conflict(
                 "passwords go to chargers only sealed: set VOLTBUS_SECRETS_KEY here and at the edges"
             )
-        return sealer.seal(secret, request.station_id)
+        return sealer.seal(secret, station_id)
 
-    payload = orjson.loads(request.payload)
-    changed = with_secrets_changed(request.action, payload, sealed)
-    return request if changed == payload else replace(request, payload=orjson.dumps(changed).decode())
+    payload = with_secrets_changed(wish.action, wish.payload, sealed)
+    return RequestCommand(
+        event_id=command_id,
+        occurred_at=now,
+        recorded_at=now,
+        cause_id=cause_id or command_id,
+        station_id=station_id,
+        action=wish.action,
+        payload=orjson.dumps(payload).decode(),
+        dialect=wish.dialect,
+        requested_by=requested_by,
+        expires_at=now + ttl_us,
+        call_timeout_ms=call_timeout_ms,
+    )
 
 
 def repeatable_id(scope: str, key: str) -> str:
@@ -131,7 +127,7 @@ def repeatable_id(scope: str, key: str) -> str:
 
 def wish_digest(wish: Wish) -> str:
     """What tells one wish from another; passwords do not count, so that nobody can guess them by it."""
-    payload = with_secrets_changed(wish.action, orjson.loads(wish.payload), lambda _: "")
+    payload = with_secrets_changed(wish.action, wish.payload, lambda _: "")
     content = [wish.dialect.value, wish.action, payload]
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

@@ -141,12 +141,13 @@ async def rotate_password(
         station_id,
         wish,
         new_id(),
+        sealer=api.desk.sealer,
         requested_by=requester,
         now=now_us(),
         ttl_us=int(body.ttl_s * SECOND),
         call_timeout_ms=30_000,
     )
-    change = await api.passwords.rotate(station_id, password, api.desk.sealed(request))
+    change = await api.passwords.rotate(station_id, password, request)
     outcome: CommandConcluded | None = None
     done, _ = await asyncio.wait({change.task}, timeout=body.wait_s)
     if done:

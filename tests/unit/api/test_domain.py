@@ -1,5 +1,6 @@
 """What requests mean for the records."""
 
+import json
 from base64 import b64encode
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from libs.events.commands import CommandDialect
+from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.registry import (
     Assignment,
     PowerRating,
@@ -17,9 +18,10 @@ from libs.events.registry import (
     TariffVersion,
     TokenRegistered,
 )
-from libs.ocpp.semantics.commands import Reset
-from libs.ocpp.semantics.dialect import from_request
+from libs.ocpp.semantics.commands import Reset, SetVariables, VariableValue
+from libs.ocpp.semantics.dialect import from_fields, to_fields
 from libs.ocpp.versions import Version, station_identity
+from libs.runtime.sealing import Sealer
 from libs.tariffs.model import flat_terms
 from services.api.domain.cursors import LAST, cursor_of, position_at
 from services.api.domain.dated import in_force, power_in_force, version_in_force
@@ -37,8 +39,10 @@ from services.api.domain.renewal import (
 )
 from services.api.domain.token_ids import token_identity
 from services.api.domain.wish import (
+    Wish,
     ocpp_wish,
     repeatable_id,
+    request_command,
     version_free_wish,
     version_named,
     wish_digest,
@@ -189,7 +193,7 @@ def test_a_token_s_groups_are_kept_by_time() -> None:
 
 def test_an_action_is_checked_against_the_version_s_schema() -> None:
     wish = ocpp_wish(Version.V16, "Reset", {"type": "Soft"})
-    assert (wish.action, wish.payload, wish.dialect) == ("Reset", '{"type":"Soft"}', CommandDialect.OCPP)
+    assert (wish.action, wish.payload, wish.dialect) == ("Reset", {"type": "Soft"}, CommandDialect.OCPP)
     with pytest.raises(Invalid) as refused:
         ocpp_wish(Version.V201, "Reset", {"type": "Soft"})
     assert refused.value.path == "/payload/type"
@@ -203,7 +207,7 @@ def test_an_action_is_checked_against_the_version_s_schema() -> None:
 def test_a_version_free_command_is_completed_and_checked() -> None:
     wish = version_free_wish(Version.V201, "Reset", {"kind": "hard"})
     assert wish.dialect is CommandDialect.VOLTBUS
-    assert from_request(wish.action, wish.payload) == Reset("hard")
+    assert from_fields(wish.action, wish.payload) == Reset("hard")
     for payload, path in (({"kind": 1}, "/payload/kind"), ({}, "/payload")):
         with pytest.raises(Invalid) as refused:
             version_free_wish(None, "Reset", payload)
@@ -216,6 +220,46 @@ def test_a_version_free_command_is_completed_and_checked() -> None:
     with pytest.raises(Invalid):
         version_free_wish(Version.V16, "RemoteStart", start)
     version_free_wish(Version.V201, "RemoteStart", start)
+
+
+def asked_for(wish: Wish, sealer: Sealer | None) -> RequestCommand:
+    return request_command(
+        "cp-1", wish, "c-1", sealer=sealer, requested_by="anna", now=NOW, ttl_us=5, call_timeout_ms=1000
+    )
+
+
+def test_a_command_is_written_as_it_was_checked() -> None:
+    wish = ocpp_wish(Version.V16, "ChangeConfiguration", {"key": "Ort", "value": "Köln"})
+    record = asked_for(wish, None)
+    assert (record.action, record.payload) == (wish.action, '{"key":"Ort","value":"Köln"}')
+    assert (record.event_id, record.cause_id, record.expires_at) == ("c-1", "c-1", NOW + 5)
+
+
+PASSWORD = "a password of some length"
+PASSWORDS = [
+    ocpp_wish(Version.V16, "ChangeConfiguration", {"key": "AuthorizationKey", "value": PASSWORD}),
+    version_free_wish(
+        Version.V201,
+        "SetVariables",
+        {"values": [{"name": "SecurityCtrlr.BasicAuthPassword", "value": PASSWORD}]},
+    ),
+    Wish(
+        *to_fields(SetVariables((VariableValue("SecurityCtrlr.BasicAuthPassword", PASSWORD),))),
+        CommandDialect.VOLTBUS,
+    ),
+]
+
+
+@pytest.mark.parametrize("wish", PASSWORDS, ids=["OCPP", "version-free", "made here"])
+def test_passwords_are_sealed_in_what_is_written(wish: Wish) -> None:
+    with pytest.raises(Conflict, match="VOLTBUS_SECRETS_KEY"):
+        asked_for(wish, None)
+    sealer = Sealer("a key of sixteen letters")
+    payload = asked_for(wish, sealer).payload
+    assert PASSWORD not in payload
+    assert sealer.seal(PASSWORD, "cp-1") in payload
+    # What was sealed before, as by whoever repeats a command, stays as it is.
+    assert asked_for(Wish(wish.action, json.loads(payload), wish.dialect), None).payload == payload
 
 
 def test_an_idempotency_key_belongs_to_its_scope() -> None:

@@ -16,7 +16,7 @@ from libs.ocpp.semantics.commands import (
     SetLimit,
     UpdateFirmware,
 )
-from libs.ocpp.semantics.dialect import from_request, to_request
+from libs.ocpp.semantics.dialect import from_fields, from_request, to_fields, to_request
 
 COMMANDS: list[Command] = [
     SetLimit(evse_id=1, transaction_id="7", limit_milliamp=6000, profile_id=1001, stack_level=0),
@@ -35,6 +35,8 @@ def test_round_trip(command: Command) -> None:
     assert action == type(command).__name__
     assert "type" not in json.loads(payload)
     assert from_request(action, payload) == command
+    assert to_fields(command) == (action, json.loads(payload))
+    assert from_fields(action, json.loads(payload)) == command
 
 
 @pytest.mark.parametrize(
