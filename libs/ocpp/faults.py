@@ -7,7 +7,7 @@ It knows the keywords that OCPP's schemas use, and refuses a schema with another
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import jsonschema_rs
@@ -47,6 +47,37 @@ _NAMED: Final = 5
 _LONG: Final = 100
 
 
+class Place:
+    """Where a schema describes a value; there is one of each, however many values a payload has there.
+
+    ``names`` lead to it, None for any item of a list. ``optional`` says of each of them whether a payload may lack what
+    it leads to: an item of a list, or a property that is not required.
+    """
+
+    __slots__ = ("names", "optional", "value")
+
+    def __init__(self, names: tuple[str | None, ...] = (), optional: tuple[bool, ...] = ()) -> None:
+        self.names = names
+        self.optional = optional
+        self.value: _Value | None = None
+
+    @property
+    def lacking(self) -> bool:
+        """Whether a payload may lack what is here; the payload itself cannot be lacking."""
+        return self.optional[-1:] == (True,)
+
+    def faults(self, path: Path, value: Any) -> list[Fault] | None:
+        """What is wrong with another ``value`` here, at ``path``; None if others may be in it."""
+        if self.value is None:
+            return None
+        wrong = self.value.wrong(value)
+        return [Fault(keyword, path, value, expected, self) for keyword, expected in wrong] if wrong else []
+
+    def inner(self, name: str | None, optional: bool) -> Place:
+        """The place of a property, or of the items, of what is here."""
+        return Place((*self.names, name), (*self.optional, optional))
+
+
 class Fault(msgspec.Struct, frozen=True):
     """One failed keyword. ``path`` leads to ``instance``; ``expected`` is the keyword's argument.
 
@@ -59,11 +90,7 @@ class Fault(msgspec.Struct, frozen=True):
     path: Path
     instance: Any
     expected: Any
-
-    @property
-    def weight(self) -> int:
-        """How many faults it counts as."""
-        return len(self.expected) if self.keyword == "additionalProperties" else 1
+    place: Place
 
     @property
     def message(self) -> str:
@@ -95,158 +122,195 @@ def _shown(value: Any) -> str:
     return repr(value)
 
 
+class Found:
+    """The faults so far, in the payload's order. ``left``: how many more are sought; below zero there are too many.
+
+    ``nulls``: objects with the name of a property that they may lack and have as null. Where it is None these are
+    faults. They are kept apart since some chargers write everything that they do not know as null.
+    """
+
+    __slots__ = ("faults", "left", "nulls", "trail")
+
+    def __init__(self, most: int, nulls: bool = False) -> None:
+        self.faults: list[Fault] = []
+        self.left = most
+        self.nulls: list[tuple[dict[str, Any], str]] | None = [] if nulls else None
+        # Where the walk is.
+        self.trail: list[str | int] = []
+
+    def add(self, keyword: str, instance: Any, expected: Any, place: Place, weight: int = 1) -> None:
+        """Add what is wrong where the walk is."""
+        self.faults.append(Fault(keyword, tuple(self.trail), instance, expected, place))
+        self.left -= weight
+
+
 class Walk:
     """A schema, ready to be walked. Raises ValueError for a keyword that it does not know."""
 
     def __init__(self, schema: Schema) -> None:
-        self._root = _compiled(schema, schema)
+        self._root = _compiled(schema, schema, Place())
 
-    def faults(self, payload: Any, most: int = _NO_LIMIT) -> list[Fault]:
-        """Return the faults in the payload's order; once they weigh more than ``most``, no further ones are sought."""
-        found = _Found(most)
-        self._root.visit(payload, found)
-        return found.faults
+    def faults(self, payload: Any, most: int = _NO_LIMIT, *, nulls: bool = False) -> Found:
+        """Return the faults; once there are more than ``most``, no further ones are sought.
 
-    def optional(self, path: Path) -> bool:
-        """Whether a payload may lack what ``path`` leads to: an item of a list, or a property that is not required.
-
-        Every part of ``path`` must be listed. The payload itself, which the empty path leads to, cannot be lacking.
+        Of properties that are not listed each counts. ``nulls``: those that may be lacking are no faults.
         """
-        node, lacking = self._root, False
-        for part in path:
-            node, lacking = node.inner(part)
-        return lacking
-
-
-class _Found:
-    """The faults so far; ``trail`` leads to where the walk is."""
-
-    __slots__ = ("faults", "left", "trail")
-
-    def __init__(self, most: int) -> None:
-        self.faults: list[Fault] = []
-        self.left = most
-        self.trail: list[str | int] = []
-
-    def add(self, keyword: str, instance: Any, expected: Any) -> None:
-        fault = Fault(keyword, tuple(self.trail), instance, expected)
-        self.faults.append(fault)
-        self.left -= fault.weight
+        found = Found(most, nulls)
+        self._root.visit(payload, found)
+        return found
 
 
 class _Node:
-    """Anything: what a schema without keywords says."""
+    """What a schema says of a value.
 
-    def visit(self, value: Any, found: _Found) -> None:
+    Most values are right, and are told by three looks rather than by a visit: texts of up to ``fits`` characters, those
+    that are ``listed``, and values of the types ``bare`` have no fault.
+    """
+
+    fits: int = -1
+    listed: frozenset[Any] = frozenset()
+    bare: tuple[type, ...] = ()
+
+    def visit(self, value: Any, found: Found) -> None:
         """Add the faults of ``value`` and of what is in it."""
 
-    def inner(self, part: str | int) -> tuple[_Node, bool]:
-        """Return what describes the item or property ``part``, and whether it may be lacking."""
-        raise LookupError(part)
+
+class _Anything(_Node):
+    bare = (type(None),)
 
 
 class _Value(_Node):
     """A value without others in it."""
 
-    def __init__(self, schema: Schema) -> None:
-        self._type: str = schema["type"]
-        self._types = _TYPES[self._type]
-        listed = schema.get("enum")
-        self._listed = None if listed is None else {word.casefold(): word for word in listed}
-        self._allowed = frozenset(listed or ())
+    def __init__(self, schema: Schema, place: Place) -> None:
+        self._place = place
+        place.value = self
+        expected: str = schema["type"]
+        self._types = _TYPES[expected]
+        self._of_another_type = (("type", expected),)
+        words = schema.get("enum")
+        self._words = None if words is None else {word.casefold(): word for word in words}
+        self._allowed = frozenset(words or ())
         self._longest = schema.get("maxLength", _NO_LIMIT)
         self._checks = [
             (name, schema[name], _check(name, schema[name])) for name in _LIBRARY if name in schema
         ]
+        # Most places have one keyword that may fail, or none.
+        self._simple = not self._checks and (words is None or "maxLength" not in schema)
+        self._failed = (("maxLength", self._longest) if words is None else ("enum", self._words),)
+        if words is None and not self._checks:
+            self.fits = self._longest if str in self._types else -1
+            self.bare = () if str in self._types else self._types
+        elif not self._checks:
+            self.listed = self._allowed
 
-    def visit(self, value: Any, found: _Found) -> None:
-        if type(value) not in self._types:
-            found.add("type", value, self._type)
-            return
-        if self._listed is not None and value not in self._allowed:
-            found.add("enum", value, self._listed)
-        if type(value) is str and len(value) > self._longest:
-            found.add("maxLength", value, self._longest)
-        for name, expected, fits in self._checks:
-            if not fits(value):
-                found.add(name, value, expected)
+    def visit(self, value: Any, found: Found) -> None:
+        for keyword, expected in self.wrong(value):
+            found.add(keyword, value, expected, self._place)
+
+    def wrong(self, value: Any) -> Sequence[tuple[str, Any]]:
+        """The keywords that fail, each with its argument."""
+        kind = type(value)
+        if kind not in self._types:
+            return self._of_another_type
+        if self._simple:
+            return (
+                () if kind is not str or len(value) <= self.fits or value in self._allowed else self._failed
+            )
+        wrong: list[tuple[str, Any]] = []
+        if self._words is not None and value not in self._allowed:
+            wrong.append(("enum", self._words))
+        if kind is str and len(value) > self._longest:
+            wrong.append(("maxLength", self._longest))
+        wrong += [(name, expected) for name, expected, fits in self._checks if not fits(value)]
+        return wrong
 
 
 class _List(_Node):
-    def __init__(self, schema: Schema, items: _Node) -> None:
+    def __init__(self, schema: Schema, place: Place, items: _Node) -> None:
+        self._place = place
         self._items = items
         self._least = schema.get("minItems", 0)
         self._most = schema.get("maxItems", _NO_LIMIT)
 
-    def inner(self, part: str | int) -> tuple[_Node, bool]:
-        return self._items, True
-
-    def visit(self, value: Any, found: _Found) -> None:
+    def visit(self, value: Any, found: Found) -> None:
         if type(value) is not list:
-            found.add("type", value, "array")
+            found.add("type", value, "array", self._place)
             return
         if len(value) < self._least:
-            found.add("minItems", value, self._least)
+            found.add("minItems", value, self._least, self._place)
         if len(value) > self._most:
-            found.add("maxItems", value, self._most)
+            found.add("maxItems", value, self._most, self._place)
         trail, visit = found.trail, self._items.visit
         trail.append(0)
         for number, item in enumerate(value):
-            if found.left < 0:
-                break
             trail[-1] = number
             visit(item, found)
+            if found.left < 0:
+                break
         trail.pop()
 
 
 class _Object(_Node):
-    def __init__(self, schema: Schema, properties: Mapping[str, _Node]) -> None:
+    def __init__(self, schema: Schema, place: Place, properties: Mapping[str, _Node]) -> None:
+        self._place = place
         self._properties = properties
         self._required: tuple[str, ...] = tuple(schema.get("required", ()))
+        self._optional = properties.keys() - self._required
         self._closed = schema.get("additionalProperties", True) is False
 
-    def inner(self, part: str | int) -> tuple[_Node, bool]:
-        return self._properties[str(part)], part not in self._required
-
-    def visit(self, value: Any, found: _Found) -> None:
+    def visit(self, value: Any, found: Found) -> None:
         if type(value) is not dict:
-            found.add("type", value, "object")
+            found.add("type", value, "object", self._place)
             return
         for name in self._required:
             if name not in value:
-                found.add("required", value, name)
-        properties, trail = self._properties, found.trail
+                found.add("required", value, name, self._place)
+        properties, trail, nulls = self._properties, found.trail, found.nulls
         surplus: list[str] = []
         trail.append("")
         for name, inner in value.items():
-            if found.left < 0:
-                break
             node = properties.get(name)
             if node is None:
                 surplus.append(name)
-            else:
-                trail[-1] = name
-                node.visit(inner, found)
+                continue
+            kind = type(inner)
+            if kind is str:
+                if len(inner) <= node.fits or inner in node.listed:
+                    continue
+            elif kind in node.bare:
+                continue
+            elif inner is None and nulls is not None and name in self._optional:
+                nulls.append((value, name))
+                continue
+            trail[-1] = name
+            node.visit(inner, found)
+            if found.left < 0:
+                break
         trail.pop()
         if surplus and self._closed:
-            found.add("additionalProperties", value, tuple(surplus))
+            found.add("additionalProperties", value, tuple(surplus), self._place, len(surplus))
 
 
-def _compiled(schema: Schema, root: Schema) -> _Node:
+def _compiled(schema: Schema, root: Schema, place: Place) -> _Node:
     while "$ref" in schema:
         schema = root["definitions"][schema["$ref"].rpartition("/")[2]]
     if not schema.keys() <= _KNOWN:
         raise ValueError(f"unknown keywords: {sorted(schema.keys() - _KNOWN)}")
     match schema.get("type"):
         case "object":
-            inner = schema.get("properties", {})
-            return _Object(schema, {name: _compiled(each, root) for name, each in inner.items()})
+            required = schema.get("required", ())
+            inner = {
+                name: _compiled(each, root, place.inner(name, name not in required))
+                for name, each in schema.get("properties", {}).items()
+            }
+            return _Object(schema, place, inner)
         case "array":
-            return _List(schema, _compiled(schema["items"], root))
+            return _List(schema, place, _compiled(schema["items"], root, place.inner(None, True)))
         case None if not schema.keys() - _WITHOUT_EFFECT:
-            return _Node()
+            return _Anything()
         case _:
-            return _Value(schema)
+            return _Value(schema, place)
 
 
 def _check(keyword: str, argument: Any) -> Callable[[Any], bool]:

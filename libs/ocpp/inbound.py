@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from functools import cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ import msgspec
 
 from libs.ocpp import quirks, schemas
 from libs.ocpp.errors import ErrorCode
-from libs.ocpp.faults import Fault
+from libs.ocpp.faults import Fault, Place
 from libs.ocpp.schemas import Kind, Payload, Violation
 from libs.ocpp.versions import Version
 
@@ -27,9 +28,9 @@ LONGEST_TEXT: Final = 255
 _CONNECTORS: Final = "NumberOfConnectors"
 
 _ROUNDS: Final = 6
-_FAULTS: Final = 128
+_FAULTS: Final = 160
 """Faults that are looked at in any payload; a larger one may have one more for each `_BYTES_PER_FAULT`."""
-_BYTES_PER_FAULT: Final = 32
+_BYTES_PER_FAULT: Final = 48
 _ENOUGH: Final = 64 * 1024
 _LONGEST_NUMBER: Final = 40
 _LONGEST_EXPONENT: Final = 30
@@ -67,6 +68,10 @@ class _Drop(msgspec.Struct, frozen=True):
 
     path: tuple[str | int, ...]
     quirk: str
+    settled: bool = False
+    """Whether no other fault can come of it."""
+    lacking: str | None = None
+    """The quirk of what the message is read without although it is required."""
 
 
 class _Put(msgspec.Struct, frozen=True):
@@ -90,6 +95,9 @@ class _Strip(msgspec.Struct, frozen=True):
     quirk: str
     names: tuple[str, ...]
 
+
+_ODD_MOMENT: Final = _Keep(quirks.TIMESTAMP_FORMAT)
+_UNLISTED: Final = _Keep(quirks.UNLISTED_VALUE)
 
 _Change = _Drop | _Put | _Strip
 _Bend = _Change | _Keep
@@ -140,66 +148,127 @@ def _is_absurd(value: str | None) -> bool:
 def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> CheckedCall | Violation:
     seen: dict[str, None] = {}
     received: dict[tuple[str | int, ...], Fault] = {}
-    bent = payload
-    left = most = _most_faults(payload)
+    # Whatever blanks and escapes it was sent with.
+    text = msgspec.json.encode(payload)
+    bent: Payload = msgspec.json.decode(text)
+    left = most = _most_faults(len(text))
     for _ in range(_ROUNDS):
-        faults = schemas.faults(version, action, kind, bent, most)
-        if not faults and not schemas.is_valid(version, action, kind, bent):
+        found = schemas.faults(version, action, kind, bent, most, nulls=True)
+        faults = found.faults
+        if not faults and not found.nulls and not schemas.is_valid(version, action, kind, bent):
             return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload is nested too deeply")
-        if sum(fault.weight for fault in faults) > most:
+        if found.left < 0:
+            if _dispensable(action, faults[-1]):
+                seen[quirks.VALUE_DROPPED] = None
+                del bent[str(faults[-1].path[0])]
+                continue
             return _too_many(most, received.get(faults[0].path, faults[0]))
-        changes = _changes(version, action, kind, faults, seen=seen, received=received)
-        if isinstance(changes, Violation):
-            return changes
-        if not changes:
-            return CheckedCall(bent, tuple(seen))
+        if found.nulls:
+            seen[quirks.NULL_REMOVED] = None
+        helps = _changes(action, kind, faults, seen=seen, received=received)
+        if isinstance(helps, Violation):
+            return helps
+        changes, settled = helps
+        for holder, name in found.nulls or ():
+            del holder[name]
         # What is kept as it is comes again in each round, what is changed does not.
         left -= len(changes)
         if left < 0:
             return _too_many(most, received.get(faults[0].path, faults[0]))
-        if bent is payload:
-            bent = _copied(payload)
         _apply(bent, changes)
+        if settled:
+            return CheckedCall(bent, tuple(seen))
     return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload has too many faults")
 
 
+def _dispensable(action: str, fault: Fault) -> bool:
+    """Whether a message about money is taken without the part of it that has too many faults, this being the last.
+
+    A StopTransaction still says where the meter stands, a TransactionEvent that it has ended.
+    """
+    place = fault.place
+    return action in _ABOUT_MONEY and place.optional[:1] == (True,) and _cut(action, place) is not None
+
+
 def _changes(
-    version: Version,
     action: str,
     kind: Kind,
     faults: list[Fault],
     *,
     seen: dict[str, None],
     received: dict[tuple[str | int, ...], Fault],
-) -> list[_Change] | Violation:
-    """What helps against the faults. `seen` gets the quirks, `received` what was sent where a value is replaced."""
+) -> tuple[list[_Change], bool] | Violation:
+    """What helps against the faults, and whether no others can come of that.
+
+    `seen` gets the quirks, `received` what was sent where a value is replaced that is to be looked at again.
+    """
     changes: list[_Change] = []
-    changed: set[tuple[str | int, ...]] = set()
+    put: tuple[str | int, ...] | None = None
     gone: tuple[str | int, ...] | None = None
+    settled = True
     for fault in faults:
-        if fault.path in changed or (gone is not None and fault.path[: len(gone)] == gone):
+        path = fault.path
+        if path == put or (gone is not None and path[: len(gone)] == gone):
             continue
-        bend = _rule(version, action, kind, fault)
-        if kind == "response" and bend is not None and bend.quirk == quirks.TOO_LONG:
-            # A cut value would be taken for the charger's setting.
-            bend = _Keep(bend.quirk)
+        bend = _rule_of(action, kind, fault)
+        if isinstance(bend, _Put):
+            bend, closed = _lasting(action, kind, fault, bend, seen)
+            if isinstance(bend, _Put) and not closed:
+                received.setdefault(path, fault)
+                settled = False
         if bend is None:
             # The peer is told what it sent, not what became of that: 7 for a name is a wrong type.
-            return schemas.violation(received.get(fault.path, fault))
+            return schemas.violation(received.get(path, fault))
         seen[bend.quirk] = None
         if isinstance(bend, _Keep):
             continue
         if isinstance(bend, _Drop):
             gone = bend.path
+            settled &= bend.settled
+            if bend.lacking is not None:
+                seen[bend.lacking] = None
             # What was to be changed in it goes with it.
             while changes and changes[-1].path[: len(gone)] == gone:
                 changes.pop()
         elif isinstance(bend, _Put):
-            received.setdefault(bend.path, fault)
-        if not isinstance(bend, _Strip):
-            changed.add(bend.path)
+            put = path
         changes.append(bend)
-    return changes
+    return changes, settled
+
+
+def _lasting(
+    action: str, kind: Kind, fault: Fault, put: _Put, seen: dict[str, None]
+) -> tuple[_Bend | None, bool]:
+    """The last of the values that replace one another where a fault is, or what else helps; None if nothing does.
+
+    And whether nothing is wrong with it that is not kept; of a value with others in it that is not known.
+    """
+    for _ in range(_ROUNDS):
+        faults = fault.place.faults(put.path, put.value)
+        if faults is None:
+            return put, False
+        seen[put.quirk] = None
+        for again in faults:
+            bend = _rule_of(action, kind, again)
+            if not isinstance(bend, _Keep):
+                break
+            seen[bend.quirk] = None
+        else:
+            return put, True
+        if not isinstance(bend, _Put):
+            return bend, True
+        put = bend
+    return None, True
+
+
+def _rule_of(action: str, kind: Kind, fault: Fault) -> _Bend | None:
+    bend = _rule(action, fault)
+    if kind == "request" or bend is None:
+        return bend
+    if bend.quirk == quirks.TOO_LONG:
+        # A cut value would be taken for the charger's setting.
+        return _Keep(bend.quirk)
+    return bend
 
 
 def _too_many(most: int, first: Fault) -> Violation:
@@ -207,9 +276,9 @@ def _too_many(most: int, first: Fault) -> Violation:
     return Violation(told.code, told.path, f"more than {most} faults, such as: {told.message}")
 
 
-def _most_faults(payload: Payload) -> int:
-    """How many faults are looked at in a payload of this size, whatever blanks and escapes it was sent with."""
-    return _FAULTS + min(len(msgspec.json.encode(payload)), _ENOUGH) // _BYTES_PER_FAULT
+def _most_faults(size: int) -> int:
+    """How many faults are looked at in a payload of so many bytes."""
+    return _FAULTS + min(size, _ENOUGH) // _BYTES_PER_FAULT
 
 
 def _copied(value: Any) -> Any:
@@ -238,44 +307,59 @@ def _at(payload: Any, path: tuple[str | int, ...]) -> Any:
     return payload
 
 
-def _rule(version: Version, action: str, kind: Kind, fault: Fault) -> _Bend | None:
+def _rule(action: str, fault: Fault) -> _Bend | None:
     """Return what to do about one failed keyword, ``None`` if nothing helps."""
     rule = _RULES.get(fault.keyword)
     bend = None if rule is None else rule(action, fault)
-    value, path = fault.instance, fault.path
+    value, place = fault.instance, fault.place
     if value is None and bend is not None and action in _ABOUT_MONEY:
         # Without a value that it needs, what holds it goes as well.
-        needed = not schemas.optional(version, action, kind, path) and _stands_for(action, path) is None
-        return (_left_out(version, action, kind, fault) or bend) if needed else bend
+        instead = _stands_for(action, place.names)
+        if instead is not None:
+            return _Drop(fault.path, bend.quirk, settled=True, lacking=instead)
+        return bend if place.lacking else _left_out(action, fault) or bend
     if bend is not None:
         return bend
-    if isinstance(value, str) and not value.strip() and schemas.optional(version, action, kind, path):
-        return _Drop(path, quirks.EMPTY_REMOVED)
-    return _left_out(version, action, kind, fault) if action in _ABOUT_MONEY else None
+    if isinstance(value, str) and not value.strip() and place.lacking:
+        return _Drop(fault.path, quirks.EMPTY_REMOVED, settled=True)
+    return _left_out(action, fault) if action in _ABOUT_MONEY else None
 
 
-def _left_out(version: Version, action: str, kind: Kind, fault: Fault) -> _Bend | None:
+def _left_out(action: str, fault: Fault) -> _Bend | None:
     """Leave out the least that the message can do without, ``None`` if it needs what is wrong."""
-    path = fault.path
     if fault.keyword == "additionalProperties":
-        return _Strip(path, quirks.PROPERTY_UNLISTED, fault.expected)
-    if path and path[0] in _PROOFS:
+        return _Strip(fault.path, quirks.PROPERTY_UNLISTED, fault.expected)
+    cut = _cut(action, fault.place)
+    if cut is None:
         return None
-    if _SAMPLES in path:
+    length, quirk, instead = cut
+    # Without an item a list may be too short.
+    return _Drop(fault.path[:length], quirk, fault.place.names[length - 1] is not None, instead)
+
+
+@cache
+def _cut(action: str, place: Place) -> tuple[int, str, str | None] | None:
+    """How much of the path to a fault leads to what is left out, and the quirks of that and of what is lacking then."""
+    names = place.names
+    if names and names[0] in _PROOFS:
+        return None
+    if _SAMPLES in names:
         # One bad sample must not cost its neighbours; only a fault inside an item is the item's own.
-        item = path.index(_SAMPLES) + 2
-        if path[item : item + 1] and path[item] not in _BESIDE_THE_VALUE:
-            path = path[:item]
-    for length in range(len(path), 0, -1):
-        part, shorter = path[length - 1], path[:length]
+        item = names.index(_SAMPLES) + 2
+        if names[item : item + 1] and names[item] not in _BESIDE_THE_VALUE:
+            names = names[:item]
+    for length in range(len(names), 0, -1):
+        shorter = names[:length]
         if shorter == _TOKEN:
             return None
-        if isinstance(part, int):
+        if shorter[-1] is None:
             # Of another list, some items alone would not be what was said.
-            if path[length - 2] in _LISTS_THAT_MAY_BE_EMPTY:
-                return _Drop(shorter, quirks.SAMPLE_DROPPED)
-        elif schemas.optional(version, action, kind, shorter) or _stands_for(action, shorter) is not None:
-            return _Drop(shorter, quirks.VALUE_DROPPED)
+            if shorter[-2] in _LISTS_THAT_MAY_BE_EMPTY:
+                return length, quirks.SAMPLE_DROPPED, None
+        elif place.optional[length - 1]:
+            return length, quirks.VALUE_DROPPED, None
+        elif (instead := _stands_for(action, shorter)) is not None:
+            return length, quirks.VALUE_DROPPED, instead
     return None
 
 
@@ -300,11 +384,11 @@ def _rule_enum(_action: str, fault: Fault) -> _Bend | None:
     if not value.strip() or (path[-1] not in _OPEN_ENUMS and path[-2:] != _TOKEN_TYPE):
         return None
     kept = shortened(value, LONGEST_TEXT)
-    return _Keep(quirks.UNLISTED_VALUE) if kept is value else _Put(path, quirks.UNLISTED_VALUE, kept)
+    return _UNLISTED if kept is value else _Put(path, quirks.UNLISTED_VALUE, kept)
 
 
 def _rule_format(_action: str, fault: Fault) -> _Bend | None:
-    return _Keep(quirks.TIMESTAMP_FORMAT if fault.expected == "date-time" else quirks.UNLISTED_VALUE)
+    return _ODD_MOMENT if fault.expected == "date-time" else _UNLISTED
 
 
 def _rule_max_length(_action: str, fault: Fault) -> _Bend | None:
@@ -337,7 +421,7 @@ def _rule_required(action: str, fault: Fault) -> _Bend | None:
     return None if quirk is None else _Keep(quirk)
 
 
-def _stands_for(action: str, path: tuple[str | int, ...]) -> str | None:
+def _stands_for(action: str, path: tuple[str | int | None, ...]) -> str | None:
     """Return the flag of what a message about money is read without although it is required, ``None`` for the rest."""
     if action == "StopTransaction" and len(path) == 1 and path[0] in _OF_A_STOP:
         return _OF_A_STOP[str(path[0])]
@@ -357,9 +441,9 @@ _RULES: Final[Mapping[str, Callable[[str, Fault], _Bend | None]]] = {
 
 
 def _to_string(value: Any) -> tuple[str, Any] | None:
-    if isinstance(value, bool):
+    if value is True or value is False:
         return quirks.NUMBER_FOR_STRING, "true" if value else "false"
-    if isinstance(value, int | float):
+    if type(value) is int or type(value) is float:
         return quirks.NUMBER_FOR_STRING, str(value)
     return None
 
@@ -388,7 +472,8 @@ def _to_boolean(value: Any) -> tuple[str, Any] | None:
 
 
 def _to_list(value: Any) -> tuple[str, Any] | None:
-    return (quirks.OBJECT_FOR_LIST, [_copied(value)]) if isinstance(value, dict) else None
+    # Lua writes an empty list as an object.
+    return (quirks.OBJECT_FOR_LIST, [_copied(value)] if value else []) if isinstance(value, dict) else None
 
 
 _CONVERSIONS: Final[Mapping[str, Callable[[Any], tuple[str, Any] | None]]] = {

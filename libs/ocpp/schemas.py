@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from libs.ocpp.errors import ErrorCode
-from libs.ocpp.faults import Fault, Path, Walk
+from libs.ocpp.faults import Fault, Found, Walk
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.versions import Version
 
@@ -80,7 +80,7 @@ def validate(version: Version, action: str, kind: Kind, payload: Payload) -> Vio
     """
     if is_valid(version, action, kind, payload):
         return None
-    found = faults(version, action, kind, payload, 0)
+    found = faults(version, action, kind, payload, 0).faults
     if found:
         return violation(found[0])
     # jsonschema-rs refuses to descend without end.
@@ -100,14 +100,11 @@ def is_valid(version: Version, action: str, kind: Kind, payload: Payload) -> boo
         return False
 
 
-def faults(version: Version, action: str, kind: Kind, payload: Payload, most: int) -> list[Fault]:
-    """Return the faults in the payload's order, and no more once they weigh more than ``most``."""
-    return _walk(version, action, kind).faults(payload, most)
-
-
-def optional(version: Version, action: str, kind: Kind, path: Path) -> bool:
-    """Whether a payload may lack what ``path`` leads to, see :meth:`Walk.optional`."""
-    return _walk(version, action, kind).optional(path)
+def faults(
+    version: Version, action: str, kind: Kind, payload: Payload, most: int, *, nulls: bool = False
+) -> Found:
+    """Return the faults, and no more once there are more than ``most``, see :meth:`Walk.faults`."""
+    return _walk(version, action, kind).faults(payload, most, nulls=nulls)
 
 
 def _walk(version: Version, action: str, kind: Kind) -> Walk:

@@ -1,13 +1,16 @@
 """Hostile messages of every action and version, through edge, Avro and processors: answered, no dead letter, no cost.
 
-The messages are made from the schemas (`tests/unit/ocpp/costly.py`). The suite tries some of each action, a long run
-(`make fuzz`) all.
+The messages are made from the schemas (`tests/unit/ocpp/costly.py`). The suite tries some of each action and counts the
+steps of the schema check, which are the same on any machine; a long run (`make fuzz`) tries all and takes the CPU time.
 """
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 
 import orjson
@@ -18,7 +21,7 @@ from libs.events.codec import Codec
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import BootStatus
 from libs.ocpp import schemas
-from libs.ocpp.frames import CallReceived, Refused, SendReceived
+from libs.ocpp.frames import MAX_FRAME, CallReceived, Refused, SendReceived
 from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.routing import ROUTES, Policy
 from libs.ocpp.rpc import Role, RpcMachine
@@ -31,6 +34,7 @@ from tests.contract.hostile import CONTRACT, T0
 from tests.contract.test_bounds import Fold
 from tests.contract.test_processors import PROCESSORS
 from tests.unit.ocpp.costly import Costly, costly, good
+from tests.unit.ocpp.minimal import minimal
 from tests.unit.ocpp.payloads import FUZZ_SECONDS, Payload, largest
 
 SIZE = 30_000
@@ -41,6 +45,8 @@ TIMES = 10
 FIXED = 4_096
 """Bytes that what a frame costs whatever its size would pay for."""
 ATTEMPTS = 5
+STEPS = 1.5
+"""Calls of functions that the schema check may need for a byte: a quarter of a microsecond each, or less."""
 STANDING = Standing(BootStatus.ACCEPTED, 300, True)
 MODELS = ReadModels({}, {}, Rules(transaction_key=b"k" * 16))
 CODEC = Codec(CONTRACT, {name: number for number, name in enumerate(CONTRACT.topics, 1)})
@@ -138,9 +144,31 @@ def test_nothing_that_a_charger_sends_is_left_unanswered_becomes_a_dead_letter_o
     version: Version,
 ) -> None:
     platform = Platform(version)
+    if not FUZZ_SECONDS:
+        for action, each in cases(version):
+            platform.take(action, each.payload)
+        assert not platform.dead
+        return
+    # As `spare_the_collector` has it in the services: what was loaded before is not searched for cycles.
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    try:
+        dear = _dear(platform)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+    assert not platform.dead
+    assert not dear
+
+
+def _dear(platform: Platform) -> list[tuple[object, ...]]:
+    """What costs more than ten times as much as a good message, for edge and processors."""
+    version = platform.version
     usual = [platform.usual(action) for action in GOOD if action in ROUTES[version]]
     limits = tuple(TIMES * max(each) for each in zip(*usual, strict=True))
-    dear = []
+    dear: list[tuple[object, ...]] = []
     for action, each in cases(version):
         cost, attempts = platform.take(action, each.payload), 1
         # A machine that is busy is asked again.
@@ -150,8 +178,72 @@ def test_nothing_that_a_charger_sends_is_left_unanswered_becomes_a_dead_letter_o
             dear.append(
                 (action, each.what, *(round(c / m * TIMES, 1) for c, m in zip(cost, limits, strict=True)))
             )
-    assert not platform.dead
+    return dear
+
+
+@pytest.mark.parametrize("version", Version)
+def test_the_schema_check_takes_steps_in_proportion_to_the_message(version: Version) -> None:
+    dear = []
+    for action, each in cases(version):
+        size = FIXED + len(orjson.dumps(each.payload))
+        check_call(version, action, minimal(version, action, "request") | {"unlisted": 0})
+        steps = _steps(partial(check_call, version, action, each.payload))
+        if steps > STEPS * size:
+            dear.append((action, each.what, round(steps / size, 2)))
     assert not dear
+
+
+MANY = [
+    (version, action, what)
+    for version, action, holder in (
+        (Version.V16, "MeterValues", "meterValue"),
+        (Version.V16, "StopTransaction", "transactionData"),
+        (Version.V201, "MeterValues", "meterValue"),
+        (Version.V201, "TransactionEvent", "meterValue"),
+    )
+    for what in (holder, f"{holder}/0/sampledValue")
+]
+
+
+@pytest.mark.parametrize(("version", "action", "what"), MANY)
+def test_as_many_elements_as_a_frame_has_room_for_cost_no_more_than_in_proportion(
+    version: Version, action: str, what: str
+) -> None:
+    """The size of a frame is the bound of elements: the smallest conforming ones, and the smallest that are none."""
+    fewest = f"{what}: "
+    for conforming in (True, False):
+        counts = []
+        for size in (MAX_FRAME // 16, MAX_FRAME - 1_000):
+            found = [
+                each for each in costly(version, action, "request", size) if each.what.startswith(fewest)
+            ]
+            chosen = [
+                each.payload
+                for each in found
+                if schemas.is_valid(version, action, "request", each.payload) is conforming
+            ]
+            payload = chosen[0] if conforming else next(e.payload for e in found if e.what == f"{what}: b'0'")
+            platform = Platform(version)
+            platform.take(action, good(version, action, "request", 1_000))
+            counts.append(_steps(partial(platform.take, action, payload)))
+            assert not platform.dead
+        assert counts[1] <= 18 * counts[0], (conforming, counts)
+
+
+def _steps(work: Callable[[], object]) -> int:
+    """How many calls of functions `work` makes, of Python's and of C's."""
+    count, before = 0, sys.getprofile()
+
+    def on(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(on)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
 
 
 def _within(cost: tuple[float, float], limits: tuple[float, ...]) -> bool:

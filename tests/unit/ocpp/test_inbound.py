@@ -313,6 +313,54 @@ def test_the_faults_of_a_long_transaction_are_bent_one_and_all() -> None:
     assert checked.payload["transactionData"][0]["sampledValue"] == [right] * 80
 
 
+def test_nulls_for_what_is_optional_are_no_matter_of_number() -> None:
+    """Some chargers write all that they do not know as null: a day of such samples is taken."""
+    unknown = dict.fromkeys(("context", "format", "measurand", "phase", "location"))
+    data = [{"timestamp": AT, "sampledValue": [{"value": "1", **unknown}]}] * 1_440
+    stop = {"transactionId": 1, "timestamp": AT, "meterStop": 5, "idTag": None, "transactionData": data}
+    checked = check_call(V16, "StopTransaction", stop)
+    assert isinstance(checked, CheckedCall)
+    assert checked.quirks == (quirks.NULL_REMOVED,)
+    assert "idTag" not in checked.payload
+    assert checked.payload["transactionData"] == [{"timestamp": AT, "sampledValue": [{"value": "1"}]}] * 1_440
+    assert stop["idTag"] is None
+    assert data[0]["sampledValue"] == [{"value": "1", **unknown}]
+
+
+def test_a_null_where_anything_may_be_is_kept() -> None:
+    payload = {"vendorId": "v", "messageId": None, "data": None}
+    assert check_call(Version.V201, "DataTransfer", payload) == CheckedCall(
+        {"vendorId": "v", "data": None}, (quirks.NULL_REMOVED,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "action", "payload", "part"),
+    [
+        (V16, "StopTransaction", {"transactionId": 1, "timestamp": AT, "meterStop": 5}, "transactionData"),
+        (
+            Version.V201,
+            "TransactionEvent",
+            {
+                "eventType": "Ended",
+                "timestamp": AT,
+                "triggerReason": "EVDeparted",
+                "seqNo": 9,
+                "transactionInfo": {"transactionId": "t"},
+            },
+            "meterValue",
+        ),
+    ],
+)
+def test_the_end_of_a_transaction_is_taken_without_the_part_that_has_too_many_faults(
+    version: Version, action: str, payload: dict[str, Any], part: str
+) -> None:
+    spoilt = [{"timestamp": AT, "sampledValue": [{"value": []}] * 5_000}]
+    assert check_call(version, action, {**payload, part: spoilt}) == CheckedCall(
+        payload, (quirks.VALUE_DROPPED,)
+    )
+
+
 def test_results_of_chargers_are_bent_alike() -> None:
     checked = check_result(V16, "GetConfiguration", {"unknownKey": None})
     assert checked == CheckedCall({}, (quirks.NULL_REMOVED,))

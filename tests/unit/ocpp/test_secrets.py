@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import string
 import time
 from typing import Any
@@ -168,6 +169,22 @@ def test_a_secret_that_is_wrong_is_not_repeated_in_the_error(secret: str) -> Non
         )
     assert secret not in error.value.detail
     assert told_without_secrets("ChangeConfiguration", {**key, "value": secret})["value"] == "*" * len(secret)
+
+
+def test_the_words_are_found_wherever_they_stand_and_however_they_are_written() -> None:
+    plain = re.compile(
+        r"pass[_\- ]?(?:word|wd|phrase|code)|secret|credential|(?<![a-z])psk|psk(?![a-z])"
+        r"|(?:authori[sz]ation|auth|private|shared|access|api|encryption|vpn|wi-?fi|wlan|wep|wpa)[_\- ]?key"
+        r"|access[_\- ]?token|sim[_\- ]?pin",
+        re.IGNORECASE,
+    )
+    parts = [*re.findall("[a-z]+", "authorisation authorization wi fi key token pin x"), *'_- ="1']
+    parts += re.findall("[a-z]{2,}", plain.pattern)
+    maker = random.Random(7)
+    for _ in range(20_000):
+        chosen = maker.choices(parts, k=maker.randint(1, 5))
+        text = "".join(part.upper() if maker.random() < 0.2 else part for part in chosen)
+        assert (shown_frame(text.encode(), 99) == "") is (plain.search(text) is not None), text
 
 
 def test_looking_for_secrets_takes_linear_time() -> None:
