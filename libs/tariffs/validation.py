@@ -71,7 +71,6 @@ def _problems(terms: TariffTerms) -> Iterator[Problem]:
             yield from _component(where, component)
         if element.restrictions is not None:
             yield from _restrictions(f"{path}.restrictions", element.restrictions)
-    yield from _by_current(terms)
     yield from _range("min_price_minor", terms.min_price_minor, 0, HIGHEST_AMOUNT_MINOR)
     yield from _range("max_price_minor", terms.max_price_minor, 0, HIGHEST_AMOUNT_MINOR)
     low, high = terms.min_price_minor, terms.max_price_minor
@@ -83,25 +82,6 @@ def _problems(terms: TariffTerms) -> Iterator[Problem]:
     for index, tax in enumerate(terms.taxes):
         yield from _range(f"taxes[{index}].rate_milli", tax.rate_milli, 0, HIGHEST_RATE_MILLI)
     yield from _plans(terms)
-
-
-def _by_current(terms: TariffTerms) -> Iterator[Problem]:
-    """Sessions do not keep the current: what nothing but elements restricted by it prices would be free."""
-    priced: dict[Dimension, list[tuple[int, str | None]]] = {}
-    for index, element in enumerate(terms.elements):
-        r = element.restrictions
-        low = r is not None and r.min_current_ma is not None
-        high = r is not None and r.max_current_ma is not None
-        name = "min_current_ma" if low else "max_current_ma" if high else None
-        for component in element.price_components:
-            priced.setdefault(component.type, []).append((index, name))
-    for dimension, elements in priced.items():
-        index, name = elements[0]
-        if all(each for _, each in elements):
-            yield Problem(
-                f"elements[{index}].restrictions.{name}",
-                f"never holds, as sessions do not keep the current, and nothing else prices {dimension}; use power",
-            )
 
 
 def _plans(terms: TariffTerms) -> Iterator[Problem]:
@@ -129,6 +109,10 @@ def _component(path: str, component: PriceComponent) -> Iterator[Problem]:
 
 
 def _restrictions(path: str, r: TariffRestrictions) -> Iterator[Problem]:
+    for bound in ("min_current_ma", "max_current_ma"):
+        if getattr(r, bound) is not None:
+            # What it prices would be free, or cost what another element says.
+            yield Problem(f"{path}.{bound}", "never holds, as sessions do not keep the current; use power")
     for low, high in (
         ("min_wh", "max_wh"),
         ("min_power_w", "max_power_w"),

@@ -39,7 +39,7 @@ def test_numbers_are_those_of_the_smallest_unit() -> None:
     tariff = parse(
         written(
             component={"vat": "8.875"},
-            when={"min_kwh": "0.5", "max_power": "11", "min_current": "6.3", "min_duration": 60},
+            when={"min_kwh": "0.5", "max_power": "11", "min_duration": 60},
             otherwise=True,
             min_price="0.50",
         ),
@@ -48,14 +48,14 @@ def test_numbers_are_those_of_the_smallest_unit() -> None:
     component, r = tariff.elements[0].price_components[0], tariff.elements[0].restrictions
     assert (component.price_milli, component.vat_milli, tariff.min_price_minor) == (45_670, 8_875, 50)
     assert r is not None
-    assert (r.min_wh, r.max_power_w, r.min_current_ma, r.min_duration_s) == (500, 11_000, 6_300, 60)
+    assert (r.min_wh, r.max_power_w, r.min_duration_s) == (500, 11_000, 60)
 
 
 def test_numbers_of_json_are_read_as_they_are_written() -> None:
     """OCPI 2.2.1 has numbers where decimal text is written here."""
     numbers = written(
         component={"price": 0.4567, "vat": 19.0},
-        when={"max_current": 20, "min_kwh": 0.5, "max_power": 11, "min_power": 3.7},
+        when={"min_kwh": 0.5, "max_power": 11, "min_power": 3.7},
         otherwise=True,
         min_price=0.5,
         taxes=[{"name": "VAT", "rate": 9.975}],
@@ -63,7 +63,7 @@ def test_numbers_of_json_are_read_as_they_are_written() -> None:
     )
     texts = written(
         component={"price": "0.4567", "vat": "19"},
-        when={"max_current": "20", "min_kwh": "0.5", "max_power": "11", "min_power": "3.7"},
+        when={"min_kwh": "0.5", "max_power": "11", "min_power": "3.7"},
         otherwise=True,
         min_price="0.5",
         taxes=[{"name": "VAT", "rate": "9.975"}],
@@ -76,18 +76,27 @@ def test_numbers_of_json_are_read_as_they_are_written() -> None:
     "bound", [{"max_current": 20}, {"min_current": "6"}, {"min_current": 6, "max_kwh": 5}]
 )
 @pytest.mark.parametrize("kind", ["ENERGY", "TIME", "PARKING_TIME", "FLAT"])
-def test_what_only_the_current_prices_is_refused(bound: dict[str, Any], kind: str) -> None:
-    """Sessions do not keep the current, so that all of it would be free."""
+@pytest.mark.parametrize("otherwise", [False, True])
+def test_prices_by_current_are_refused(bound: dict[str, Any], kind: str, otherwise: bool) -> None:
+    """Sessions do not keep the current: nothing would ever have that price, but another one or none."""
     priced = {"type": kind, "price": "0.50"}
-    other = {"type": "TIME" if kind == "ENERGY" else "ENERGY", "price": "1"}
-    by_current = {"price_components": [priced], "restrictions": bound}
+    elements: list[Any] = [{"price_components": [priced], "restrictions": bound}]
+    if otherwise:
+        elements.append({"price_components": [{**priced, "price": "0.60"}]})
     with pytest.raises(TariffError) as error:
-        parse({"elements": [{"price_components": [other]}, by_current, by_current]}, "EUR")
+        parse({"elements": elements}, "EUR")
     (problem,) = error.value.problems
-    assert problem.path == f"elements[1].restrictions.{next(iter(bound))}"
-    assert f"nothing else prices {kind}" in problem.detail
-    otherwise = {"price_components": [{**priced, "price": "0.60"}]}
-    assert parse({"elements": [by_current, otherwise]}, "EUR")
+    assert problem.path == f"elements[0].restrictions.{next(iter(bound))}"
+    assert problem.detail == "never holds, as sessions do not keep the current; use power"
+
+
+def test_all_bounds_of_the_current_are_named() -> None:
+    with pytest.raises(TariffError) as error:
+        parse(written(when={"min_current": 6, "max_current": "20"}, otherwise=True), "EUR")
+    assert [problem.path.rpartition(".")[2] for problem in error.value.problems] == [
+        "min_current",
+        "max_current",
+    ]
 
 
 @pytest.mark.parametrize(
