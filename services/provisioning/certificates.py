@@ -53,6 +53,8 @@ DISPATCH: Final = "commands.dispatch"
 ACTIONS: Final = frozenset({"GetCertificateStatus", "GetCertificateChainStatus", "Authorize"})
 _HASHES: Final = "iso15118CertificateHashData"
 _CHAIN: Final = "certificate"
+_EXPIRED: Final = "CertificateExpired"
+_CANCELLED: Final = "ContractCancelled"
 _TOO_OLD: Final = 60 * SECOND
 _GROUP_LENGTH: Final = 36
 _AT_A_TIME: Final = 4
@@ -187,7 +189,9 @@ class CertificateDesk:
     async def _authorize(self, payload: Payload, ends_at: float) -> Payload:
         """2.0.1 C07: a contract certificate is good if all of its chain is, and its token is.
 
-        Hashes are of a chain that the station has validated; a chain itself is one that it could not.
+        Hashes are of a chain that the station has validated; a chain itself is one that it could not. The pairs of
+        statuses are those of C07.FR.13 to 17, of which EVtivity CSMS and the Open Charge Alliance's test TC_C_51_CSMS
+        have the same.
         """
         id_token = payload["idToken"]["idToken"]
         try:
@@ -199,7 +203,8 @@ class CertificateDesk:
             findings = await asyncio.gather(*(self._ask(*question, ends_at) for question in questions))
             status = contract_status([None if found is None else found[1] for found in findings])
         if status != "Accepted":
-            return {"idTokenInfo": {"status": TokenStatus.INVALID.value}, "certificateStatus": status}
+            refused = TokenStatus.EXPIRED if status == _EXPIRED else TokenStatus.INVALID
+            return {"idTokenInfo": {"status": refused.value}, "certificateStatus": status}
         info = self._token_info(id_token)
         if info["status"] != TokenStatus.ACCEPTED:
             # It may have been registered a moment ago.
@@ -207,6 +212,8 @@ class CertificateDesk:
                 async with asyncio.timeout_at(ends_at):
                     await self._catch_up()
             info = self._token_info(id_token)
+            if info["status"] != TokenStatus.ACCEPTED:
+                status = _CANCELLED
         return {"idTokenInfo": info, "certificateStatus": status}
 
     def _questions(self, payload: Payload, id_token: str) -> list[_Question]:

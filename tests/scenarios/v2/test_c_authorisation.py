@@ -144,7 +144,7 @@ async def test_tc_c_50_contract_certificate(rig: Rig, cs: ScriptedCharger) -> No
         rig.responder.knows(certificate)
     accepted = {"idTokenInfo": {"status": "Accepted"}, "certificateStatus": "Accepted"}
     assert await _by_contract(rig, cs, _CONTRACT, contract, issuer) == accepted
-    blocked = {"idTokenInfo": {"status": "Blocked"}, "certificateStatus": "Accepted"}
+    blocked = {"idTokenInfo": {"status": "Blocked"}, "certificateStatus": "ContractCancelled"}
     assert await _by_contract(rig, cs, _ENDED, contract) == blocked
     await Transaction(cs).started(idToken=token(_CONTRACT, "eMAID"))
     assert (await rig.started(cs)).id_token == _CONTRACT

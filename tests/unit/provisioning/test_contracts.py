@@ -245,7 +245,16 @@ async def test_a_good_certificate_of_a_token_that_may_not_charge(
     token: TokenRegistered | None, status: str
 ) -> None:
     told = await answer(authorize(pem(*CHAIN)), GOOD, *([] if token is None else [token]))
-    assert (told["idTokenInfo"]["status"], told["certificateStatus"]) == (status, "Accepted")
+    assert (told["idTokenInfo"]["status"], told["certificateStatus"]) == (status, "ContractCancelled")
+
+
+async def test_the_token_of_an_expired_certificate_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    def later(chain: str, id_token: str, trusted: list[x509.Certificate], now: int) -> tuple[Link, ...]:
+        return validated(chain, id_token, trusted, now + 40 * DAY)
+
+    monkeypatch.setattr("services.provisioning.certificates.validated", later)
+    told = await answer(authorize(pem(*CHAIN)), GOOD, registered(TokenStatus.ACCEPTED))
+    assert told == {"idTokenInfo": {"status": "Expired"}, "certificateStatus": "CertificateExpired"}
 
 
 @pytest.mark.parametrize(
