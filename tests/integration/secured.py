@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, load_pem_private_key, pkcs12
 
 from libs.bus.settings import BusSettings
 from libs.testing.localstack import packages
 from libs.testing.localstack.endpoints import HOST, free_ports
 from libs.testing.localstack.kafka import ClusterNode, KafkaBroker
+from libs.testing.localstack.registry import SchemaRegistry
 from tests.integration.certificates import Authority, Issued
 
 ADMIN: Final = "admin"
+_STORE_PASSWORD: Final = "of-the-stores"
 _SCRAM: Final = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
 
@@ -90,3 +96,82 @@ class SecuredBroker(KafkaBroker):
             "listener.name.cert.ssl.client.auth": "required",
             "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]+).*$/$1/",
         }
+
+
+def secured_registry(
+    broker: SecuredBroker, folder: Path, proof: Literal["certificate", "password"]
+) -> SchemaRegistry:
+    """A registry that comes to the broker as the principal `registry`. `folder` is its own."""
+    installed = packages.ensure(print)
+    folder.mkdir()
+    port, management_port = free_ports(2)
+    by_certificate = proof == "certificate"
+    return SchemaRegistry(
+        java=installed.java,
+        app=installed.registry_app,
+        logs=folder / "logs",
+        bootstrap=f"{HOST}:{broker.certificate_port if by_certificate else broker.sasl_port}",
+        port=port,
+        management_port=management_port,
+        security={
+            # It gives Kafka's client a password for the store, which one of type PEM must not have.
+            "APICURIO_KAFKASQL_SECURITY_SSL_TRUSTSTORE_TYPE": "PKCS12",
+            "APICURIO_KAFKASQL_SECURITY_SSL_TRUSTSTORE_LOCATION": str(
+                _truststore(installed.java, folder, broker.authority)
+            ),
+            "APICURIO_KAFKASQL_SECURITY_SSL_TRUSTSTORE_PASSWORD": _STORE_PASSWORD,
+            **(_by_certificate(broker, folder) if by_certificate else _by_password(broker, folder)),
+        },
+    )
+
+
+def _truststore(java: Path, folder: Path, authority: Authority) -> Path:
+    """Java trusts only those certificates of a PKCS#12 file that its own tool has marked so."""
+    store = folder / "trust.p12"
+    subprocess.run(
+        [
+            str(java.with_name("keytool")),
+            *("-importcert", "-noprompt", "-alias", "authority", "-file", str(authority.ca)),
+            *("-keystore", str(store), "-storetype", "PKCS12", "-storepass", _STORE_PASSWORD),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return store
+
+
+def _by_certificate(broker: SecuredBroker, folder: Path) -> Mapping[str, str]:
+    issued = broker.authority.issue("registry")
+    store = folder / "registry.p12"
+    key = load_pem_private_key(issued.key.read_bytes(), None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    store.write_bytes(
+        pkcs12.serialize_key_and_certificates(
+            b"registry", key, issued.x509, None, BestAvailableEncryption(_STORE_PASSWORD.encode())
+        )
+    )
+    return {
+        "APICURIO_KAFKASQL_SECURITY_PROTOCOL": "SSL",
+        "APICURIO_KAFKASQL_SECURITY_SSL_KEYSTORE_TYPE": "PKCS12",
+        "APICURIO_KAFKASQL_SECURITY_SSL_KEYSTORE_LOCATION": str(store),
+        "APICURIO_KAFKASQL_SECURITY_SSL_KEYSTORE_PASSWORD": _STORE_PASSWORD,
+        "APICURIO_KAFKASQL_SECURITY_SSL_KEY_PASSWORD": _STORE_PASSWORD,
+    }
+
+
+def _by_password(broker: SecuredBroker, folder: Path) -> Mapping[str, str]:
+    """Its own settings of SASL know only OAUTHBEARER; those of its three Kafka clients are passed on as they are."""
+    login = f'{_SCRAM[:-1]} username="registry" password="{broker.password_of("registry")}";'
+    lines = {"sasl.mechanism": "SCRAM-SHA-512", "sasl.jaas.config": login}
+    properties = folder / "registry.properties"
+    properties.write_text(
+        "".join(
+            f"apicurio.kafkasql.{client}.{name}={value}\n"
+            for client in ("admin", "consumer", "producer")
+            for name, value in lines.items()
+        )
+    )
+    return {
+        "APICURIO_KAFKASQL_SECURITY_PROTOCOL": "SASL_SSL",
+        "SMALLRYE_CONFIG_LOCATIONS": str(properties),
+    }

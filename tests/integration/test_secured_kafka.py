@@ -7,7 +7,8 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -30,7 +31,7 @@ from libs.testing.localstack import Endpoints, packages
 from libs.testing.localstack.endpoints import free_ports
 from tests.integration.certificates import Authority
 from tests.integration.edge_process import BOOT_16, EdgeProcess, charger, stamp, until
-from tests.integration.secured import ADMIN, SecuredBroker
+from tests.integration.secured import ADMIN, SecuredBroker, secured_registry
 from tests.integration.service_process import ServiceProcess
 
 pytestmark = pytest.mark.skipif(not packages.is_supported(), reason="needs the embedded Kafka")
@@ -134,6 +135,25 @@ async def test_a_client_certificate_is_as_good_as_a_password(world: World) -> No
         assert [record async for record in read_to_end(bus.settings, "state.sessions")] == []
     with pytest.raises(TopicAuthorizationFailedError):
         await read(settings, f"{NAMESPACE}.registry.credentials")
+
+
+@pytest.mark.parametrize("proof", ["certificate", "password"])
+def test_the_schema_registry_keeps_its_schemas_there_with_just_its_rights(
+    world: World, tmp_path: Path, proof: Literal["certificate", "password"]
+) -> None:
+    registry = secured_registry(world.broker, tmp_path / "registry", proof)
+    subject = f"{NAMESPACE}.by-{proof}-value"
+    try:
+        registry.start(120)
+        added = httpx.post(
+            f"{registry.url}/subjects/{subject}/versions", json={"schema": '{"type": "string"}'}, timeout=30
+        )
+        assert added.status_code == 200, added.text
+        registry.kill()
+        registry.start(120)
+        assert subject in httpx.get(f"{registry.url}/subjects", timeout=30).json()
+    finally:
+        registry.kill()
 
 
 @pytest.mark.parametrize("principal", PRINCIPALS)

@@ -25,14 +25,24 @@ class SchemaRegistry(Part):
     """A schema registry whose storage is Kafka topics: it can be killed and loses nothing."""
 
     def __init__(
-        self, *, java: Path, app: Path, logs: Path, bootstrap: str, port: int, management_port: int
+        self,
+        *,
+        java: Path,
+        app: Path,
+        logs: Path,
+        bootstrap: str,
+        port: int,
+        management_port: int,
+        security: Mapping[str, str] | None = None,
     ) -> None:
+        """`security`: its own settings of how it comes to Kafka, when that asks who it is."""
         super().__init__("registry", logs / "registry.log")
         self._java = java
         self._app = app
         self._bootstrap = bootstrap
         self.port = port
         self._management_port = management_port
+        self._security = security or {}
 
     @property
     def url(self) -> str:
@@ -48,6 +58,7 @@ class SchemaRegistry(Part):
         return {
             **super().environment(),
             **registry_settings(self._bootstrap),
+            **self._security,
             "QUARKUS_HTTP_HOST": HOST,
             "QUARKUS_HTTP_PORT": str(self.port),
             "QUARKUS_MANAGEMENT_HOST": HOST,
