@@ -3,6 +3,7 @@
 `python -m benchmarks.platform [--chargers N] [--seconds S] [--past N]`: starts a platform of its own, lets chargers
 repeat the session mix in a closed loop, waits until ClickHouse has everything, and adds up the CPU of every process,
 Kafka, registry and ClickHouse included. Then past sessions are put into ClickHouse and the same is measured again.
+Telemetry's processors run in processes of their own, so that each has its row: `telemetry` is measurements.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.edge_rig import cpu_seconds
-from deploy.local.platform import Platform
+from deploy.local.platform import Platform, Service
 from deploy.local.settings import on_free_ports
 from libs.clickhouse.client import ClickHouseClient
+from services.telemetry.settings import Part
 
 IDLE_S = 5.0
 # A partition that Kafka does not have: the sink's positions stay as they are.
@@ -39,6 +41,19 @@ HISTORY = {
     "ended_at": f"ended_at {EARLIER}",
 }
 """How a past session differs from the one that it is copied from."""
+
+
+def split_telemetry(platform: Platform) -> list[Service]:
+    """Give each processor of telemetry a process; returns those that the platform does not know of."""
+    platform.services["telemetry"].settings["VOLTBUS_TELEMETRY"] = Part.MEASUREMENTS
+    more = []
+    for part in (Part.HEALTH, Part.SECURITY):
+        environment = {**platform.environment(), "VOLTBUS_TELEMETRY": part}
+        name = f"telemetry-{part}"
+        service = Service(name, "services.telemetry", environment, platform.folder / "logs")
+        platform.services[name] = service
+        more.append(service)
+    return more
 
 
 def processes(platform: Platform) -> dict[str, int]:
@@ -126,10 +141,13 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         platform = Platform(on_free_ports(Path(folder)), long_running=True)
-        platform.start(lambda line: print(line, file=sys.stderr))
+        telemetry = split_telemetry(platform)
         try:
+            platform.start(lambda line: print(line, file=sys.stderr))
             table = run(platform, given.chargers, given.seconds, given.past)
         finally:
+            for service in telemetry:
+                service.stop()
             platform.stop()
     Console(width=110).print(table)
 
