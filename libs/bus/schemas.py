@@ -201,11 +201,14 @@ class SchemaLookup:
     async def _ask(self, schema_id: int) -> None:
         found = metrics.SCHEMA_LOOKUPS
         try:
-            await self._read_bus()
+            read_now = await self._read_bus()
             if self._codec.knows(schema_id):
                 found.labels("bus").inc()
                 return
             schema = await self._registry.schema_by_id(schema_id)
+            if schema is None and not read_now:
+                # It may have been applied since, and a registry's replica may lag behind what is on the bus.
+                raise BusUnavailableError("the schemas on the bus were read a moment ago, and not since")
         except BusUnavailableError as error:
             found.labels("unavailable").inc()
             raise SchemaUnavailableError(schema_id, str(error)) from error
@@ -220,12 +223,14 @@ class SchemaLookup:
         if len(self._unknown_until) > REMEMBERED_IDS:
             del self._unknown_until[next(iter(self._unknown_until))]
 
-    async def _read_bus(self) -> None:
+    async def _read_bus(self) -> bool:
+        """Learn what is on the bus; False if it was read a moment ago, and is not now."""
         if self._clock() < self._read_at + REREAD_S:
-            return
+            return False
         try:
             schemas = await read_schemas(self._settings)
         except (KafkaError, ContractMismatchError) as error:
             raise BusUnavailableError(f"schemas on the bus: {error!r}") from error
         self._read_at = self._clock()
         learn_all(self._codec, schemas)
+        return True

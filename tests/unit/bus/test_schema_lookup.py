@@ -11,8 +11,15 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from libs.bus import schemas
-from libs.bus.errors import BusUnavailableError
-from libs.bus.schemas import REMEMBER_S, REMEMBERED_IDS, RegisteredSchema, SchemaLookup, SchemaRegistry
+from libs.bus.errors import BusUnavailableError, SchemaUnavailableError
+from libs.bus.schemas import (
+    REMEMBER_S,
+    REMEMBERED_IDS,
+    REREAD_S,
+    RegisteredSchema,
+    SchemaLookup,
+    SchemaRegistry,
+)
 from libs.bus.settings import BusSettings
 from libs.events.codec import Codec, CodecError
 from libs.events.contract import load_contract
@@ -123,6 +130,18 @@ async def test_without_the_bus_nobody_knows_that_a_schema_does_not_exist(world: 
         await world.lookup.learn(NEW)
 
 
+async def test_what_was_applied_since_the_bus_was_read_is_not_taken_for_unknown(world: World) -> None:
+    """The registry that is asked may be a replica that does not have it yet."""
+    with pytest.raises(CodecError):
+        await world.lookup.learn(7)
+    world.on_bus = [RegisteredSchema("load.plans-value", NEW, SCHEMA)]
+    with pytest.raises(SchemaUnavailableError, match="read a moment ago"):
+        await world.lookup.learn(NEW)
+    world.now += REREAD_S
+    await world.lookup.learn(NEW)
+    assert world.codec.knows(NEW)
+
+
 async def test_that_nobody_knows_an_id_is_remembered_for_a_while(world: World) -> None:
     for _ in range(100):
         with pytest.raises(CodecError, match=f"schema id {NEW} is not registered"):
@@ -135,11 +154,20 @@ async def test_that_nobody_knows_an_id_is_remembered_for_a_while(world: World) -
 
 
 async def test_a_flood_of_ids_that_nobody_knows_takes_bounded_memory(world: World) -> None:
-    for schema_id in range(10_000, 10_000 + 2 * REMEMBERED_IDS):
+    ids = range(10_000, 10_000 + 2 * REMEMBERED_IDS)
+    for schema_id in ids:
         with pytest.raises(CodecError):
             await world.lookup.learn(schema_id)
+        world.now += REREAD_S
     assert len(world.lookup._unknown_until) == REMEMBERED_IDS
-    assert world.bus_reads == 1
+    assert world.bus_reads == len(ids)
+
+
+async def test_the_bus_is_read_once_a_second_at_most(world: World) -> None:
+    world.answer = found
+    for schema_id in range(10_000, 10_100):
+        await world.lookup.learn(schema_id)
+    assert (world.bus_reads, world.asked) == (1, 100)
 
 
 async def test_the_same_unknown_id_many_times_takes_bounded_memory(world: World) -> None:
