@@ -103,9 +103,12 @@ async def test_every_kind_of_record_arrives_as_it_was_written(settings: SinkSett
                 continue
             layout = LAYOUTS[table_name(topic)]
             found = await database.rows(
-                f"SELECT * FROM {layout.table} WHERE event_id = '{record.event_id}' AND _topic = '{topic}'"
+                f"SELECT * FROM {layout.table} FINAL"
+                f" WHERE event_id = '{record.event_id}' AND _topic = '{topic}'"
             )
-            assert len(found) == 1, (topic, record)
+            if len(found) != 1:
+                there = f"SELECT _partition, _offset, _type, event_id FROM {layout.table} WHERE _topic = '{topic}'"
+                raise AssertionError((len(found), record, await database.rows(there)))
             (row,) = found
             assert (row["_type"], row["_key"], row["_deleted"]) == (type(record).__name__, "the key", False)
             for column in layout.columns:
