@@ -1,6 +1,10 @@
 """The replay test replays every processor and compares every derived topic, or says why it does not."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from deploy.local.platform import PROCESSORS as SERVICES
+from libs.bus.processor import Processor
 from libs.events.contract import load_contract
 from tests.contract.test_processors import PROCESSORS
 from tests.e2e import replayed
@@ -26,6 +30,13 @@ def test_every_topic_of_a_processor_is_compared_or_it_is_said_why_not() -> None:
 
 
 def test_every_service_of_a_replayed_processor_is_started_again() -> None:
-    modules = {type(each).__module__.split(".")[1] for each in replayed.REPLAYED}
-    assert modules == {*replayed.SERVICES}
-    assert {*replayed.SERVICES} <= {*SERVICES}
+    assert _services(replayed.REPLAYED) == {*replayed.SERVICES}
+
+
+def test_every_service_that_is_stopped_for_a_replay_has_processors_here() -> None:
+    # The sink copies what they write.
+    assert _services(PROCESSORS) | {"sink"} == {*SERVICES}
+
+
+def _services(processors: Iterable[Processor[Any]]) -> set[str]:
+    return {type(each).__module__.split(".")[1] for each in processors}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from libs.bus.message import Emit
@@ -207,3 +209,43 @@ def test_a_limit_that_was_never_sent_or_of_what_is_over_is_no_news() -> None:
 def test_a_limit_is_told_of_every_evse_that_charges_since_the_site_knows_whose_it_was() -> None:
     told = Told(started("t1", 10, 1, SITE), started("t2", 11, 2, SITE), started("t3", 12, 3, None))
     assert told.limit(Fate.REJECTED, 13) == [(1, "c-13", REFUSED), (2, "c-13", REFUSED), (3, "c-13", REFUSED)]
+
+
+ANSWERS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c"]),
+        st.sampled_from(["start", "end", "measure", "refused", "unanswered", "taken", "wait"]),
+        st.integers(0, 40_000),
+        st.integers(0, 400),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 100_000), ANSWERS)
+def test_the_others_share_no_more_than_what_is_left(
+    limit: int, moves: list[tuple[str, str, int, int]]
+) -> None:
+    site, seconds = Limited(limit), 0.0
+    answers = {"refused": REFUSED, "unanswered": UNANSWERED, "taken": TAKEN}
+    for station, move, current, pause in moves:
+        seconds += pause
+        told = [each for each in commands(site.runtime.emitted) if each.station_id == station]
+        if move in answers:
+            if told:
+                site.answers(station, answers[move], seconds)
+        elif move == "wait":
+            site.tick(seconds)
+        else:
+            site.feed(
+                observed(
+                    station, seconds, current if move == "measure" else None, charging=move != "end",
+                    transaction=f"t-{station}-{len(told) // 4}",
+                )
+            )  # fmt: skip
+    for plan in site.plans:
+        counted = drawn(plan)
+        others = [share for station, share in shares(plan).items() if station not in counted]
+        assert sum(others) <= max(0, limit - sum(counted.values()))
+        assert all(counted[station] > shares(plan)[station] for station in counted)
