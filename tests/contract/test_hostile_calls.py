@@ -39,9 +39,8 @@ from tests.unit.ocpp.payloads import FUZZ_SECONDS, Payload, largest
 
 SIZE = 30_000
 OF_EACH_ACTION = 1_000_000 if FUZZ_SECONDS else 2
-GOOD = ("MeterValues", "NotifyReport")
 TIMES = 10
-"""What a byte of any frame may cost, in bytes of a good one."""
+"""What a byte of any frame may cost, in bytes of a good one of the same action."""
 FIXED = 4_096
 """Bytes that what a frame costs whatever its size would pay for."""
 ATTEMPTS = 5
@@ -77,10 +76,16 @@ class Platform:
         return (served - begun) / size, (ended - served) / size
 
     def usual(self, action: str) -> tuple[float, float]:
-        """What a byte of a good frame of that action costs, the middle of some."""
-        payload = good(self.version, action, "request", SIZE)
-        costs = [self.take(action, payload) for _ in range(ATTEMPTS + 1)][1:]
-        edge, processors = (sorted(each)[ATTEMPTS // 2] for each in zip(*costs, strict=True))
+        """What a byte of a good frame of that action costs: of its conforming frames the dearest."""
+        payloads = [good(self.version, action, "request", SIZE)]
+        payloads += [
+            each.payload
+            for each in costly(self.version, action, "request", SIZE)
+            if schemas.is_valid(self.version, action, "request", each.payload)
+        ]
+        costs = [[self.take(action, payload) for _ in range(ATTEMPTS)] for payload in payloads]
+        least = [[min(each) for each in zip(*attempts, strict=True)] for attempts in costs]
+        edge, processors = map(max, zip(*least, strict=True))
         return edge, processors
 
     def _serve(self, frame: bytes) -> bytes | None:
@@ -166,10 +171,12 @@ def test_nothing_that_a_charger_sends_is_left_unanswered_becomes_a_dead_letter_o
 def _dear(platform: Platform) -> list[tuple[object, ...]]:
     """What costs more than ten times as much as a good message, for edge and processors."""
     version = platform.version
-    usual = [platform.usual(action) for action in GOOD if action in ROUTES[version]]
-    limits = tuple(TIMES * max(each) for each in zip(*usual, strict=True))
+    known: dict[str, tuple[float, float]] = {}
     dear: list[tuple[object, ...]] = []
     for action, each in cases(version):
+        if action not in known:
+            known[action] = platform.usual(action)
+        limits = tuple(TIMES * usual for usual in known[action])
         cost, attempts = platform.take(action, each.payload), 1
         # A machine that is busy is asked again.
         while not _within(cost, limits) and attempts < ATTEMPTS:
