@@ -98,6 +98,24 @@ async def test_a_command_for_which_there_is_no_room_is_a_problem_for_who_waits(a
     assert (later["status"], later["reason"]) == ("FAILED", "too many waiting: 256 commands")
 
 
+async def test_a_charger_whose_version_only_a_newer_release_knows_is_a_conflict(api: Platform) -> None:
+    """In a rolling upgrade another edge may have accepted it."""
+    await located(api, "cmd-newer", "ocpp9.0")
+    await ok(await api.http.post("/stations", json={"station_id": "cmd-newer"}), 201)
+    answers = [
+        await api.http.post("/stations/cmd-newer/commands", json={"action": "ClearCache"}),
+        await api.http.post("/stations/cmd-newer/commands", json={"command": "ClearCache"}),
+        await api.http.post("/stations/cmd-newer/commands", json={"action": "ClearCache", "version": "1.6"}),
+        await api.http.post("/stations/cmd-newer/variables/get", json={"variables": [{"name": "A"}]}),
+        await api.http.post("/stations/cmd-newer/password/rotate", json={}),
+    ]
+    for answer in answers:
+        found = problem(answer, 409)
+        assert found["detail"] == (
+            "the charger speaks 'ocpp9.0', which this release of the platform does not know"
+        )
+
+
 async def test_a_command_is_pending_until_its_outcome(api: Platform) -> None:
     await located(api, "cmd-2", "ocpp2.0.1")
     wish = {"action": "Reset", "payload": {"type": "Immediate"}}

@@ -11,12 +11,11 @@ from libs.events.stations import CapabilitiesLearned
 from libs.ocpp.semantics.commands import Command
 from libs.ocpp.semantics.dialect import to_fields
 from libs.ocpp.semantics.encoding import encode_command
-from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from services.api.commands.desk import Write
 from services.api.context import Context
 from services.api.domain.errors import Conflict, Invalid, NotFound
-from services.api.domain.wish import Wish, ocpp_wish, request_command
+from services.api.domain.wish import Wish, ocpp_wish, request_command, spoken_version
 
 _CALL_S: Final = 30.0
 _MARGIN_S: Final = 2.0
@@ -49,7 +48,9 @@ class Conversation:
 
     @classmethod
     async def begin(cls, api: Context, station_id: str, *, requested_by: str, timeout_s: float) -> Self:
-        """Raises NotFound for a station that nobody knows, Conflict for one that never connected."""
+        """Raises NotFound for a station that nobody knows, Conflict for one that never connected, or of whose OCPP
+        version this release knows nothing.
+        """
         return await api.registry.surely(
             lambda: cls(api, station_id, requested_by=requested_by, timeout_s=timeout_s)
         )
@@ -64,7 +65,7 @@ class Conversation:
         self._requested_by = requested_by
         self._ends_at = now_us() + int(timeout_s * SECOND)
         self.station_id = station_id
-        self.version = Version(located.version)
+        self.version = spoken_version(located.version)
         self.said: list[Said] = []
 
     @property

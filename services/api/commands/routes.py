@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field, StringConstraints, model_validator
 from libs.clickhouse.client import ClickHouseError
 from libs.events.commands import TOO_MANY_WAITING, CommandConcluded, Fate, RequestCommand
 from libs.events.ids import new_id
-from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from services.api.commands.stored import stored_command
@@ -24,6 +23,7 @@ from services.api.domain.wish import (
     ocpp_wish,
     repeatable_id,
     request_command,
+    spoken_version,
     version_free_wish,
     version_named,
     wish_digest,
@@ -188,7 +188,7 @@ def _wish(api: Context, station_id: str, body: CommandWish) -> Wish:
         raise NotFound(f"there is no station {station_id!r}, and none ever connected as that")
     version = None if body.version is None else version_named(body.version)
     if located is not None:
-        spoken = Version(located.version)
+        spoken = spoken_version(located.version)
         if version not in (None, spoken):
             raise Conflict(f"the charger speaks {spoken}, not {version}", "/version")
         version = spoken

@@ -19,11 +19,12 @@ from libs.ocpp.semantics.abilities import NOTHING_KNOWN
 from libs.ocpp.semantics.commands import Command
 from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_fields, to_fields
-from libs.ocpp.versions import Version
+from libs.ocpp.versions import Version, known_version
 from libs.runtime.sealing import Sealer, is_sealed
 from services.api.domain.errors import Conflict, Invalid
 
 _VERSION_FREE: Final = tuple(kind.__name__ for kind in get_args(Command))
+_MOST_SHOWN: Final = 32
 _MSGSPEC_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
@@ -135,6 +136,16 @@ def wish_digest(wish: Wish) -> str:
 def version_named(text: str) -> Version:
     """The OCPP version written as `ocpp1.6` or `1.6`. Raises ValueError for another."""
     return Version(text if text.startswith("ocpp") else f"ocpp{text}")
+
+
+def spoken_version(recorded: str) -> Version:
+    """The OCPP version that a connection was recorded with. Raises Conflict for one that only a newer release knows."""
+    version = known_version(recorded)
+    if version is None:
+        raise Conflict(
+            f"the charger speaks {recorded[:_MOST_SHOWN]!r}, which this release of the platform does not know"
+        )
+    return version
 
 
 def _no_such_action(version: Version, action: str) -> str:

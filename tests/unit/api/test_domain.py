@@ -43,6 +43,7 @@ from services.api.domain.wish import (
     ocpp_wish,
     repeatable_id,
     request_command,
+    spoken_version,
     version_free_wish,
     version_named,
     wish_digest,
@@ -84,6 +85,15 @@ def test_a_token_s_identity_is_that_of_its_identity(text: str) -> None:
 
 
 # --- assignments
+
+
+@pytest.mark.parametrize("version", Version)
+def test_the_version_of_a_connection_is_known_or_a_conflict(version: Version) -> None:
+    assert spoken_version(str(version)) is version
+    with pytest.raises(
+        Conflict, match=r"speaks 'ocpp9\.0', which this release of the platform does not know"
+    ):
+        spoken_version("ocpp9.0")
 
 
 def test_the_first_assignment_holds_once_everybody_knows() -> None:
