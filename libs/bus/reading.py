@@ -13,6 +13,8 @@ from libs.bus.settings import BusSettings
 
 _MISSING_S: Final = 5.0
 """How long a topic may be missing in metadata before it counts as not there: a new one takes a moment to be known."""
+_ATTEMPTS: Final = 6
+"""How often a busy broker is asked for the partitions of a topic that it has."""
 _FETCH_BYTES: Final = 8 << 20
 
 
@@ -24,14 +26,15 @@ async def partitions_of(
     Raises ContractMismatchError if Kafka says that it does not have it, KafkaError if Kafka does not say.
     """
     name = settings.topic(topic)
-    try:
-        async with asyncio.timeout(_MISSING_S):
-            numbers = await consumer._client._wait_on_metadata(name)
-    except (UnknownTopicOrPartitionError, TimeoutError) as error:
-        if name in await consumer.topics():
-            raise KafkaTimeoutError(f"the partitions of {name} are not told") from error
-        raise ContractMismatchError(f"there is no topic {name}: run `voltbus contract apply`") from error
-    return [TopicPartition(name, number) for number in sorted(numbers)]
+    for _ in range(_ATTEMPTS):
+        try:
+            async with asyncio.timeout(_MISSING_S):
+                numbers = await consumer._client._wait_on_metadata(name)
+            return [TopicPartition(name, number) for number in sorted(numbers)]
+        except (UnknownTopicOrPartitionError, TimeoutError) as error:
+            if name not in await consumer.topics():
+                raise ContractMismatchError(f"there is no topic {name}: run `voltbus contract apply`") from error
+    raise KafkaTimeoutError(f"the partitions of {name} are not told")
 
 
 async def records_until(

@@ -5,6 +5,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from operator import itemgetter
 from typing import Any
 
 import httpx
@@ -53,8 +54,8 @@ class Ledger:
         self._registered = False
         self._updating: asyncio.Event
 
-    async def round(self, seed: int, kill: Callable[[], None], times: int = 1) -> None:
-        """Traffic for some seconds; `kill` is called at `times` random moments of it; then check.
+    async def round(self, seed: int, *kills: Callable[[], None]) -> None:
+        """Traffic for some seconds; each of `kills` is called at a random moment of it; then check.
 
         Not before the campaign's stations have their commands: one that a dead edge may have sent has the fate UNKNOWN,
         and its campaign waits for a day.
@@ -64,10 +65,10 @@ class Ledger:
         await self._register()
         fleet = Fleet(scenario(), self.platform.edge_url, seed=seed, timeout_s=15, drain_s=90)
         keeper = asyncio.create_task(self._keep())
-        moments = sorted(draw.uniform(1, ROUND_S) for _ in range(times))
+        moments = [(draw.uniform(1, ROUND_S), kill) for kill in kills]
         operator = asyncio.create_task(self._send_commands(draw, [*fleet.chargers]))
         try:
-            _, stats = await asyncio.gather(self._kill_at(moments, kill), self._play(fleet, f"1.0.{seed}"))
+            _, stats = await asyncio.gather(self._kill_at(moments), self._play(fleet, f"1.0.{seed}"))
             operator.cancel()
             assert fleet.settled, stats
             assert stats.lost == 0, stats
@@ -143,10 +144,10 @@ class Ledger:
             await asyncio.to_thread(self.platform.keep, print)
             await asyncio.sleep(0.3)
 
-    async def _kill_at(self, moments: list[float], kill: Callable[[], None]) -> None:
+    async def _kill_at(self, moments: list[tuple[float, Callable[[], None]]]) -> None:
         await self._updating.wait()
         begun = asyncio.get_running_loop().time()
-        for moment in moments:
+        for moment, kill in sorted(moments, key=itemgetter(0)):
             await asyncio.sleep(max(0.0, begun + moment - asyncio.get_running_loop().time()))
             await asyncio.to_thread(kill)
 

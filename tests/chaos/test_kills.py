@@ -7,6 +7,7 @@ import pytest
 
 from deploy.local.platform import Platform
 from deploy.local.settings import on_free_ports
+from libs.testing.localstack.process import Part
 from tests.chaos.harness import ROUNDS, SEED, Ledger
 
 SERVICES = (
@@ -32,23 +33,28 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     platform.stop()
 
 
-@pytest.mark.chaos
-@pytest.mark.parametrize("number", range(ROUNDS))
-@pytest.mark.parametrize("victim", SERVICES)
-async def test_a_service_is_killed(ledger: Ledger, victim: str, number: int) -> None:
-    await ledger.round(
-        SEED + 100 * number + SERVICES.index(victim), ledger.platform.services[victim].kill, times=2
-    )
+def part_of(ledger: Ledger, name: str) -> Part:
+    part: Part = ledger.platform.services.get(name) or getattr(ledger.platform.stack, name)
+    return part
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("number", range(ROUNDS))
-@pytest.mark.parametrize("victim", SERVERS)
-async def test_a_server_is_killed(ledger: Ledger, victim: str, number: int) -> None:
-    part = getattr(ledger.platform.stack, victim)
-    await ledger.round(SEED + 100 * number + 50 + SERVERS.index(victim), part.kill)
+async def test_everything_but_the_broker_is_killed_in_one_round(ledger: Ledger, number: int) -> None:
+    kills = [part_of(ledger, name).kill for name in (*SERVICES, *SERVERS)]
+    await ledger.round(SEED + 100 * number + 70, *kills)
 
 
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.parametrize("number", range(ROUNDS))
+@pytest.mark.parametrize("victim", [*SERVICES, *SERVERS])
+async def test_a_part_is_killed_twice(ledger: Ledger, victim: str, number: int) -> None:
+    seed = SEED + 100 * number + (*SERVICES, *SERVERS).index(victim)
+    await ledger.round(seed, *[part_of(ledger, victim).kill] * 2)
+
+
+@pytest.mark.slow
 @pytest.mark.chaos
 async def test_one_of_three_brokers_is_killed_under_load(tmp_path_factory: pytest.TempPathFactory) -> None:
     platform = Platform(on_free_ports(tmp_path_factory.mktemp("three"), brokers=3))

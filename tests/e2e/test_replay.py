@@ -68,7 +68,7 @@ async def at_rest(settings: BusSettings) -> dict[str, dict[str, Record]]:
 
 async def test_a_replay_gives_the_same_records(platform: Platform) -> None:
     ledger = Ledger(platform)
-    await ledger.round(seed=7, kill=lambda: None)
+    await ledger.round(seed=7)
     await at_rest(platform.bus)
     for name in PROCESSORS:
         platform.services[name].stop()

@@ -9,13 +9,14 @@ from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
 from libs.events.ids import new_id
 from libs.testing.localstack import Endpoints
-from tests.integration.edge_process import Log, bus_settings, open_log
+from tests.integration.bus import bus_settings
+from tests.integration.edge_process import Log, open_log
 
 
 @pytest.fixture(scope="module")
 def bus(stack: Endpoints) -> BusSettings:
     """Topics for the tests of one module."""
-    settings = bus_settings(stack, f"edge{new_id()[:6]}")
+    settings = bus_settings(stack, f"edge{new_id()[:6]}", partitions=3, slots=4)
     asyncio.run(apply_contract(settings))
     return settings
 

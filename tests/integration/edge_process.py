@@ -27,7 +27,7 @@ from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import FrameRejected, OcppCallReceived, StationLocated
 from libs.events.record import Record
 from libs.runtime.clock import now_us
-from libs.testing.localstack.endpoints import Endpoints, free_ports
+from libs.testing.localstack.endpoints import free_ports
 from libs.testing.tail import Tail
 from tests.integration.children import environment, python
 
@@ -252,16 +252,6 @@ def stamp(at_us: int | None = None) -> str:
 
 BOOT_16 = {"chargePointVendor": "Voltbus", "chargePointModel": "T1"}
 BOOT_2 = {"reason": "PowerUp", "chargingStation": {"vendorName": "Voltbus", "model": "T2"}}
-
-
-def bus_settings(endpoints: Endpoints, namespace: str) -> BusSettings:
-    return BusSettings(
-        kafka=endpoints.bootstrap,
-        registry_url=endpoints.registry_url,
-        namespace=namespace,
-        partitions=3,
-        slots=4,
-    )
 
 
 def calls(log: Log, station_id: str) -> list[OcppCallReceived]:

@@ -16,11 +16,11 @@ from libs.bus.bus import Bus, connect
 from libs.bus.connection import connection
 from libs.bus.message import Message
 from libs.bus.producer import Producer
-from libs.bus.settings import BusSettings
 from libs.events.contract import dead_letter_topic, load_contract
 from libs.events.record import Record
 from libs.testing.localstack import Endpoints
 from libs.testing.tail import Tail
+from tests.integration.bus import bus_settings
 from tests.integration.service_process import ServiceProcess
 
 R = TypeVar("R", bound=Record)
@@ -83,13 +83,7 @@ class Rig:
 
 @asynccontextmanager
 async def open_rig(stack: Endpoints, namespace: str) -> AsyncIterator[Rig]:
-    settings = BusSettings(
-        kafka=stack.bootstrap,
-        registry_url=stack.registry_url,
-        namespace=namespace,
-        partitions=PARTITIONS,
-        slots=4,
-    )
+    settings = bus_settings(stack, namespace, partitions=PARTITIONS, slots=4)
     await apply_contract(settings)
     async with connect(settings) as bus:
         producer = Producer(bus, "test")

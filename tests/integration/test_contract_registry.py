@@ -17,15 +17,14 @@ from libs.bus.settings import BusSettings
 from libs.events.codec import CodecError
 from libs.events.contract import Contract, load_contract
 from libs.testing.localstack import Endpoints
+from tests.integration.bus import bus_settings
 
 CONTRACT = load_contract()
 
 
 @pytest.fixture
 async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
-    bus = BusSettings(
-        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=2, slots=2
-    )
+    bus = bus_settings(stack, namespace)
     yield bus
     await delete_topics(bus, list(CONTRACT.topics))
 

@@ -20,12 +20,12 @@ from libs.events.ocpp_log import (
     ConnectionOpened,
 )
 from libs.testing.localstack import Stack
+from tests.integration.bus import bus_settings
 from tests.integration.edge_process import (
     BOOT_16,
     Charger,
     EdgeProcess,
     Log,
-    bus_settings,
     charger,
     edge,
     ending,
@@ -111,7 +111,7 @@ async def test_without_kafka_nothing_is_answered_and_all_is_well_when_it_returns
     private_stack: Callable[..., Stack], namespace: str
 ) -> None:
     servers = await asyncio.to_thread(private_stack, clickhouse=False)
-    settings = bus_settings(servers.endpoints, namespace)
+    settings = bus_settings(servers.endpoints, namespace, partitions=3, slots=4)
     await apply_contract(settings)
     async with edge(settings, publish_timeout_s=2) as process:
         async with charger(process, "cut") as c:

@@ -27,6 +27,7 @@ from libs.events.record import Record
 from libs.events.registry import TokenRegistered
 from libs.runtime.clock import now_us
 from libs.testing.localstack import Endpoints
+from tests.integration.bus import bus_settings
 from tests.integration.follower_faults import end_follower, newer_record, registry_before, write_raw
 from tests.integration.runtimes.bench import drop_contract, until
 from tests.integration.runtimes.tally import CONTRACT, LIFECYCLE, STATIONS, opened, registered
@@ -53,9 +54,7 @@ def consumers(monkeypatch: pytest.MonkeyPatch) -> list[Consumer]:
 
 @pytest.fixture
 async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
-    settings = BusSettings(
-        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=2, slots=2
-    )
+    settings = bus_settings(stack, namespace)
     await apply_contract(settings, CONTRACT)
     yield settings
     await drop_contract(settings)

@@ -16,7 +16,8 @@ from libs.events.ids import new_id
 from libs.events.registry import StationRegistered
 from libs.runtime.clock import now_us
 from libs.testing.localstack import Stack
-from tests.integration.edge_process import bus_settings, until
+from tests.integration.bus import bus_settings
+from tests.integration.edge_process import until
 
 TOPIC = "registry.stations"
 
@@ -32,7 +33,7 @@ async def test_a_reader_goes_on_after_its_broker_was_killed_and_commits_again(
     private_stack: Callable[..., Stack], namespace: str
 ) -> None:
     servers = await asyncio.to_thread(private_stack, clickhouse=False)
-    settings = bus_settings(servers.endpoints, namespace)
+    settings = bus_settings(servers.endpoints, namespace, partitions=3, slots=4)
     await apply_contract(settings)
     broker = servers.brokers[0]
     first, second = Reading(settings), Reading(settings)

@@ -27,7 +27,6 @@ from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.bus.runtime_faust import FaustRuntime
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.schemas import SCHEMAS_TOPIC
-from libs.bus.settings import BusSettings
 from libs.bus.tail import read_all
 from libs.events.commands import CommandConcluded, CommandDialect, RequestCommand
 from libs.events.contract import Contract, load_contract
@@ -66,6 +65,7 @@ from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health import HealthProcessor
 from services.telemetry.domain.measurements import MeasurementsProcessor
 from services.telemetry.domain.security import SecurityWatch
+from tests.integration.bus import bus_settings
 from tests.integration.sink_process import Database, new_platform, sink_task
 from tests.integration.sink_process import until as until_true
 from tests.unit.sessions.exchanges import exchange, meter16, start16
@@ -345,9 +345,7 @@ async def bench(request: pytest.FixtureRequest, stack: Endpoints, namespace: str
     whole = load_contract()
     topics = {*kind.inputs, *kind.outputs, *kind.tables, f"state.{kind.name}"} & set(whole.topics)
     contract = Contract({name: whole.topics[name] for name in topics}, whole.schemas)
-    settings = BusSettings(
-        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=2, slots=2
-    )
+    settings = bus_settings(stack, namespace)
     await apply_contract(settings, contract)
     raw = AIOKafkaProducer(**connection(settings))
     await raw.start()

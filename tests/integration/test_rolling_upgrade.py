@@ -20,6 +20,7 @@ from libs.events.record import Record
 from libs.runtime.clock import now_us
 from libs.testing.localstack import Endpoints
 from libs.testing.tail import Tail
+from tests.integration.bus import bus_settings
 from tests.integration.children import python
 from tests.integration.rolling import first, second
 from tests.integration.rolling.common import READINGS, STATE, TOTALS, installed
@@ -35,9 +36,7 @@ ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "1"))
 @pytest.fixture
 async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
     """Settings of a namespace in which the contract of 1.0 is applied."""
-    settings = BusSettings(
-        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=2
-    )
+    settings = bus_settings(stack, namespace)
     await apply_contract(settings, first.CONTRACT)
     yield settings
     topics = [name for name, _ in contract_topics(second.CONTRACT)]

@@ -16,7 +16,6 @@ from libs.bus.bus import Bus, connect
 from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.bus.runtime_memory import MemoryRuntime
-from libs.bus.settings import BusSettings
 from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
@@ -27,7 +26,9 @@ from libs.runtime.clock import now_us
 from libs.testing.localstack import Endpoints
 from libs.testing.tail import Tail
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from tests.integration.bus import bus_settings
 from tests.integration.service_process import ServiceProcess
+from tests.unit.sessions.exchanges import DAY
 from tests.unit.sessions.given import registry
 from tests.unit.sessions.truthful import channel, truth
 
@@ -39,9 +40,7 @@ KILLS = 4
 
 @pytest.fixture
 async def bus(stack: Endpoints, namespace: str) -> AsyncIterator[Bus]:
-    settings = BusSettings(
-        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=4, slots=2
-    )
+    settings = bus_settings(stack, namespace, partitions=4)
     await apply_contract(settings)
     async with connect(settings) as bus:
         yield bus
@@ -53,7 +52,7 @@ def log_of(random: Random, stations: int) -> tuple[dict[str, list[OcppCallReceiv
     logs: dict[str, list[OcppCallReceived]] = {}
     energy: dict[Key, int] = {}
     for n in range(stations):
-        station_id, version, begin = f"CP-{n}", VERSIONS[n % len(VERSIONS)], now_us()
+        station_id, version, begin = f"CP-{n}", VERSIONS[n % len(VERSIONS)], now_us() - DAY
         told = truth(random, random.randint(1, 3), version, begin)
         logs[station_id] = [
             msgspec.structs.replace(

@@ -69,7 +69,7 @@ async def rig(stack: Endpoints, namespace: str) -> AsyncIterator[Rig]:
 
 def stage_at(begin: int, stage: int) -> int:
     """When the sessions of a stage begin; its version of the tariff is valid from an hour later on."""
-    return (begin // HOUR + 24 * stage) * HOUR
+    return (begin // HOUR + 24 * (stage - STAGES)) * HOUR
 
 
 def version_of(begin: int, stage: int) -> TariffVersion:

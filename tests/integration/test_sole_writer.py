@@ -12,7 +12,6 @@ from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.errors import ClaimLostError
 from libs.bus.message import Emit
-from libs.bus.settings import BusSettings
 from libs.bus.sole_writer import SoleWriter
 from libs.bus.tables import TableSet
 from libs.events.contract import Contract, load_contract
@@ -20,6 +19,7 @@ from libs.events.ids import new_id
 from libs.events.record import Record
 from libs.events.registry import CredentialsRegistered, StationRegistered
 from libs.testing.localstack import Endpoints
+from tests.integration.bus import bus_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,12 +30,7 @@ STATIONS, CREDENTIALS = "registry.stations", "registry.credentials"
 async def bus(stack: Endpoints) -> AsyncIterator[Bus]:
     whole = load_contract()
     contract = Contract({name: whole.topics[name] for name in (STATIONS, CREDENTIALS)}, whole.schemas)
-    settings = BusSettings(
-        kafka=stack.bootstrap,
-        registry_url=stack.registry_url,
-        namespace=f"sole{secrets.token_hex(3)}",
-        partitions=3,
-    )
+    settings = bus_settings(stack, f"sole{secrets.token_hex(3)}", partitions=3)
     await apply_contract(settings, contract)
     async with connect(settings, contract) as connected:
         yield connected

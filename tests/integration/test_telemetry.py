@@ -15,7 +15,6 @@ from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.producer import Producer
 from libs.bus.runtime_memory import MemoryRuntime
-from libs.bus.settings import BusSettings
 from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import FrameRejected, OcppCallReceived
@@ -26,6 +25,7 @@ from libs.testing.localstack import Endpoints
 from libs.testing.tail import Tail
 from services.telemetry.domain.health import HEALTH, LIFECYCLE, REJECTED, HealthProcessor
 from services.telemetry.domain.measurements import MEASUREMENTS, TRANSACTIONS, MeasurementsProcessor
+from tests.integration.bus import bus_settings
 from tests.integration.service_process import ServiceProcess
 from tests.unit.sessions.exchanges import HOUR, SECOND, event2, meter16
 from tests.unit.telemetry.lifecycle import boot, closed, heartbeat, opened, rejected, status
@@ -36,9 +36,7 @@ STATUSES = ("Available", "Preparing", "Charging", "Faulted", "Finishing")
 
 @pytest.fixture
 async def bus(stack: Endpoints, namespace: str) -> AsyncIterator[Bus]:
-    settings = BusSettings(
-        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=2, slots=2
-    )
+    settings = bus_settings(stack, namespace)
     await apply_contract(settings)
     async with connect(settings) as bus:
         yield bus

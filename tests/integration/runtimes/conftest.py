@@ -8,6 +8,7 @@ from libs.bus.admin import apply_contract
 from libs.bus.guarantees import GUARANTEES, RUNTIMES
 from libs.bus.settings import BusSettings
 from libs.testing.localstack import Endpoints
+from tests.integration.bus import bus_settings
 from tests.integration.runtimes.bench import Bench, KafkaBench, MemoryBench, drop_contract, kafka_bench
 from tests.integration.runtimes.tally import CONTRACT
 
@@ -31,9 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
     """Settings of a namespace in which the contract is applied."""
-    settings = BusSettings(
-        kafka=stack.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=2, slots=3
-    )
+    settings = bus_settings(stack, namespace, slots=3)
     await apply_contract(settings, CONTRACT)
     yield settings
     await drop_contract(settings)

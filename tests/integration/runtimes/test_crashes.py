@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from libs.bus.admin import apply_contract
-from libs.bus.settings import BusSettings
 from libs.testing.localstack import Endpoints, Stack
+from tests.integration.bus import bus_settings
 from tests.integration.runtimes.bench import KafkaBench, kafka_bench, until
 from tests.integration.runtimes.tally import CONTRACT, call
 
@@ -109,9 +109,7 @@ async def test_the_broker_restarts_in_mid_flow(
     kind: str, stack: Endpoints, private_stack: Callable[..., Stack], namespace: str
 ) -> None:
     own = await asyncio.to_thread(private_stack, registry=False, clickhouse=False)
-    settings = BusSettings(
-        kafka=own.endpoints.bootstrap, registry_url=stack.registry_url, namespace=namespace, partitions=2
-    )
+    settings = bus_settings(own.endpoints, namespace, registry_url=stack.registry_url)
     await apply_contract(settings, CONTRACT)
     async with kafka_bench(kind, settings) as kafka:
         await kafka.start()
