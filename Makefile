@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.synced
-# How many processes share the tests out, 0 for one that does all: most tests are whole platforms, which need cores of their own.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(3, (os.cpu_count() or 1) // 4))')
+# How many processes share the tests out, 0 for one that does all: tests wait for servers half of their time.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 SHARED := -n $(WORKERS)
 # Where Python may not keep what it has compiled, every process that a test starts compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -33,7 +33,7 @@ up: setup ## Run the whole platform in the foreground, with data kept in .voltbu
 demo: setup ## Run the main job end to end on a stack of its own and check the figures
 	@$(RUN)/python -m deploy.local demo
 
-test: setup ## Run every test but the long chaos runs
+test: setup ## Run every test but those that take minutes each (chaos, e2e, fuzz, truth)
 	@$(RUN)/pytest $(SHARED)
 
 unit: $(STAMP) ## Tests without I/O
@@ -51,14 +51,15 @@ scenarios: setup ## What a central system must do, case by case, from a charger'
 interop: setup ## Chargers on other people's OCPP libraries (npm, Go, Java, Python)
 	@VOLTBUS_INTEROP=all $(RUN)/pytest tests/interop -v --durations=20
 
-e2e: setup ## Tests of the whole platform
-	@$(RUN)/pytest tests/e2e
+e2e: setup ## Tests of the whole platform, also the slow ones
+	@$(RUN)/pytest tests/e2e -m "slow or not slow"
 
-chaos: setup ## Kill tests, ten rounds each
+chaos: setup ## Kill tests, ten rounds each, also of single parts
 	@VOLTBUS_CHAOS_ROUNDS=$${VOLTBUS_CHAOS_ROUNDS:-10} $(RUN)/pytest tests -m chaos
 
 fuzz: $(STAMP) ## Fuzz the frame parser for VOLTBUS_FUZZ_SECONDS (300), and OCPP's property tests at length
-	@VOLTBUS_NEW_CASES=1 VOLTBUS_FUZZ_SECONDS=$${VOLTBUS_FUZZ_SECONDS:-300} $(RUN)/pytest tests/unit/ocpp/test_frame_fuzz.py \
+	@VOLTBUS_NEW_CASES=1 VOLTBUS_HOSTILE_EVENTS=10000 VOLTBUS_FUZZ_SECONDS=$${VOLTBUS_FUZZ_SECONDS:-300} \
+	  $(RUN)/pytest tests/contract/test_bounds.py tests/unit/ocpp/test_frame_fuzz.py \
 	  tests/unit/ocpp/test_rpc_model_lossy.py tests/unit/ocpp/test_actions_property.py tests/contract/test_hostile_calls.py
 
 truth: $(STAMP) ## Sessions against their truth: VOLTBUS_TRUTH_EXAMPLES (200000) random stations for each property

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from libs.testing.localstack import Endpoints, Stack, open_stack
-from tests.distribution import Scheduling, longest_first, one_stack, take_ports
+from tests.distribution import Scheduling, in_order, one_stack, take_ports
 
 StackFactory = Callable[..., Stack]
 
@@ -35,8 +35,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if WORKER is not None:
-        longest_first(items)
+    in_order(items)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,8 @@ TOGETHER: Final = {
 """Files whose tests run one after another, by the beginning of their path."""
 
 FIRST: Final = (
+    "tests/contract/",
+    "tests/unit/",
     "platforms",
     "tests/integration/test_sink.py",
     "scenarios",
@@ -39,11 +41,8 @@ FIRST: Final = (
     "measured",
     "tests/integration/runtimes/",
     "tests/integration/",
-    "tests/unit/sessions/test_truth",
-    "tests/unit/",
-    "tests/contract/",
 )
-"""The longest come first, and what takes seconds last, so that all workers end at about the same time."""
+"""What needs no servers fails first. Then the longest begin, so that all workers end at about the same time."""
 
 
 def unit(nodeid: str) -> str:
@@ -59,8 +58,8 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         return unit(nodeid)
 
 
-def longest_first(items: list[pytest.Item]) -> None:
-    """Sort the tests in the order in which units are begun; those of a unit stay as they are."""
+def in_order(items: list[pytest.Item]) -> None:
+    """Sort the tests in the order in which their units are begun; those of a unit stay as they are."""
     units: dict[str, int] = {}
     order = count()
     for item in items:

@@ -106,6 +106,7 @@ async def in_kafka(platform: Platform) -> Counter[tuple[str, str]]:
     return found
 
 
+@pytest.mark.slow
 async def test_a_full_disk_stops_it_in_order_and_loses_nothing_that_was_answered(
     small_disk: Path, tmp_path: Path
 ) -> None:
