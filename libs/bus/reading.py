@@ -33,7 +33,9 @@ async def partitions_of(
             return [TopicPartition(name, number) for number in sorted(numbers)]
         except (UnknownTopicOrPartitionError, TimeoutError) as error:
             if name not in await consumer.topics():
-                raise ContractMismatchError(f"there is no topic {name}: run `voltbus contract apply`") from error
+                raise ContractMismatchError(
+                    f"there is no topic {name}: run `voltbus contract apply`"
+                ) from error
     raise KafkaTimeoutError(f"the partitions of {name} are not told")
 
 
