@@ -122,6 +122,8 @@ class ClickHouseClient:
             certfile=_path(settings.clickhouse_ssl_cert_file),
             keyfile=_path(settings.clickhouse_ssl_key_file),
             compression="lz4",
+            # From 26.9 on servers answer in Zstandard unless asked otherwise, which the driver cannot read by itself.
+            settings={"network_compression_method": "LZ4"},
             connect_timeout=5,
             send_receive_timeout=settings.clickhouse_timeout_s,
             client_name="voltbus",

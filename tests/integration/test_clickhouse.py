@@ -53,3 +53,8 @@ def test_views_of_the_registry_have_every_field(
     )
     assert shown == [name for name in table if not name.startswith("_")]
     assert "changed_by" in shown
+
+
+def test_the_client_asks_for_the_compression_that_its_driver_can_read(client: ClickHouseClient) -> None:
+    """Servers from 26.9 on have another default."""
+    assert client.rows("SELECT getSetting('network_compression_method') AS method") == [{"method": "LZ4"}]
