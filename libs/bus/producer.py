@@ -9,11 +9,11 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from libs.bus import metrics
+from libs.bus.batching import OnAcknowledged, PartitionBatcher, SendPacer
 from libs.bus.bus import Bus
 from libs.bus.compression import compression_type
 from libs.bus.connection import connection
 from libs.bus.errors import BusUnavailableError
-from libs.bus.lanes import Lane, OnAcknowledged, Pace
 from libs.bus.message import Headers, headers_for, kafka_time
 from libs.bus.settings import DEAD_LETTER_BYTES, MAX_RECORD_BYTES
 from libs.events.codec import CodecError
@@ -62,14 +62,14 @@ class Producer:
             "compression_type": compression_type(bus.settings),
         }
         self._kafka: AIOKafkaProducer | None = None
-        self._pace: Pace
-        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._pacer: SendPacer
+        self._batchers: dict[tuple[str, int], PartitionBatcher] = {}
         self._partitions: dict[str, int] = {}
         self.failed = False
 
     async def start(self) -> None:
         """Connect. Raises KafkaConnectionError if no broker answers."""
-        self._pace = Pace(self._gap_s)
+        self._pacer = SendPacer(self._gap_s)
         self._kafka = AIOKafkaProducer(**connection(self._bus.settings), **self._options)
         await self._kafka.start()
         self.failed = False
@@ -79,16 +79,16 @@ class Producer:
         if self._kafka is None:
             return
         kafka, self._kafka = self._kafka, None
-        lanes, self._lanes = list(self._lanes.values()), {}
+        batchers, self._batchers = list(self._batchers.values()), {}
         try:
             async with asyncio.timeout(self._timeout_s):
-                for lane in lanes:
-                    await lane.flushed()
+                for batcher in batchers:
+                    await batcher.flushed()
                 await kafka.stop()
         except (TimeoutError, KafkaError):
             log.warning("producer_stopped_unflushed", source=self._source)
-        for lane in lanes:
-            lane.abandon()
+        for batcher in batchers:
+            batcher.abandon()
 
     async def restart(self) -> None:
         """Start over with a new producer identity after a failure; what was under way is given up.
@@ -116,15 +116,15 @@ class Producer:
         CodecError for a record that does not fit the topic, BusUnavailableError if the producer has failed.
         """
         key_bytes, value, headers = self._encode(topic, key, record, traceparent)
-        lane = self._lane(topic, key_bytes, partition)
-        if lane is None:
+        batcher = self._batcher(topic, key_bytes, partition)
+        if batcher is None:
             await self._count_partitions(topic)
-            lane = self._lane(topic, key_bytes, partition)
-            assert lane is not None
+            batcher = self._batcher(topic, key_bytes, partition)
+            assert batcher is not None
         acknowledged: Acknowledgement = asyncio.get_running_loop().create_future()
         settle = partial(_settle, acknowledged)
-        while not lane.append(key_bytes, value, headers, kafka_time(record), settle):
-            await lane.room()
+        while not batcher.append(key_bytes, value, headers, kafka_time(record), settle):
+            await batcher.room()
             if self.failed:
                 raise BusUnavailableError("the producer has failed")
         return acknowledged
@@ -143,8 +143,8 @@ class Producer:
         `on_acknowledged` is called at the end of the record's batch, and must neither block nor raise.
         """
         key_bytes, value, headers = self._encode(topic, key, record, traceparent)
-        lane = self._lane(topic, key_bytes, None)
-        return lane is not None and lane.append(
+        batcher = self._batcher(topic, key_bytes, None)
+        return batcher is not None and batcher.append(
             key_bytes, value, headers, kafka_time(record), on_acknowledged
         )
 
@@ -177,14 +177,14 @@ class Producer:
             raise CodecError(f"{topic}: a record of {len(key_bytes) + len(value)} bytes is too large")
         return key_bytes, value, headers_for(record, self._source, traceparent)
 
-    def _lane(self, topic: str, key: bytes, partition: int | None) -> Lane | None:
+    def _batcher(self, topic: str, key: bytes, partition: int | None) -> PartitionBatcher | None:
         """The way that `key` takes; None if it is not known yet how many there are."""
         if partition is None:
             count = self._partitions.get(topic)
             if count is None:
                 return None
             partition = (_hash_of(key) & 0x7FFFFFFF) % count
-        return self._lanes.get((topic, partition)) or self._open_lane(topic, partition)
+        return self._batchers.get((topic, partition)) or self._open_batcher(topic, partition)
 
     async def _count_partitions(self, topic: str) -> None:
         assert self._kafka is not None
@@ -196,7 +196,7 @@ class Producer:
             raise BusUnavailableError(f"{topic}: no such topic")
         self._partitions[topic] = len(found)
 
-    def _open_lane(self, topic: str, partition: int) -> Lane:
+    def _open_batcher(self, topic: str, partition: int) -> PartitionBatcher:
         produced, name = metrics.PRODUCED.labels(topic), self._bus.settings.topic(topic)
 
         def on_settled(records: int, error: BaseException | None) -> None:
@@ -205,8 +205,10 @@ class Producer:
             else:
                 self._fail(topic, records, error)
 
-        lane = self._lanes[topic, partition] = Lane(self._kafka, name, partition, self._pace, on_settled)
-        return lane
+        batcher = self._batchers[topic, partition] = PartitionBatcher(
+            self._kafka, name, partition, self._pacer, on_settled
+        )
+        return batcher
 
     def _fail(self, topic: str, records: int, error: BaseException) -> None:
         metrics.PRODUCE_FAILED.labels(topic).inc(records)

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from libs.bus.batching import OnAcknowledged
 from libs.bus.errors import BusUnavailableError
-from libs.bus.lanes import OnAcknowledged
 from libs.bus.producer import Producer
 from libs.events.codec import CodecError
 from libs.events.ids import new_trace

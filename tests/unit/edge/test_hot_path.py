@@ -17,8 +17,8 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from libs.bus.batching import OnAcknowledged
 from libs.bus.errors import BusUnavailableError
-from libs.bus.lanes import OnAcknowledged
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import FrameRejected, OcppCallReceived
 from libs.events.record import Record

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 
+from libs.bus.batching import PartitionBatcher, SendPacer
 from libs.bus.errors import BusUnavailableError
-from libs.bus.lanes import Lane, Pace
 
 
 class Batch:
@@ -51,8 +51,8 @@ class Rig:
     def __init__(self) -> None:
         self.kafka = Kafka()
         self.settled: list[tuple[int, bool]] = []
-        self.lane = Lane(
-            self.kafka, "topic", 0, Pace(0), lambda n, error: self.settled.append((n, error is None))
+        self.batcher = PartitionBatcher(
+            self.kafka, "topic", 0, SendPacer(0), lambda n, error: self.settled.append((n, error is None))
         )
 
     def add(self, *values: bytes) -> list[asyncio.Future[None]]:
@@ -69,7 +69,7 @@ class Rig:
             else:
                 future.set_exception(error)
 
-        assert self.lane.append(b"key", value, [], None, on_acknowledged)
+        assert self.batcher.append(b"key", value, [], None, on_acknowledged)
         return future
 
 
@@ -91,15 +91,15 @@ async def test_what_comes_while_a_batch_is_under_way_goes_in_the_next(rig: Rig) 
     assert rig.kafka.sent == [[b"a", b"b"], [b"c"]]
     await turn()
     assert rig.settled == [(2, True), (1, True)]
-    await rig.lane.flushed()
+    await rig.batcher.flushed()
 
 
 async def test_a_full_batch_makes_the_next_record_wait_for_room(rig: Rig) -> None:
     rig.add(b"a")
     await turn()
     rig.add(b"b", b"c", b"d")
-    assert not rig.lane.append(b"key", b"e", [], None, lambda error: None)
-    waiting = asyncio.create_task(rig.lane.room())
+    assert not rig.batcher.append(b"key", b"e", [], None, lambda error: None)
+    waiting = asyncio.create_task(rig.batcher.room())
     await turn()
     assert not waiting.done()
     rig.kafka.acks[0].set_result(None)
@@ -113,7 +113,7 @@ async def test_a_failed_batch_fails_what_is_behind_it_too(rig: Rig) -> None:
     first = rig.add(b"a")
     await turn()
     second = rig.add(b"b", b"c", b"d")
-    waiting = asyncio.create_task(rig.lane.room())
+    waiting = asyncio.create_task(rig.batcher.room())
     await turn()
     rig.kafka.acks[0].set_exception(KafkaTimeoutError())
     await waiting
@@ -136,17 +136,17 @@ async def test_one_who_no_longer_waits_disturbs_nobody(rig: Rig) -> None:
 async def test_an_abandoned_lane_acknowledges_nothing(rig: Rig) -> None:
     (future,) = rig.add(b"a")
     await turn()
-    rig.lane.abandon()
+    rig.batcher.abandon()
     with pytest.raises(BusUnavailableError):
         await future
-    await rig.lane.flushed()
+    await rig.batcher.flushed()
 
 
 async def test_one_who_stumbles_over_the_news_keeps_it_from_nobody(rig: Rig) -> None:
     def stumble(_: BusUnavailableError | None) -> None:
         raise RuntimeError("stumbled")
 
-    assert rig.lane.append(b"key", b"a", [], None, stumble)
+    assert rig.batcher.append(b"key", b"a", [], None, stumble)
     (other,) = rig.add(b"b")
     await turn()
     rig.kafka.acks[0].set_result(None)
@@ -156,7 +156,7 @@ async def test_one_who_stumbles_over_the_news_keeps_it_from_nobody(rig: Rig) -> 
 
 
 class Clock:
-    """As much of an event loop as a pace needs, with a time that is set by hand."""
+    """As much of an event loop as a pacer needs, with a time that is set by hand."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -179,23 +179,23 @@ class Clock:
 
 async def test_departures_are_at_once_after_a_pause_and_together_otherwise() -> None:
     clock = Clock()
-    pace = Pace(0.020, cast(asyncio.AbstractEventLoop, clock))
-    await pace.departure()
-    await pace.departure()
+    pacer = SendPacer(0.020, cast(asyncio.AbstractEventLoop, clock))
+    await pacer.wait()
+    await pacer.wait()
     clock.now = 100.005
-    late = [asyncio.create_task(pace.departure()) for _ in range(3)]
+    late = [asyncio.create_task(pacer.wait()) for _ in range(3)]
     await turn()
     assert not any(task.done() for task in late)
     assert [when for when, _, _ in clock.alarms] == [100.020]
     clock.ring()
     await asyncio.gather(*late)
     clock.now = 100.035
-    later = asyncio.create_task(pace.departure())
+    later = asyncio.create_task(pacer.wait())
     await turn()
     assert not later.done()
     clock.ring()
     await later
     assert clock.now == pytest.approx(100.040)
     clock.now = 100.060
-    await pace.departure()
+    await pacer.wait()
     assert not clock.alarms

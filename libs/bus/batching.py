@@ -1,4 +1,4 @@
-"""Records on their way to one partition: a batch is filled while the one before it is under way.
+"""Batching of records per partition: a batch is filled while the one before it is being sent.
 
 aiokafka's own `send` costs several times what building the batch costs; its batches are used directly instead.
 """
@@ -21,12 +21,12 @@ OnAcknowledged = Callable[[BusUnavailableError | None], None]
 """Called once for a record: with None when Kafka has it, with the error when nobody knows whether it has."""
 
 
-_TOGETHER_S = 0.001
-"""Who comes so soon after a departure goes along."""
+_SAME_SEND_S = 0.001
+"""Records that arrive this soon after a send do not wait for the next one."""
 
 
-class Pace:
-    """Lets the batches of many lanes go together: at once after a pause, otherwise one departure every `gap_s`.
+class SendPacer:
+    """Lets many batchers send together: at once after a pause, otherwise once every `gap_s`.
 
     A request with a few full batches costs client and broker a fraction of many requests with a record each.
     """
@@ -34,42 +34,42 @@ class Pace:
     def __init__(self, gap_s: float, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._gap_s = gap_s
         self._loop = loop or asyncio.get_running_loop()
-        self._departed_at = -gap_s
+        self._sent_at = -gap_s
         self._waiting: list[asyncio.Future[None]] = []
 
-    async def departure(self) -> None:
-        """Wait for the next departure."""
+    async def wait(self) -> None:
+        """Wait until a batch may be sent."""
         now = self._loop.time()
-        since = now - self._departed_at
+        since = now - self._sent_at
         if since >= self._gap_s:
-            self._departed_at = now
+            self._sent_at = now
             return
         if not self._waiting:
-            if since <= _TOGETHER_S:
+            if since <= _SAME_SEND_S:
                 return
-            self._loop.call_at(self._departed_at + self._gap_s, self._depart)
+            self._loop.call_at(self._sent_at + self._gap_s, self._release_waiting)
         turn: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(turn)
         await turn
 
-    def _depart(self) -> None:
+    def _release_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
-        self._departed_at = self._loop.time()
+        self._sent_at = self._loop.time()
         for turn in waiting:
             if not turn.done():
                 turn.set_result(None)
 
 
-class Lane:
-    """The way to one partition. Order is kept, and at most two batches are held."""
+class PartitionBatcher:
+    """Sends records to one partition, in order. Holds at most two batches."""
 
     def __init__(
-        self, kafka: AIOKafkaProducer, topic: str, partition: int, pace: Pace, on_settled: OnSettled
+        self, kafka: AIOKafkaProducer, topic: str, partition: int, pacer: SendPacer, on_settled: OnSettled
     ) -> None:
         self._kafka = kafka
         self._topic = topic
         self._partition = partition
-        self._pace = pace
+        self._pacer = pacer
         self._on_settled = on_settled
         self._loop = asyncio.get_running_loop()
         self._batch = kafka.create_batch()
@@ -97,18 +97,18 @@ class Lane:
         return True
 
     async def room(self) -> None:
-        """Wait until the batch that is being filled has been taken."""
+        """Wait until a new batch can be filled."""
         if self._room is None or self._room.done():
             self._room = self._loop.create_future()
         await asyncio.shield(self._room)
 
     async def flushed(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until every record is sent and settled."""
         while self._task is not None:
             await asyncio.shield(self._task)
 
     def abandon(self) -> None:
-        """Give up what is under way; nobody knows whether Kafka has it."""
+        """Give up unsettled records; nobody knows whether Kafka has them."""
         if self._task is not None:
             self._task.cancel()
 
@@ -116,7 +116,7 @@ class Lane:
         waiting: list[OnAcknowledged] = []
         try:
             while self._waiting:
-                await self._pace.departure()
+                await self._pacer.wait()
                 batch, waiting = self._batch, self._waiting
                 self._batch, self._waiting = self._kafka.create_batch(), []
                 if self._room is not None and not self._room.done():
