@@ -59,7 +59,7 @@ def run_demo(report: Report) -> int:
     """Run the demonstration; returns the process's exit status: 0 only if every figure agrees."""
     shutil.rmtree(DATA, ignore_errors=True)
     platform = Platform(on_free_ports(DATA))
-    report("starting Kafka, the schema registry, ClickHouse and nine services")
+    report(f"starting Kafka, the schema registry, ClickHouse and {len(platform.services)} service processes")
     platform.start(report)
     report("unknown chargers and tokens are let in here; elsewhere they are refused")
     interactive = sys.stdout.isatty() and sys.stdin.isatty()
