@@ -26,7 +26,8 @@ from libs.bus import metrics
 from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import connect, contract_topics
 from libs.bus.connection import connection
-from libs.bus.effects import Encoded, RecordWriter
+from libs.bus.encoding import EncodedRecord
+from libs.bus.record_writer import RecordWriter
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.schemas import SCHEMAS_TOPIC
@@ -76,7 +77,7 @@ async def fill(settings: BusSettings, stations: int) -> dict[str, float]:
     await producer.start()
     writer = RecordWriter(producer)
     for begin in (*range(0, stations, WRITTEN_AT_ONCE), *range(0, stations, WRITTEN_AT_ONCE)):
-        records: list[Encoded] = []
+        records: list[EncodedRecord] = []
         for number in range(begin, min(begin + WRITTEN_AT_ONCE, stations)):
             name = f"restored-{number:07}"
             state = msgspec.structs.replace(made[number % len(made)], station_id=name)

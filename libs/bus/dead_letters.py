@@ -5,15 +5,22 @@ from collections.abc import AsyncIterator
 import msgspec
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
+from libs.bus import metrics
 from libs.bus.batches import RawRecord
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
+from libs.bus.encoding import EncodedRecord
+from libs.bus.failures import FailureLimit
+from libs.bus.message import headers_for
 from libs.bus.settings import DEAD_LETTER_BYTES
 from libs.bus.tail import read_all
 from libs.events.contract import dead_letter_topic
 from libs.events.dead import Header, RecordDeadLettered
 from libs.events.ids import derive_id
 from libs.runtime.clock import now_us
+from libs.runtime.logging import get_logger
+
+log = get_logger(__name__)
 
 REPLAYED_HEADER = "voltbus-replayed-from"
 
@@ -42,6 +49,48 @@ def dead_letter(processor: str, topic: str, record: ConsumerRecord, error: Excep
 def is_replayed(record: ConsumerRecord | RawRecord) -> bool:
     """Whether Kafka's `record` was a dead letter before."""
     return any(name == REPLAYED_HEADER for name, _ in record.headers)
+
+
+def encode_dead_letter(
+    bus: Bus,
+    processor: str,
+    topic: str,
+    record: ConsumerRecord,
+    error: Exception,
+    *,
+    decoded: bool,
+    failures: FailureLimit,
+) -> list[EncodedRecord]:
+    """The dead letter of `record` of the contract's `topic`, counted and logged. Raises TooManyFailuresError.
+
+    `decoded`: whether the record could be read, so that the processor is what failed.
+    """
+    if not is_replayed(record):
+        failures.count((topic, record.offset), error)
+    reason = "failed" if decoded else "undecodable"
+    metrics.DEAD_LETTERS.labels(processor, topic, reason).inc()
+    letter = dead_letter(processor, topic, record, error)
+    log.error(
+        "record_dead_lettered",
+        processor=processor,
+        topic=topic,
+        partition=record.partition,
+        offset=record.offset,
+        error_type=letter.error_type,
+        error=letter.error,
+        exc_info=error if decoded else None,
+    )
+    value = bus.codec.encode(dead_letter_topic(topic), letter)
+    headers = headers_for(letter, processor)
+    name = bus.settings.topic(dead_letter_topic(topic))
+    return [EncodedRecord(name, letter.record_key.encode(), value, None, headers)]
+
+
+def count_failed_tick(processor: str, key: str, error: Exception, failures: FailureLimit) -> None:
+    """Count and log a tick that raised: there is no message to put aside. Raises TooManyFailuresError."""
+    failures.count(("tick", key), error)
+    metrics.DEAD_LETTERS.labels(processor, "tick", "failed").inc()
+    log.error("tick_failed", processor=processor, key=key, exc_info=error)
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

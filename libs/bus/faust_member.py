@@ -13,18 +13,8 @@ from libs.bus.bounds import LEAVE_S, within
 from libs.bus.bus import Bus
 from libs.bus.compression import compression_type
 from libs.bus.connection import connection
-from libs.bus.effects import (
-    TICK_GRACE_US,
-    TICK_INTERVAL_S,
-    TICK_RETRY_US,
-    Glance,
-    RecordWriter,
-    count_failed_tick,
-    declared,
-    encode,
-    encode_dead_letter,
-    has_timers,
-)
+from libs.bus.dead_letters import count_failed_tick, encode_dead_letter
+from libs.bus.encoding import declared, encode
 from libs.bus.errors import PartitionError, SchemaUnavailableError
 from libs.bus.failures import FailureLimit, SchemaWait, Standstill
 from libs.bus.faust_app import (
@@ -37,11 +27,14 @@ from libs.bus.faust_app import (
     source_record,
 )
 from libs.bus.faust_states import Changes, Entry, FaustStates
+from libs.bus.header_filter import HeaderFilter
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Tables, advance, ticks_until
+from libs.bus.record_writer import RecordWriter
 from libs.bus.settings import DEAD_LETTER_BYTES
 from libs.bus.state_codec import StateCodec
 from libs.bus.tail import as_message
+from libs.bus.timers import TICK_GRACE_US, TICK_INTERVAL_S, TICK_RETRY_US, has_timers
 from libs.bus.watermark import Watermark
 from libs.events.codec import CodecError, UnknownRecordError
 from libs.runtime.clock import now_us
@@ -77,7 +70,7 @@ class Member(Generic[S]):
         self._bus = bus
         self._processor = processor
         self._tables = tables
-        self._glance = Glance(processor)
+        self._header_filter = HeaderFilter(processor)
         self._restored = True
         settings = bus.settings
         self._events: asyncio.Queue[EventT[Any]] = asyncio.Queue(QUEUED_EVENTS)
@@ -286,7 +279,7 @@ class Member(Generic[S]):
     async def _handle(self, changes: Changes[S], message: Any) -> None:
         topic = self._bus.settings.logical(message.topic)
         record = source_record(message)
-        if not self._glance.wants(topic, record.headers):
+        if not self._header_filter.wants(topic, record.headers):
             return
         try:
             value = record.value

@@ -8,13 +8,16 @@ import msgspec
 from faust.types import TP
 
 from libs.bus.bus import Bus
-from libs.bus.effects import Encoded, RecordWriter, StateSizes, Timers, due_of, has_timers
+from libs.bus.encoding import EncodedRecord
 from libs.bus.errors import StateError
 from libs.bus.message import Headers
 from libs.bus.processor import Processor, S
 from libs.bus.reading import read_to_end
+from libs.bus.record_writer import RecordWriter
 from libs.bus.restoring import state_key
 from libs.bus.state_codec import SHAPE_HEADER, StateCodec
+from libs.bus.state_sizes import StateSizes
+from libs.bus.timers import Timers, due_of, has_timers
 from libs.runtime.logging import get_logger
 
 log = get_logger(__name__)
@@ -43,7 +46,7 @@ class Changes(Generic[S]):
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.states: dict[str, S | None] = {}
-        self.emits: list[Encoded] = []
+        self.emits: list[EncodedRecord] = []
 
     def put(self, key: str, entry: Entry, state: S | None) -> None:
         """Replace what is known of `key`; `state` is that of the entry."""
@@ -196,7 +199,7 @@ class FaustStates(Generic[S]):
         topic = self._bus.settings.topic(self._processor.state_topic)
         marked: Headers = [(SHAPE_HEADER, self._codec.shape)]
         records = [
-            Encoded(topic, key.encode(), value, partition, [] if value is None else marked)
+            EncodedRecord(topic, key.encode(), value, partition, [] if value is None else marked)
             for key, (partition, value) in values.items()
         ]
         await asyncio.gather(*await writer.send(records))

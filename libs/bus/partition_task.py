@@ -12,19 +12,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from libs.bus import metrics
 from libs.bus.bounds import FIRST_WAIT_S, LEAVE_S, LONGEST_WAIT_S
 from libs.bus.bus import Bus
-from libs.bus.effects import (
-    TICK_GRACE_US,
-    TICK_INTERVAL_S,
-    TICK_RETRY_US,
-    Encoded,
-    Glance,
-    count_failed_tick,
-    declared,
-    encode,
-    encode_dead_letter,
-)
+from libs.bus.dead_letters import count_failed_tick, encode_dead_letter
+from libs.bus.encoding import EncodedRecord, declared, encode
 from libs.bus.errors import PartitionError, SchemaUnavailableError, StateShapeError
 from libs.bus.failures import FailureLimit, Standstill
+from libs.bus.header_filter import HeaderFilter
 from libs.bus.inputs import Inputs
 from libs.bus.message import Emit
 from libs.bus.processor import Processor, S, Step, Tables, advance, ticks_until
@@ -32,6 +24,7 @@ from libs.bus.restoring import Kept, changelog_end, restore
 from libs.bus.state_codec import StateCodec
 from libs.bus.states import States
 from libs.bus.tail import as_message
+from libs.bus.timers import TICK_GRACE_US, TICK_INTERVAL_S, TICK_RETRY_US
 from libs.bus.transactions import Batch, Transactions
 from libs.events.codec import CodecError, UnknownRecordError, UnknownSchemaIdError
 from libs.runtime.clock import SECOND, now_us
@@ -78,7 +71,7 @@ class PartitionTask(Generic[S]):
         self._group = group
         self._number = number
         self._failures = failures
-        self._glance = Glance(processor)
+        self._header_filter = HeaderFilter(processor)
         self._inputs = Inputs(bus.settings, consumer, processor.name, processor.inputs, number)
         self._wake = asyncio.Event()
         self._stopping = False
@@ -306,7 +299,7 @@ class PartitionTask(Generic[S]):
 
     def _handle(self, batch: Batch, topic: str, record: ConsumerRecord) -> None:
         """Fold `record`. Raises UnknownSchemaIdError or PartitionError, then nothing has happened."""
-        if not self._glance.wants(topic, record.headers):
+        if not self._header_filter.wants(topic, record.headers):
             return
         try:
             value = record.value
@@ -384,7 +377,7 @@ class PartitionTask(Generic[S]):
         metrics.EMITTED.labels(name).inc(len(batch.emits))
         metrics.STATE_KEYS.labels(name, self._number).set(len(self._state))
 
-    def _changelog(self) -> list[Encoded]:
+    def _changelog(self) -> list[EncodedRecord]:
         """The changed states. If one cannot be written, the batch is folded again, looking for who is to blame."""
         topic = self._bus.settings.topic(self._processor.state_topic)
         try:

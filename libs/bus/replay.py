@@ -6,13 +6,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.partitioner import murmur2
 
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
-from libs.bus.errors import ContractMismatchError
 from libs.bus.message import Message
-from libs.bus.reading import partitions_of, records_until
+from libs.bus.reading import records_until
 from libs.bus.tail import read_message
 from libs.events.codec import CodecError, UnknownRecordError
 
@@ -21,28 +19,6 @@ Wanted = Callable[[str, str, int, Iterable[tuple[str, bytes]]], bool]
 
 _FETCH_BYTES = 1 << 20
 _Head = tuple[int, int, TopicPartition, ConsumerRecord]
-
-
-def partition_of(key: str, partitions: int) -> int:
-    """Where producers write what has this key."""
-    partition: int = (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
-    return partition
-
-
-async def count_partitions(bus: Bus, topics: Sequence[str]) -> int:
-    """How many partitions each of these topics of the contract has.
-
-    Raises ContractMismatchError if they are not as many, or a topic is not there.
-    """
-    consumer = AIOKafkaConsumer(**connection(bus.settings))
-    await consumer.start()
-    try:
-        counts = {topic: len(await partitions_of(bus.settings, topic, consumer)) for topic in topics}
-    finally:
-        await consumer.stop()
-    if len(set(counts.values())) != 1:
-        raise ContractMismatchError(f"these topics have unequal partition counts: {counts}")
-    return counts[topics[0]]
 
 
 class Stretch:

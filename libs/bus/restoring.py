@@ -7,7 +7,7 @@ from aiokafka.structs import ConsumerRecord, RecordMetadata
 
 from libs.bus import metrics
 from libs.bus.bus import Bus
-from libs.bus.effects import Encoded
+from libs.bus.encoding import EncodedRecord
 from libs.bus.follower import pass_over
 from libs.bus.processor import Processor, S
 from libs.bus.reading import partition_end, read_to_end
@@ -60,7 +60,7 @@ def state_key(processor: str, topic: str, record: ConsumerRecord) -> str | None:
         return None
 
 
-def changelog_end(changes: Sequence[Encoded], written: Iterable[RecordMetadata]) -> int | None:
+def changelog_end(changes: Sequence[EncodedRecord], written: Iterable[RecordMetadata]) -> int | None:
     """Where the changelog ends after a transaction with `changes`; None if that is not known.
 
     `written`: the batches of the transaction, with the offsets of their first records.

@@ -15,11 +15,11 @@ from aiokafka import AIOKafkaConsumer
 from libs.bus import metrics
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
-from libs.bus.effects import check_partitions
 from libs.bus.errors import StateShapeError
 from libs.bus.failures import FailureLimit
 from libs.bus.faust_member import Member
 from libs.bus.faust_states import FORM
+from libs.bus.partitioning import check_partitions
 from libs.bus.processor import Processor, S
 from libs.bus.state_codec import StateCodec
 from libs.bus.tables import TableSet

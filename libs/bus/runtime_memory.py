@@ -10,7 +10,7 @@ from typing import Generic
 
 import msgspec
 
-from libs.bus.effects import declared, encode_value
+from libs.bus.encoding import declared, encode_value
 from libs.bus.errors import StateError
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, S, advance, ticks_until

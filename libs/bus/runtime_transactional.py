@@ -17,10 +17,10 @@ from aiokafka.errors import KafkaError
 from libs.bus.bounds import leave
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
-from libs.bus.effects import check_partitions
 from libs.bus.failures import FailureLimit
 from libs.bus.membership import membership
 from libs.bus.partition_task import PartitionTask
+from libs.bus.partitioning import check_partitions
 from libs.bus.processor import Processor, S
 from libs.bus.restoring import Kept
 from libs.bus.state_codec import StateCodec

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from aiokafka.errors import KafkaError
 
 from libs.bus.bus import Bus
-from libs.bus.effects import encode
+from libs.bus.encoding import encode
 from libs.bus.errors import BusUnavailableError, ClaimLostError
 from libs.bus.message import Emit
 from libs.bus.transactions import Transactions

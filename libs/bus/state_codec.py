@@ -7,7 +7,7 @@ from typing import Any, Final, Generic
 
 import msgspec
 
-from libs.bus.effects import checked_size
+from libs.bus.encoding import checked_size
 from libs.bus.errors import ContractMismatchError, StateError, StateShapeError
 from libs.bus.processor import Processor, S
 from libs.bus.shapes import FormerState, Shapes

@@ -3,10 +3,12 @@
 import struct
 from typing import Final, Generic
 
-from libs.bus.effects import Encoded, StateSizes, Timers, due_of, has_timers
+from libs.bus.encoding import EncodedRecord
 from libs.bus.message import Headers
 from libs.bus.processor import Processor, S
 from libs.bus.state_codec import SHAPE_HEADER, StateCodec
+from libs.bus.state_sizes import StateSizes
+from libs.bus.timers import Timers, due_of, has_timers
 
 DECODED_STATES: Final = 4_096
 """How many states of a partition are kept ready for use; as objects they take several times their bytes."""
@@ -16,7 +18,7 @@ _DUE: Final = struct.Struct(">q")
 
 def changelog_record(
     topic: str, key: str, value: bytes | None, partition: int | None, *, due: int | None, shape: bytes
-) -> Encoded:
+) -> EncodedRecord:
     """A record of a state topic (as Kafka names it). `due`: when the key wants its next tick. `shape`: of the value.
 
     The headers say that to whoever restores the state without decoding it.
@@ -24,7 +26,7 @@ def changelog_record(
     headers: Headers = []
     if value is not None:
         headers = [(DUE_HEADER, b"" if due is None else _DUE.pack(due)), (SHAPE_HEADER, shape)]
-    return Encoded(topic, key.encode(), value, partition, headers)
+    return EncodedRecord(topic, key.encode(), value, partition, headers)
 
 
 class States(Generic[S]):
@@ -114,7 +116,7 @@ class States(Generic[S]):
         if state is not None:
             self._processor.due(state)
 
-    def encode_changes(self, topic: str, partition: int) -> list[Encoded]:
+    def encode_changes(self, topic: str, partition: int) -> list[EncodedRecord]:
         """What changed since the last call, as records of the state topic; raises like `check`."""
         records = []
         shape = self._codec.shape

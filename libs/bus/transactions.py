@@ -9,7 +9,8 @@ from aiokafka.structs import RecordMetadata
 from libs.bus.bounds import LEAVE_S, within
 from libs.bus.compression import compression_type
 from libs.bus.connection import connection
-from libs.bus.effects import Encoded, RecordWriter
+from libs.bus.encoding import EncodedRecord
+from libs.bus.record_writer import RecordWriter
 from libs.bus.settings import DEAD_LETTER_BYTES, BusSettings
 from libs.runtime.logging import get_logger
 
@@ -23,7 +24,7 @@ class Batch:
     """What one transaction will hold."""
 
     def __init__(self) -> None:
-        self.emits: list[Encoded] = []
+        self.emits: list[EncodedRecord] = []
         self.changes_state = False
         self.offsets: dict[TopicPartition, int] = {}
         self.messages = 0
@@ -71,7 +72,7 @@ class Transactions:
         self._open = True
 
     async def commit(
-        self, records: Iterable[Encoded], offsets: Mapping[TopicPartition, int]
+        self, records: Iterable[EncodedRecord], offsets: Mapping[TopicPartition, int]
     ) -> list[RecordMetadata]:
         """Write `records`, commit them with `offsets` of the group, open the next. Raises KafkaError.
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from libs.bus.effects import RecordTooLargeError
+from libs.bus.encoding import RecordTooLargeError
 from libs.bus.errors import BusError, BusUnavailableError, ClaimLostError
 from libs.bus.message import Emit
 from libs.bus.sole_writer import SoleWriter

@@ -8,10 +8,11 @@ from typing import Final
 import msgspec
 
 from libs.bus.bus import Bus
-from libs.bus.effects import Glance
+from libs.bus.header_filter import HeaderFilter
 from libs.bus.message import Message
+from libs.bus.partitioning import count_partitions, partition_of
 from libs.bus.processor import Tables
-from libs.bus.replay import Stretch, count_partitions, partition_of
+from libs.bus.replay import Stretch
 from libs.bus.tables import TableSet
 from libs.bus.tail import read_all
 from libs.events.decisions import SessionDecided, SessionDecisionConcluded, SessionRecalled
@@ -159,7 +160,7 @@ class _Partition:
         sides = ((Side.BEFORE, job.before), (Side.AFTER, job.after))
         self._folds = {side: Fold(each.processor, each.tables) for side, each in sides if each is not None}
         self._kept: dict[tuple[Side, str], Session] = {}
-        self._glance = Glance(job.after.processor)
+        self._header_filter = HeaderFilter(job.after.processor)
         inputs = job.after.processor.inputs
         self._before_decisions = inputs[: inputs.index(DECISIONS)]
         self._decided_since = {each.key for each in self._decisions if each.timestamp_us >= job.read_until}
@@ -208,7 +209,7 @@ class _Partition:
             return False
         if topic == CDRS:
             return at < self._job.read_until or key in self._decided_since
-        return at < self._job.read_until and self._glance.wants(topic, headers)
+        return at < self._job.read_until and self._header_filter.wants(topic, headers)
 
     def _take(self, message: Message) -> None:
         if message.topic == CDRS:

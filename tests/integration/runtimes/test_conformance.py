@@ -11,8 +11,9 @@ from libs.bus import metrics
 from libs.bus.connection import connection
 from libs.bus.errors import ContractMismatchError
 from libs.bus.guarantees import GUARANTEES
+from libs.bus.partitioning import partition_of
 from libs.bus.processor import Processor, Step
-from libs.bus.replay import Stretch, partition_of
+from libs.bus.replay import Stretch
 from libs.runtime.clock import SECOND, now_us
 from tests.integration.runtimes.bench import Bench, KafkaBench, Member, runtime_class, until
 from tests.integration.runtimes.tally import (

@@ -20,8 +20,8 @@ from libs.bus.admin import apply_contract
 from libs.bus.connection import connection
 from libs.bus.dead_letters import replay_dead_letters
 from libs.bus.message import Message
+from libs.bus.partitioning import partition_of
 from libs.bus.processor import Step, Tables, Tick
-from libs.bus.replay import partition_of
 from libs.bus.schemas import SchemaRegistry
 from libs.bus.settings import BusSettings
 from libs.events.codec import MAGIC

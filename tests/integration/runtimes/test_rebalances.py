@@ -5,7 +5,7 @@ from aiokafka import AIOKafkaProducer
 
 from libs.bus import metrics
 from libs.bus.connection import connection
-from libs.bus.replay import partition_of
+from libs.bus.partitioning import partition_of
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.settings import BusSettings
 from tests.integration.runtimes.bench import KafkaBench, kafka_bench, until

@@ -12,8 +12,8 @@ from libs.bus import metrics
 from libs.bus.connection import connection
 from libs.bus.errors import StateShapeError
 from libs.bus.faust_states import FORM, Entry
+from libs.bus.partitioning import partition_of
 from libs.bus.reading import read_to_end
-from libs.bus.replay import partition_of
 from libs.bus.shapes import fingerprint
 from tests.integration.runtimes.bench import Bench, KafkaBench, Member, MemoryBench, runtime_class, until
 from tests.integration.runtimes.tally import (

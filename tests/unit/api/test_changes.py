@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from libs.bus.effects import RecordTooLargeError
+from libs.bus.encoding import RecordTooLargeError
 from libs.bus.errors import BusUnavailableError, ClaimLostError
 from libs.bus.message import Emit
 from libs.events.record import Record

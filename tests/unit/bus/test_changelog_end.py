@@ -3,7 +3,7 @@
 from aiokafka import TopicPartition
 from aiokafka.structs import RecordMetadata
 
-from libs.bus.effects import Encoded
+from libs.bus.encoding import EncodedRecord
 from libs.bus.restoring import changelog_end
 
 
@@ -12,11 +12,11 @@ def batch(topic: str, partition: int, offset: int) -> RecordMetadata:
 
 
 def test_it_ends_after_the_records_and_the_marker_of_the_transaction() -> None:
-    changes = [Encoded("state.x", key.encode(), b"s", 1, []) for key in "abc"]
+    changes = [EncodedRecord("state.x", key.encode(), b"s", 1, []) for key in "abc"]
     written = [batch("out", 1, 70), batch("state.x", 1, 12), batch("state.x", 1, 10), batch("state.x", 0, 5)]
     assert changelog_end(changes, written) == 14
 
 
 def test_it_is_not_known_if_the_broker_does_not_say_where_a_batch_is() -> None:
-    changes = [Encoded("state.x", key.encode(), b"s", 1, []) for key in "abc"]
+    changes = [EncodedRecord("state.x", key.encode(), b"s", 1, []) for key in "abc"]
     assert changelog_end(changes, [batch("state.x", 1, -1), batch("state.x", 1, 12)]) is None

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from libs.bus import metrics, states
-from libs.bus.effects import Encoded, RecordTooLargeError
+from libs.bus.encoding import EncodedRecord, RecordTooLargeError
 from libs.bus.message import Message
 from libs.bus.processor import MOST_STATE_BYTES, Processor, Step, Tables, Tick
 from libs.bus.settings import MAX_RECORD_BYTES
@@ -39,7 +39,7 @@ COUNTER = Counter()
 CODEC = StateCodec(COUNTER)
 
 
-def restored(*records: Encoded) -> States[Count]:
+def restored(*records: EncodedRecord) -> States[Count]:
     found = States(COUNTER, CODEC)
     for record in records:
         found.load(record.key.decode(), record.value, record.headers)
@@ -105,7 +105,7 @@ def test_only_the_last_record_of_a_key_sets_its_timer() -> None:
 
 
 def test_a_record_without_headers_is_asked_for_its_timer() -> None:
-    record = Encoded("topic", b"a", msgspec.msgpack.encode(Count(1, 100)), 0, [])
+    record = EncodedRecord("topic", b"a", msgspec.msgpack.encode(Count(1, 100)), 0, [])
     assert restored(record).take_due(100) == ["a"]
 
 

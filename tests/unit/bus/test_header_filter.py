@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from libs.bus.effects import Glance
+from libs.bus.header_filter import HeaderFilter
 from libs.bus.message import headers_for
 from libs.bus.processor import Processor
 from libs.events.ids import new_id
@@ -36,16 +36,16 @@ def headers(action: str) -> list[tuple[str, bytes]]:
 
 
 def test_a_processor_wants_everything_unless_it_says_otherwise() -> None:
-    assert Glance(Everything()).wants("ocpp.lifecycle", headers("Heartbeat"))
+    assert HeaderFilter(Everything()).wants("ocpp.lifecycle", headers("Heartbeat"))
 
 
 def test_topic_kind_and_subject_decide_and_are_asked_about_once() -> None:
     processor = OnlyBoots()
-    glance = Glance(processor)
+    header_filter = HeaderFilter(processor)
     for _ in range(3):
-        assert glance.wants("ocpp.lifecycle", headers("BootNotification"))
-        assert not glance.wants("ocpp.lifecycle", headers("Heartbeat"))
-        assert not glance.wants("ocpp.transactions", headers("BootNotification"))
+        assert header_filter.wants("ocpp.lifecycle", headers("BootNotification"))
+        assert not header_filter.wants("ocpp.lifecycle", headers("Heartbeat"))
+        assert not header_filter.wants("ocpp.transactions", headers("BootNotification"))
     assert processor.asked == 3
 
 
@@ -61,4 +61,4 @@ def test_topic_kind_and_subject_decide_and_are_asked_about_once() -> None:
     ],
 )
 def test_what_headers_do_not_tell_has_to_be_decoded(unreadable: list[tuple[str, bytes]]) -> None:
-    assert Glance(OnlyBoots()).wants("ocpp.lifecycle", unreadable)
+    assert HeaderFilter(OnlyBoots()).wants("ocpp.lifecycle", unreadable)
