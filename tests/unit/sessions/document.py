@@ -1,4 +1,4 @@
-"""Writes the table of histories into docs/sessions.md: `python -m tests.unit.sessions.document`."""
+"""Writes the table of histories into docs/session-histories.md: `python -m tests.unit.sessions.document`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.unit.sessions.history import table
 
-DOCUMENT: Final = Path(__file__).resolve().parents[3] / "docs" / "sessions.md"
+DOCUMENT: Final = Path(__file__).resolve().parents[3] / "docs" / "session-histories.md"
 BEGIN: Final = "<!-- histories: generated from tests/unit/sessions/golden -->\n"
 END: Final = "\n<!-- histories: end -->"
 

@@ -247,7 +247,7 @@ class History:
 
 
 def table() -> str:
-    """The histories as a table for docs/sessions.md; with how real chargers fail first."""
+    """The histories as a table for docs/session-histories.md; with how real chargers fail first."""
     rows = []
     for path in sorted(FOLDER.glob("*.yaml")):
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
