@@ -1,4 +1,4 @@
-"""A stretch of the log through one fold or two, partition by partition. Reads Kafka, and writes nothing."""
+"""A log of the log through one fold or two, partition by partition. Reads Kafka, and writes nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import msgspec
 
 from libs.bus.bus import Bus
 from libs.bus.header_filter import HeaderFilter
+from libs.bus.log_range import LogRange
 from libs.bus.message import Message
 from libs.bus.partitioning import count_partitions, partition_of
 from libs.bus.processor import Tables
-from libs.bus.replay import Stretch
 from libs.bus.tables import TableSet
 from libs.bus.tail import read_all
 from libs.events.decisions import SessionDecided, SessionDecisionConcluded, SessionRecalled
@@ -170,7 +170,7 @@ class _Partition:
         job, comparison = self._job, self._comparison
         issued = [] if job.before is not None else [CDRS]
         read_from, read_until = job.period.read_from, job.read_until
-        stretch = Stretch(
+        log = LogRange(
             self._bus,
             [*topics, *issued],
             self._partition,
@@ -179,16 +179,16 @@ class _Partition:
             bounded=[topic for topic in topics if topic.startswith("ocpp.")],
             wanted=self._wanted,
         )
-        async with stretch:
-            async for message in stretch:
+        async with log:
+            async for message in log:
                 # Of what is equally old, the processor takes first what comes first among its inputs.
                 at = message.timestamp_us - (message.topic in self._before_decisions)
                 self._decide(min(at, read_until))
                 self._take(message)
                 comparison.report.messages += 1
                 if comparison.report.messages % 1000 == 0:
-                    progress(stretch.done / max(1, stretch.total))
-        comparison.report.unreadable += stretch.unreadable
+                    progress(log.done / max(1, log.total))
+        comparison.report.unreadable += log.unreadable
         self._decide(read_until)
         self._put({side: fold.pass_time(read_until) for side, fold in self._folds.items()})
         # Sessions that were decided about since.

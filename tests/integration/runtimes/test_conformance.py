@@ -11,9 +11,9 @@ from libs.bus import metrics
 from libs.bus.connection import connection
 from libs.bus.errors import ContractMismatchError
 from libs.bus.guarantees import GUARANTEES
+from libs.bus.log_range import LogRange
 from libs.bus.partitioning import partition_of
 from libs.bus.processor import Processor, Step
-from libs.bus.replay import Stretch
 from libs.runtime.clock import SECOND, now_us
 from tests.integration.runtimes.bench import Bench, KafkaBench, Member, runtime_class, until
 from tests.integration.runtimes.tally import (
@@ -80,7 +80,7 @@ async def test_what_is_equally_old_comes_in_the_order_of_the_inputs_here_and_in_
     outputs = await kafka.outputs("s1", 80)
     handed = [LIFECYCLE if output.charging_state == "opened" else TRANSACTIONS for output in outputs]
     assert handed == [TRANSACTIONS, TRANSACTIONS, LIFECYCLE, LIFECYCLE] * 20
-    replay = Stretch(kafka.bus, Tally.inputs, partition_of("s1", 2), since=0, until=now_us())
+    replay = LogRange(kafka.bus, Tally.inputs, partition_of("s1", 2), since=0, until=now_us())
     async with replay:
         assert [message.topic async for message in replay] == handed
 

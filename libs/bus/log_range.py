@@ -1,4 +1,4 @@
-"""Reading a stretch of the log again, a partition at a time, in the order in which processors are handed it."""
+"""Reading a range of the log again, one partition at a time, in the order in which processors get it."""
 
 import heapq
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
@@ -21,15 +21,15 @@ _FETCH_BYTES = 1 << 20
 _Head = tuple[int, int, TopicPartition, ConsumerRecord]
 
 
-class Stretch:
-    """The messages of one partition of some topics from a moment on (microseconds), merged by time.
+class LogRange:
+    """The messages of one partition of several topics, from `since` on (microseconds), merged by time.
 
-    Use as an async context manager and iterate. Order within a topic is kept; of several topics the message that Kafka
-    has the earlier time of comes first, of equal times that of the topic that `topics` names first. Reads committed
-    records that were there when it was entered; of `bounded` topics those before `until`. These must not be written in
-    transactions, whose marks have the broker's time. What is not wanted is passed over without being decoded. `done` of
-    `total` offsets are behind; `unreadable` could not be decoded. Memory is bounded by what one fetch returns for each
-    topic. Raises KafkaError.
+    Use as an async context manager and iterate. Order within a topic is kept. Across topics the message with the
+    earlier Kafka timestamp comes first; at equal times the topic that comes first in `topics`. Reads committed records
+    that existed when it was entered; of `bounded` topics only those before `until`. These must not be written in
+    transactions: control records carry the broker's time. Unwanted records are skipped without decoding. `done` of
+    `total` offsets have been passed; `unreadable` counts records that could not be decoded. Memory is bounded by what
+    one fetch returns for each topic. Raises KafkaError.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Stretch:
 
     @property
     def done(self) -> int:
-        """How many of `total` offsets are behind."""
+        """How many of `total` offsets have been passed."""
         return self.total - sum(self._left.values())
 
     async def __aenter__(self) -> Self:
