@@ -6,12 +6,12 @@ import msgspec
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from libs.bus import metrics
-from libs.bus.batches import RawRecord
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.encoding import EncodedRecord
 from libs.bus.failures import FailureLimit
 from libs.bus.message import headers_for
+from libs.bus.raw_consumer import RawRecord
 from libs.bus.settings import DEAD_LETTER_BYTES
 from libs.bus.tail import read_all
 from libs.events.contract import dead_letter_topic

@@ -26,14 +26,18 @@ log = get_logger(__name__)
 # In Python the hash takes longer than the rest of a send, and keys repeat: they are stations.
 _hash_of = lru_cache(maxsize=1 << 17)(murmur2)
 
+_BATCH_BYTES = 1 << 18
+_SEND_GAP_S = 0.01
+"""The least time between two sends, for records that follow closely upon each other."""
+
 Acknowledgement = asyncio.Future[None]
 
 
 class Producer:
     """Sends records as `source` (a service name, for the CloudEvents header).
 
-    Memory is bounded: one batch of `batch_bytes` per partition is filled while another is under way; beyond that
-    `send` waits. What follows closely upon a batch waits up to `gap_s` for company. After a failure nothing is
+    Memory is bounded: one batch per partition is filled while another is under way; beyond that
+    `send` waits. Records that follow closely upon a batch wait a moment for others. After a failure nothing is
     known of the records under way, and `failed` stays True until `restart`: an idempotent producer must not skip
     a sequence number.
     """
@@ -44,18 +48,15 @@ class Producer:
         source: str,
         *,
         timeout_s: float = 30,
-        batch_bytes: int = 1 << 18,
-        gap_s: float = 0.01,
     ) -> None:
         self._bus = bus
         self._source = source
-        self._gap_s = gap_s
         self._timeout_s = timeout_s
         self._options: dict[str, Any] = {
             "client_id": f"voltbus-{source}",
             "acks": "all",
             "enable_idempotence": True,
-            "max_batch_size": batch_bytes,
+            "max_batch_size": _BATCH_BYTES,
             "max_request_size": DEAD_LETTER_BYTES,
             "request_timeout_ms": int(timeout_s * 1000),
             "retry_backoff_ms": 50,
@@ -69,7 +70,7 @@ class Producer:
 
     async def start(self) -> None:
         """Connect. Raises KafkaConnectionError if no broker answers."""
-        self._pacer = SendPacer(self._gap_s)
+        self._pacer = SendPacer(_SEND_GAP_S)
         self._kafka = AIOKafkaProducer(**connection(self._bus.settings), **self._options)
         await self._kafka.start()
         self.failed = False

@@ -39,10 +39,10 @@ class FaustRuntime(Generic[S]):
     go on. A process that was frozen while its partitions moved is not fenced.
     """
 
-    def __init__(self, bus: Bus, processor: Processor[S], *, group: str | None = None) -> None:
+    def __init__(self, bus: Bus, processor: Processor[S]) -> None:
         self.bus = bus
         self.processor = processor
-        self.group = bus.settings.group(group or processor.name)
+        self.group = bus.settings.group(processor.name)
         self.tables = TableSet(bus, processor.name, processor.tables)
         self._codec = StateCodec(processor, bus.settings.state_release, FORM)
         self._limits = defaultdict[int, FailureLimit](self._new_limit)

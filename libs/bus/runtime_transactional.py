@@ -46,10 +46,10 @@ class TransactionalRuntime(Generic[S]):
     that must not go on stands still, and the others go on.
     """
 
-    def __init__(self, bus: Bus, processor: Processor[S], *, group: str | None = None) -> None:
+    def __init__(self, bus: Bus, processor: Processor[S]) -> None:
         self.bus = bus
         self.processor = processor
-        self.group = bus.settings.group(group or processor.name)
+        self.group = bus.settings.group(processor.name)
         self.tables = TableSet(bus, processor.name, processor.tables)
         self._codec = StateCodec(processor, bus.settings.state_release)
         self.consumer: AIOKafkaConsumer

@@ -19,8 +19,8 @@ from cryptography import x509
 from prometheus_client import Counter
 
 from libs.bus.bus import Bus
+from libs.bus.concurrent_consumer import ConcurrentConsumer
 from libs.bus.errors import BusUnavailableError
-from libs.bus.group import GroupReader
 from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.bus.tables import TableSet
@@ -315,7 +315,7 @@ async def answer_about_certificates(
         allowed=settings.url_networks,
         timeout_s=settings.ocsp_timeout_s,
     )
-    reader = GroupReader(bus, TOPICS, NAME, CertificateDesk.wants)
+    reader = ConcurrentConsumer(bus, TOPICS, NAME, CertificateDesk.wants)
     health.ready(NAME, lambda: tables.ready and reader.healthy)
     await producer.start()
     try:

@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from libs.bus.batches import Partition, RawBatches
 from libs.bus.bus import Bus, connect
 from libs.bus.dead_letters import dead_letter
 from libs.bus.producer import Producer
+from libs.bus.raw_consumer import Partition, RawConsumer
 from libs.clickhouse.client import ClickHouseError
 from libs.clickhouse.layout import layouts, table_name
 from libs.events.contract import dead_letter_topic
@@ -62,7 +62,7 @@ class Sink:
         }
         # Confidential topics have no table.
         self._topics = [topic for pipeline in self._pipelines.values() for topic in pipeline.layout.topics]
-        self._source = RawBatches(
+        self._source = RawConsumer(
             bus, self._topics, PROCESSOR, on_assigned=self._start_offsets, on_revoked=self._reset
         )
         self._shown: dict[Partition, int] = {}

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from libs.bus.batches import Partition, RawRecord
 from libs.bus.fetching import record_bytes
+from libs.bus.raw_consumer import Partition, RawRecord
 from libs.clickhouse.layout import UNDECODABLE, Column, TableLayout
 from libs.events.codec import CodecError, UnknownRecordError, UnknownSchemaIdError
 

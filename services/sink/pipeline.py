@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NoReturn
 
 from libs.bus import metrics as bus_metrics
-from libs.bus.batches import Partition, RawRecord
 from libs.bus.dead_letters import is_replayed
 from libs.bus.errors import BusUnavailableError, TooManyFailuresError
 from libs.bus.failures import FailureLimit
+from libs.bus.raw_consumer import Partition, RawRecord
 from libs.clickhouse.client import ClickHouseError
 from libs.clickhouse.layout import DEAD_LETTERS_TABLE, TableLayout
 from libs.events.codec import CodecError, UnknownSchemaIdError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from libs.bus.batches import Partition
+from libs.bus.raw_consumer import Partition
 from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.layout import DERIVED, TableLayout
 from libs.clickhouse.migrate import migrate

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from libs.bus.batches import Partition
+from libs.bus.raw_consumer import Partition
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
 from libs.clickhouse.layout import DERIVED, TableLayout, layouts
 from libs.clickhouse.migrate import migrate

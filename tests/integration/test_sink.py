@@ -15,10 +15,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from libs.bus.admin import apply_contract, delete_topics, wanted_topics
-from libs.bus.batches import LogShorterError
 from libs.bus.bus import Bus, connect, contract_topics
 from libs.bus.connection import connection
 from libs.bus.producer import Producer
+from libs.bus.raw_consumer import LogShorterError
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
 from libs.clickhouse.layout import Column, layouts, table_name
 from libs.clickhouse.maintenance import forget_topic, rebuild

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from libs.bus.batches import Partition
+from libs.bus.raw_consumer import Partition
 from libs.clickhouse.layout import TableLayout, layouts
 from libs.events.codec import Codec, CodecError, UnknownSchemaIdError
 from libs.events.contract import load_contract

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from libs.bus import metrics
-from libs.bus.batches import Partition
 from libs.bus.dead_letters import REPLAYED_HEADER
 from libs.bus.errors import BusUnavailableError
+from libs.bus.raw_consumer import Partition
 from libs.clickhouse.client import ClickHouseUnavailableError
 from libs.clickhouse.layout import TableLayout, layouts
 from libs.events.codec import BadValueError, CodecError, UnknownSchemaIdError

@@ -12,15 +12,15 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from libs.bus import group
-from libs.bus.group import GroupReader, Progress
+from libs.bus import concurrent_consumer
+from libs.bus.concurrent_consumer import ConcurrentConsumer, OffsetTracker
 from libs.bus.message import Message
 from libs.bus.settings import BusSettings
 from libs.testing.memory_kafka import MemoryBroker, MemoryConsumer, MemoryProducer
 
 
 def test_nothing_is_committed_past_a_record_that_is_under_way() -> None:
-    progress = Progress()
+    progress = OffsetTracker()
     for offset in (5, 6, 9):
         progress.begin(offset)
     assert progress.next == 5
@@ -32,7 +32,7 @@ def test_nothing_is_committed_past_a_record_that_is_under_way() -> None:
     assert progress.next == 10
     progress.done(9)
     assert progress.next == 10
-    assert Progress(7).next == 7
+    assert OffsetTracker(7).next == 7
 
 
 SETTINGS = BusSettings(kafka="nowhere", registry_url="http://nowhere")
@@ -65,20 +65,20 @@ class Rig:
 @pytest.fixture
 async def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     rig = Rig()
-    monkeypatch.setattr(group, "AIOKafkaConsumer", rig.consumer)
-    monkeypatch.setattr(group, "_RETRY_S", 0)
+    monkeypatch.setattr(concurrent_consumer, "AIOKafkaConsumer", rig.consumer)
+    monkeypatch.setattr(concurrent_consumer, "_RETRY_S", 0)
     await rig.write(A, 3)
     await rig.write(B, 7)
     return rig
 
 
 @asynccontextmanager
-async def reading() -> AsyncIterator[GroupReader]:
+async def reading() -> AsyncIterator[ConcurrentConsumer]:
     async def nobody(message: Message) -> None:
         raise AssertionError(message)
 
     reader, stop = (
-        GroupReader(Mock(settings=SETTINGS), ["ocpp.lifecycle"], "g", lambda *_: False),
+        ConcurrentConsumer(Mock(settings=SETTINGS), ["ocpp.lifecycle"], "g", lambda *_: False),
         asyncio.Event(),
     )
     running = asyncio.create_task(reader.run(nobody, stop))
@@ -122,7 +122,7 @@ async def test_a_reader_is_healthy_again_once_it_can_read(rig: Rig) -> None:
 async def test_a_membership_that_only_fails_is_given_up_for_a_new_one(rig: Rig) -> None:
     async with reading() as reader:
         rig.broker.fail("start", KafkaError("still away"))
-        rig.broker.fail("getmany", *[KafkaError("for ever")] * group._FAILURES)
+        rig.broker.fail("getmany", *[KafkaError("for ever")] * concurrent_consumer._FAILURES)
         await until(lambda: len(rig.made) == 3 and reader.healthy)
         assert rig.broker.groups[GROUP].members == [rig.made[2]]
 

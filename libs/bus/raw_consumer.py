@@ -1,7 +1,7 @@
 """Raw records in batches per partition, for a consumer that keeps its own positions.
 
-The reader is a member of a consumer group, so that partitions move between processes, but where a partition is
-read from is its owner's word: it is asked on every assignment, and committed offsets are only shown to people.
+The consumer is a member of a group, so that partitions move between processes. But its owner is asked for the start
+offsets on every assignment; offsets are committed only to show the progress to people.
 """
 
 import asyncio
@@ -24,6 +24,12 @@ log = get_logger(__name__)
 _RETRY_S = 0.5
 _COMMIT_S = 3.0
 _FETCH_BYTES = 16 << 20
+_FETCH_MIN_BYTES = 64 << 10
+_FETCH_MAX_WAIT_MS = 100
+"""A fetch waits this long for `_FETCH_MIN_BYTES`, so that few records do not cost a request each."""
+_READ_RECORDS = 10_000
+_READ_BYTES = 8 << 20
+"""At most as many records, of about as many bytes, are returned by one `read`."""
 
 
 class Partition(NamedTuple):
@@ -59,7 +65,7 @@ OnRevoked = Callable[[], Awaitable[None]]
 """Called when the group takes every partition away, before anybody gets them; returns when no effect is pending."""
 
 
-class RawBatches:
+class RawConsumer:
     """Committed records of `topics`, read as a member of consumer group `group`.
 
     Every rebalance takes all partitions away and assigns anew: `on_revoked`, then `on_assigned`. Until that has
@@ -74,21 +80,11 @@ class RawBatches:
         *,
         on_assigned: OnAssigned,
         on_revoked: OnRevoked,
-        max_records: int = 10_000,
-        max_bytes: int = 8 << 20,
-        fetch_min_bytes: int = 64 << 10,
-        fetch_max_wait_ms: int = 100,
     ) -> None:
-        """A fetch waits up to `fetch_max_wait_ms` for `fetch_min_bytes`: a trickle must not cost a request each.
-
-        One reading gives up to `max_records` of about `max_bytes`.
-        """
         self._settings = bus.settings
         self._topics = [bus.settings.topic(topic) for topic in topics]
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
-        self._max_records = max_records
-        self._max_bytes = max_bytes
         self._next: dict[TopicPartition, int] = {}
         self._held: set[str] = set()
         self._epoch = 0
@@ -101,8 +97,8 @@ class RawBatches:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             partition_assignment_strategy=(RangePartitionAssignor,),
-            fetch_min_bytes=fetch_min_bytes,
-            fetch_max_wait_ms=fetch_max_wait_ms,
+            fetch_min_bytes=_FETCH_MIN_BYTES,
+            fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
             fetch_max_bytes=_FETCH_BYTES,
             max_poll_interval_ms=300_000,
             metadata_max_age_ms=60_000,
@@ -136,8 +132,8 @@ class RawBatches:
             fetched = await fetch(
                 self._consumer,
                 timeout_ms=int(timeout_s * 1000),
-                max_records=self._max_records,
-                max_bytes=self._max_bytes,
+                max_records=_READ_RECORDS,
+                max_bytes=_READ_BYTES,
             )
         except KafkaError as error:
             log.warning("batches_unreadable", error=repr(error))
@@ -258,7 +254,7 @@ class RawBatches:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, owner: RawBatches) -> None:
+    def __init__(self, owner: RawConsumer) -> None:
         self._owner = owner
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:

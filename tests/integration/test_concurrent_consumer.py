@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from libs.bus import bus as libs_bus
 from libs.bus.admin import apply_contract
+from libs.bus.concurrent_consumer import ConcurrentConsumer
 from libs.bus.errors import BusUnavailableError
-from libs.bus.group import GroupReader
 from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
@@ -73,7 +73,7 @@ class Reading:
     def __init__(self, settings: BusSettings) -> None:
         self._settings = settings
         self._stop = asyncio.Event()
-        self._reader: GroupReader | None = None
+        self._reader: ConcurrentConsumer | None = None
         self.seen: list[str] = []
 
     @property
@@ -90,7 +90,7 @@ class Reading:
 
     async def _run(self) -> None:
         async with libs_bus.connect(self._settings) as bus:
-            self._reader = GroupReader(bus, [TOPIC], "readers", lambda *_: True)
+            self._reader = ConcurrentConsumer(bus, [TOPIC], "readers", lambda *_: True)
             await self._reader.run(self._handle, self._stop)
 
     async def _handle(self, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Messages shared out among the members of a consumer group, for work that waits on something outside."""
+"""Messages handled concurrently by the members of a consumer group, for work that waits on something outside."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
@@ -39,32 +39,32 @@ Wants = Callable[[str, str, str | None], bool]
 Handle = Callable[[Message], Awaitable[None]]
 
 
-class Progress:
-    """Which records of a partition are done with, however they overtake each other. `start`: the first's offset."""
+class OffsetTracker:
+    """The offset to commit when records of a partition are done in any order. `start`: the first record's offset."""
 
     def __init__(self, start: int = 0) -> None:
         self._under_way: set[int] = set()
         self._next = start
 
     def begin(self, offset: int) -> None:
-        """A record, in the order of the partition."""
+        """Start a record; called in the order of the partition."""
         self._under_way.add(offset)
         self._next = offset + 1
 
     def done(self, offset: int) -> None:
-        """It is done with."""
+        """Finish a record, in any order."""
         self._under_way.discard(offset)
 
     @property
     def next(self) -> int:
-        """The offset before which everything is done with."""
+        """The offset before which everything is done."""
         return min(self._under_way, default=self._next)
 
 
-class GroupReader:
-    """Reads `topics` as a member of `group`, from where the group was; a new group begins at the end.
+class ConcurrentConsumer:
+    """Reads `topics` as a member of `group`, from its committed offsets; a new group begins at the end.
 
-    Where it begins is committed even if nothing comes: the next member goes on from there.
+    The start offset is committed even if nothing arrives, so that the next member continues from there.
 
     Up to `most` messages are handled at a time, in any order: one that takes long delays no other. Offsets are
     committed when all before them are handled, so that after a crash some are handled again. What cannot be read, or
@@ -80,7 +80,7 @@ class GroupReader:
         self._group = group
         self._wants = wants
         self._most = asyncio.Semaphore(most)
-        self._progress: dict[TopicPartition, Progress] = {}
+        self._progress: dict[TopicPartition, OffsetTracker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._topics = [bus.settings.topic(topic) for topic in topics]
         self._consumer = self._new_consumer()
@@ -150,7 +150,7 @@ class GroupReader:
             with suppress(IllegalStateError):  # it was taken away meanwhile
                 async with asyncio.timeout(_PLACE_S):
                     start = await self._consumer.position(partition)
-                self._progress.setdefault(partition, Progress(start))
+                self._progress.setdefault(partition, OffsetTracker(start))
 
     async def _read(self, handle: Handle) -> None:
         try:
@@ -169,7 +169,7 @@ class GroupReader:
         for partition, records in fetched.items():
             topic = self._bus.settings.logical(partition.topic)
             for record in records:
-                progress = self._progress.setdefault(partition, Progress())
+                progress = self._progress.setdefault(partition, OffsetTracker())
                 progress.begin(record.offset)
                 if self._may_matter(topic, record):
                     await self._most.acquire()
@@ -185,7 +185,9 @@ class GroupReader:
             return True
         return self._wants(topic, kind.removeprefix(_PREFIX), header(record.headers, SUBJECT_HEADER))
 
-    async def _handle(self, handle: Handle, topic: str, record: ConsumerRecord, progress: Progress) -> None:
+    async def _handle(
+        self, handle: Handle, topic: str, record: ConsumerRecord, progress: OffsetTracker
+    ) -> None:
         try:
             await handle(await read_message(self._bus, topic, record))
         except UnknownRecordError:
@@ -225,7 +227,7 @@ class GroupReader:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, owner: GroupReader) -> None:
+    def __init__(self, owner: ConcurrentConsumer) -> None:
         self._owner = owner
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
