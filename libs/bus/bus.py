@@ -5,9 +5,9 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from libs.bus.bounds import FIRST_WAIT_S, LONGEST_WAIT_S
+from libs.bus.bounded_waits import FIRST_WAIT_S, LONGEST_WAIT_S
 from libs.bus.errors import ContractMismatchError, SchemaUnavailableError
-from libs.bus.schemas import SchemaLookup, SchemaRegistry, learn_all, read_schemas
+from libs.bus.schemas import SchemaLookup, SchemaRegistry, add_schemas, read_schemas
 from libs.bus.settings import BusSettings
 from libs.events.codec import Codec, UnknownSchemaIdError
 from libs.events.contract import Contract, Topic, dead_letter_topic, load_contract
@@ -38,7 +38,7 @@ class Bus:
             return self.codec.decode(value)
         except UnknownSchemaIdError as error:
             schema_id = error.schema_id
-        await self.learn(schema_id)
+        await self.fetch_schema(schema_id)
         return self.codec.decode(value)
 
     async def decode_patiently(self, value: bytes) -> Record:
@@ -52,12 +52,12 @@ class Bus:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
-    async def learn(self, schema_id: int) -> None:
-        """Look up the schema with this id, on the bus and then in the registry, so that `codec` can read its values.
+    async def fetch_schema(self, schema_id: int) -> None:
+        """Fetch the schema with this id, from the bus or else the registry, so that `codec` can read its values.
 
         Raises CodecError if nobody has it or it holds no records, SchemaUnavailableError if that cannot be told now.
         """
-        await self._lookup.learn(schema_id)
+        await self._lookup.fetch(schema_id)
 
 
 def contract_topics(contract: Contract) -> list[tuple[str, Topic]]:
@@ -91,6 +91,6 @@ async def connect(settings: BusSettings, contract: Contract | None = None) -> As
             f"the contract is not applied for {', '.join(missing[:5])}: run `voltbus contract apply`"
         )
     codec = Codec(contract, write_ids)
-    learn_all(codec, registered)
+    add_schemas(codec, registered)
     async with SchemaRegistry(settings, attempts=2) as registry:
         yield Bus(settings, contract, codec, registry)

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from libs.bus import metrics
-from libs.bus.bounds import leave, within
+from libs.bus.bounded_waits import run_bounded, stop_consumer
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.errors import BusError
@@ -114,7 +114,7 @@ class ConcurrentConsumer:
                 task.cancel()
             await asyncio.gather(committing, *self._tasks, return_exceptions=True)
             await self._commit()
-            await leave(self._consumer)
+            await stop_consumer(self._consumer)
 
     def _new_consumer(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
@@ -138,7 +138,7 @@ class ConcurrentConsumer:
     async def _join_anew(self) -> None:
         """Become another member of the group. Raises KafkaError or TimeoutError if that fails."""
         self._leave_all()
-        await leave(self._consumer)
+        await stop_consumer(self._consumer)
         self._consumer = self._new_consumer()
         async with asyncio.timeout(_JOIN_S):
             await self._consumer.start()
@@ -218,7 +218,7 @@ class ConcurrentConsumer:
         if offsets == self._committed:
             return
         try:
-            if not await within(_COMMIT_WAIT_S, self._consumer.commit(offsets)):
+            if not await run_bounded(_COMMIT_WAIT_S, self._consumer.commit(offsets)):
                 log.warning("group_not_committed", group=self._group, error="Kafka does not answer")
                 return
             self._committed = offsets

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable
 from time import monotonic
 
 from libs.bus import metrics
-from libs.bus.bounds import FIRST_WAIT_S, LONGEST_WAIT_S
+from libs.bus.bounded_waits import FIRST_WAIT_S, LONGEST_WAIT_S
 from libs.bus.errors import PartitionError, TooManyFailuresError
 from libs.runtime.logging import get_logger
 

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
 
 from libs.bus import metrics
-from libs.bus.bounds import LEAVE_S, within
+from libs.bus.bounded_waits import LEAVE_S, run_bounded
 from libs.bus.bus import Bus
 from libs.bus.compression import compression_type
 from libs.bus.connection import connection
@@ -135,7 +135,7 @@ class Member(Generic[S]):
         finally:
             self._standstill.end()
             self._waiting.end()
-            await within(STOP_TIMEOUT_S, self._end_between_batches(tasks[1]))
+            await run_bounded(STOP_TIMEOUT_S, self._end_between_batches(tasks[1]))
             tasks[1].cancel()
             await self._stop_app()
             for task in (*tasks, stopped):
@@ -210,7 +210,7 @@ class Member(Generic[S]):
                     self._observe_lag()
                     await self._tick()
                     consumer: Any = self._app.consumer
-                    await self._states.bury(self._writer, consumer._committed_offset)
+                    await self._states.write_tombstones(self._writer, consumer._committed_offset)
             # Not while `_working` is held: partitions may have to go meanwhile.
             if left:
                 await self._waiting.pause({tp.partition for tp in self._app.consumer.assignment()})

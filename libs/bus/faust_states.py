@@ -64,7 +64,7 @@ class FaustStates(Generic[S]):
         self._table = table
         self._timers = Timers(self._due)
         self._sizes = StateSizes(processor)
-        self._graves: set[str] = set()
+        self._pending_tombstones: set[str] = set()
         self._other_shapes: dict[bytes, bytes] = {}
 
     async def restore(self, partitions: Collection[int]) -> dict[int, StateError]:
@@ -85,14 +85,14 @@ class FaustStates(Generic[S]):
         for key in [key for key in self._table if key not in stored]:
             del self._table[key]
         self._timers = Timers(self._due)
-        self._graves.clear()
+        self._pending_tombstones.clear()
         unreadable: dict[int, StateError] = {}
         for raw_key, raw in stored.items():
             self._table[raw_key] = raw
             key = raw_key.decode()
             try:
                 if self.entry(key).state is None:
-                    self._graves.add(key)
+                    self._pending_tombstones.add(key)
                 elif has_timers(self._processor):
                     self._timers.arm(key, self._due(key))
             except StateError as error:
@@ -174,16 +174,16 @@ class FaustStates(Generic[S]):
         )
         for key, state in changes.states.items():
             if state is None:
-                self._graves.add(key)
+                self._pending_tombstones.add(key)
             else:
-                self._graves.discard(key)
+                self._pending_tombstones.discard(key)
                 if has_timers(self._processor):
                     self._timers.arm(key, due_of(self._processor, state))
 
-    async def bury(self, writer: RecordWriter, committed: Mapping[TP, int | None]) -> None:
+    async def write_tombstones(self, writer: RecordWriter, committed: Mapping[TP, int | None]) -> None:
         """Write tombstones of forgotten keys whose last messages are committed and cannot come again."""
         done: dict[str, tuple[int, None]] = {}
-        for key in self._graves:
+        for key in self._pending_tombstones:
             entry = self.entry(key)
             ends = {
                 TP(self._bus.settings.topic(topic), entry.partition): offset + 1
@@ -192,7 +192,7 @@ class FaustStates(Generic[S]):
             if all((committed.get(tp) or 0) >= end for tp, end in ends.items()):
                 done[key] = (entry.partition, None)
         await self._store(writer, done)
-        self._graves.difference_update(done)
+        self._pending_tombstones.difference_update(done)
 
     async def _store(self, writer: RecordWriter, values: Mapping[str, tuple[int, bytes | None]]) -> None:
         """Write `values` (partition and value, None for a tombstone, by key) to the state topic and the table."""

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from libs.bus import metrics
-from libs.bus.bounds import leave
+from libs.bus.bounded_waits import stop_consumer
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.errors import BusError, BusUnavailableError, ContractMismatchError
@@ -226,7 +226,7 @@ class Follower:
             yield consumer
         finally:
             self._current = None
-            await leave(consumer)
+            await stop_consumer(consumer)
 
     async def _take_places(self, consumer: AIOKafkaConsumer) -> None:
         """Assign the partitions; the first time also find out where they begin and end."""

@@ -13,7 +13,7 @@ from libs.bus.settings import BusSettings
 from libs.bus.watermark import Watermark
 
 ENOUGH_RECORDS = 1_000
-"""At hand of one input. More would only grow cold, and be searched for cycles by the garbage collector."""
+"""Records buffered per input. More costs memory and GC scans without raising throughput."""
 
 
 class Inputs:
@@ -68,8 +68,8 @@ class Inputs:
         for buffer in self._buffers.values():
             buffer.clear()
 
-    def offer(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> bool:
-        """Take what is ours of `fetched`; False if nothing is. What was fetched before it was placed comes again."""
+    def add_fetched(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> bool:
+        """Buffer our part of `fetched`; False if there is none. Records fetched before `placed` are fetched again."""
         if not self.placed:
             return False
         taken = False
@@ -86,8 +86,8 @@ class Inputs:
         return taken
 
     @property
-    def hungry(self) -> list[TopicPartition]:
-        """Where more should be fetched: what is at hand is not enough. Nowhere until it is placed."""
+    def needs_fetch(self) -> list[TopicPartition]:
+        """Partitions to fetch from: fewer than `ENOUGH_RECORDS` are buffered. None until `placed`."""
         if not self.placed:
             return []
         return [place for place, buffer in self._buffers.items() if len(buffer) < ENOUGH_RECORDS]
@@ -127,8 +127,8 @@ class Inputs:
         end = self._consumer.last_stable_offset(place)
         return None if end is None or end < 0 else int(end)
 
-    def look_again(self) -> None:
-        """Somebody else got to run: what had no more to fetch may have."""
+    def reset_exhausted(self) -> None:
+        """Ask exhausted inputs for records again, after other tasks have run."""
         self._exhausted.clear()
 
     def take(self, most: int) -> tuple[TopicPartition, list[ConsumerRecord]] | None:

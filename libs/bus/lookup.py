@@ -4,7 +4,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
-from libs.bus.bounds import leave
+from libs.bus.bounded_waits import stop_consumer
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.errors import BusUnavailableError
@@ -48,5 +48,5 @@ async def records_of(bus: Bus, topic: str, key: str, since: int) -> list[Record]
     except KafkaError as error:
         raise BusUnavailableError(f"{topic} cannot be read: {error!r}") from error
     finally:
-        await leave(consumer)
+        await stop_consumer(consumer)
     return found

@@ -10,7 +10,7 @@ from typing import Generic
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from libs.bus import metrics
-from libs.bus.bounds import FIRST_WAIT_S, LEAVE_S, LONGEST_WAIT_S
+from libs.bus.bounded_waits import FIRST_WAIT_S, LEAVE_S, LONGEST_WAIT_S
 from libs.bus.bus import Bus
 from libs.bus.dead_letters import count_failed_tick, encode_dead_letter
 from libs.bus.encoding import EncodedRecord, declared, encode
@@ -116,13 +116,13 @@ class PartitionTask(Generic[S]):
         return self._kept
 
     @property
-    def hungry(self) -> list[TopicPartition]:
-        """Where more should be fetched for this task."""
-        return self._inputs.hungry
+    def needs_fetch(self) -> list[TopicPartition]:
+        """Partitions to fetch from for this task."""
+        return self._inputs.needs_fetch
 
-    def offer(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
-        """Take what is ours of what was fetched."""
-        if self._inputs.offer(fetched):
+    def add_fetched(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
+        """Buffer our part of what was fetched."""
+        if self._inputs.add_fetched(fetched):
             self._wake.set()
 
     async def observe(self) -> None:
@@ -182,7 +182,7 @@ class PartitionTask(Generic[S]):
             await self._rest(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             try:
-                await self._bus.learn(error.schema_id)
+                await self._bus.fetch_schema(error.schema_id)
             except SchemaUnavailableError as again:
                 error = again
             except CodecError:
@@ -252,13 +252,13 @@ class PartitionTask(Generic[S]):
         now = self._clock()
         if batch.has_effects:
             return min(TICK_INTERVAL_S, self._committed_at + self._processor.linger_s - now)
-        # Messages that led to nothing need no transaction of their own: taken again, they lead to nothing again.
+        # Messages without effects need no transaction of their own; reprocessing them is harmless.
         return min(TICK_INTERVAL_S, batch.begun_at + OFFSETS_LINGER_S - now)
 
     async def _process(self, batch: Batch) -> None:
         """Process buffered records in order of time, while none is missing from an input that lags."""
-        # What has no more to fetch stays so for as long as nobody else gets to run.
-        self._inputs.look_again()
+        # An exhausted input stays so until other tasks have run.
+        self._inputs.reset_exhausted()
         handled = 0
         while batch.messages < BATCH_RECORDS and not self._stopping:
             taken = self._inputs.take(min(RUN_RECORDS - handled, BATCH_RECORDS - batch.messages))
@@ -272,7 +272,7 @@ class PartitionTask(Generic[S]):
                     try:
                         self._handle(batch, topic, record)
                     except UnknownSchemaIdError as error:
-                        await self._learn_and_handle(batch, topic, record, error.schema_id)
+                        await self._fetch_schema_and_handle(batch, topic, record, error.schema_id)
             except (PartitionError, SchemaUnavailableError):
                 # What came before the record takes effect.
                 batch.offsets[place] = record.offset
@@ -285,13 +285,13 @@ class PartitionTask(Generic[S]):
             if handled == RUN_RECORDS:
                 handled = 0
                 await asyncio.sleep(0)
-                self._inputs.look_again()
+                self._inputs.reset_exhausted()
 
-    async def _learn_and_handle(
+    async def _fetch_schema_and_handle(
         self, batch: Batch, topic: str, record: ConsumerRecord, schema_id: int
     ) -> None:
         try:
-            await self._bus.learn(schema_id)
+            await self._bus.fetch_schema(schema_id)
         except CodecError as error:
             self._dead_letter(batch, topic, record, error, decoded=False)
             return

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from libs.bus.bounds import leave, within
+from libs.bus.bounded_waits import run_bounded, stop_consumer
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.fetching import fetch
@@ -118,7 +118,7 @@ class RawConsumer:
     async def stop(self) -> None:
         """Leave the group."""
         await self._stop_positioning()
-        await leave(self._consumer)
+        await stop_consumer(self._consumer)
 
     async def read(self, timeout_s: float) -> dict[Partition, Sequence[RawRecord]]:
         """What has arrived, waiting up to `timeout_s` for the first record. Kafka's absence reads as silence.
@@ -169,7 +169,7 @@ class RawConsumer:
         if not owned:
             return
         try:
-            if not await within(_COMMIT_S, self._consumer.commit(owned)):
+            if not await run_bounded(_COMMIT_S, self._consumer.commit(owned)):
                 log.warning("offsets_not_shown", error="Kafka does not answer")
         except (KafkaError, IllegalStateError) as error:
             log.warning("offsets_not_shown", error=repr(error))

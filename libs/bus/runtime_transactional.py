@@ -14,7 +14,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
-from libs.bus.bounds import leave
+from libs.bus.bounded_waits import stop_consumer
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.failures import FailureLimit
@@ -96,7 +96,7 @@ class TransactionalRuntime(Generic[S]):
                 await self._poll()
         finally:
             await self.revoke()
-            await leave(self.consumer)
+            await stop_consumer(self.consumer)
 
     async def _poll(self) -> None:
         """Fetch for those who are short of records, and let what is fetched lie while all have enough."""
@@ -104,20 +104,20 @@ class TransactionalRuntime(Generic[S]):
             if task.failure is not None:
                 raise task.failure
         tasks = [task for task in self._tasks.values() if task.ready]
-        hungry = [place for task in tasks for place in task.hungry]
-        satisfied = len(hungry) < len(tasks) * len(self.processor.inputs)
+        wanted = [place for task in tasks for place in task.needs_fetch]
+        satisfied = len(wanted) < len(tasks) * len(self.processor.inputs)
         batches: dict[TopicPartition, list[ConsumerRecord]] = {}
         try:
-            if hungry or not tasks:
-                # Who is satisfied now will soon be hungry, and must not wait until somebody else has news. A member
-                # without work asks for anything: the group shuts out those who ask for nothing.
+            if wanted or not tasks:
+                # Fetch without waiting while some tasks still have records. A member without tasks polls all
+                # partitions, or the group evicts it.
                 batches = await self.consumer.getmany(
-                    *hungry, timeout_ms=0 if satisfied else 100, max_records=FETCHED_RECORDS
+                    *wanted, timeout_ms=0 if satisfied else 100, max_records=FETCHED_RECORDS
                 )
             # At once: a task that starts over must not be offered what was fetched before it did. And to all: one may
             # have become ready meanwhile.
             for task in self._tasks.values():
-                task.offer(batches)
+                task.add_fetched(batches)
             for task in list(self._tasks.values()):
                 await task.observe()
         except KafkaError as error:

@@ -145,13 +145,13 @@ async def read_schemas(settings: BusSettings) -> list[RegisteredSchema]:
 _decode_schema: Final = msgspec.json.Decoder(RegisteredSchema).decode
 
 
-def learn_all(codec: Codec, schemas: Iterable[RegisteredSchema]) -> None:
-    """Teach `codec` every schema that it does not know yet, except those that it does not understand."""
+def add_schemas(codec: Codec, schemas: Iterable[RegisteredSchema]) -> None:
+    """Add to `codec` every schema that it does not know yet, except those that it does not understand."""
     for schema in schemas:
         if codec.knows(schema.schema_id):
             continue
         try:
-            codec.learn(schema.schema_id, schema.schema)
+            codec.add_schema(schema.schema_id, schema.schema)
         except CodecError as error:
             # Whoever reads its values says so; the others are none the worse for it.
             log.warning("schema_not_understood", schema_id=schema.schema_id, error=str(error))
@@ -167,7 +167,7 @@ REMEMBERED_IDS: Final = 1_000
 
 
 class SchemaLookup:
-    """Teaches `codec` schema ids that it does not know: what the bus has by now, else what `registry` says."""
+    """Fetches schemas that `codec` does not know: from the bus, else from `registry`."""
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ class SchemaLookup:
         self._read_at = float("-inf")
         self._unknown_until: dict[int, float] = {}
 
-    async def learn(self, schema_id: int) -> None:
+    async def fetch(self, schema_id: int) -> None:
         """Make `codec` know `schema_id`.
 
         Raises CodecError if neither bus nor registry has it or it holds no records, SchemaUnavailableError if that
@@ -213,7 +213,7 @@ class SchemaLookup:
             found.labels("unavailable").inc()
             raise SchemaUnavailableError(schema_id, str(error)) from error
         if schema is not None:
-            self._codec.learn(schema_id, schema)
+            self._codec.add_schema(schema_id, schema)
             found.labels("registry").inc()
             log.info("schema_learnt", schema_id=schema_id)
             return
@@ -224,7 +224,7 @@ class SchemaLookup:
             del self._unknown_until[next(iter(self._unknown_until))]
 
     async def _read_bus(self) -> bool:
-        """Learn what is on the bus; False if it was read a moment ago, and is not now."""
+        """Add the schemas on the bus; False if it was read a moment ago, and is not now."""
         if self._clock() < self._read_at + REREAD_S:
             return False
         try:
@@ -232,5 +232,5 @@ class SchemaLookup:
         except (KafkaError, ContractMismatchError) as error:
             raise BusUnavailableError(f"schemas on the bus: {error!r}") from error
         self._read_at = self._clock()
-        learn_all(self._codec, schemas)
+        add_schemas(self._codec, schemas)
         return True

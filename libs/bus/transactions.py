@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import RecordMetadata
 
-from libs.bus.bounds import LEAVE_S, within
+from libs.bus.bounded_waits import LEAVE_S, run_bounded
 from libs.bus.compression import compression_type
 from libs.bus.connection import connection
 from libs.bus.encoding import EncodedRecord
@@ -93,12 +93,12 @@ class Transactions:
         try:
             if self._open and not self._refused():
                 self._open = False
-                if not await within(LEAVE_S, self._producer.abort_transaction()):
+                if not await run_bounded(LEAVE_S, self._producer.abort_transaction()):
                     log.warning("abort_unsaid", transactional_id=self._id)
         except Exception as error:
             log.warning("abort_failed", transactional_id=self._id, error=repr(error))
         try:
-            if not await within(LEAVE_S, self._producer.stop()):
+            if not await run_bounded(LEAVE_S, self._producer.stop()):
                 log.warning("producer_stop_unsaid", transactional_id=self._id)
         except Exception as error:
             log.warning("producer_stop_failed", transactional_id=self._id, error=repr(error))

@@ -65,7 +65,7 @@ class Codec:
         for topic, schema_id in write_ids.items():
             self._add_topic(topic, schema_id)
         for schema_id, schema in (read_schemas or {}).items():
-            self.learn(schema_id, schema)
+            self.add_schema(schema_id, schema)
 
     @classmethod
     def without_registry(cls, contract: Contract) -> "Codec":
@@ -81,13 +81,13 @@ class Codec:
             writer = compile_writer(self._contract.schemas[name])
             self._encoders[topic, RECORDS[name]] = (prefix + branch, writer)
         if schema_id not in self._kinds:
-            self.learn(schema_id, self._contract.value_schema(topic))
+            self.add_schema(schema_id, self._contract.value_schema(topic))
 
     def knows(self, schema_id: int) -> bool:
         """Whether values with this schema id can be read."""
         return schema_id in self._kinds
 
-    def learn(self, schema_id: int, schema: Any) -> None:
+    def add_schema(self, schema_id: int, schema: Any) -> None:
         """Remember the schema that writers registered as `schema_id`.
 
         Raises CodecError for what is not a record or a union of records.

@@ -56,7 +56,7 @@ class Sink:
         self._producer = producer
         self._writer = writer
         self._budget = settings.sink_buffer_bytes
-        ports = Ports(writer, bus.codec.decode_fields, bus.learn, self._bury, self._stored)
+        ports = Ports(writer, bus.codec.decode_fields, bus.fetch_schema, self._bury, self._stored)
         self._pipelines = {
             layout.table: TablePipeline(layout, ports, settings) for layout in layouts(bus.contract).values()
         }

@@ -38,17 +38,17 @@ class Ports:
         self,
         writer: Writer,
         decode: DecodeFields,
-        learn: Callable[[int], Awaitable[None]],
+        fetch_schema: Callable[[int], Awaitable[None]],
         bury: Callable[[BadRecord], Awaitable[None]],
         stored: Callable[[Mapping[Partition, int]], None],
     ) -> None:
-        """`learn` fetches an unknown schema id (CodecError: nobody knows it; BusUnavailableError: try later).
+        """`fetch_schema` fetches an unknown schema id (CodecError: nobody knows it; BusUnavailableError: try later).
 
         `bury` returns when the dead letter is acknowledged. `stored` hears of the next offsets after an insert.
         """
         self.writer = writer
         self.decode = decode
-        self.learn = learn
+        self.fetch_schema = fetch_schema
         self.bury = bury
         self.stored = stored
 
@@ -195,7 +195,7 @@ class TablePipeline:
                 except UnknownSchemaIdError as error:
                     schema_id = error.schema_id
                 try:
-                    await self._ports.learn(schema_id)
+                    await self._ports.fetch_schema(schema_id)
                 except CodecError:
                     hopeless.add(schema_id)
                 except BusUnavailableError as unavailable:

@@ -85,10 +85,10 @@ async def test_a_schema_that_is_applied_later_is_learnt_without_the_registry(set
     async with connect(deaf) as bus:
         newer = changed("billing.cdrs", {"name": "note", "type": "string", "default": ""})
         schema_id = (await apply_contract(settings, newer)).schema_ids["billing.cdrs"]
-        await bus.learn(schema_id)
+        await bus.fetch_schema(schema_id)
         assert bus.codec.knows(schema_id)
         with pytest.raises(BusUnavailableError):
-            await bus.learn(0x7FFFFFFF)
+            await bus.fetch_schema(0x7FFFFFFF)
 
 
 async def test_a_better_text_is_no_new_schema(settings: BusSettings) -> None:

@@ -39,7 +39,7 @@ class Rig:
 
     async def fetch(self, *places: TopicPartition, most: int | None = None) -> bool:
         """Fetch from `places` and offer what came."""
-        return self.inputs.offer(await self.consumer.getmany(*places or (A, B), max_records=most))
+        return self.inputs.add_fetched(await self.consumer.getmany(*places or (A, B), max_records=most))
 
 
 async def placed(**records: list[int]) -> Inputs:
@@ -94,11 +94,11 @@ async def test_who_has_enough_is_not_hungry(monkeypatch: pytest.MonkeyPatch) -> 
     rig = await Rig().start()
     await rig.write(a=[1, 2])
     await rig.fetch()
-    assert rig.inputs.hungry == [B]
+    assert rig.inputs.needs_fetch == [B]
     rig.inputs.take(1)
-    assert rig.inputs.hungry == [A, B]
+    assert rig.inputs.needs_fetch == [A, B]
     rig.inputs.clear()
-    assert rig.inputs.hungry == []
+    assert rig.inputs.needs_fetch == []
     await rig.write(a=[3])
     assert not await rig.fetch()
 

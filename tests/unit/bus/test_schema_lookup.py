@@ -82,7 +82,7 @@ async def test_a_schema_applied_since_the_start_is_found_on_the_bus_while_the_re
 ) -> None:
     world.answer = down
     world.on_bus = [RegisteredSchema("load.plans-value", NEW, SCHEMA)]
-    await world.lookup.learn(NEW)
+    await world.lookup.fetch(NEW)
     assert world.codec.knows(NEW)
     assert world.asked == 0
 
@@ -92,13 +92,13 @@ async def test_a_schema_that_nobody_here_understands_hides_no_other(world: World
         RegisteredSchema("other-value", 7, {"type": "map", "values": "string"}),
         RegisteredSchema("load.plans-value", NEW, SCHEMA),
     ]
-    await world.lookup.learn(NEW)
+    await world.lookup.fetch(NEW)
     assert world.codec.knows(NEW)
 
 
 async def test_a_schema_that_only_the_registry_has_is_learnt_from_it(world: World) -> None:
     world.answer = found
-    await world.lookup.learn(NEW)
+    await world.lookup.fetch(NEW)
     assert world.codec.knows(NEW)
 
 
@@ -118,38 +118,38 @@ async def test_a_schema_that_only_the_registry_has_is_learnt_from_it(world: Worl
 async def test_what_says_nothing_of_the_schema_is_tried_again(world: World, answer: Answer) -> None:
     world.answer = answer
     with pytest.raises(BusUnavailableError):
-        await world.lookup.learn(NEW)
+        await world.lookup.fetch(NEW)
     world.answer = found
-    await world.lookup.learn(NEW)
+    await world.lookup.fetch(NEW)
     assert world.codec.knows(NEW)
 
 
 async def test_without_the_bus_nobody_knows_that_a_schema_does_not_exist(world: World) -> None:
     world.bus_away = True
     with pytest.raises(BusUnavailableError):
-        await world.lookup.learn(NEW)
+        await world.lookup.fetch(NEW)
 
 
 async def test_what_was_applied_since_the_bus_was_read_is_not_taken_for_unknown(world: World) -> None:
     """The registry that is asked may be a replica that does not have it yet."""
     with pytest.raises(CodecError):
-        await world.lookup.learn(7)
+        await world.lookup.fetch(7)
     world.on_bus = [RegisteredSchema("load.plans-value", NEW, SCHEMA)]
     with pytest.raises(SchemaUnavailableError, match="read a moment ago"):
-        await world.lookup.learn(NEW)
+        await world.lookup.fetch(NEW)
     world.now += REREAD_S
-    await world.lookup.learn(NEW)
+    await world.lookup.fetch(NEW)
     assert world.codec.knows(NEW)
 
 
 async def test_that_nobody_knows_an_id_is_remembered_for_a_while(world: World) -> None:
     for _ in range(100):
         with pytest.raises(CodecError, match=f"schema id {NEW} is not registered"):
-            await world.lookup.learn(NEW)
+            await world.lookup.fetch(NEW)
     assert (world.asked, world.bus_reads) == (1, 1)
     world.answer = found
     world.now += REMEMBER_S
-    await world.lookup.learn(NEW)
+    await world.lookup.fetch(NEW)
     assert world.codec.knows(NEW)
 
 
@@ -157,7 +157,7 @@ async def test_a_flood_of_ids_that_nobody_knows_takes_bounded_memory(world: Worl
     ids = range(10_000, 10_000 + 2 * REMEMBERED_IDS)
     for schema_id in ids:
         with pytest.raises(CodecError):
-            await world.lookup.learn(schema_id)
+            await world.lookup.fetch(schema_id)
         world.now += REREAD_S
     assert len(world.lookup._unknown_until) == REMEMBERED_IDS
     assert world.bus_reads == len(ids)
@@ -166,7 +166,7 @@ async def test_a_flood_of_ids_that_nobody_knows_takes_bounded_memory(world: Worl
 async def test_the_bus_is_read_once_a_second_at_most(world: World) -> None:
     world.answer = found
     for schema_id in range(10_000, 10_100):
-        await world.lookup.learn(schema_id)
+        await world.lookup.fetch(schema_id)
     assert (world.bus_reads, world.asked) == (1, 100)
 
 
@@ -174,7 +174,7 @@ async def test_the_same_unknown_id_many_times_takes_bounded_memory(world: World)
     async def fail(times: int) -> None:
         for _ in range(times):
             with pytest.raises(CodecError):
-                await world.lookup.learn(NEW)
+                await world.lookup.fetch(NEW)
 
     await fail(100)
     tracemalloc.start()

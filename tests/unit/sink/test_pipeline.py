@@ -73,7 +73,7 @@ class World:
             raise UnknownSchemaIdError(value[1])
         return "LoadPlanMade", {}
 
-    async def learn(self, schema_id: int) -> None:
+    async def fetch_schema(self, schema_id: int) -> None:
         if self.registry_failures:
             self.registry_failures -= 1
             raise BusUnavailableError("registry away")
@@ -102,7 +102,7 @@ class World:
 
 @asynccontextmanager
 async def running(world: World, table: str = "load_plans", **settings: int) -> AsyncIterator[TablePipeline]:
-    ports = Ports(world, world.decode, world.learn, world.bury, world.store)
+    ports = Ports(world, world.decode, world.fetch_schema, world.bury, world.store)
     options = {"sink_settle_ms": 0, "sink_interval_ms": 0} | settings
     pipeline = TablePipeline(LAYOUTS[table], ports, SinkSettings.model_validate(options))
     task = asyncio.create_task(pipeline.run())

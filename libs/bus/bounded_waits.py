@@ -1,4 +1,4 @@
-"""Waiting for Kafka only so long: its client waits for a broker for ever, and passes over cancellation now and then."""
+"""Bounded waits on Kafka: aiokafka may wait for a broker forever and sometimes swallows cancellation."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -12,18 +12,18 @@ from libs.runtime.logging import get_logger
 log = get_logger(__name__)
 
 LEAVE_S: Final = 3.0
-"""What telling brokers that somebody leaves may take: if they do not hear it, they find out by themselves."""
+"""How long telling the brokers about a departure may take; otherwise they notice it by themselves."""
 LEAVE_GROUP_S: Final = 5.0
-"""As `LEAVE_S`, of who may have to wait for the others of a group first."""
+"""As `LEAVE_S`, for a member that may have to wait for the others of its group first."""
 
 
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 5.0
-"""Between two attempts at what Kafka or the registry does not give."""
+"""Between two attempts to reach Kafka or the registry."""
 
 
-async def within(seconds: float, work: Coroutine[Any, Any, object]) -> bool:
-    """Do `work` if that takes no longer than `seconds`; otherwise it is cancelled, not waited for, and it is False.
+async def run_bounded(seconds: float, work: Coroutine[Any, Any, object]) -> bool:
+    """Run `work` for at most `seconds`; False if it took longer. It is then cancelled without waiting for the end.
 
     Raises what `work` raises in that time.
     """
@@ -33,7 +33,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, object]) -> bool:
     finally:
         if not task.done():
             task.cancel()
-            task.add_done_callback(_pass_over)
+            task.add_done_callback(_ignore_result)
     if not done:
         return False
     # While a broker is away aiokafka lets the cancellation of its own fetches through.
@@ -42,16 +42,16 @@ async def within(seconds: float, work: Coroutine[Any, Any, object]) -> bool:
     return True
 
 
-async def leave(consumer: AIOKafkaConsumer) -> None:
-    """Stop `consumer`, whether brokers are there to be told or not."""
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Stop `consumer` in bounded time, whether or not a broker answers."""
     try:
-        if not await within(LEAVE_GROUP_S, consumer.stop()):
+        if not await run_bounded(LEAVE_GROUP_S, consumer.stop()):
             log.warning("consumer_left_unsaid")
     except KafkaError as error:
         log.warning("consumer_left_unsaid", error=repr(error))
 
 
-def _pass_over(task: "asyncio.Task[object]") -> None:
-    """Take what came of it, or asyncio complains that nobody did."""
+def _ignore_result(task: "asyncio.Task[object]") -> None:
+    """Retrieve the outcome, or asyncio complains that nobody did."""
     if not task.cancelled():
         task.exception()
