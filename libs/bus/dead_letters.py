@@ -15,7 +15,7 @@ from libs.bus.raw_consumer import RawRecord
 from libs.bus.settings import DEAD_LETTER_BYTES
 from libs.bus.tail import read_all
 from libs.events.contract import dead_letter_topic
-from libs.events.dead import Header, RecordDeadLettered
+from libs.events.dead_letters import Header, RecordDeadLettered
 from libs.events.ids import derive_id
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger

@@ -2,7 +2,7 @@
 
 from libs.events import (
     commands,
-    dead,
+    dead_letters,
     decisions,
     firmware,
     latest,
@@ -30,7 +30,7 @@ _MODULES = (
     firmware,
     latest,
     security,
-    dead,
+    dead_letters,
 )
 
 RECORDS: dict[str, type[Record]] = {

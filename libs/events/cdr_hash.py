@@ -16,12 +16,12 @@ from typing import Any, Final, TypeAlias, TypeVar
 import msgspec
 
 from libs.events.contract import ROOT
-from libs.events.sessions import OfCdr
+from libs.events.sessions import BillingDocument
 
 HASH_VERSION: Final = 2
 """The version that new documents are sealed with."""
 
-D = TypeVar("D", bound=OfCdr)
+D = TypeVar("D", bound=BillingDocument)
 Fields: TypeAlias = Mapping[str, "Fields | None"]
 
 # Its form is that of RFC 8785 for all but floats and large integers, if names are ASCII.
@@ -41,7 +41,7 @@ def sealed(document: D) -> D:
     return msgspec.structs.replace(bare, hash=digest(bare))
 
 
-def digest(document: OfCdr) -> str:
+def digest(document: BillingDocument) -> str:
     """The hash that `document` has by its hash version, hexadecimal, whatever its `hash` says.
 
     Raises UnknownHashVersionError.
@@ -49,7 +49,7 @@ def digest(document: OfCdr) -> str:
     return sha256(canonical(document)).hexdigest()
 
 
-def canonical(document: OfCdr) -> bytes:
+def canonical(document: BillingDocument) -> bytes:
     """What the hash is over: the stated fields as canonical JSON, `hash` empty. Raises UnknownHashVersionError."""
     bare = msgspec.structs.replace(document, hash="")
     stated, whole = _stated(document.hash_version, type(document))
@@ -60,7 +60,7 @@ def canonical(document: OfCdr) -> bytes:
 
 
 @cache
-def _stated(hash_version: int, kind: type[OfCdr]) -> tuple[Fields, bool]:
+def _stated(hash_version: int, kind: type[BillingDocument]) -> tuple[Fields, bool]:
     """What the hash is over, and whether these are all fields of the class."""
     stated = hashed_fields(hash_version, kind.__name__)
     return stated, stated == _class_fields(kind)

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 from fastavro import parse_schema, schemaless_reader
 
+from libs.events.avro_decoder import Decoder, compile_decoder
+from libs.events.avro_encoder import Encoder, compile_encoder
 from libs.events.catalogue import RECORDS
 from libs.events.contract import Contract, name_repeats
-from libs.events.reading import Reader, compile_reader
 from libs.events.record import Record
-from libs.events.writing import Writer, compile_writer
 
 MAGIC = b"\0"
 HEADER_BYTES = 5
@@ -60,7 +60,7 @@ class Codec:
         self, contract: Contract, write_ids: Mapping[str, int], read_schemas: Mapping[int, Any] | None = None
     ) -> None:
         self._contract = contract
-        self._encoders: dict[tuple[str, type[Record]], tuple[bytes, Writer]] = {}
+        self._encoders: dict[tuple[str, type[Record]], tuple[bytes, Encoder]] = {}
         self._kinds: dict[int, tuple[tuple[_Kind, ...], bool]] = {}
         for topic, schema_id in write_ids.items():
             self._add_topic(topic, schema_id)
@@ -78,8 +78,8 @@ class Codec:
         prefix = MAGIC + schema_id.to_bytes(4, "big")
         for index, name in enumerate(names):
             branch = _varint(index) if len(names) > 1 else b""
-            writer = compile_writer(self._contract.schemas[name])
-            self._encoders[topic, RECORDS[name]] = (prefix + branch, writer)
+            encode = compile_encoder(self._contract.schemas[name])
+            self._encoders[topic, RECORDS[name]] = (prefix + branch, encode)
         if schema_id not in self._kinds:
             self.add_schema(schema_id, self._contract.value_schema(topic))
 
@@ -157,12 +157,12 @@ class _Kind:
         self._same = self._ours is not None and _same_bytes(branch, self._ours)
 
     @cached_property
-    def to_record(self) -> Reader:
+    def to_record(self) -> Decoder:
         """Reads a record of the class that is known here. Raises UnknownRecordError if none is."""
         self._require_known()
         record = RECORDS[self.name]
         if self._same:
-            return compile_reader(self._ours, record)
+            return compile_decoder(self._ours, record)
         resolve = self._resolver()
 
         def read(data: bytes, at: int) -> tuple[Record, int]:
@@ -172,19 +172,19 @@ class _Kind:
         return read
 
     @cached_property
-    def to_fields(self) -> Reader:
+    def to_fields(self) -> Decoder:
         """Reads the fields that are known here. Raises UnknownRecordError if the record is not."""
         self._require_known()
-        return compile_reader(self._ours) if self._same else self._resolver()
+        return compile_decoder(self._ours) if self._same else self._resolver()
 
     def _require_known(self) -> None:
         if self._ours is None:
             raise UnknownRecordError(self.name)
 
-    def _resolver(self) -> Reader:
+    def _resolver(self) -> Decoder:
         """Reads what an older or newer version of the platform wrote, as fields of ours."""
         writer, ours = self._writer, _parsed(self._ours)
-        check = _strict_reader(self._branch)
+        check = _strict_decoder(self._branch)
 
         def read(data: bytes, at: int) -> tuple[Fields, int]:
             check(data, at)
@@ -196,10 +196,10 @@ class _Kind:
         return read
 
 
-def _whole(kind: _Kind, read: Reader, value: bytes, at: int) -> Any:
+def _whole(kind: _Kind, read: Decoder, value: bytes, at: int) -> Any:
     try:
         found, end = read(value, at)
-    # Readers raise whatever they stumble over: EOFError, IndexError, UnicodeDecodeError, ValidationError, ...
+    # Decoders raise whatever they stumble over: EOFError, IndexError, UnicodeDecodeError, ValidationError, ...
     except Exception as error:
         raise BadValueError(f"{kind.name}: {type(error).__name__}: {error}") from error
     if end != len(value):
@@ -219,13 +219,13 @@ def _parsed(schema: Any) -> Any:
     return parse_schema(name_repeats(_plain(schema), set()), named_schemas={})
 
 
-def _strict_reader(schema: Any) -> Reader:
+def _strict_decoder(schema: Any) -> Decoder:
     """Refuses what fastavro reads all the same: it takes -1 for the last symbol, or for the last branch.
 
     What is written with types that the contract does not use is left to fastavro alone.
     """
     try:
-        return compile_reader(schema)
+        return compile_decoder(schema)
     except ValueError:
         return lambda data, at: (None, at)
 

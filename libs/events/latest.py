@@ -4,11 +4,11 @@ One class per Avro schema of the same name; the schemas carry each field's meani
 """
 
 from libs.events.record import Record
-from libs.events.sessions import OfSession, OfWholeSession
+from libs.events.sessions import CompletedSession, SessionRecord
 from libs.events.telemetry import ConnectorState
 
 
-class SessionLatest(OfSession, frozen=True, kw_only=True):
+class SessionLatest(SessionRecord, frozen=True, kw_only=True):
     """What is known of a session now."""
 
     running: bool
@@ -40,7 +40,7 @@ class SessionLatest(OfSession, frozen=True, kw_only=True):
     tax_minor: int | None = None
 
 
-class CdrLatest(OfWholeSession, frozen=True, kw_only=True):
+class CdrLatest(CompletedSession, frozen=True, kw_only=True):
     """What a charge record says now."""
 
     cdr_id: str

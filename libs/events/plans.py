@@ -64,6 +64,6 @@ class PlanMonthCharged(Record, frozen=True, kw_only=True):
     sessions: int
 
 
-def given_up_id(session_id: str, revision: int) -> str:
-    """Id of the question by which a session gives back what the answer to that of the same revision may grant it."""
+def withdrawal_id(session_id: str, revision: int) -> str:
+    """Id of the question that withdraws the one of the same revision, and gives back what it was granted."""
     return derive_id(session_id, f"prepaid-given-up:{revision}")

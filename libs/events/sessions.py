@@ -1,14 +1,14 @@
 """Charging sessions and charge records.
 
-One class per Avro schema of the same name, and two for what they have in common; the schemas carry each field's
+One class per Avro schema of the same name, and three for what they have in common; the schemas carry each field's
 meaning and unit.
 """
 
 from libs.events.record import Part, Record
 
 
-class OfSession(Record, frozen=True, kw_only=True):
-    """What every record of a session says."""
+class SessionRecord(Record, frozen=True, kw_only=True):
+    """Fields of every record about a session."""
 
     station_id: str
     session_id: str
@@ -18,8 +18,8 @@ class OfSession(Record, frozen=True, kw_only=True):
     id_token: str | None = None
 
 
-class OfWholeSession(OfSession, frozen=True, kw_only=True):
-    """What every record of a complete session says."""
+class CompletedSession(SessionRecord, frozen=True, kw_only=True):
+    """Fields of every record about a completed session."""
 
     started_at: int
     ended_at: int
@@ -42,7 +42,7 @@ class OfWholeSession(OfSession, frozen=True, kw_only=True):
     token_refusal: str = ""
 
 
-class SessionStarted(OfSession, frozen=True, kw_only=True):
+class SessionStarted(SessionRecord, frozen=True, kw_only=True):
     """A charging session began."""
 
     version: str
@@ -51,7 +51,7 @@ class SessionStarted(OfSession, frozen=True, kw_only=True):
     trigger: str = ""
 
 
-class SessionUpdated(OfSession, frozen=True, kw_only=True):
+class SessionUpdated(SessionRecord, frozen=True, kw_only=True):
     """What a running session has delivered so far."""
 
     energy_wh: int
@@ -61,7 +61,7 @@ class SessionUpdated(OfSession, frozen=True, kw_only=True):
     revision: int = 0
 
 
-class SessionReopened(OfSession, frozen=True, kw_only=True):
+class SessionReopened(SessionRecord, frozen=True, kw_only=True):
     """A session that a rule had closed goes on; its next end is a SessionCorrected."""
 
     started_at: int
@@ -72,11 +72,11 @@ class SessionReopened(OfSession, frozen=True, kw_only=True):
     revision: int
 
 
-class SessionEnded(OfWholeSession, frozen=True, kw_only=True):
+class SessionEnded(CompletedSession, frozen=True, kw_only=True):
     """A session is complete."""
 
 
-class SessionCorrected(OfWholeSession, frozen=True, kw_only=True):
+class SessionCorrected(CompletedSession, frozen=True, kw_only=True):
     """Evidence that came late changed an ended session; replaces SessionEnded and earlier corrections."""
 
     version: int
@@ -129,8 +129,8 @@ class CdrInterval(Part, frozen=True, kw_only=True):
     kind: str
 
 
-class OfCdr(OfWholeSession, frozen=True, kw_only=True):
-    """What every document about a charge says. `hash` seals it, and by `previous_hash` the station's one before it."""
+class BillingDocument(CompletedSession, frozen=True, kw_only=True):
+    """Fields of charge records and credit notes. `hash` covers all others, so also the station's previous document."""
 
     cdr_id: str
     version: int
@@ -147,7 +147,7 @@ class OfCdr(OfWholeSession, frozen=True, kw_only=True):
     hash_version: int = 1
 
 
-class CdrIssued(OfCdr, frozen=True, kw_only=True):
+class CdrIssued(BillingDocument, frozen=True, kw_only=True):
     """A charge detail record. Versions are immutable; the highest counts."""
 
     lines: tuple[CdrLine, ...] = ()
@@ -159,7 +159,7 @@ class CdrIssued(OfCdr, frozen=True, kw_only=True):
     timezone: str | None = None
 
 
-class CdrCredited(OfCdr, frozen=True, kw_only=True):
+class CdrCredited(BillingDocument, frozen=True, kw_only=True):
     """A credit note: takes back a version of a charge record, before the next one is issued. Amounts are negative."""
 
     credited_hash: str

@@ -18,7 +18,7 @@ import msgspec
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.events.ids import derive_id
-from libs.events.plans import PlanMonthCharged, PlanTax, PrepaidAsked, PrepaidGranted, given_up_id
+from libs.events.plans import PlanMonthCharged, PlanTax, PrepaidAsked, PrepaidGranted, withdrawal_id
 from libs.events.registry import TariffRegistered, TariffVersion
 from libs.runtime.clock import SECOND
 from libs.tariffs.engine import monthly_bill, plan_of
@@ -120,7 +120,7 @@ def _answer(state: PlanLedger | None, ask: PrepaidAsked) -> Step[PlanLedger]:
     session = bytes.fromhex(ask.session_id.replace("-", ""))
     book = next((each for each in used.months if each.number == month), None) or Month(month, {})
     revision, own = book.draws.get(session, (0, 0))
-    gives_up = ask.revision == revision and ask.event_id == given_up_id(ask.session_id, revision)
+    gives_up = ask.revision == revision and ask.event_id == withdrawal_id(ask.session_id, revision)
     if ask.revision <= revision and not (gives_up and ask.billed_wh < own):
         # It comes again; its answer is in the log.
         return Step(used)

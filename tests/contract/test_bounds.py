@@ -12,9 +12,9 @@ from msgspec import msgpack
 from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Tables, advance
 from libs.bus.settings import MAX_RECORD_BYTES
+from libs.events.avro_encoder import compile_encoder
 from libs.events.record import Record
 from libs.events.registry import Assignment, SiteRegistered, StationRegistered
-from libs.events.writing import compile_writer
 from tests.contract.hostile import CONTRACT, Hostile
 from tests.contract.test_processors import PROCESSORS
 
@@ -50,7 +50,7 @@ class Fold:
         self._processor = processor
         self._tables: Tables = {topic: REGISTERED.get(topic, {}) for topic in processor.tables}
         self._writers = {
-            name: compile_writer(CONTRACT.schemas[name])
+            name: compile_encoder(CONTRACT.schemas[name])
             for t in processor.outputs
             for name in CONTRACT.topics[t].schemas
         }

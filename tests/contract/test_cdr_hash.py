@@ -20,7 +20,7 @@ from libs.events.catalogue import RECORDS
 from libs.events.cdr_hash import HASH_VERSION, UnknownHashVersionError, digest, hashed_fields, sealed
 from libs.events.codec import Codec
 from libs.events.contract import ROOT, load_contract, load_releases
-from libs.events.sessions import CdrCredited, CdrIssued, OfCdr
+from libs.events.sessions import BillingDocument, CdrCredited, CdrIssued
 from services.cli.cdrs_checks import chain_faults
 from tests.contract.cdr_documents import full
 
@@ -30,9 +30,9 @@ KINDS: list[type[CdrIssued] | type[CdrCredited]] = [CdrIssued, CdrCredited]
 CONTRACT = load_contract()
 
 
-def document_in(path: Path) -> OfCdr:
+def document_in(path: Path) -> BillingDocument:
     record = msgspec.json.decode(path.read_bytes(), type=RECORDS[path.stem.split("-")[1]])
-    assert isinstance(record, OfCdr)
+    assert isinstance(record, BillingDocument)
     return record
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from libs.bus.dead_letters import list_dead_letters
 from libs.events.commands import RequestCommand
-from libs.events.dead import RecordDeadLettered
+from libs.events.dead_letters import RecordDeadLettered
 from libs.events.sessions import CdrIssued
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail

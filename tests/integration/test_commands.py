@@ -11,7 +11,7 @@ import pytest
 
 from libs.bus.message import Message
 from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
-from libs.events.dead import RecordDeadLettered
+from libs.events.dead_letters import RecordDeadLettered
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import (
     CallOutcome,

@@ -13,7 +13,7 @@ import pytest
 
 from libs.bus.message import Message
 from libs.events.commands import CommandConcluded, Fate, RequestCommand
-from libs.events.dead import RecordDeadLettered
+from libs.events.dead_letters import RecordDeadLettered
 from libs.events.firmware import (
     CampaignProgressed,
     DefineCampaign,

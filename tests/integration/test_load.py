@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from libs.events.commands import CommandConcluded, Fate, RequestCommand
-from libs.events.dead import RecordDeadLettered
+from libs.events.dead_letters import RecordDeadLettered
 from libs.events.load import EvseObserved, LoadPlanMade, StationNews, StationObserved
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import Assignment, SiteRegistered, StationRegistered

@@ -30,7 +30,7 @@ from libs.bus.schemas import SCHEMAS_TOPIC
 from libs.bus.tail import read_all
 from libs.events.commands import CommandConcluded, CommandDialect, RequestCommand
 from libs.events.contract import Contract, load_contract
-from libs.events.dead import RecordDeadLettered
+from libs.events.dead_letters import RecordDeadLettered
 from libs.events.firmware import (
     CampaignProgressed,
     DefineCampaign,

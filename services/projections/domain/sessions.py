@@ -13,10 +13,10 @@ from libs.events.latest import CdrLatest, SessionLatest
 from libs.events.sessions import (
     CdrCredited,
     CdrIssued,
-    OfSession,
-    OfWholeSession,
+    CompletedSession,
     SessionCorrected,
     SessionEnded,
+    SessionRecord,
     SessionReopened,
     SessionStarted,
     SessionUpdated,
@@ -87,7 +87,7 @@ class SessionsLatest(Processor[KnownSession]):
 
     def key(self, message: Message) -> str | None:
         """The session."""
-        return message.record.session_id if isinstance(message.record, OfSession) else None
+        return message.record.session_id if isinstance(message.record, SessionRecord) else None
 
     def step(self, state: KnownSession | None, event: Message | Tick, tables: Tables) -> Step[KnownSession]:
         """Fold one record, or forget the session."""
@@ -180,11 +180,11 @@ def _issued(state: KnownSession | None, record: CdrIssued) -> Told:
     return known, told
 
 
-def _forgotten(record: OfWholeSession) -> int:
+def _forgotten(record: CompletedSession) -> int:
     return record.recorded_at + (REMEMBER_OPEN if _NO_STOP in record.review else REMEMBER)
 
 
-def _over(record: OfWholeSession, revision: int, charge: Charge) -> tuple[KnownSession, SessionLatest]:
+def _over(record: CompletedSession, revision: int, charge: Charge) -> tuple[KnownSession, SessionLatest]:
     known = KnownSession(2 * revision, record.started_at, record.meter_start_wh, charge)
     return known, _session(
         record,
@@ -210,7 +210,7 @@ def _over(record: OfWholeSession, revision: int, charge: Charge) -> tuple[KnownS
     )
 
 
-def _session(record: OfSession, charge: Charge, **told: Any) -> SessionLatest:
+def _session(record: SessionRecord, charge: Charge, **told: Any) -> SessionLatest:
     return SessionLatest(
         event_id=derive_id(record.event_id, "session-latest"),
         occurred_at=record.occurred_at,

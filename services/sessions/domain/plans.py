@@ -12,7 +12,7 @@ import msgspec
 
 from libs.bus.message import Emit, Message
 from libs.events.ids import derive_id
-from libs.events.plans import PrepaidAsked, PrepaidGranted, given_up_id
+from libs.events.plans import PrepaidAsked, PrepaidGranted, withdrawal_id
 from libs.runtime.clock import SECOND
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def given_up(station_id: str, session: Session, cause: Cause) -> list[Emit]:
     asked = session.asked
     if asked is None:
         return []
-    ask_id = given_up_id(session.session_id, session.revision)
+    ask_id = withdrawal_id(session.session_id, session.revision)
     charged_wh = 0 if session.issued is None else session.issued.prepaid_wh
     asked = msgspec.structs.replace(asked, ask_id=ask_id, billed_wh=charged_wh)
     return [_question(station_id, session, asked, cause)]

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from libs.events import codec as module
+from libs.events.avro_encoder import compile_encoder
 from libs.events.codec import BadValueError, Codec
 from libs.events.contract import load_contract
-from libs.events.writing import compile_writer
 from tests.contract.test_contract import EXAMPLES, example_record
 
 CONTRACT = load_contract()
@@ -70,7 +70,7 @@ def test_what_has_to_be_resolved_is_read_as_strictly(name: str, byte: bytes) -> 
     record = next(example_record(path) for path in EXAMPLES if path.parent.name == "OcppCallSent")
 
     known = [{**field} for field in newer["fields"] if field["name"] not in (name, "added_later")]
-    head = compile_writer({"type": "record", "name": "Head", "fields": known})(record)
+    head = compile_encoder({"type": "record", "name": "Head", "fields": known})(record)
     good = b"\0\0\0\0\x02" + head + b"\0" + b"\x02x"
     assert codec.decode(good) is not None
     bad = b"\0\0\0\0\x02" + head + byte + b"\x02x"

@@ -13,7 +13,7 @@ from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.contract import load_contract
 from libs.events.latest import CdrLatest, SessionLatest
 from libs.events.record import Record
-from libs.events.sessions import OfCdr
+from libs.events.sessions import BillingDocument
 from services.projections.domain.sessions import (
     CDRS,
     CHARGES,
@@ -38,7 +38,7 @@ def run(*records: Record) -> MemoryRuntime[KnownSession]:
 
 
 def feed(runtime: MemoryRuntime[KnownSession], record: Record) -> list[Emit]:
-    return runtime.feed(CDRS if isinstance(record, OfCdr) else EVENTS, "CP-1", record)
+    return runtime.feed(CDRS if isinstance(record, BillingDocument) else EVENTS, "CP-1", record)
 
 
 def session(runtime: MemoryRuntime[KnownSession]) -> SessionLatest:

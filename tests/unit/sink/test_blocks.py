@@ -8,7 +8,7 @@ from libs.bus.raw_consumer import Partition
 from libs.clickhouse.layout import TableLayout, layouts
 from libs.events.codec import Codec, CodecError, UnknownSchemaIdError
 from libs.events.contract import load_contract
-from libs.events.dead import Header, RecordDeadLettered
+from libs.events.dead_letters import Header, RecordDeadLettered
 from libs.events.ocpp_log import CallError, OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import Assignment, StationRegistered, TariffRegistered, TariffVersion

@@ -1,7 +1,7 @@
-"""Avro writers compiled from schemas: a function per record that takes its fields straight from the object.
+"""Avro encoders compiled from schemas: a function per record that takes its fields straight from the object.
 
 fastavro wants a dict and finds out at each field of each record what its type is; here that is found out once for
-each schema, which makes writing twice as fast. Only what the contract uses is understood: null, boolean, int, long,
+each schema, which makes encoding twice as fast. Only what the contract uses is understood: null, boolean, int, long,
 double, string, bytes, enums, arrays, records inside records, and unions of null with one of these.
 """
 
@@ -9,36 +9,36 @@ from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any, Final
 
-Writer = Callable[[Any], bytes]
-"""Returns the Avro encoding of a value. For one that is not of the writer's type it raises TypeError, ValueError,
+Encoder = Callable[[Any], bytes]
+"""Returns the Avro encoding of a value. For one that is not of the encoder's type it raises TypeError, ValueError,
 AttributeError, KeyError, OverflowError or struct.error."""
 
 
-def compile_writer(schema: Any) -> Writer:
-    """The writer for values of `schema`, in which named types stand where they are used.
+def compile_encoder(schema: Any) -> Encoder:
+    """The encoder for values of `schema`, in which named types stand where they are used.
 
-    A record's writer takes any object that has the record's fields as attributes. Raises ValueError for types
+    A record's encoder takes any object that has the record's fields as attributes. Raises ValueError for types
     that are not understood.
     """
     if isinstance(schema, list):
         return _optional(schema)
     kind = schema["type"] if isinstance(schema, Mapping) else schema
     if isinstance(kind, list | Mapping):
-        return compile_writer(kind)
+        return compile_encoder(kind)
     match kind:
         case "record":
             return _record(schema)
         case "enum":
             return {symbol: _long(index) for index, symbol in enumerate(schema["symbols"])}.__getitem__
         case "array":
-            return _array(compile_writer(schema["items"]))
+            return _array(compile_encoder(schema["items"]))
     try:
         return _PLAIN[kind]
     except KeyError:
-        raise ValueError(f"no writer for {schema!r}") from None
+        raise ValueError(f"no encoder for {schema!r}") from None
 
 
-def _record(schema: Mapping[str, Any]) -> Writer:
+def _record(schema: Mapping[str, Any]) -> Encoder:
     scope: dict[str, Any] = {"size": _size, "sizes": _SIZES}
     lines, short, long = [], [], []
     for index, field in enumerate(schema["fields"]):
@@ -48,7 +48,7 @@ def _record(schema: Mapping[str, Any]) -> Writer:
             short.append(f"sizes[len({value})], {value}")
             long.append(f"size(len({value})), {value}")
         else:
-            scope[f"write{index}"] = compile_writer(field["type"])
+            scope[f"write{index}"] = compile_encoder(field["type"])
             lines.append(f" {value} = write{index}(record.{field['name']})")
             short.append(value)
             long.append(value)
@@ -59,19 +59,19 @@ def _record(schema: Mapping[str, Any]) -> Writer:
     ]
     source = "\n".join(["def write(record):", *lines])
     # Field names come from the contract's own schemas, and Avro's names are Python's.
-    exec(compile(source, f"<writer of {schema['name']}>", "exec"), scope)  # noqa: S102
-    writer: Writer = scope["write"]
-    return writer
+    exec(compile(source, f"<encoder of {schema['name']}>", "exec"), scope)  # noqa: S102
+    encoder: Encoder = scope["write"]
+    return encoder
 
 
-def _optional(union: list[Any]) -> Writer:
+def _optional(union: list[Any]) -> Encoder:
     if len(union) != 2 or union[0] != "null":
-        raise ValueError(f"no writer for {union!r}")
-    write = compile_writer(union[1])
+        raise ValueError(f"no encoder for {union!r}")
+    write = compile_encoder(union[1])
     return lambda value: b"\0" if value is None else b"\2" + write(value)
 
 
-def _array(write: Writer) -> Writer:
+def _array(write: Encoder) -> Encoder:
     def write_array(values: Any) -> bytes:
         # A text would be written letter by letter.
         if type(values) is not tuple and type(values) is not list:
@@ -125,7 +125,7 @@ def _boolean(value: bool) -> bytes:
 
 
 _BOOLEANS: Final = {True: b"\1", False: b"\0"}
-_PLAIN: Final[Mapping[str, Writer]] = {
+_PLAIN: Final[Mapping[str, Encoder]] = {
     "boolean": _boolean,
     "int": _int,
     "long": _long,

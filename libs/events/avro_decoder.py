@@ -1,4 +1,4 @@
-"""Avro readers compiled from schemas, the counterpart of `writing`: straight from bytes to a record or to a dict.
+"""Avro decoders compiled from schemas, the counterpart of `avro_encoder`: straight from bytes to a record or to a dict.
 
 For values written with the very schema that is ours; where the writer's differs, fastavro resolves the two. As
 there, only what the contract uses is understood.
@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from struct import Struct
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
-Reader = Callable[[bytes, int], tuple[Any, int]]
+Decoder = Callable[[bytes, int], tuple[Any, int]]
 """Reads a value from bytes at a position; returns it and the position behind it, which is beyond the end if bytes are
 missing. For bytes that do not follow the schema it raises IndexError, KeyError, ValueError or struct.error."""
 
 
-def compile_reader(schema: Any, shape: Any = None) -> Reader:
-    """The reader for values of `schema`, in which named types stand where they are used.
+def compile_decoder(schema: Any, shape: Any = None) -> Decoder:
+    """The decoder for values of `schema`, in which named types stand where they are used.
 
     `shape` is the Python type to make of it: a msgspec Struct with the fields of a record, an Enum, a tuple of such,
     or one of them or None. Without it records become dicts, enums text and arrays lists. Raises ValueError for types
@@ -25,7 +25,7 @@ def compile_reader(schema: Any, shape: Any = None) -> Reader:
         return _optional(schema, shape)
     kind = schema["type"] if isinstance(schema, Mapping) else schema
     if isinstance(kind, list | Mapping):
-        return compile_reader(kind, shape)
+        return compile_decoder(kind, shape)
     match kind:
         case "record":
             return _record(schema, shape)
@@ -33,14 +33,14 @@ def compile_reader(schema: Any, shape: Any = None) -> Reader:
             return _enum(schema["symbols"], shape)
         case "array":
             item = get_args(shape)[0] if shape is not None else None
-            return _array(compile_reader(schema["items"], item), list if shape is None else tuple)
+            return _array(compile_decoder(schema["items"], item), list if shape is None else tuple)
     try:
         return _PLAIN[kind]
     except KeyError:
-        raise ValueError(f"no reader for {schema!r}") from None
+        raise ValueError(f"no decoder for {schema!r}") from None
 
 
-def _record(schema: Mapping[str, Any], shape: Any) -> Reader:
+def _record(schema: Mapping[str, Any], shape: Any) -> Decoder:
     shapes = get_type_hints(shape) if shape is not None else {}
     scope: dict[str, Any] = {"make": dict if shape is None else shape, "number": _long, "small": _int}
     scope |= {"sizes": _SIZES, "booleans": _BOOLEANS}
@@ -50,9 +50,9 @@ def _record(schema: Mapping[str, Any], shape: Any) -> Reader:
         arguments.append(f"{field['name']}=v{index}")
     source = "\n ".join(["def read(data, at):", *lines, f"return make({', '.join(arguments)}), at"])
     # Field names come from the contract's own schemas, and Avro's names are Python's.
-    exec(compile(source, f"<reader of {schema['name']}>", "exec"), scope)  # noqa: S102
-    reader: Reader = scope["read"]
-    return reader
+    exec(compile(source, f"<decoder of {schema['name']}>", "exec"), scope)  # noqa: S102
+    decoder: Decoder = scope["read"]
+    return decoder
 
 
 def _steps(schema: Any, shape: Any, index: int, scope: dict[str, Any]) -> list[str]:
@@ -84,7 +84,7 @@ def _steps(schema: Any, shape: Any, index: int, scope: dict[str, Any]) -> list[s
         ]
     if kind == "boolean":
         return [f"v{index} = booleans[data[at]]; at += 1"]
-    scope[f"read{index}"] = compile_reader(schema, shape)
+    scope[f"read{index}"] = compile_decoder(schema, shape)
     reading = f"v{index}, at = read{index}(data, at)"
     if kind == "array":
         return [
@@ -97,14 +97,14 @@ def _steps(schema: Any, shape: Any, index: int, scope: dict[str, Any]) -> list[s
 def _inside(union: list[Any], shape: Any) -> tuple[Any, Any]:
     """Schema and shape of what is not null in `union`."""
     if len(union) != 2 or union[0] != "null":
-        raise ValueError(f"no reader for {union!r}")
+        raise ValueError(f"no decoder for {union!r}")
     if get_origin(shape) in (Union, types.UnionType):
         (shape,) = (each for each in get_args(shape) if each is not type(None))
     return union[1], shape
 
 
-def _optional(union: list[Any], shape: Any) -> Reader:
-    read = compile_reader(*_inside(union, shape))
+def _optional(union: list[Any], shape: Any) -> Decoder:
+    read = compile_decoder(*_inside(union, shape))
 
     def read_optional(data: bytes, at: int) -> tuple[Any, int]:
         branch = data[at]
@@ -117,15 +117,15 @@ def _optional(union: list[Any], shape: Any) -> Reader:
     return read_optional
 
 
-def _enum(symbols: list[str], shape: Any) -> Reader:
+def _enum(symbols: list[str], shape: Any) -> Decoder:
     # By the byte that stands for a symbol.
     if len(symbols) > 64:
-        raise ValueError(f"no reader for an enum of {len(symbols)} symbols")
+        raise ValueError(f"no decoder for an enum of {len(symbols)} symbols")
     members = {index << 1: symbol if shape is None else shape(symbol) for index, symbol in enumerate(symbols)}
     return lambda data, at: (members[data[at]], at + 1)
 
 
-def _array(read: Reader, make: Callable[[Iterable[Any]], Any]) -> Reader:
+def _array(read: Decoder, make: Callable[[Iterable[Any]], Any]) -> Decoder:
     def read_array(data: bytes, at: int) -> tuple[Any, int]:
         if data[at] == 0:
             return make(()), at + 1
@@ -207,7 +207,7 @@ def _double(data: bytes, at: int) -> tuple[float, int]:
 _SIZES: Final = tuple(first >> 1 if first < 128 and not first & 1 else -1 for first in range(256))
 _DOUBLE: Final = Struct("<d")
 _BOOLEANS: Final = (False, True)
-_PLAIN: Final[Mapping[str, Reader]] = {
+_PLAIN: Final[Mapping[str, Decoder]] = {
     "boolean": _boolean,
     "int": _int,
     "long": _long,

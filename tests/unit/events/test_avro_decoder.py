@@ -1,4 +1,4 @@
-"""The compiled readers beside fastavro: the same values, and nothing but clean refusals for garbage."""
+"""The compiled decoders beside fastavro: the same values, and nothing but clean refusals for garbage."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.events.avro_decoder import compile_decoder
 from libs.events.catalogue import RECORDS
-from libs.events.reading import compile_reader
 from tests.unit.events.avro import SCHEMAS, by_fastavro, plain, read_by_fastavro, values
 
 REFUSALS = (IndexError, KeyError, ValueError, struct.error)
@@ -23,9 +23,9 @@ def test_every_record_is_read_as_fastavro_reads_it(name: str, data: st.DataObjec
     schema = plain(SCHEMAS[name])
     value = data.draw(values(schema))
     encoded = by_fastavro(schema, value)
-    assert compile_reader(schema)(b"head" + encoded, 4) == (value, 4 + len(encoded))
+    assert compile_decoder(schema)(b"head" + encoded, 4) == (value, 4 + len(encoded))
     if name in RECORDS:
-        record = compile_reader(schema, RECORDS[name])(encoded, 0)[0]
+        record = compile_decoder(schema, RECORDS[name])(encoded, 0)[0]
         assert type(record) is RECORDS[name]
         assert record == msgspec.convert(value, RECORDS[name])
 
@@ -42,7 +42,7 @@ def test_garbage_is_refused_or_read_as_fastavro_reads_it(name: str, data: st.Dat
             return
     garbage = bytes(encoded)
     try:
-        value, end = compile_reader(schema)(garbage, 0)
+        value, end = compile_decoder(schema)(garbage, 0)
     except REFUSALS:
         return
     if end == len(garbage):
@@ -76,23 +76,23 @@ def test_garbage_is_refused_or_read_as_fastavro_reads_it(name: str, data: st.Dat
 )
 def test_what_cannot_be_read_is_refused(schema: Any, data: bytes) -> None:
     with pytest.raises(REFUSALS):
-        compile_reader(schema)(data, 0)
+        compile_decoder(schema)(data, 0)
 
 
 @pytest.mark.parametrize("schema", ["string", "bytes"])
 def test_missing_bytes_show_in_the_position(schema: str) -> None:
-    assert compile_reader(schema)(b"\x08ab", 0)[1] > 3
+    assert compile_decoder(schema)(b"\x08ab", 0)[1] > 3
 
 
 def test_blocks_with_their_size_are_read() -> None:
     schema = {"type": "array", "items": "long"}
     # Two blocks, the first with its size in bytes (a negative count).
-    assert compile_reader(schema)(b"\x03\x04\x02\x04\x02\x06\x00", 0) == ([1, 2, 3], 7)
+    assert compile_decoder(schema)(b"\x03\x04\x02\x04\x02\x06\x00", 0) == ([1, 2, 3], 7)
 
 
 @pytest.mark.parametrize(
     "schema", ["float", "SomeName", ["null", "string", "long"], {"type": "map", "values": "int"}]
 )
 def test_what_the_contract_does_not_use_is_not_understood(schema: Any) -> None:
-    with pytest.raises(ValueError, match="no reader"):
-        compile_reader(schema)
+    with pytest.raises(ValueError, match="no decoder"):
+        compile_decoder(schema)
