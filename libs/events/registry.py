@@ -10,14 +10,14 @@ from libs.tariffs.model import TariffTerms
 
 
 class Assignment(Part, frozen=True, kw_only=True):
-    """Something assigned from a moment on; the latest that is not later than an event counts for it."""
+    """An assignment valid from a moment; the latest one at or before an event applies."""
 
     id: str
     valid_from: int
 
 
 class PowerRating(Part, frozen=True, kw_only=True):
-    """What a connector can deliver, from a moment on."""
+    """The maximum power of a connector, valid from a moment."""
 
     power_w: int
     valid_from: int

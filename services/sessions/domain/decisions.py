@@ -1,9 +1,8 @@
 """What operators decide about sessions, and what that makes of the evidence. Pure.
 
-A decision holds for the energy and the doubts that the evidence showed when it was made. Evidence that comes later and
-shows more energy leaves what was decided as it is and puts the rest in review; less energy is billed at most as far
-as it was delivered, and what is left is written off. Either way, and where a new doubt comes up, `after_decision` is
-among the doubts: an operator should look again.
+A decision applies to the energy and the doubts that the evidence showed when it was made. If later evidence shows more
+energy, the difference goes to review. If it shows less, at most the delivered energy is billed and the rest is written
+off. In both cases, and when a new doubt appears, `after_decision` asks an operator to look again.
 """
 
 from __future__ import annotations
@@ -58,10 +57,10 @@ MOST_REMEMBERED: Final = 32
 
 
 def settled(session: Session) -> tuple[Outcome, Usage]:
-    """What an ended session amounts to under the decision about it, if there is one, and what of that is billed.
+    """The result of an ended session under its decision, if there is one, and the usage to be billed.
 
-    billed, reviewed and written-off energy are together what was delivered. Written off, or of a refused
-    token: nothing was used.
+    Billed, reviewed and written-off energy add up to the delivered energy. The usage is empty if the session is written
+    off, or if its token was refused and no operator has decided: not even fees are billed.
     """
     result, usage = outcome(session)
     decision = session.decision
@@ -95,7 +94,7 @@ def _share(session: Session, result: Outcome, usage: Usage) -> Usage:
 
 
 def of_driver(session: Session, result: Outcome) -> bool:
-    """Whether the plan of the token's group has to do with it: not if the driver was refused, and nobody charges it."""
+    """Whether the group's plan applies: not to a refused token, unless an operator bills the session."""
     if not result.token_refusal:
         return True
     return session.decision is not None and session.decision.charged

@@ -1,20 +1,18 @@
-"""What a session's registers say was delivered, and how much of it can be billed. Pure; int Wh and microseconds.
+"""Delivered and billable energy from a session's registers. Pure; int Wh and microseconds.
 
-A register counts while it rises. Where it falls by more than `ROLLBACK_TOLERANCE_WH` a new segment begins, and what
-it gains there is added: energy is the sum of rises, never negative and never a register's absolute value. A rise is
-billed unless something speaks against it; then it is in review:
+Energy is the sum of the registers' rises, never negative and never a register's absolute value. A fall of more than
+`ROLLBACK_TOLERANCE_WH` begins a new segment. A rise is billed, with these exceptions, which go to review:
 
-- more than the connector can deliver in the time (`most_w`, half as much again, and `SLACK_WH`), rise by rise, and all
-  that is to be billed over the whole session;
-- a peak: the register fell back, but not below where it had been before its last rise;
-- a dip: one step leads from below to where the register had fallen from, or beyond; what lies below was counted before;
-- what a register shows after a fall to where it may have counted from zero since.
+- more than the connector can deliver in the time (1.5 times `most_w`, plus `SLACK_WH`): for each rise, and for all
+  energy to be billed over the whole session;
+- a peak: the register falls, but not below its value before the last rise;
+- a dip: the register falls, then rises in one step to its former value or above; the part below was counted before;
+- the register's value after a fall to where it may have counted from zero since.
 
-So billed and reviewed energy are what was delivered, as the registers show it, and never more than the connector can
-deliver in the time.
+Billed and reviewed energy together are the delivered energy, and never more than the connector can deliver in the time.
 
-Samples may be of another register than the transaction's own: a lifetime register at start and stop, and samples that
-count from zero, or the other way round. Where both tell the same, the transaction's own is billed.
+Samples may be of another register than the transaction's own: a lifetime register at start and stop with samples that
+count from zero, or the reverse. If both agree, the transaction's own register is billed.
 """
 
 from __future__ import annotations
@@ -29,15 +27,15 @@ METER_ROLLBACK: Final = "meter_rollback"
 IMPLAUSIBLE_ENERGY: Final = "implausible_energy"
 
 ROLLBACK_TOLERANCE_WH: Final = 100
-"""Sampled registers come in tenths of a kWh where the transaction's own are whole Wh."""
+"""Samples may be in tenths of a kWh, where the transaction's own registers are in Wh."""
 IMPLAUSIBLE_WH: Final = 2_000_000
-"""No vehicle takes that much at once: a lifetime register was taken for a session's."""
+"""More than any vehicle takes: a lifetime register was read as a session's."""
 SLACK_WH: Final = 5_000
 """Registers move in steps, and the clocks of samples jump."""
 WALLBOX_W: Final = 22_080
-"""What most connectors deliver at most, 32 A on three phases."""
+"""The maximum power of most connectors, 32 A on three phases."""
 UNKNOWN_W: Final = 400_000
-"""What a connector whose power is not known delivers at most: more than that is not in review either."""
+"""The maximum power assumed where none is registered: it limits the energy in review."""
 
 _WH: Final = 3600 * SECOND
 
@@ -58,22 +56,22 @@ class Measured(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def delivered_wh(self) -> int:
-        """By the meters, billed or not."""
+        """All delivered energy, billed or not."""
         return self.billed_wh + self.review_wh
 
 
 def most_wh(most_w: int | None, length: int) -> int:
-    """What a connector can have delivered in `length` microseconds."""
+    """The most energy, in Wh, that a connector can deliver in `length` microseconds."""
     if most_w is None:
         return IMPLAUSIBLE_WH
     return min(IMPLAUSIBLE_WH, 3 * most_w * max(0, length) // (2 * _WH) + SLACK_WH)
 
 
 def measure(registers: list[Reading], own_stop: bool, most_w: int | None) -> Measured:
-    """What registers in the order of time amount to.
+    """The energy of `registers`, which are in the order of time, the first at the start, the last at the end.
 
-    The first is the one at the start, the last the one at the end. `own_stop`: that is the transaction's own, which is
-    exact where samples are not: they are lowered to it within the tolerance.
+    `own_stop`: the last is the transaction's own register, which is exact: samples above it, within the tolerance, are
+    lowered to it.
     """
     registers = of_one_register(registers, own_stop, most_w)
     walk = _Walk(registers[0], most_w)

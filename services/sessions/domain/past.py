@@ -1,7 +1,4 @@
-"""Sessions that had to make room for later ones, as long as their messages may come again. Pure.
-
-Of them only is kept by what a repeated message is recognised: it must not begin them anew. Packed into bytes.
-"""
+"""Older sessions, remembered by id and times only, so that repeated messages do not reopen them. Pure; packed bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ _ENTRY: Final = Struct("<Qqqq?")
 
 
 def added(known: bytes, sessions: Iterable[tuple[Session, int]]) -> bytes:
-    """With these sessions, each until the moment beside it; the latest `MOST`."""
+    """`known` with these sessions, each kept until the given moment; at most the latest `MOST`."""
     entries = [
         _ENTRY.pack(_hash(s.transaction_id), s.begun_at, s.ended_at, until, s.stopped_at is not None)
         for s, until in sessions
@@ -29,7 +26,7 @@ def added(known: bytes, sessions: Iterable[tuple[Session, int]]) -> bytes:
 
 
 def recognised(known: bytes, step: TransactionStep) -> bool:
-    """Whether `step` tells again of one of them, or something of its time."""
+    """Whether `step` belongs to one of them: a repeated start, or a step within its time."""
     if not known:
         return False
     wanted = _hash(step.transaction_id)
@@ -42,7 +39,7 @@ def recognised(known: bytes, step: TransactionStep) -> bool:
 
 
 def expiry(known: bytes) -> int | None:
-    """When it is time to look which are forgotten: when the one added last is. None if there is none."""
+    """When to remove expired entries: when the last one added expires; None if there is none."""
     if not known:
         return None
     until: int = _ENTRY.unpack_from(known, len(known) - _ENTRY.size)[3]
@@ -50,7 +47,7 @@ def expiry(known: bytes) -> int | None:
 
 
 def unexpired(known: bytes, at: int) -> bytes:
-    """Those that are remembered at `at`."""
+    """`known` without the entries that have expired at `at`."""
     return (
         b"".join([_ENTRY.pack(*each) for each in _ENTRY.iter_unpack(known) if each[3] > at])
         if known

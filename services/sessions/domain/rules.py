@@ -1,7 +1,6 @@
-"""Rules that close a session without its stop, and that say when a closed one is forgotten. Pure; by recorded times.
+"""Rules that close a session without its stop, and when a closed one is forgotten. Pure; by recorded times.
 
-What has been closed is no longer waited for, but it is not settled: evidence that comes while it is remembered opens it
-again (`reopened`), or corrects it.
+While a closed session is remembered, later evidence reopens it (`reopened`) or corrects it.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ DAY: Final = 24 * 3600 * SECOND
 AWAIT_START: Final = DAY
 """How long steps wait for the start that they follow."""
 AWAIT_STOP: Final = DAY
-"""How long a stop is awaited of a session that there is evidence to be over."""
+"""How long a stop is awaited if there is evidence that the session is over."""
 AWAIT_NEWS: Final = 7 * DAY
 """How long a session may stay silent before it counts as over."""
 LONGEST: Final = 60 * DAY
 """How long a session may last whose register stands still."""
 LONGEST_STILL: Final = 7 * DAY
-"""How long the register of so long a session may stand still."""
+"""How long the register of such a session may stand still."""
 REMEMBER: Final = 7 * DAY
 """How long a closed session is kept for messages that come late."""
 REMEMBER_HELD: Final = 90 * DAY
@@ -44,7 +43,7 @@ def deadline(session: Session) -> int:
 
 
 def endless(session: Session) -> bool:
-    """Whether a session has run so long, and lately without effect, that the charger must have forgotten to end it."""
+    """Whether a session has lasted for `LONGEST`, and its register has not risen for `LONGEST_STILL`."""
     if session.latest_at - session.begun_at < LONGEST:
         return False
     risen_at, known = session.begun_at, session.meter_start_wh
@@ -79,7 +78,7 @@ def reopened(session: Session, step: TransactionStep) -> Session:
 
 
 def mutters(session: Session, step: TransactionStep) -> bool:
-    """Whether `step` merely goes on with a session that a rule closed since it was endless."""
+    """Whether `step` continues a session that was closed as endless, without a rise of its register."""
     if ENDLESS not in session.doubts or step.kind != "updated":
         return False
     last = session.meter.last()

@@ -36,7 +36,7 @@ MOST_OFFLINE: Final = 24 * 3600 * SECOND
 MOST_SLIP: Final = 300 * SECOND
 """How far a clock may be ahead without a doubt."""
 NOT_AUTHORIZED: Final = "not_authorized"
-"""What was delivered was for a token that had been refused: all of it is in review."""
+"""The energy was delivered to a refused token: all of it is in review."""
 
 
 class Signed(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -175,7 +175,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What an ended session amounts to. Equal outcomes need no correction."""
+    """The result of an ended session. Equal outcomes need no correction."""
 
     evse_id: int
     id_token: str | None
@@ -222,11 +222,11 @@ def credible(session: Session, at: int, recorded_at: int) -> int:
 
 
 def span(session: Session) -> tuple[int, int, bool]:
-    """From when to when a session lasted, and whether its clock is in doubt.
+    """Start and end of a session in microseconds, and whether its clock is in doubt.
 
-    That is what the charger tells, as far as the platform's own clock does not exclude it: what was told had happened
-    when it was received. A clock that is ahead by the same all the time tells lengths that are right. Where begin and
-    end contradict each other, or make the session longer than it can have been, the receipts count.
+    The charger's times count as far as the times of receipt allow: no event is later than its receipt. A clock that is
+    constantly ahead gives the right duration. If start and end contradict each other, or the session is too long, the
+    times of receipt count.
     """
     begun, ended = session.begun_at, session.ended_at
     first, last = session.first_heard_at, session.last_heard_at
@@ -309,9 +309,9 @@ def measured(session: Session) -> Measured | None:
 
 
 def outcome(session: Session) -> tuple[Outcome, Usage]:
-    """What a session amounts to that has ended or was closed by a rule, and what it used of the energy to be billed.
+    """The result of a session that has ended or was closed by a rule, and the usage to be billed.
 
-    Whatever stands in for something better, and whatever speaks against the registers, is named in `review`.
+    `review` names every substitute for missing evidence and every doubt about the registers.
     """
     doubts = set(session.doubts)
     meter = session.meter

@@ -1,11 +1,10 @@
 """What the vehicle did during a session: charging, suspended, idle. Pure.
 
-Where the charger tells its charging state (2.x) or the status of its connector (1.6), that counts. Else the registers
-must do: where one stood still for `STILL` or longer, nothing was charged; that was idling if it never rose again, and
-suspended charging if it did.
+The charger's charging state (2.x) or connector status (1.6) counts. Without one, the registers count: if a register
+stands still for `STILL` or longer, the vehicle was suspended if the register rises again, and idle if not.
 
-What was told is a curve of values: the step's number (2.x seqNo), then its code. Of states told for the same moment the
-one with the higher number counts, without numbers the one with the higher code: chargers tell whole seconds.
+States are a curve of values: the step's number (2.x seqNo), then the code. Of states at the same moment the one with
+the higher number applies, without numbers the one with the higher code: chargers report whole seconds.
 """
 
 from __future__ import annotations
