@@ -1,8 +1,8 @@
 """The generated parts of the documentation: `python -m deploy.documentation` writes them.
 
 From the contract: `docs/topics.md`, `docs/asyncapi.yaml` and the flow graph in `README.md`; from the runtimes'
-guarantees: their table in `docs/processors.md`; from the OCPP routing table: `docs/ocpp-support.md` and
-`docs/ocpp-rpc-states.md`.
+guarantees: their table in `docs/processors.md`; from the settings classes: `docs/settings.md`; from the OCPP routing
+table: `docs/ocpp-support.md` and `docs/ocpp-rpc-states.md`.
 """
 
 import json
@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import yaml
 
+from deploy.settings_page import PAGE as SETTINGS
+from deploy.settings_page import settings_page
 from libs.bus.guarantees import with_table
 from libs.bus.rights import SERVICE_OF
 from libs.events.contract import ROOT as CONTRACT_ROOT
@@ -32,6 +34,7 @@ def generated(contract: Contract, readme: str) -> dict[str, str]:
     return {
         "docs/topics.md": topic_catalogue(contract),
         "docs/asyncapi.yaml": asyncapi(contract),
+        SETTINGS: settings_page(),
         README: with_graph(readme, flow_graph(contract)),
     }
 

@@ -15,37 +15,44 @@ class LocalSettings(Settings):
     reach the services as they are set.
     """
 
-    data: Path = Field(default=Path(".voltbus"), description="Everything that is kept between runs.")
+    data: Path = Field(default=Path(".voltbus"), description="Folder of data, logs and secrets.")
     least_free_mb: int = Field(
         default=128,
         ge=0,
-        description="With less room than this where the data is, everything is stopped in order.",
+        description="Free disk space, in MiB, below which everything is stopped in order.",
     )
-    brokers: int = Field(default=1, description="1 or 3.")
-    kafka_port: int = Field(default=9092, description="The first broker's; others follow it.")
-    registry_port: int = 8081
-    clickhouse_port: int = 9000
-    edge_port: int = 9080
-    api_port: int = 8080
-    edge_processes: int = Field(default=2, ge=1, description="Edge processes on the one port.")
+    brokers: int = Field(default=1, description="Kafka brokers, 1 or 3.")
+    kafka_port: int = Field(default=9092, description="Port of the first broker; others follow it.")
+    registry_port: int = Field(default=8081, description="Port of the schema registry.")
+    clickhouse_port: int = Field(default=9000, description="Native protocol, user `voltbus`.")
+    edge_port: int = Field(default=9080, description="Port of the chargers.")
+    api_port: int = Field(default=8080, description="Port of the API.")
+    edge_processes: int = Field(default=2, ge=1, description="Edge processes on the one port, one slot each.")
     partitions: int = Field(default=4, ge=1, description="Partitions of each topic.")
-    unknown_stations: str = "accept"
-    unknown_tokens: str = "accept"
-    deferred: str = "TransactionEvent.eventType=Ended:3"
-    namespace: str = ""
-    slots: int = Field(default=0, ge=0, description="Of commands; 0: one for each edge process.")
+    unknown_stations: str = Field(default="accept", description="As at the edge.")
+    unknown_tokens: str = Field(default="accept", description="As at the edge.")
+    deferred: str = Field(default="TransactionEvent.eventType=Ended:3", description="As at the edge.")
+    namespace: str = Field(default="", description="As for Kafka.")
+    slots: int = Field(default=0, ge=0, description="Edge slots; 0: one for each edge process.")
     replication: int = Field(
-        default=0, ge=0, description="Copies of each topic; 0: as many as brokers allow."
+        default=0, ge=0, description="Copies of each topic; 0: as many as the brokers allow."
     )
-    clickhouse_database: str = "voltbus"
+    clickhouse_database: str = Field(default="voltbus", description="As for ClickHouse.")
     clickhouse_password: SecretStr = Field(
-        default=SecretStr(""), description="Of its user voltbus. Empty: made once, and kept in the data."
+        default=SecretStr(""),
+        description="Password of the user `voltbus`. Empty: made on the first run and kept with the data.",
     )
-    api_host: str = HOST
-    http_host: str = HOST
-    api_key: SecretStr = Field(default=SecretStr(""), description="Likewise.")
-    transaction_key: SecretStr = Field(default=SecretStr(""), description="Likewise.")
-    secrets_key: SecretStr = Field(default=SecretStr(""), description="Likewise.")
+    api_host: str = Field(default=HOST, description="As at the API.")
+    http_host: str = Field(default=HOST, description="As for every service.")
+    api_key: SecretStr = Field(
+        default=SecretStr(""), description="Empty: made on the first run and kept with the data."
+    )
+    transaction_key: SecretStr = Field(
+        default=SecretStr(""), description="Empty: made on the first run and kept with the data."
+    )
+    secrets_key: SecretStr = Field(
+        default=SecretStr(""), description="Empty: made on the first run and kept with the data."
+    )
 
     @property
     def stack_ports(self) -> Ports:

@@ -20,59 +20,78 @@ class BusSettings(Settings):
     kafka: str = Field(default="127.0.0.1:9092", description="Bootstrap servers, comma-separated.")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT",
-        description="Whether the way to Kafka is encrypted (SSL) and names a user (SASL).",
+        description="TLS (SSL) and authentication by password (SASL) of connections to Kafka.",
     )
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    kafka_sasl_username: str = Field(default="", description="The principal: one for each service.")
-    kafka_sasl_password: SecretStr = SecretStr("")
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="How the password is proved to brokers."
+    )
+    kafka_sasl_username: str = Field(default="", description="Kafka principal; one for each service.")
+    kafka_sasl_password: SecretStr = Field(default=SecretStr(""), description="Password of the principal.")
     kafka_ssl_ca_file: FilePath | None = Field(
-        default=None, description="PEM: who may vouch for brokers; without it those that the system trusts."
+        default=None, description="PEM: authorities of the brokers' certificates. Default: the system's."
     )
     kafka_ssl_cert_file: FilePath | None = Field(
-        default=None, description="PEM: shown to brokers that ask for one; its subject is the principal then."
+        default=None, description="PEM: client certificate; without SASL its subject is the principal."
     )
     kafka_ssl_key_file: FilePath | None = Field(
         default=None,
-        description="PEM, without a pass phrase; not needed if the certificate's file has the key.",
+        description="PEM, without a pass phrase; not needed if the certificate's file holds the key.",
     )
     registry_url: str = Field(
         default="http://127.0.0.1:8081/apis/ccompat/v7", description="Confluent-compatible schema registry."
     )
-    registry_username: str = Field(default="", description="For basic authentication; empty: none.")
-    registry_password: SecretStr = SecretStr("")
-    registry_ssl_ca_file: FilePath | None = Field(
-        default=None, description="PEM: who may vouch for an https registry; without it those of the system."
+    registry_username: str = Field(default="", description="Basic authentication; empty: none.")
+    registry_password: SecretStr = Field(
+        default=SecretStr(""), description="Password of `VOLTBUS_REGISTRY_USERNAME`."
     )
-    registry_ssl_cert_file: FilePath | None = Field(default=None, description="PEM: shown to the registry.")
-    registry_ssl_key_file: FilePath | None = None
+    registry_ssl_ca_file: FilePath | None = Field(
+        default=None, description="PEM: authorities of an https registry. Default: the system's."
+    )
+    registry_ssl_cert_file: FilePath | None = Field(
+        default=None, description="PEM: client certificate for the registry."
+    )
+    registry_ssl_key_file: FilePath | None = Field(
+        default=None,
+        description="PEM, without a pass phrase; not needed if the certificate's file holds the key.",
+    )
     kafka_session_timeout_s: float = Field(
         default=6,
         ge=1,
-        description="A member of a consumer group that is silent for so long is dead, and others get its partitions. "
-        "No less than the brokers' group.min.session.timeout.ms.",
+        description="A group member silent for this long loses its partitions to others. Not below the "
+        "brokers' group.min.session.timeout.ms.",
     )
     kafka_instance_id: str | None = Field(
         default=None,
-        description="A stable name of this process, its own among those of the service (KIP-345): started again within "
-        "the session timeout, it gets its partitions back at once. Not for processors on Faust.",
+        description="Stable name of this process, unique in its service (KIP-345): after a restart within "
+        "the session timeout it gets its partitions back at once. Not used on Faust.",
     )
-    namespace: str = ""
+    namespace: str = Field(
+        default="",
+        description="Prefix of every topic, group and transactional id: several platforms can share a cluster.",
+    )
     partitions: int | None = Field(
-        default=None, ge=1, description="Overrides the topic files' partition counts."
+        default=None, ge=1, description="Replaces the partition counts of the topic files."
     )
-    slots: int | None = Field(default=None, ge=1, description="Overrides the number of edge slots.")
-    replication: int = Field(default=1, ge=1)
+    slots: int | None = Field(default=None, ge=1, description="Replaces the number of edge slots.")
+    replication: int = Field(
+        default=1, ge=1, description="Copies of each topic that `voltbus contract apply` creates."
+    )
     dead_letter_limit: int = Field(
         default=100,
         ge=0,
-        description="Failures of a processor's partition that become dead letters within the window; then it stops.",
+        description="Failures of a partition that may become dead letters within the window; at the next "
+        "one the partition stops.",
     )
-    dead_letter_window_s: float = Field(default=600, gt=0, description="The window of the limit.")
+    dead_letter_window_s: float = Field(
+        default=600, gt=0, description="Window of `VOLTBUS_DEAD_LETTER_LIMIT`."
+    )
     state_release: str = Field(
         default="",
-        description="While a release is rolled out: the one before, which must be able to read the states written.",
+        description="During a rolling upgrade: the previous release, which can read the states that are written.",
     )
-    compression: Literal["none", "lz4", "zstd"] = "lz4"
+    compression: Literal["none", "lz4", "zstd"] = Field(
+        default="lz4", description="Compression of the records that are produced."
+    )
 
     @model_validator(mode="after")
     def _kafka_is_reached_as_meant(self) -> Self:

@@ -24,9 +24,11 @@ _Password = Annotated[
 class UserSettings(ClickHouseSettings):
     """Where ClickHouse is, as its administrator, and the passwords of the users to be made."""
 
-    clickhouse_sink_password: _Password = Field(default=None, description="Of the user <database>_sink.")
-    clickhouse_api_password: _Password = Field(default=None, description="Of the user <database>_api.")
-    clickhouse_analyst_password: _Password = Field(default=None, description="Of <database>_analyst.")
+    clickhouse_sink_password: _Password = Field(default=None, description="Makes the user <database>_sink.")
+    clickhouse_api_password: _Password = Field(default=None, description="Makes the user <database>_api.")
+    clickhouse_analyst_password: _Password = Field(
+        default=None, description="Makes the user <database>_analyst."
+    )
 
 
 _ROLE_OF: Final = {"sink": "writer", "api": "reader", "analyst": "reader"}

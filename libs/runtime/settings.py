@@ -44,12 +44,16 @@ class Settings(BaseSettings):
 class ServiceSettings(Settings):
     """What each service process has: logging, where it serves health and metrics, and the bound of its stop."""
 
-    log_level: str = "INFO"
-    log_json: bool = True
-    http_host: str = "127.0.0.1"
+    log_level: str = Field(
+        default="INFO", description="Least level that is logged: DEBUG, INFO, WARNING, ERROR, CRITICAL."
+    )
+    log_json: bool = Field(default=True, description="One JSON object per log line; false: text for people.")
+    http_host: str = Field(default="127.0.0.1", description="Address of health and metrics.")
     http_port: int = Field(default=0, description="Health and metrics; 0 picks a free port.")
     stop_timeout_s: float = Field(
-        default=25, gt=0, description="From SIGTERM or SIGINT on; who is still there then ends with status 1."
+        default=25,
+        gt=0,
+        description="Longest stop, from SIGTERM or SIGINT; a process still running then ends with status 1.",
     )
 
 

@@ -39,8 +39,8 @@ _RESERVED: Final = frozenset(
 class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     """Read from `VOLTBUS_<FIELD>`. There is no default key: without one the API does not start."""
 
-    api_host: str = "127.0.0.1"
-    api_port: int = Field(default=8080, ge=0, le=65535)
+    api_host: str = Field(default="127.0.0.1", description="Address of the API.")
+    api_port: int = Field(default=8080, ge=0, le=65535, description="Port of the API.")
     api_key: SecretStr = Field(
         min_length=_SHORTEST_KEY,
         description=f"The platform's bearer key: who asks with it is called `{PLATFORM}`.",
@@ -48,12 +48,11 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     wrong_keys: int = Field(
         default=20,
         ge=0,
-        description="Wrong keys from one address (IPv6: /64) in a minute, then 429 for further ones; 0: any number.",
+        description="Wrong keys per minute from one address (IPv6: /64), then 429 for further ones; 0: no limit.",
     )
     trusted_proxies: str = Field(
         default="",
-        description="Networks of the proxies in front, such as `10.0.0.0/8`: their X-Forwarded-For says where a"
-        " request comes from.",
+        description="Networks of proxies in front, such as `10.0.0.0/8`; their X-Forwarded-For is believed.",
     )
     operator_keys: SecretStr | None = Field(
         default=None,
@@ -62,91 +61,104 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     secrets_key: SecretStr | None = Field(
         default=None,
         min_length=16,
-        description="Seals passwords on their way to stations: as the edges'. Without it they cannot be changed there.",
+        description="Seals passwords on their way to stations; the same as at the edges. Without it "
+        "passwords cannot be changed over OCPP.",
     )
     tls_operator: str = Field(
         default="",
-        description="Organisation that stations' certificates must name, as at the edges; empty: any.",
+        description="Organisation (O) that stations' certificates must name, as at the edges; empty: any.",
     )
     least_security_profile: int = Field(
         default=1,
         ge=0,
         le=3,
-        description="Of stations that are created without one; below it a station needs an exemption. As the edges'.",
+        description="Profile of stations created without one; below it a station needs an exemption. The "
+        "same at the edges.",
     )
     url_schemes: str = Field(
         default=_COMMA.join(sorted(FILES)),
-        description="Of the URLs that chargers are given for firmware, logs and diagnostics.",
+        description="Schemes of URLs given to chargers for firmware, logs and diagnostics.",
     )
     url_hosts: str = Field(
         default=ANY,
-        description="Only these hosts, such as `files.example.org,*.example.net`; `*`: any public one; empty: none.",
+        description="Hosts that chargers may be sent to, such as `files.example.org,*.example.net`; `*`: "
+        "any public one; empty: none.",
     )
     url_networks: str = Field(
-        default="", description="Let through though not public, such as `10.0.0.0/8,fd00::/8`."
+        default="", description="Networks that are allowed though not public, such as `10.0.0.0/8,fd00::/8`."
     )
     url_credentials: bool = Field(
-        default=False, description="Let user and password stand in them; they are in the log then."
+        default=False, description="Allow user and password in these URLs; they are visible in the log then."
     )
     settle_s: float = Field(
         default=5,
         ge=0,
         le=3600,
-        description="New sites, tariffs and prices hold from now plus this, by default.",
+        description="Default delay from now until a new site, tariff or price applies.",
     )
 
     clickhouse_timeout_s: float = Field(
         default=10, gt=0, description="Longest silence of ClickHouse in a query."
     )
-    clickhouse_connections: int = Field(default=4, ge=1, le=64)
+    clickhouse_connections: int = Field(default=4, ge=1, le=64, description="Connections for short queries.")
     report_connections: int = Field(
         default=2,
         ge=1,
         le=16,
-        description="Of their own, for reports over long periods; four times as many wait.",
+        description="Further connections, for reports over long periods; four times as many requests wait.",
     )
 
-    publish_timeout_s: float = Field(default=10, gt=0, description="For Kafka's acknowledgement; then 503.")
+    publish_timeout_s: float = Field(
+        default=10, gt=0, description="Longest wait for Kafka's acknowledgement; then 503."
+    )
     read_back_s: float = Field(
-        default=2, ge=0, description="For a written change to appear in the read model before it is answered."
+        default=2,
+        ge=0,
+        description="Longest wait for a change to appear in the read model before it is answered.",
     )
     commands_bytes: int = Field(
-        default=64 << 20, ge=1 << 20, description="Memory of recent commands, and of recent outcomes."
+        default=64 << 20,
+        ge=1 << 20,
+        description="Memory for recent commands, and the same for recent outcomes.",
     )
     commands_alert: int = Field(
         default=1000,
         ge=0,
-        description="So many commands under one key within an hour raise an alert; 0: none.",
+        description="Commands under one key within an hour that raise an alert; 0: none.",
     )
-    max_body_bytes: int = Field(default=1 << 20, ge=1024)
+    max_body_bytes: int = Field(default=1 << 20, ge=1024, description="Largest request body.")
 
     api_request_s: float = Field(
         default=15,
         gt=0,
-        description="From the connection, or a request's first byte, to its last; then it ends.",
+        description="Time for a request, from the connection or its first byte to its last byte.",
     )
     api_half_open: int = Field(
         default=256,
         ge=8,
-        description="Connections whose request is not complete, an eighth of them from one address; "
-        "beyond it the oldest ends.",
+        description="Connections with an incomplete request, an eighth of them from one address; beyond it "
+        "the oldest is closed.",
     )
     api_connections: int = Field(
-        default=4096, ge=8, description="In all; never so many that descriptors run out."
+        default=4096, ge=8, description="Open connections; fewer if descriptors would run out."
     )
 
-    stream_clients: int = Field(default=100, ge=1, description="Event streams at a time.")
-    stream_clients_per_key: int = Field(default=25, ge=1, description="Of these under one key.")
-    stream_clients_per_address: int = Field(default=50, ge=1, description="Of these from one address.")
+    stream_clients: int = Field(default=100, ge=1, description="Concurrent event streams.")
+    stream_clients_per_key: int = Field(default=25, ge=1, description="Concurrent event streams of one key.")
+    stream_clients_per_address: int = Field(
+        default=50, ge=1, description="Concurrent event streams from one address."
+    )
     stream_ring: int = Field(
-        default=5000, ge=100, description="Events remembered for clients that are slow or come back."
+        default=5000, ge=100, description="Events remembered for slow or returning clients."
     )
     stream_bytes: int = Field(
-        default=64 << 20, ge=1 << 20, description="Memory of the remembered events, whichever is less."
+        default=64 << 20, ge=1 << 20, description="Memory for these events; the lower bound applies."
     )
-    stream_heartbeat_s: float = Field(default=15, gt=0)
+    stream_heartbeat_s: float = Field(
+        default=15, gt=0, description="Interval of heartbeats on an idle event stream."
+    )
     state_refresh_s: float = Field(
-        default=30, gt=0, description="Between comparisons of the live state with ClickHouse."
+        default=30, gt=0, description="Interval of comparing the live state with ClickHouse."
     )
 
     @model_validator(mode="after")

@@ -28,11 +28,11 @@ _EARLIER: Final = timedelta(days=1)
 class CertificateSettings(Settings):
     """Read from `VOLTBUS_<FIELD>`."""
 
-    tls_certificate: Path
-    tls_key: Path
+    tls_certificate: Path = Field(description="Where the certificate is written, unless it is there.")
+    tls_key: Path = Field(description="Where its key is written, unless it is there.")
     edge_names: str = Field(
         default="localhost",
-        description="Names and addresses at which chargers reach the edge; separated by commas.",
+        description="Names and addresses at which chargers reach the edge.",
     )
 
 

@@ -18,21 +18,23 @@ class ProvisioningSettings(ServiceSettings, BusSettings):
 
     on_boot: Annotated[tuple[OnBoot, ...], NoDecode] = Field(
         default=(),
-        description="What a station is asked when it has booted, separated by commas: configuration, limits, status.",
+        description="What a station is asked after it has booted: `configuration`, `limits`, `status`.",
     )
 
     certificate_checks: bool = Field(
         default=False,
-        description="Answer GetCertificateStatus, GetCertificateChainStatus and Authorize with a contract's"
-        " certificates or their hashes by OCSP; the edge must leave them to it (VOLTBUS_DEFERRED).",
+        description="Check certificates by OCSP and answer GetCertificateStatus, GetCertificateChainStatus "
+        "and Authorize with a contract certificate; set `VOLTBUS_DEFERRED` at the edge "
+        "accordingly.",
     )
     certificate_authorities: Path | None = Field(
         default=None, description="PEM: issuers of contract certificates that may authorise."
     )
-    ocsp_timeout_s: float = Field(default=4, gt=0, le=60, description="For one question to a responder.")
+    ocsp_timeout_s: float = Field(default=4, gt=0, le=60, description="Timeout of one OCSP request.")
     url_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(networks)] = (
         Field(
-            default=(), description="Where responders may be besides the public internet, such as 10.0.0.0/8."
+            default=(),
+            description="Networks of OCSP responders besides the public internet, such as `10.0.0.0/8`.",
         )
     )
     unknown_tokens: Literal["accept", "reject"] = Field(default="reject", description="As at the edge.")

@@ -15,5 +15,5 @@ class SessionsSettings(ServiceSettings, BusSettings):
     show_cost_every_s: int = Field(
         default=300,
         ge=0,
-        description="How often, at most, the driver at a 2.x station is shown the cost so far; 0: never.",
+        description="Least time between two displays of the cost so far at a 2.x station; 0: never.",
     )

@@ -13,15 +13,21 @@ class SinkSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     once, and a busy one costs an insert per interval.
     """
 
-    sink_flush_rows: int = Field(default=20_000, ge=1, le=500_000, description="Rows of one insert.")
+    sink_flush_rows: int = Field(default=20_000, ge=1, le=500_000, description="Rows that trigger an insert.")
     sink_flush_bytes: int = Field(
         default=4 << 20,
         ge=1 << 16,
-        description="Records of one insert; decoded they take several times as much.",
+        description="Bytes of records that trigger an insert; decoded they take several times as much.",
     )
-    sink_interval_ms: int = Field(default=2000, ge=0, description="Between inserts into one table.")
-    sink_settle_ms: int = Field(default=50, ge=0, description="Wait for company of the first row.")
+    sink_interval_ms: int = Field(
+        default=2000, ge=0, description="Least time between inserts into one table."
+    )
+    sink_settle_ms: int = Field(
+        default=50, ge=0, description="How long the first row of an insert waits for others."
+    )
     sink_buffer_bytes: int = Field(
         default=128 << 20, ge=1 << 20, description="Records held in memory before reading pauses."
     )
-    sink_threads: int = Field(default=2, ge=1, description="Decoding and inserting, each with a connection.")
+    sink_threads: int = Field(
+        default=2, ge=1, description="Threads that decode and insert, each with a connection."
+    )

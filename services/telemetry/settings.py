@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from libs.bus.settings import BusSettings
 from libs.runtime.settings import ServiceSettings
 
@@ -18,4 +20,6 @@ class Part(StrEnum):
 class TelemetrySettings(ServiceSettings, BusSettings):
     """What every service has, and which processors to run."""
 
-    telemetry: Part = Part.BOTH
+    telemetry: Part = Field(
+        default=Part.BOTH, description="Processors that this process runs; `both`: all of them."
+    )

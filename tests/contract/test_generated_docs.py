@@ -2,8 +2,11 @@
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
+from deploy import settings_page
 from deploy.documentation import README, ROOT, generated
+from deploy.settings_page import SERVICES
 from libs.events.contract import load_contract
 
 FILES = generated(load_contract(), (ROOT / README).read_text())
@@ -22,3 +25,18 @@ def test_asyncapi_references_resolve() -> None:
         assert {message["$ref"] for message in channel["messages"].values()} <= messages
     for operation in document["operations"].values():
         assert operation["channel"]["$ref"] in channels
+
+
+def test_every_settings_class_of_a_service_is_on_the_settings_page() -> None:
+    services = ROOT / "services"
+    named = {path.parent.name for path in services.glob("*/settings.py")}
+    assert named == {*SERVICES, "simulator"}
+
+
+def test_a_setting_without_a_meaning_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bare(BaseSettings):
+        width: int = 1
+
+    monkeypatch.setattr(settings_page, "sections", lambda: iter([settings_page.Section("Bare", Bare, "x")]))
+    with pytest.raises(ValueError, match=r"Bare\.width"):
+        settings_page.settings_page()
