@@ -28,7 +28,7 @@ _WEEKDAYS: Final = {day: number for number, day in enumerate(DayOfWeek)}
 _DAYS_KEPT: Final = 1024
 
 
-class Rule(msgspec.Struct, frozen=True, gc=False):
+class CalendarRule(msgspec.Struct, frozen=True, gc=False):
     """The calendar part of an element's restrictions. Seconds of the day, day numbers since 1970, (month, day)."""
 
     start_s: int = 0
@@ -60,12 +60,12 @@ def _within(value: int | tuple[int, int], first: int | tuple[int, int], end: int
     return value >= first or value < end  # type: ignore[operator]
 
 
-def rule_of(restrictions: TariffRestrictions | None) -> Rule | None:
+def rule_of(restrictions: TariffRestrictions | None) -> CalendarRule | None:
     """The calendar part of restrictions that are valid; None if there is none."""
     if restrictions is None:
         return None
     r = restrictions
-    rule = Rule(
+    rule = CalendarRule(
         start_s=0 if r.start_time is None else seconds_of(r.start_time),
         end_s=DAY_S if r.end_time is None else seconds_of(r.end_time),
         weekdays=frozenset(_WEEKDAYS[day] for day in r.day_of_week or DayOfWeek),
@@ -74,7 +74,7 @@ def rule_of(restrictions: TariffRestrictions | None) -> Rule | None:
         season_start=None if r.season_start is None else month_day_of(r.season_start),
         season_end=None if r.season_end is None else month_day_of(r.season_end),
     )
-    return None if rule == Rule() else rule
+    return None if rule == CalendarRule() else rule
 
 
 def seconds_of(time_of_day: str) -> int:
@@ -95,7 +95,7 @@ class Calendar:
     Raises ZoneInfoNotFoundError or ValueError for a zone that is not known.
     """
 
-    def __init__(self, rules: Sequence[Rule | None], zone: str) -> None:
+    def __init__(self, rules: Sequence[CalendarRule | None], zone: str) -> None:
         ZoneInfo(zone)
         self._zone = zone
         self._always = sum(1 << index for index, rule in enumerate(rules) if rule is None)

@@ -35,7 +35,7 @@ from libs.tariffs.model import (
     flat_terms,
 )
 from libs.tariffs.totals import SCALE, Amount, Taxes, bill_of
-from libs.tariffs.usage import Interval, Kind, Usage, until
+from libs.tariffs.usage import Interval, Usage, VehicleState
 
 _NEVER: Final = 1 << 62
 _WH: Final = SCALE // 1_000_000
@@ -49,14 +49,14 @@ _STEPS: Final = {
 _NO_PRICE: Final = PriceComponent(type=Dimension.ENERGY, price_milli=0)
 
 
-class Contract(msgspec.Struct, frozen=True):
-    """Who drives: the group of the id token, and what is left of the plan's bundle this month; None: all of it."""
+class DriverContract(msgspec.Struct, frozen=True):
+    """The driver's group, and what is left of its plan's bundle this month (Wh); None: all of it."""
 
     group_id: str | None = None
     prepaid_left_wh: int | None = None
 
 
-NO_CONTRACT: Final = Contract()
+NO_CONTRACT: Final = DriverContract()
 
 
 class _Used(msgspec.Struct, gc=False):
@@ -79,7 +79,7 @@ def plan_of(version: TariffVersion, group_id: str | None) -> DriverPlan | None:
     return None if version.terms is None else _plan_of(version.terms, group_id)
 
 
-def bill(usage: Usage, version: TariffVersion, zone: str, *, contract: Contract = NO_CONTRACT) -> Bill:
+def bill(usage: Usage, version: TariffVersion, zone: str, *, contract: DriverContract = NO_CONTRACT) -> Bill:
     """What `usage` costs at a site in the IANA zone `zone`.
 
     The version's terms are valid (see `validation`). Raises ValueError for a usage with gaps, ZoneInfoNotFoundError
@@ -88,13 +88,6 @@ def bill(usage: Usage, version: TariffVersion, zone: str, *, contract: Contract 
     terms = terms_of(version)
     group_id = contract.group_id if contract.group_id in _groups(terms) else None
     return pricer(terms, zone, group_id).bill(usage, contract.prepaid_left_wh)
-
-
-def running_cost(
-    usage: Usage, at: int, version: TariffVersion, zone: str, *, contract: Contract = NO_CONTRACT
-) -> Bill:
-    """What a session costs that is under way: as if it ended at `at`. Raises like `bill`."""
-    return bill(until(usage, at), version, zone, contract=contract)
 
 
 def monthly_bill(version: TariffVersion, group_id: str, start: int, end: int) -> Bill | None:
@@ -237,13 +230,15 @@ class Pricer:
         masks = self._masks
         energy_mask, flat_mask = masks[Dimension.ENERGY], masks[Dimension.FLAT]
         clocks = {
-            Kind.CHARGING: (charging, masks[Dimension.TIME], LineKind.TIME),
-            Kind.IDLE: (parking, masks[Dimension.PARKING_TIME], LineKind.PARKING_TIME),
-            Kind.SUSPENDED: (charging, 0, LineKind.TIME),
+            VehicleState.CHARGING: (charging, masks[Dimension.TIME], LineKind.TIME),
+            VehicleState.IDLE: (parking, masks[Dimension.PARKING_TIME], LineKind.PARKING_TIME),
+            VehicleState.SUSPENDED: (charging, 0, LineKind.TIME),
         }
         suspended = self._terms.suspended
         if suspended is not Suspension.FREE:
-            clocks[Kind.SUSPENDED] = clocks[Kind.CHARGING if suspended is Suspension.TIME else Kind.IDLE]
+            clocks[VehicleState.SUSPENDED] = clocks[
+                VehicleState.CHARGING if suspended is Suspension.TIME else VehicleState.IDLE
+            ]
         grace = self._terms.idle_grace_s * SECOND
         origin = at = usage[0].start
         cum = 0

@@ -1,11 +1,11 @@
-"""Exact division and sharing of whole numbers."""
+"""Exact rounding and apportionment of whole numbers."""
 
 from collections.abc import Sequence
 
 from libs.tariffs.model import RoundingMode
 
 
-def divide(number: int, divisor: int, mode: RoundingMode) -> int:
+def round_div(number: int, divisor: int, mode: RoundingMode) -> int:
     """`number / divisor` to the nearest whole number; halves as `mode` says. The divisor is positive."""
     whole, rest = divmod(number, divisor)
     if 2 * rest < divisor:
@@ -17,7 +17,7 @@ def divide(number: int, divisor: int, mode: RoundingMode) -> int:
     return whole + (whole & 1)
 
 
-def share(weights: Sequence[int], divisor: int, total: int) -> list[int]:
+def apportion(weights: Sequence[int], divisor: int, total: int) -> list[int]:
     """`total` in whole parts, each one of the neighbours of its weight / divisor (the largest remainders round up).
 
     `total` is one of the neighbours of the sum of the weights / divisor. Of equal remainders the first goes up.

@@ -12,7 +12,7 @@ import msgspec
 
 from libs.tariffs.bill import Bill, Line, LineKind, TaxAmount
 from libs.tariffs.model import DriverPlan, RoundingScope, TariffTerms, Tax
-from libs.tariffs.money import divide, share
+from libs.tariffs.money import apportion, round_div
 
 SCALE: Final = 1_800_000_000_000
 """Divides exactly: prices per kWh by Wh, prices per hour by seconds, and thousandths of a percent of both."""
@@ -47,10 +47,10 @@ def bill_of(amounts: list[Amount], terms: TariffTerms, plan: DriverPlan | None, 
     if terms.rounding_scope is RoundingScope.LINE:
         unit = SCALE
         for amount in amounts:
-            amount.exact = divide(amount.exact, SCALE, mode) * SCALE
+            amount.exact = round_div(amount.exact, SCALE, mode) * SCALE
     if plan is not None and plan.discount_milli:
         for taxes, exact in _by_taxes(amounts).items():
-            off = divide(-exact * plan.discount_milli, PERCENT * unit, mode) * unit
+            off = round_div(-exact * plan.discount_milli, PERCENT * unit, mode) * unit
             _adjust(amounts, LineKind.DISCOUNT, off, taxes, end)
     total = sum([amount.exact for amount in amounts])
     if terms.min_price_minor is not None and 0 < total < terms.min_price_minor * SCALE:
@@ -82,7 +82,7 @@ def _limit(amounts: list[Amount], kind: LineKind, totals: tuple[int, int], unit:
     """
     total, limit = totals
     groups = sorted(_by_taxes(amounts).items(), key=lambda group: _rates(group[0]))
-    parts = share([exact * (limit - total) for _, exact in groups], total * unit, (limit - total) // unit)
+    parts = apportion([exact * (limit - total) for _, exact in groups], total * unit, (limit - total) // unit)
     for (taxes, _), part in zip(groups, parts, strict=True):
         _adjust(amounts, kind, part * unit, taxes, end)
 
@@ -95,7 +95,7 @@ def _rates(taxes: Taxes) -> tuple[int, list[tuple[str, int]]]:
 def _rounded(amounts: Sequence[Amount], terms: TariffTerms, end: int) -> Bill:
     mode = terms.rounding_mode
     exact = [amount.exact for amount in amounts]
-    prices = share(exact, SCALE, divide(sum(exact), SCALE, mode))
+    prices = apportion(exact, SCALE, round_div(sum(exact), SCALE, mode))
     taxes = [0] * len(amounts)
     shown: list[TaxAmount] = []
     members: dict[Taxes, list[int]] = {}
@@ -108,9 +108,9 @@ def _rounded(amounts: Sequence[Amount], terms: TariffTerms, end: int) -> Bill:
         for tax in group:
             weights = [exact[index] * tax.rate_milli for index in indexes]
             if terms.rounding_scope is RoundingScope.LINE:
-                parts = [divide(weight, whole * SCALE, mode) for weight in weights]
+                parts = [round_div(weight, whole * SCALE, mode) for weight in weights]
             else:
-                parts = share(weights, whole * SCALE, divide(sum(weights), whole * SCALE, mode))
+                parts = apportion(weights, whole * SCALE, round_div(sum(weights), whole * SCALE, mode))
             for index, part in zip(indexes, parts, strict=True):
                 taxes[index] += part
             on, sums = charged.get(tax, ([], 0))
@@ -126,7 +126,7 @@ def _rounded(amounts: Sequence[Amount], terms: TariffTerms, end: int) -> Bill:
     increment = terms.rounding_increment_minor
     if increment > 1:
         gross = net + tax_minor
-        difference = divide(gross, increment, mode) * increment - gross
+        difference = round_div(gross, increment, mode) * increment - gross
         if difference:
             lines.append(Line(LineKind.ROUNDING, None, end, end, 1, "session", 0, difference, 0))
             net += difference

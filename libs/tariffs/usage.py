@@ -17,7 +17,7 @@ from typing import TypeAlias
 import msgspec
 
 
-class Kind(StrEnum):
+class VehicleState(StrEnum):
     """What a connected vehicle does. SUSPENDED: it, or the station, holds back for now. IDLE: it is done."""
 
     CHARGING = "charging"
@@ -34,7 +34,7 @@ class Interval(msgspec.Struct, frozen=True, gc=False):
     start: int
     end: int
     energy_wh: int
-    kind: Kind = Kind.CHARGING
+    kind: VehicleState = VehicleState.CHARGING
     current_ma: int | None = None
 
 
@@ -62,8 +62,8 @@ def register_at(interval: Interval, at: int) -> int:
     return (2 * interval.energy_wh * (at - interval.start) + length) // (2 * length)
 
 
-def until(usage: Usage, at: int) -> Usage:
-    """What was used before `at`; all of it if it ended by then."""
+def truncate(usage: Usage, at: int) -> Usage:
+    """The usage before `at`; all of it if it ended by then."""
     kept = []
     for each in usage:
         if each.end <= at:
@@ -73,11 +73,11 @@ def until(usage: Usage, at: int) -> Usage:
     return tuple(kept)
 
 
-def metered(
+def usage_from_readings(
     start: int,
     end: int,
     readings: Sequence[tuple[int, int]],
-    states: Sequence[tuple[int, Kind]] = (),
+    states: Sequence[tuple[int, VehicleState]] = (),
 ) -> Usage:
     """The usage of a session from `start` to `end`.
 
@@ -90,7 +90,7 @@ def metered(
     pieces: list[Interval] = []
     known = [(start, readings[0][1] if readings else 0), *readings]
     known.append((end, known[-1][1]))
-    kind, passed, change = Kind.CHARGING, 0, states[0][0] if states else None
+    kind, passed, change = VehicleState.CHARGING, 0, states[0][0] if states else None
     first, before = known[0]
     for last, after in known:
         while change is not None and change <= first:
@@ -106,17 +106,17 @@ def metered(
 
 
 def _stretch(
-    first: int, last: int, energy_wh: int, kind: Kind, states: Sequence[tuple[int, Kind]]
+    first: int, last: int, energy_wh: int, kind: VehicleState, states: Sequence[tuple[int, VehicleState]]
 ) -> Iterable[Interval]:
     """What lies between two readings if what the vehicle did changed in between: `kind`, then `states`."""
     marks = [(first, kind), *states[: bisect_left(states, last, key=itemgetter(0))]]
     ends = [*(at for at, _ in marks[1:]), last]
     parts = [(at, end, did) for (at, did), end in zip(marks, ends, strict=True) if at < end]
-    everywhere = all(did is not Kind.CHARGING for _, _, did in parts)
-    whole = sum(end - at for at, end, did in parts if everywhere or did is Kind.CHARGING)
+    everywhere = all(did is not VehicleState.CHARGING for _, _, did in parts)
+    whole = sum(end - at for at, end, did in parts if everywhere or did is VehicleState.CHARGING)
     passed = shown = 0
     for at, end, did in parts:
-        passed += end - at if everywhere or did is Kind.CHARGING else 0
+        passed += end - at if everywhere or did is VehicleState.CHARGING else 0
         register = (2 * energy_wh * passed + whole) // (2 * whole)
         yield Interval(at, end, register - shown, did)
         shown = register

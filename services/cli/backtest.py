@@ -13,8 +13,8 @@ import yaml
 
 from libs.bus.settings import BusSettings
 from libs.runtime.settings import read_settings
+from libs.tariffs.documents import parse
 from libs.tariffs.validation import TariffError
-from libs.tariffs.written import parse
 from services.cli.bus import run_on_bus
 from services.cli.client import CliError, Json, as_json
 from services.cli.moments import iso, micros, moment_given

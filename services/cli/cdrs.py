@@ -105,7 +105,7 @@ def _priced(client: Client, cdr: "CdrIssued") -> "Priced | None":
 
     from libs.events.registry import TariffVersion  # noqa: PLC0415
     from libs.ocpp.semantics.exchange import zone_named  # noqa: PLC0415
-    from libs.tariffs.written import parse  # noqa: PLC0415
+    from libs.tariffs.documents import parse  # noqa: PLC0415
     from services.cli.cdrs_checks import Priced  # noqa: PLC0415
 
     if cdr.tariff_id is None or cdr.site_id is None:
@@ -136,8 +136,8 @@ def _as_json(
     import msgspec  # noqa: PLC0415
 
     from libs.events.sessions import CdrIssued  # noqa: PLC0415
+    from libs.tariffs.documents import render  # noqa: PLC0415
     from libs.tariffs.engine import terms_of  # noqa: PLC0415
-    from libs.tariffs.written import render  # noqa: PLC0415
     from services.cli.cdrs_checks import exact_minor, recomputed, segments  # noqa: PLC0415
     from services.cli.cdrs_text import REASONS, query_of  # noqa: PLC0415
 

@@ -14,8 +14,8 @@ from libs.events.cdr_hash import UnknownHashVersionError, digest
 from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued, CdrLine
 from libs.tariffs.bill import Bill, LineKind
-from libs.tariffs.engine import Contract, bill, terms_of
-from libs.tariffs.usage import Interval, Kind, Usage
+from libs.tariffs.engine import DriverContract, bill, terms_of
+from libs.tariffs.usage import Interval, Usage, VehicleState
 from services.sessions.domain import session as sessions
 from services.sessions.domain.curve import Curve
 from services.sessions.domain.energy import ROLLBACK_TOLERANCE_WH
@@ -216,7 +216,7 @@ def usage_of(cdr: CdrIssued) -> Usage:
     """What a record's bill was made from."""
     starts = (cdr.started_at, *(each.to_at for each in cdr.intervals))
     return tuple(
-        Interval(start, each.to_at, each.energy_wh, Kind(each.kind))
+        Interval(start, each.to_at, each.energy_wh, VehicleState(each.kind))
         for start, each in zip(starts, cdr.intervals, strict=False)
     )
 
@@ -254,7 +254,7 @@ def recomputed(cdr: CdrIssued, priced: Priced) -> Bill | None:
             usage_of(cdr),
             priced.version,
             priced.zone,
-            contract=Contract(group_id=cdr.group_id, prepaid_left_wh=each),
+            contract=DriverContract(group_id=cdr.group_id, prepaid_left_wh=each),
         )
         if _same(cdr, made):
             return made

@@ -12,9 +12,9 @@ from libs.events.sessions import CdrIssued, CdrLine, CdrSource
 from libs.ocpp.semantics.exchange import zone_named
 from libs.tariffs.bill import Bill, LineKind
 from libs.tariffs.currency import minor_digits
+from libs.tariffs.documents import render
 from libs.tariffs.engine import terms_of
 from libs.tariffs.model import DriverPlan, RoundingScope, TariffTerms
-from libs.tariffs.written import render
 from services.cli.cdrs_checks import (
     Check,
     Document,

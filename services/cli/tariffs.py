@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from libs.tariffs.documents import parse, render
 from libs.tariffs.validation import TariffError
-from libs.tariffs.written import parse, render
 from services.cli.client import CliError, Json, as_json, segment
 from services.cli.context import api, given
 from services.cli.entries import remove, save

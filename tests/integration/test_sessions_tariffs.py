@@ -22,7 +22,7 @@ from libs.events.record import Record
 from libs.events.registry import StationRegistered, TariffRegistered, TariffVersion
 from libs.events.sessions import CdrIssued
 from libs.runtime.clock import SECOND, now_us
-from libs.tariffs.written import parse
+from libs.tariffs.documents import parse
 from libs.testing.localstack import Endpoints
 from services.sessions.domain.processor import SessionsProcessor
 from tests.integration.processor_rig import Rig, copy_log, kill_repeatedly, open_rig, running

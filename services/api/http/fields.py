@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from libs.ocpp.versions import MAX_IDENTITY_LENGTH, station_identity
-from libs.tariffs.written import WrittenTerms
+from libs.tariffs.documents import TermsDocument
 from services.api.domain.token_ids import MAX_TOKEN_LENGTH, written_token
 
 _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
@@ -84,7 +84,7 @@ def _in_place(schema: Any, named: Any) -> Any:
     return {key: _in_place(value, named) for key, value in schema.items() if key != "$defs"}
 
 
-_TERMS: Final = msgspec.json.schema(WrittenTerms)
+_TERMS: Final = msgspec.json.schema(TermsDocument)
 
 Time = Annotated[datetime, BeforeValidator(_from_micros)]
 """A moment in an answer."""

@@ -9,9 +9,9 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from libs.events.registry import TariffRegistered
 from libs.runtime.clock import now_us
+from libs.tariffs.documents import parse, render
 from libs.tariffs.model import TariffTerms, base_price_milli
 from libs.tariffs.validation import TariffError
-from libs.tariffs.written import parse, render
 from services.api.context import Api
 from services.api.domain.dated import version_in_force
 from services.api.domain.errors import Conflict, Invalid

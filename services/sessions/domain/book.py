@@ -6,7 +6,7 @@ import msgspec
 
 from libs.bus.message import Emit
 from libs.bus.processor import Step, Tables
-from libs.tariffs.engine import NO_CONTRACT, Contract
+from libs.tariffs.engine import NO_CONTRACT, DriverContract
 from services.sessions.domain import past, plans, records, rules, statuses
 from services.sessions.domain.decisions import of_driver, open_to_decision, settled
 from services.sessions.domain.plans import Grant
@@ -200,7 +200,7 @@ class Book:
         result, usage = settled(session)
         contract = NO_CONTRACT
         if session.group_id is not None and of_driver(session, result):
-            contract = Contract(session.group_id, plans.granted_wh(session))
+            contract = DriverContract(session.group_id, plans.granted_wh(session))
         begun, zone = result.started_at, session.timezone
         return Charged(
             result, usage, charge(session.site_id, begun, usage, self._tables, contract, timezone=zone)

@@ -21,7 +21,7 @@ from libs.events.decisions import (
     SessionRecalled,
 )
 from libs.events.ids import derive_id
-from libs.tariffs.usage import Usage, metered
+from libs.tariffs.usage import Usage, usage_from_readings
 from services.sessions.domain.session import Decided, Outcome, Session, kinds, measured, outcome
 
 DECISIONS: Final = "billing.decisions"
@@ -90,7 +90,7 @@ def _share(session: Session, result: Outcome, usage: Usage) -> Usage:
         return usage
     shares = [(at, wh * result.billed_wh // found.delivered_wh) for at, wh in found.delivered]
     begun = result.started_at
-    return metered(begun, max(begun, result.ended_at), shares, kinds(session, begun))
+    return usage_from_readings(begun, max(begun, result.ended_at), shares, kinds(session, begun))
 
 
 def of_driver(session: Session, result: Outcome) -> bool:

@@ -12,7 +12,7 @@ from libs.events.record import Record
 from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered, TokenRegistered
 from libs.ocpp.semantics.exchange import zone_named
 from libs.tariffs.bill import Bill
-from libs.tariffs.engine import NO_CONTRACT, Contract, bill, plan_of, terms_of
+from libs.tariffs.engine import NO_CONTRACT, DriverContract, bill, plan_of, terms_of
 from libs.tariffs.model import billable
 from libs.tariffs.months import month_at, month_text
 from libs.tariffs.usage import Usage
@@ -120,7 +120,7 @@ def charge(
     at: int,
     usage: Usage,
     tables: Tables,
-    contract: Contract = NO_CONTRACT,
+    contract: DriverContract = NO_CONTRACT,
     *,
     timezone: str | None = None,
 ) -> Charge | None:

@@ -13,7 +13,7 @@ import msgspec
 from libs.events.ids import derive_id
 from libs.ocpp.quirks import START_REGISTER_UNKNOWN
 from libs.runtime.clock import SECOND
-from libs.tariffs.usage import Kind, Usage, metered
+from libs.tariffs.usage import Usage, VehicleState, usage_from_readings
 from services.sessions.domain import curve, energy, states, tokens
 from services.sessions.domain.curve import EMPTY, Curve
 from services.sessions.domain.energy import METER_ROLLBACK, ROLLBACK_TOLERANCE_WH, Measured
@@ -330,12 +330,12 @@ def outcome(session: Session) -> tuple[Outcome, Usage]:
         if session.stopped_at is not None:
             doubts.add(NO_METER_STOP)
     found = measured(session)
-    spent = dict.fromkeys(Kind, 0)
+    spent = dict.fromkeys(VehicleState, 0)
     begun, ended_at, in_doubt = span(session)
     if in_doubt:
         doubts.add(CLOCK_DOUBT)
     readings = () if found is None else found.readings
-    usage = metered(begun, ended_at, readings, kinds(session, begun))
+    usage = usage_from_readings(begun, ended_at, readings, kinds(session, begun))
     for interval in usage:
         spent[interval.kind] += interval.end // SECOND - interval.start // SECOND
     if found is None:
@@ -367,15 +367,15 @@ def outcome(session: Session) -> tuple[Outcome, Usage]:
         reason=session.reason,
         review=tuple(sorted(doubts)),
         signed=tuple(dict.fromkeys(each.event_id for each in session.signed)),
-        charging_s=spent[Kind.CHARGING],
-        suspended_s=spent[Kind.SUSPENDED],
-        idle_s=spent[Kind.IDLE],
+        charging_s=spent[VehicleState.CHARGING],
+        suspended_s=spent[VehicleState.SUSPENDED],
+        idle_s=spent[VehicleState.IDLE],
         token_refusal=refusal,
     )
     return result, usage
 
 
-def kinds(session: Session, begun: int) -> list[tuple[int, Kind]]:
+def kinds(session: Session, begun: int) -> list[tuple[int, VehicleState]]:
     """What the vehicle did from which moment on: as the charger told, else as its registers show.
 
     They also have the word where they rose though nothing that was told is about charging.

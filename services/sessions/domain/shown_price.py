@@ -21,7 +21,7 @@ from libs.ocpp.semantics.replies import ended_reply
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
 from libs.tariffs.currency import minor_digits
-from libs.tariffs.engine import NO_CONTRACT, Contract
+from libs.tariffs.engine import NO_CONTRACT, DriverContract
 from services.sessions.domain.decisions import open_to_decision, settled
 from services.sessions.domain.pricing import STATIONS, charge
 from services.sessions.domain.records import Cause
@@ -134,7 +134,7 @@ def _cost(station_id: str, session: Session, tables: Tables) -> tuple[int, str] 
     result, usage = outcome(session)
     if result.token_refusal or result.review != (NO_STOP,):
         return None
-    contract = NO_CONTRACT if session.group_id is None else Contract(session.group_id, 0)
+    contract = NO_CONTRACT if session.group_id is None else DriverContract(session.group_id, 0)
     begun, zone = result.started_at, session.timezone
     charged = charge(session.site_id, begun, usage, tables, contract, timezone=zone)
     if charged is None or (charged.under is not None and charged.under.bundle_wh):

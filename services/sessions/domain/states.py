@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Final
 
 from libs.runtime.clock import SECOND
-from libs.tariffs.usage import Kind
+from libs.tariffs.usage import VehicleState
 from services.sessions.domain import curve
 from services.sessions.domain.curve import Curve, Points
 
@@ -46,14 +46,20 @@ STILL: Final = 900 * SECOND
 MOST_STATES: Final = 32
 
 # A vehicle that is gone occupies nothing: whatever is left of its session is no idling.
-_KINDS: Final = (Kind.IDLE, Kind.SUSPENDED, Kind.CHARGING, Kind.IDLE, Kind.SUSPENDED)
+_KINDS: Final = (
+    VehicleState.IDLE,
+    VehicleState.SUSPENDED,
+    VehicleState.CHARGING,
+    VehicleState.IDLE,
+    VehicleState.SUSPENDED,
+)
 _CODE_BITS: Final = 3
 _CODE: Final = (1 << _CODE_BITS) - 1
 _MOST_NUMBER: Final = 2**40
 _POINT: Final = Struct("<qq")
 _SIZE: Final = _POINT.size
 
-States = list[tuple[int, Kind]]
+States = list[tuple[int, VehicleState]]
 
 
 def join(states: Curve, at: int, code: int, number: int = 0) -> Curve:
@@ -105,8 +111,8 @@ def told(reports: Points, begun: int) -> States:
     before = max(0, bisect_left(reports, (begun + 1, 0)) - 1)
     for at, value in reports[before:]:
         kind = _KINDS[value & _CODE]
-        charged = charged or kind is Kind.CHARGING
-        kind = Kind.SUSPENDED if kind is Kind.IDLE and not charged else kind
+        charged = charged or kind is VehicleState.CHARGING
+        kind = VehicleState.SUSPENDED if kind is VehicleState.IDLE and not charged else kind
         if found and found[-1][0] == at:
             found.pop()
         if not found or found[-1][1] is not kind:
@@ -125,11 +131,11 @@ def still(registers: list[tuple[int, int]]) -> States:
             seen = at
             continue
         if seen - since >= STILL:
-            found += [(since, Kind.SUSPENDED), (seen, Kind.CHARGING)]
+            found += [(since, VehicleState.SUSPENDED), (seen, VehicleState.CHARGING)]
         since = seen = at
         top = wh
     if seen - since >= STILL:
-        found.append((since, Kind.IDLE))
+        found.append((since, VehicleState.IDLE))
     return found
 
 

@@ -19,6 +19,7 @@ from libs.events.record import Record
 from libs.events.registry import SiteRegistered, TariffVersion, TokenRegistered
 from libs.events.sessions import CdrCredited, CdrIssued
 from libs.runtime.clock import iso
+from libs.tariffs.documents import render
 from libs.tariffs.model import (
     Dimension,
     DriverPlan,
@@ -28,7 +29,6 @@ from libs.tariffs.model import (
     TariffTerms,
     Tax,
 )
-from libs.tariffs.written import render
 from services.cli import app as cli
 from services.cli.client import Client
 from tests.unit.cli.test_cli import page, problem

@@ -43,7 +43,7 @@ from libs.events.registry import (
     TariffVersion,
     TokenRegistered,
 )
-from libs.tariffs.written import parse
+from libs.tariffs.documents import parse
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, STATION, exchange
 from tests.unit.sessions.said import Said
 

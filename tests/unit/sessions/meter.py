@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from random import Random
 from typing import NamedTuple
 
-from libs.tariffs.usage import Interval, Kind, Usage
+from libs.tariffs.usage import Interval, Usage, VehicleState
 
 US = 1_000_000
 MOST_W = 22_080
@@ -27,10 +27,10 @@ class Stretch(NamedTuple):
 
 
 KINDS = {
-    "Charging": Kind.CHARGING,
-    "SuspendedEV": Kind.SUSPENDED,
-    "SuspendedEVSE": Kind.SUSPENDED,
-    "EVConnected": Kind.IDLE,
+    "Charging": VehicleState.CHARGING,
+    "SuspendedEV": VehicleState.SUSPENDED,
+    "SuspendedEVSE": VehicleState.SUSPENDED,
+    "EVConnected": VehicleState.IDLE,
 }
 
 
@@ -69,16 +69,16 @@ class Visit:
         registers = accumulate((each.wh for each in self.stretches), initial=self.register)
         return list(zip(moments, registers, strict=True))
 
-    def kind(self, index: int) -> Kind:
+    def kind(self, index: int) -> VehicleState:
         """What a stretch counts as: by its state if it was told, else by what the register did before and after."""
         state = self.stretches[index].state
         if state == "Charging":
-            return Kind.CHARGING
+            return VehicleState.CHARGING
         before, after = self.stretches[:index], self.stretches[index:]
         if not self.told:
-            return Kind.SUSPENDED if any(each.wh for each in after) else Kind.IDLE
+            return VehicleState.SUSPENDED if any(each.wh for each in after) else VehicleState.IDLE
         charged = any(each.state == "Charging" for each in before)
-        return KINDS[state] if charged else Kind.SUSPENDED
+        return KINDS[state] if charged else VehicleState.SUSPENDED
 
     def usage(self) -> Usage:
         """What is to be paid for."""
@@ -87,7 +87,7 @@ class Visit:
             for index, (each, (at, _)) in enumerate(zip(self.stretches, self.readings(), strict=False))
         )
 
-    def seconds(self, kind: Kind) -> int:
+    def seconds(self, kind: VehicleState) -> int:
         return sum(s.seconds for index, s in enumerate(self.stretches) if self.kind(index) is kind)
 
 

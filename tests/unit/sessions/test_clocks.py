@@ -7,7 +7,7 @@ import pytest
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import TariffVersion
 from libs.ocpp.times import format_timestamp
-from libs.tariffs.written import parse
+from libs.tariffs.documents import parse
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, event2, start16, stop16
 from tests.unit.sessions.given import Told, registry
 

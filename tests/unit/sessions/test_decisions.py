@@ -19,7 +19,7 @@ from libs.events.ids import derive_id
 from libs.events.record import Record
 from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected
-from libs.tariffs.written import parse
+from libs.tariffs.documents import parse
 from services.sessions.domain import decisions
 from services.sessions.domain.decisions import (
     DECISIONS,

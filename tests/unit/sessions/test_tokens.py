@@ -16,7 +16,7 @@ from libs.events.decisions import Decision
 from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued
 from libs.ocpp.semantics.model import StepKind, TransactionStep
-from libs.tariffs.written import parse
+from libs.tariffs.documents import parse
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
 from services.sessions.domain.tokens import ACCEPTED, MOST, Presented, joined, refusal
 from tests.unit.plans.given import World

@@ -27,7 +27,7 @@ from libs.events.registry import (
     TariffVersion,
     TokenRegistered,
 )
-from libs.tariffs.usage import Kind
+from libs.tariffs.usage import VehicleState
 from services.plans.domain import ASKED, GRANTED, PlansProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from tests.unit.sessions.books import Books, price, valid_at
@@ -39,7 +39,7 @@ from tests.unit.tariffs.strategies import places, terms
 
 EXAMPLES = int(os.environ.get("VOLTBUS_TRUTH_EXAMPLES") or 1_200)
 VERSIONS = ["ocpp1.6", "ocpp2.0.1", "ocpp2.1"]
-KINDS = (Kind.CHARGING, Kind.SUSPENDED, Kind.IDLE)
+KINDS = (VehicleState.CHARGING, VehicleState.SUSPENDED, VehicleState.IDLE)
 Tables = dict[str, dict[str, Record]]
 RELAXED = settings(
     max_examples=EXAMPLES,

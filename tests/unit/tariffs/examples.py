@@ -10,7 +10,7 @@ import yaml
 
 from libs.tariffs.bill import Bill, Line
 from libs.tariffs.currency import minor_digits
-from libs.tariffs.usage import Interval, Kind, Usage, checked
+from libs.tariffs.usage import Interval, Usage, VehicleState, checked
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = Path(__file__).parent / "golden"
@@ -39,7 +39,7 @@ def usage_of(session: dict[str, Any]) -> Usage:
     for part in session["then"]:
         end = micros(part["until"])
         wh = int(Decimal(part.get("kwh", "0")) * 1000)
-        found.append(Interval(at, end, wh, Kind(part.get("doing", "charging"))))
+        found.append(Interval(at, end, wh, VehicleState(part.get("doing", "charging"))))
         at = end
     return checked(found)
 

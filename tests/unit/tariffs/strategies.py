@@ -18,7 +18,7 @@ from libs.tariffs.model import (
     TariffTerms,
     Tax,
 )
-from libs.tariffs.usage import Interval, Kind, Usage
+from libs.tariffs.usage import Interval, Usage, VehicleState
 
 US = 1_000_000
 PRICED = [dimension for dimension in Dimension if dimension is not Dimension.UNKNOWN]
@@ -176,7 +176,16 @@ def usages(draw: st.DrawFn, near: int, tick: int = 1) -> Usage:
                 at * US,
                 (at + length) * US,
                 draw(st.integers(0, 300 if tick == 1 else 40_000)),
-                draw(st.sampled_from([Kind.CHARGING, Kind.CHARGING, Kind.IDLE, Kind.SUSPENDED])),
+                draw(
+                    st.sampled_from(
+                        [
+                            VehicleState.CHARGING,
+                            VehicleState.CHARGING,
+                            VehicleState.IDLE,
+                            VehicleState.SUSPENDED,
+                        ]
+                    )
+                ),
                 draw(st.sampled_from([None, 16, 32])),
             )
         )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from libs.events.registry import TariffVersion
 from libs.tariffs.bill import Bill, Line, LineKind
-from libs.tariffs.engine import Contract, bill, monthly_bill, pricer, running_cost
+from libs.tariffs.engine import DriverContract, bill, monthly_bill, pricer
 from libs.tariffs.model import (
     Dimension,
     DriverPlan,
@@ -19,7 +19,7 @@ from libs.tariffs.model import (
     TariffTerms,
     Tax,
 )
-from libs.tariffs.usage import Interval, Kind, until
+from libs.tariffs.usage import Interval, VehicleState, truncate
 from tests.unit.tariffs.strategies import US, places, terms, usages, utc
 
 RELAXED = settings(
@@ -72,13 +72,14 @@ def test_everything_used_is_on_the_bill(data: st.DataObject) -> None:
     assert sum(line.quantity for line in of(found, *ENERGY_LINES)) == sum(i.energy_wh for i in usage)
     priced = {component.type for each in tariff.elements for component in each.price_components}
     for dimension, kind, lines in (
-        (Dimension.TIME, Kind.CHARGING, of(found, LineKind.TIME)),
-        (Dimension.PARKING_TIME, Kind.IDLE, of(found, LineKind.PARKING_TIME, LineKind.GRACE)),
+        (Dimension.TIME, VehicleState.CHARGING, of(found, LineKind.TIME)),
+        (Dimension.PARKING_TIME, VehicleState.IDLE, of(found, LineKind.PARKING_TIME, LineKind.GRACE)),
     ):
         spent = [
             i
             for i in usage
-            if i.kind is kind or (i.kind is Kind.SUSPENDED and str(tariff.suspended) == str(dimension))
+            if i.kind is kind
+            or (i.kind is VehicleState.SUSPENDED and str(tariff.suspended) == str(dimension))
         ]
         if dimension in priced:
             assert sum(line.quantity for line in lines) == sum(i.end // US - i.start // US for i in spent)
@@ -91,7 +92,7 @@ def test_using_more_never_costs_less(data: st.DataObject) -> None:
     zone, near = data.draw(places())
     usage, tariff = data.draw(usages(near)), data.draw(terms(plain=True))
     moments = data.draw(st.lists(st.integers(usage[0].start, usage[-1].end), max_size=3))
-    cut = [until(usage, at) for at in sorted(moments)]
+    cut = [truncate(usage, at) for at in sorted(moments)]
     # A restriction on power may judge an interval that is cut otherwise: whole intervals only for those.
     if any(
         e.restrictions and (e.restrictions.min_power_w or e.restrictions.max_power_w) for e in tariff.elements
@@ -124,8 +125,8 @@ def test_the_running_cost_is_that_of_a_session_that_ended_then() -> None:
     tariff = version(
         TariffTerms(elements=(element(Dimension.ENERGY, 50_000), element(Dimension.TIME, 600_000)))
     )
-    usage = (Interval(0, 2 * HOUR, 20_000), Interval(2 * HOUR, 3 * HOUR, 0, Kind.IDLE))
-    costs = [running_cost(usage, n * HOUR // 2, tariff, "UTC").gross_minor for n in range(7)]
+    usage = (Interval(0, 2 * HOUR, 20_000), Interval(2 * HOUR, 3 * HOUR, 0, VehicleState.IDLE))
+    costs = [bill(truncate(usage, n * HOUR // 2), tariff, "UTC").gross_minor for n in range(7)]
     assert costs == [0, 550, 1100, 1650, 2200, 2200, 2200]
 
 
@@ -195,9 +196,9 @@ def test_a_window_counts_when_the_clock_on_the_wall_shows_it(zone: str, start: s
 def test_grace_is_per_session_and_suspension_is_free_unless_said() -> None:
     tariff = version(TariffTerms(elements=(element(Dimension.PARKING_TIME, 600_000),), idle_grace_s=600))
     ten = 600 * US
-    kinds = [Kind.IDLE, Kind.CHARGING, Kind.SUSPENDED, Kind.IDLE]
+    kinds = [VehicleState.IDLE, VehicleState.CHARGING, VehicleState.SUSPENDED, VehicleState.IDLE]
     usage = tuple(Interval(n * ten // 2, (n + 1) * ten // 2, 0, kind) for n, kind in enumerate(kinds))
-    usage += (Interval(2 * ten, 3 * ten, 0, Kind.IDLE),)
+    usage += (Interval(2 * ten, 3 * ten, 0, VehicleState.IDLE),)
     lines = bill(usage, tariff, "UTC").lines
     assert [(line.kind, line.quantity) for line in lines if line.quantity] == [
         (LineKind.GRACE, 600), (LineKind.PARKING_TIME, 600),
@@ -223,11 +224,13 @@ def test_plans_discount_cap_and_bundle() -> None:
     )
     usage = (Interval(0, HOUR, 12_000),)
     assert bill(usage, tariff, "UTC").gross_minor == 600
-    member = bill(usage, tariff, "UTC", contract=Contract("fleet"))
+    member = bill(usage, tariff, "UTC", contract=DriverContract("fleet"))
     assert (member.gross_minor, member.prepaid_wh) == (252, 5_000)
-    spent = bill(usage, tariff, "UTC", contract=Contract("fleet", prepaid_left_wh=1_000))
+    spent = bill(usage, tariff, "UTC", contract=DriverContract("fleet", prepaid_left_wh=1_000))
     assert (spent.gross_minor, spent.prepaid_wh) == (396, 1_000)
-    much = bill((Interval(0, HOUR, 60_000),), tariff, "UTC", contract=Contract("fleet", prepaid_left_wh=0))
+    much = bill(
+        (Interval(0, HOUR, 60_000),), tariff, "UTC", contract=DriverContract("fleet", prepaid_left_wh=0)
+    )
     assert [line.kind for line in much.lines] == [LineKind.ENERGY, LineKind.DISCOUNT, LineKind.MAXIMUM]
     assert much.gross_minor == 500
     fee = monthly_bill(tariff, "fleet", 0, HOUR)

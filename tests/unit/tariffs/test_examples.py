@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from libs.events.registry import TariffVersion
-from libs.tariffs.engine import Contract, bill
-from libs.tariffs.written import parse, render
+from libs.tariffs.documents import parse, render
+from libs.tariffs.engine import DriverContract, bill
 from tests.unit.tariffs.examples import documented, golden, shown, usage_of
 from tests.unit.tariffs.ledger import Ledger
 
@@ -20,7 +20,7 @@ def test_the_bill_is_as_written(example: dict[str, Any]) -> None:
     usage, driver = usage_of(example["session"]), example.get("driver", {})
     group, left = driver.get("group"), int(driver.get("prepaid_left_wh", "0"))
     version = TariffVersion(version=1, valid_from=0, currency=currency, price_per_kwh_milli=0, terms=terms)
-    found = bill(usage, version, zone, contract=Contract(group, left))
+    found = bill(usage, version, zone, contract=DriverContract(group, left))
     assert shown(found, currency) == example["bill"]
     slow = Ledger(usage, terms, zone, group, left).result()
     assert (slow.net, slow.tax, slow.gross) == (found.net_minor, found.tax_minor, found.gross_minor)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.tariffs.model import RoundingMode
-from libs.tariffs.money import divide, share
+from libs.tariffs.money import apportion, round_div
 
 RULES = {RoundingMode.HALF_EVEN: ROUND_HALF_EVEN, RoundingMode.HALF_UP: ROUND_HALF_UP}
 
@@ -16,13 +16,13 @@ RULES = {RoundingMode.HALF_EVEN: ROUND_HALF_EVEN, RoundingMode.HALF_UP: ROUND_HA
 @given(st.integers(-(10**9), 10**9), st.sampled_from([1, 2, 4, 5, 10, 1000, 2**20]))
 def test_division_rounds_as_decimals_do(mode: RoundingMode, number: int, divisor: int) -> None:
     exact = Decimal(number) / Decimal(divisor)
-    assert divide(number, divisor, mode) == int(exact.quantize(Decimal(1), RULES[mode]))
+    assert round_div(number, divisor, mode) == int(exact.quantize(Decimal(1), RULES[mode]))
 
 
 def test_halves() -> None:
     halves = [-5, -3, -1, 1, 3, 5]
-    assert [divide(n, 2, RoundingMode.HALF_EVEN) for n in halves] == [-2, -2, 0, 0, 2, 2]
-    assert [divide(n, 2, RoundingMode.HALF_UP) for n in halves] == [-3, -2, -1, 1, 2, 3]
+    assert [round_div(n, 2, RoundingMode.HALF_EVEN) for n in halves] == [-2, -2, 0, 0, 2, 2]
+    assert [round_div(n, 2, RoundingMode.HALF_UP) for n in halves] == [-3, -2, -1, 1, 2, 3]
 
 
 @given(
@@ -33,8 +33,8 @@ def test_halves() -> None:
 def test_parts_add_up_and_are_neighbours_of_their_exact_share(
     weights: list[int], divisor: int, mode: RoundingMode
 ) -> None:
-    total = divide(sum(weights), divisor, mode)
-    parts = share(weights, divisor, total)
+    total = round_div(sum(weights), divisor, mode)
+    parts = apportion(weights, divisor, total)
     assert sum(parts) == total
     assert all(
         weight // divisor <= part <= -(-weight // divisor)
@@ -43,5 +43,5 @@ def test_parts_add_up_and_are_neighbours_of_their_exact_share(
 
 
 def test_the_largest_remainders_go_up_the_first_of_equal_ones_before() -> None:
-    assert share([14, 16, 16, 14], 10, 6) == [1, 2, 2, 1]
-    assert share([15, 15, 10], 10, 4) == [2, 1, 1]
+    assert apportion([14, 16, 16, 14], 10, 6) == [1, 2, 2, 1]
+    assert apportion([15, 15, 10], 10, 4) == [2, 1, 1]

@@ -45,7 +45,7 @@ _THOUSANDTHS: Final = 3
 _MINUTES: Final = 60
 
 
-class WrittenComponent(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class ComponentDocument(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A price for one dimension. `per`: of prices of time. `vat`: percent, instead of the tariff's taxes."""
 
     type: Dimension
@@ -55,7 +55,7 @@ class WrittenComponent(msgspec.Struct, forbid_unknown_fields=True, omit_defaults
     step_size: int = 1
 
 
-class WrittenRestrictions(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class RestrictionsDocument(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """When an element counts, as in OCPI; `season_start`, `season_end` (MM-DD) and `group_ids` besides."""
 
     start_time: str | None = None
@@ -76,21 +76,21 @@ class WrittenRestrictions(msgspec.Struct, forbid_unknown_fields=True, omit_defau
     group_ids: tuple[str, ...] = ()
 
 
-class WrittenElement(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class ElementDocument(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Prices, and when they count."""
 
-    price_components: tuple[WrittenComponent, ...]
-    restrictions: WrittenRestrictions | None = None
+    price_components: tuple[ComponentDocument, ...]
+    restrictions: RestrictionsDocument | None = None
 
 
-class WrittenTax(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class TaxDocument(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A tax on everything that has no VAT of its own. `rate`: percent."""
 
     name: str
     rate: Number
 
 
-class WrittenRounding(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class RoundingDocument(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What is rounded and how. `increment`: the amount to pay is a multiple of it."""
 
     scope: RoundingScope = RoundingScope.TOTAL
@@ -98,7 +98,7 @@ class WrittenRounding(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=
     increment: Number | None = None
 
 
-class WrittenPlan(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class PlanDocument(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What drivers of a group have agreed on. `discount`: percent."""
 
     group_id: str
@@ -109,18 +109,18 @@ class WrittenPlan(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     monthly_fee: Number | None = None
 
 
-class WrittenTerms(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class TermsDocument(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """By what a version of a tariff bills. `idle_grace_s`: seconds of idling that cost nothing."""
 
-    elements: tuple[WrittenElement, ...]
+    elements: tuple[ElementDocument, ...]
     min_price: Number | None = None
     max_price: Number | None = None
     idle_grace_s: int = 0
     suspended: Suspension = Suspension.FREE
-    taxes: tuple[WrittenTax, ...] = ()
+    taxes: tuple[TaxDocument, ...] = ()
     tax_included: bool = False
-    rounding: WrittenRounding | None = None
-    plans: tuple[WrittenPlan, ...] = ()
+    rounding: RoundingDocument | None = None
+    plans: tuple[PlanDocument, ...] = ()
 
 
 _NAMES: Final = {
@@ -152,7 +152,7 @@ def parse(data: Any, currency: str, *, texts: bool = False) -> TariffTerms:
     `texts`: every value is text, as a YAML file read without guessing gives it. Raises TariffError.
     """
     try:
-        written = msgspec.convert(data, WrittenTerms, strict=not texts)
+        written = msgspec.convert(data, TermsDocument, strict=not texts)
     except msgspec.ValidationError as error:
         detail, _, path = str(error).partition(" - at `$")
         raise TariffError([Problem(path.strip("`."), detail)]) from None
@@ -177,8 +177,8 @@ class _Reader:
         self._minor = minor
         self.problems: list[Problem] = []
 
-    def terms(self, w: WrittenTerms) -> TariffTerms:
-        rounding = w.rounding or WrittenRounding()
+    def terms(self, w: TermsDocument) -> TariffTerms:
+        rounding = w.rounding or RoundingDocument()
         increment = self._number("rounding.increment", rounding.increment, self._minor)
         return TariffTerms(
             elements=tuple(self._element(f"elements[{i}]", each) for i, each in enumerate(w.elements)),
@@ -197,7 +197,7 @@ class _Reader:
             plans=tuple(self._plan(f"plans[{i}]", plan) for i, plan in enumerate(w.plans)),
         )
 
-    def _element(self, path: str, w: WrittenElement) -> TariffElement:
+    def _element(self, path: str, w: ElementDocument) -> TariffElement:
         components = enumerate(w.price_components)
         return TariffElement(
             price_components=tuple(
@@ -208,7 +208,7 @@ class _Reader:
             else self._restrictions(f"{path}.restrictions", w.restrictions),
         )
 
-    def _component(self, path: str, w: WrittenComponent) -> PriceComponent:
+    def _component(self, path: str, w: ComponentDocument) -> PriceComponent:
         price = self._number(f"{path}.price", w.price, self._minor + _THOUSANDTHS) or 0
         if w.per == "minute":
             if w.type not in (Dimension.TIME, Dimension.PARKING_TIME):
@@ -217,7 +217,7 @@ class _Reader:
         vat = self._number(f"{path}.vat", w.vat, _THOUSANDTHS)
         return PriceComponent(type=w.type, price_milli=price, vat_milli=vat, step_size=w.step_size)
 
-    def _restrictions(self, path: str, w: WrittenRestrictions) -> TariffRestrictions:
+    def _restrictions(self, path: str, w: RestrictionsDocument) -> TariffRestrictions:
         def number(name: str, written: Number | None) -> int | None:
             return self._number(f"{path}.{name}", written, _THOUSANDTHS)
 
@@ -240,7 +240,7 @@ class _Reader:
             group_ids=tuple(group.casefold() for group in w.group_ids),
         )
 
-    def _plan(self, path: str, w: WrittenPlan) -> DriverPlan:
+    def _plan(self, path: str, w: PlanDocument) -> DriverPlan:
         return DriverPlan(
             group_id=w.group_id.casefold(),
             discount_milli=self._number(f"{path}.discount", w.discount, _THOUSANDTHS) or 0,
@@ -273,20 +273,20 @@ def render(terms: TariffTerms, currency: str) -> dict[str, Any]:
         return text(number or None, digits)
 
     increment = terms.rounding_increment_minor
-    rounding = WrittenRounding(
+    rounding = RoundingDocument(
         terms.rounding_scope, terms.rounding_mode, text(increment, minor) if increment > 1 else None
     )
-    written = WrittenTerms(
+    written = TermsDocument(
         elements=tuple(_render_element(element, text, minor) for element in terms.elements),
         min_price=text(terms.min_price_minor, minor),
         max_price=text(terms.max_price_minor, minor),
         idle_grace_s=terms.idle_grace_s,
         suspended=terms.suspended,
-        taxes=tuple(WrittenTax(tax.name, text(tax.rate_milli, _THOUSANDTHS) or "0") for tax in terms.taxes),
+        taxes=tuple(TaxDocument(tax.name, text(tax.rate_milli, _THOUSANDTHS) or "0") for tax in terms.taxes),
         tax_included=terms.tax_included,
-        rounding=None if rounding == WrittenRounding() else rounding,
+        rounding=None if rounding == RoundingDocument() else rounding,
         plans=tuple(
-            WrittenPlan(
+            PlanDocument(
                 plan.group_id,
                 given(plan.discount_milli, _THOUSANDTHS),
                 given(plan.prepaid_wh, _THOUSANDTHS),
@@ -303,9 +303,9 @@ def render(terms: TariffTerms, currency: str) -> dict[str, Any]:
 
 def _render_element(
     element: TariffElement, text: Callable[[int | None, int], str | None], minor: int
-) -> WrittenElement:
+) -> ElementDocument:
     components = tuple(
-        WrittenComponent(
+        ComponentDocument(
             c.type,
             text(c.price_milli, minor + _THOUSANDTHS) or "0",
             vat=text(c.vat_milli, _THOUSANDTHS),
@@ -315,10 +315,10 @@ def _render_element(
     )
     r = element.restrictions
     if r is None:
-        return WrittenElement(components)
-    return WrittenElement(
+        return ElementDocument(components)
+    return ElementDocument(
         components,
-        WrittenRestrictions(
+        RestrictionsDocument(
             start_time=r.start_time,
             end_time=r.end_time,
             start_date=r.start_date,

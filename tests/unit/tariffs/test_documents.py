@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
+from libs.tariffs.documents import parse, render
 from libs.tariffs.model import TariffTerms
 from libs.tariffs.validation import TariffError, problems
-from libs.tariffs.written import parse, render
 from tests.unit.tariffs.strategies import terms
 
 KWH: dict[str, Any] = {"type": "ENERGY", "price": "0.4567"}
