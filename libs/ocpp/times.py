@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 from libs.ocpp import quirks
-from libs.ocpp.quirks.bent import Bent
+from libs.ocpp.quirks.corrected_text import CorrectedText
 from libs.runtime.clock import iso
 
 Micros = int
@@ -64,7 +64,7 @@ def local_moment(shown: datetime, received_at: Micros, zone: tzinfo) -> Micros:
 def _from_other(value: object, received_at: Micros, zone: tzinfo) -> tuple[Micros, tuple[str, ...]]:
     if value is None:
         return received_at, ()
-    if type(value) is Bent:
+    if type(value) is CorrectedText:
         at, odd = parse_timestamp(value.meant, received_at, zone)
         return at, (*value.flags, *odd)
     if type(value) is int or type(value) is float:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from libs.clickhouse.client import ClickHouseClient
     from libs.events.ocpp_log import OcppCallReceived
     from libs.ocpp.quirks.book import RuleBook
-    from libs.ocpp.quirks.rules import Rule
+    from libs.ocpp.quirks.rules import QuirkRule
     from libs.ocpp.quirks.trial import Changed, Trial
 
 app = typer.Typer(help="Rules about models that do not follow OCPP.", no_args_is_help=True)
@@ -154,7 +154,7 @@ def try_file(
 
 
 def _try_stored(
-    trial: "Trial", rules: Iterable["Rule"], spread: tuple[int, int], station: str, limit: int
+    trial: "Trial", rules: Iterable["QuirkRule"], spread: tuple[int, int], station: str, limit: int
 ) -> list[Json]:
     """Let the trial read stored frames of equipment that any of `rules` matches; returns that equipment."""
     from libs.clickhouse.client import ClickHouseClient, ClickHouseError  # noqa: PLC0415
@@ -216,14 +216,14 @@ def _in_force() -> "RuleBook":
     return in_force()
 
 
-def _as_builtins(rule: "Rule") -> Json:
+def _as_builtins(rule: "QuirkRule") -> Json:
     import msgspec  # noqa: PLC0415
 
     found: Json = msgspec.to_builtins(rule)
     return found | {"flags": list(rule.all_flags)}
 
 
-def _line(rule: "Rule") -> Json:
+def _line(rule: "QuirkRule") -> Json:
     return {
         "name": rule.name,
         "concerns": _concerns(rule),
@@ -232,7 +232,7 @@ def _line(rule: "Rule") -> Json:
     }
 
 
-def _concerns(rule: "Rule") -> str:
+def _concerns(rule: "QuirkRule") -> str:
     match = rule.match
     if match is None or not rule.effects:
         return "every charger"
@@ -245,7 +245,7 @@ def _words(fields: Json) -> str:
     return ", ".join(f"{name} {value}" for name, value in fields.items() if value not in (None, "", [], ()))
 
 
-def _result(trial: "Trial", rules: Iterable["Rule"], failed: list[str], equipment: list[Json]) -> Json:
+def _result(trial: "Trial", rules: Iterable["QuirkRule"], failed: list[str], equipment: list[Json]) -> Json:
     return {
         "rules": [rule.name for rule in rules],
         "failed_examples": failed,
@@ -283,7 +283,7 @@ def _example(changed: "Changed") -> Json:
 
 
 def _print_result(
-    trial: "Trial", rules: Iterable["Rule"], failed: list[str], equipment: list[Json], limit: int
+    trial: "Trial", rules: Iterable["QuirkRule"], failed: list[str], equipment: list[Json], limit: int
 ) -> None:
     out = console()
     for text in failed:

@@ -10,7 +10,7 @@ import pytest
 
 from libs.ocpp.quirks import MEANINGS
 from libs.ocpp.quirks.book import in_force
-from libs.ocpp.quirks.rules import RULES_FOLDER, Rule, load_file
+from libs.ocpp.quirks.rules import RULES_FOLDER, QuirkRule, load_file
 
 ROOT = Path(__file__).parents[2]
 RULES = in_force().rules
@@ -80,7 +80,7 @@ def test_every_row_is_answered_by_a_rule(row: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_a_rule_names_rows_that_there_are_and_tests_that_exist(rule: Rule) -> None:
+def test_a_rule_names_rows_that_there_are_and_tests_that_exist(rule: QuirkRule) -> None:
     assert rule.covers
     assert set(rule.covers) <= set(ROWS)
     assert rule.about.strip().endswith(".")

@@ -1,7 +1,7 @@
-"""The names of every way in which a charger's message had to be bent; ``MEANINGS`` explains each.
+"""Names of all corrections made to chargers' messages (quirk flags); ``MEANINGS`` explains each.
 
-A quirk flag travels with the event, so that a bent value can be told from a clean one and the rule that bent
-it can be revised over the raw log. What is bent for every charger is code (the schema check, timestamps, units);
+A quirk flag travels with the event, so that a corrected value can be told from a clean one and the rule that corrected
+it can be revised over the raw log. What is corrected for every charger is code (the schema check, timestamps, units);
 what only some models need is a rule in ``rules/*.yaml`` (``libs.ocpp.quirks.book``).
 """
 

@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from typing import Final
 
 from libs.ocpp.quirks.effects import AnyEffect, LocalTimeMarkedUtc, Payload, flagged
-from libs.ocpp.quirks.rules import Rule, load_rules
+from libs.ocpp.quirks.rules import QuirkRule, load_rules
 from libs.ocpp.semantics.model import SemanticEvent
 
 Effects = tuple[AnyEffect, ...]
@@ -19,18 +19,18 @@ _KINDS_OF_EQUIPMENT: Final = 4096
 class RuleBook:
     """Rules, each compiled once for each kind of equipment that is met."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[QuirkRule]) -> None:
         self.rules = tuple(rules)
         self._acting = [rule for rule in self.rules if rule.effects]
         self.effects = lru_cache(_KINDS_OF_EQUIPMENT)(self._effects)
 
-    def overlaid(self, rules: Iterable[Rule]) -> RuleBook:
+    def overlaid(self, rules: Iterable[QuirkRule]) -> RuleBook:
         """A book in which `rules` replace those of the same name and join the others."""
         news = {rule.name: rule for rule in rules}
         kept = [news.pop(rule.name, rule) for rule in self.rules]
         return RuleBook((*kept, *news.values()))
 
-    def concerning(self, version: str, vendor: str, model: str, firmware: str) -> list[Rule]:
+    def concerning(self, version: str, vendor: str, model: str, firmware: str) -> list[QuirkRule]:
         """The rules with effects that match this equipment."""
         return [
             rule
@@ -56,15 +56,17 @@ def in_force() -> RuleBook:
     return RuleBook(load_rules())
 
 
-def bend(effects: Effects, payload: Payload, received_at: int, zone: tzinfo) -> tuple[str, ...]:
+def correct_payload(effects: Effects, payload: Payload, received_at: int, zone: tzinfo) -> tuple[str, ...]:
     """Change the payload; return the flags for all its events."""
-    return tuple([effect.flag for effect in effects if effect.bend(payload, received_at, zone)])
+    return tuple([effect.flag for effect in effects if effect.correct_payload(payload, received_at, zone)])
 
 
-def turn(effects: Effects, events: list[SemanticEvent], flags: tuple[str, ...]) -> list[SemanticEvent]:
+def correct_events(
+    effects: Effects, events: list[SemanticEvent], flags: tuple[str, ...]
+) -> list[SemanticEvent]:
     """Return the events as they are to be, with `flags`."""
     for effect in effects:
-        events = [effect.turn(event) for event in events]
+        events = [effect.correct_event(event) for event in events]
     return [flagged(event, flags) for event in events] if flags else events
 
 

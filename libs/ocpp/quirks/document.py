@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from libs.ocpp.quirks.book import in_force
-from libs.ocpp.quirks.rules import RULES_FOLDER, Rule, load_file
+from libs.ocpp.quirks.rules import RULES_FOLDER, QuirkRule, load_file
 
 
 def rules_document(header: str) -> str:
@@ -30,7 +30,7 @@ def rules_document(header: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(rule: Rule) -> str:
+def _row(rule: QuirkRule) -> str:
     proofs = [f"{len(rule.examples)} examples"] if len(rule.examples) > 1 else ["an example"]
     tests = sorted({test.split("::")[0] for test in rule.tests})
     cells = [
@@ -43,7 +43,7 @@ def _row(rule: Rule) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _concerns(rule: Rule) -> str:
+def _concerns(rule: QuirkRule) -> str:
     match = rule.match
     if match is None or not rule.effects:
         return ""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal, TypeVar, get_args
 import msgspec
 
 from libs.ocpp import quirks
-from libs.ocpp.quirks.bent import Bent
+from libs.ocpp.quirks.corrected_text import CorrectedText
 from libs.ocpp.semantics.measurements import REGISTER, default_unit
 from libs.ocpp.semantics.model import Reading, SemanticEvent, TransactionStep
 from libs.ocpp.times import format_timestamp, local_moment, parse_timestamp
@@ -34,13 +34,13 @@ _MESSAGE_FIELDS: Final = frozenset(get_args(MessageField))
 _WH_OF: Final[dict[str, int]] = {"Wh": 1, "kWh": 1_000, "MWh": 1_000_000}
 
 
-class Effect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="effect"):
+class RuleEffect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="effect"):
     """The base of every effect. `flag` is what it leaves; `actions` are those whose messages it may concern."""
 
     flag: ClassVar[str]
     actions: ClassVar[frozenset[str]]
 
-    def bend(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
+    def correct_payload(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
         """Change the payload; True if all its events are to carry the flag.
 
         Samples and timestamps that are changed carry it themselves. `received_at`: microseconds; `zone`: where the
@@ -48,12 +48,12 @@ class Effect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
         """
         return False
 
-    def turn(self, event: SemanticEvent) -> SemanticEvent:
+    def correct_event(self, event: SemanticEvent) -> SemanticEvent:
         """Return the event as it is to be, the same object if nothing is to be changed."""
         return event
 
 
-class ReadEnergyAs(Effect, frozen=True, tag="read_energy_as"):
+class ReadEnergyAs(RuleEffect, frozen=True, tag="read_energy_as"):
     """Samples of `measurand` that are labelled `labelled` (empty: not at all) are in `unit`.
 
     With `meter` the meterStart and meterStop of 1.6 are, too.
@@ -67,48 +67,48 @@ class ReadEnergyAs(Effect, frozen=True, tag="read_energy_as"):
     measurand: str = REGISTER
     meter: bool = False
 
-    def bend(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
+    def correct_payload(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
         """Relabel the samples; convert meterStart and meterStop."""
         for sampled in _samples(payload):
             label = _label(sampled)
             if sampled.get("measurand", REGISTER) == self.measurand and (label or "") in self.labelled:
-                _set_label(sampled, Bent(self.unit, self.flag))
-        bent = False
+                _set_label(sampled, CorrectedText(self.unit, self.flag))
+        corrected = False
         if self.meter:
             for name in ("meterStart", "meterStop"):
                 if payload.get(name):
                     payload[name] *= _WH_OF[self.unit]
-                    bent = True
-        return bent
+                    corrected = True
+        return corrected
 
 
-class RegisterPerSession(Effect, frozen=True, tag="register_per_session"):
+class RegisterPerSession(RuleEffect, frozen=True, tag="register_per_session"):
     """The register counts from zero in each session, whatever meterStart says."""
 
     flag: ClassVar = quirks.REGISTER_PER_SESSION
     actions: ClassVar = frozenset({"StartTransaction"})
 
-    def bend(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
+    def correct_payload(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
         """Start at zero."""
         if not payload["meterStart"]:
             return False
         payload["meterStart"] = 0
         return True
 
-    def turn(self, event: SemanticEvent) -> SemanticEvent:
+    def correct_event(self, event: SemanticEvent) -> SemanticEvent:
         """A zero that another rule doubts is one."""
         if not isinstance(event, TransactionStep) or event.meter_wh is not None:
             return event
         return flagged(msgspec.structs.replace(event, meter_wh=0), (self.flag,))
 
 
-class ZeroStartIsUnknown(Effect, frozen=True, tag="zero_start_is_unknown"):
+class ZeroStartIsUnknown(RuleEffect, frozen=True, tag="zero_start_is_unknown"):
     """The register is a lifetime one, but told as 0 when a transaction starts: the first real reading counts."""
 
     flag: ClassVar = quirks.START_REGISTER_UNKNOWN
     actions: ClassVar = _TRANSACTIONS
 
-    def turn(self, event: SemanticEvent) -> SemanticEvent:
+    def correct_event(self, event: SemanticEvent) -> SemanticEvent:
         """Forget a zero at the start, be it the step's own or sampled with the context Transaction.Begin."""
         if not isinstance(event, TransactionStep):
             return event
@@ -123,7 +123,7 @@ class ZeroStartIsUnknown(Effect, frozen=True, tag="zero_start_is_unknown"):
         return flagged(msgspec.structs.replace(event, meter_wh=meter, readings=readings), (self.flag,))
 
 
-class LocalTimeMarkedUtc(Effect, frozen=True, tag="local_time_marked_utc"):
+class LocalTimeMarkedUtc(RuleEffect, frozen=True, tag="local_time_marked_utc"):
     """Timestamps end in Z but are local times, always or until the charger has booted.
 
     Told by the skew: if the newest timestamp of a message is not within `tolerance_s` of its receipt, and is
@@ -144,17 +144,19 @@ class LocalTimeMarkedUtc(Effect, frozen=True, tag="local_time_marked_utc"):
         local = _as_local(at, received_at, zone)
         return local if abs(local - received_at) <= tolerance else None
 
-    def bend(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
+    def correct_payload(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
         """Read the timestamps in the charger's zone."""
         holders = list(_timestamped(payload, received_at))
         newest = max((at for _, at in holders), default=received_at)
         if self.moment(newest, received_at, zone) is not None:
             for holder, at in holders:
-                holder["timestamp"] = Bent(format_timestamp(_as_local(at, received_at, zone)), self.flag)
+                holder["timestamp"] = CorrectedText(
+                    format_timestamp(_as_local(at, received_at, zone)), self.flag
+                )
         return False
 
 
-class Alias(Effect, frozen=True, tag="alias"):
+class Alias(RuleEffect, frozen=True, tag="alias"):
     """A field's values in the vendor's own words, and what OCPP calls them."""
 
     flag: ClassVar = quirks.VALUE_ALIAS
@@ -163,7 +165,7 @@ class Alias(Effect, frozen=True, tag="alias"):
     field: SampleField | MessageField
     values: dict[str, str]
 
-    def bend(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
+    def correct_payload(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
         """Replace what is listed in `values`."""
         if self.field in _MESSAGE_FIELDS:
             listed = self.values.get(payload.get(self.field, ""))
@@ -176,14 +178,14 @@ class Alias(Effect, frozen=True, tag="alias"):
             if listed is None:
                 continue
             if self.field == "unit":
-                _set_label(sampled, Bent(listed, self.flag))
+                _set_label(sampled, CorrectedText(listed, self.flag))
             else:
                 sampled[self.field] = listed
                 _mark(sampled, self.flag)
         return False
 
 
-class NameMeasurand(Effect, frozen=True, tag="name_measurand"):
+class NameMeasurand(RuleEffect, frozen=True, tag="name_measurand"):
     """A sample without measurand, labelled `unit`, and with `context` if that is given, measures `measurand`."""
 
     flag: ClassVar = quirks.MEASURAND_NAMED
@@ -193,7 +195,7 @@ class NameMeasurand(Effect, frozen=True, tag="name_measurand"):
     measurand: str
     context: str | None = None
 
-    def bend(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
+    def correct_payload(self, payload: Payload, received_at: int, zone: tzinfo) -> bool:
         """Name the samples that fit."""
         for sampled in _samples(payload):
             if (
@@ -206,7 +208,7 @@ class NameMeasurand(Effect, frozen=True, tag="name_measurand"):
         return False
 
 
-class Renumber(Effect, frozen=True, tag="renumber"):
+class Renumber(RuleEffect, frozen=True, tag="renumber"):
     """EVSE and connector as the charger numbers them, and as they are numbered here: `{"2/2": "2/1"}`.
 
     In 1.6 the connector is both.
@@ -223,7 +225,7 @@ class Renumber(Effect, frozen=True, tag="renumber"):
             if not (slash and evse.isdecimal() and connector.isdecimal()):
                 raise ValueError(f"{text!r} is not EVSE/connector, such as 2/1")
 
-    def turn(self, event: SemanticEvent) -> SemanticEvent:
+    def correct_event(self, event: SemanticEvent) -> SemanticEvent:
         """Renumber what the event is about."""
         told = f"{getattr(event, 'evse_id', None)}/{getattr(event, 'connector_id', None)}"
         meant = self.numbers.get(told)
@@ -272,19 +274,23 @@ def _samples(payload: Payload) -> Iterator[Payload]:
 def _label(sampled: Payload) -> str | None:
     in_unit = sampled.get("unitOfMeasure")
     label = sampled.get("unit") if in_unit is None else in_unit.get("unit")
-    return label.meant if type(label) is Bent else label
+    return label.meant if type(label) is CorrectedText else label
 
 
-def _set_label(sampled: Payload, label: Bent) -> None:
+def _set_label(sampled: Payload, label: CorrectedText) -> None:
     in_unit = sampled.get("unitOfMeasure")
     holder = sampled if in_unit is None else in_unit
     before = holder.get("unit")
-    holder["unit"] = Bent(label.meant, *before.flags, *label.flags) if type(before) is Bent else label
+    holder["unit"] = (
+        CorrectedText(label.meant, *before.flags, *label.flags) if type(before) is CorrectedText else label
+    )
 
 
 def _mark(sampled: Payload, flag: str) -> None:
     """Let the sample carry the flag; its unit stays what it is."""
-    _set_label(sampled, Bent(_label(sampled) or default_unit(sampled.get("measurand", REGISTER)), flag))
+    _set_label(
+        sampled, CorrectedText(_label(sampled) or default_unit(sampled.get("measurand", REGISTER)), flag)
+    )
 
 
 def _timestamped(payload: Payload, received_at: int) -> Iterator[tuple[Payload, int]]:

@@ -16,7 +16,7 @@ from libs.ocpp.errors import spell
 from libs.ocpp.frames import CallReceived, Refused, SendReceived
 from libs.ocpp.inbound import check_call
 from libs.ocpp.quirks.book import RuleBook
-from libs.ocpp.quirks.rules import Example, Rule
+from libs.ocpp.quirks.rules import Example, QuirkRule
 from libs.ocpp.rpc import Role, RpcMachine
 from libs.ocpp.schemas import Violation
 from libs.ocpp.semantics.exchange import read_exchange
@@ -24,7 +24,7 @@ from libs.ocpp.semantics.exchange import read_exchange
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def problems(rule: Rule, book: RuleBook) -> list[str]:
+def problems(rule: QuirkRule, book: RuleBook) -> list[str]:
     """What does not come of the rule's examples as it says, each in a line; `book` must hold the rule."""
     found = []
     for number, example in enumerate(rule.examples, 1):
@@ -43,7 +43,7 @@ def micros(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _problems(rule: Rule, example: Example, book: RuleBook) -> list[str]:
+def _problems(rule: QuirkRule, example: Example, book: RuleBook) -> list[str]:
     received = RpcMachine(example.version, Role.CSMS).receive(example.frame.encode())
     if isinstance(received, Refused):
         code = spell(example.version, received.code)

@@ -1,7 +1,7 @@
 """Rule files: what is known of models that do not follow OCPP, reviewed, each with an example.
 
-A file is YAML, `rules:` a list of `Rule`. Nothing in it is code: a rule says whom it concerns (`match`), what is to be
-done (`effects`, a closed set), and proves it by frames as the charger sends them and the events that must come of
+A file is YAML, `rules:` a list of `QuirkRule`. Nothing in it is code: a rule says whom it concerns (`match`), what is to
+be done (`effects`, a closed set), and proves it by frames as the charger sends them and the events that must come of
 them. A rule without effects tells of a habit that is dealt with for every charger, and where that is tested.
 """
 
@@ -108,7 +108,7 @@ class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("an event has no `type`")
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class QuirkRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One habit of some chargers.
 
     `covers` are the rows of the catalogue of what real chargers do that it answers. `flags` are left for
@@ -144,10 +144,10 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    rules: tuple[Rule, ...]
+    rules: tuple[QuirkRule, ...]
 
 
-def load_file(path: Path) -> tuple[Rule, ...]:
+def load_file(path: Path) -> tuple[QuirkRule, ...]:
     """Read one rule file. Raises RuleError."""
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
@@ -161,9 +161,9 @@ def load_file(path: Path) -> tuple[Rule, ...]:
     return rules
 
 
-def load_rules(folder: Path = RULES_FOLDER) -> tuple[Rule, ...]:
+def load_rules(folder: Path = RULES_FOLDER) -> tuple[QuirkRule, ...]:
     """Read every rule file of a folder, in the order of their names. Raises RuleError."""
-    rules: list[Rule] = []
+    rules: list[QuirkRule] = []
     for path in sorted(folder.glob("*.yaml")):
         rules += load_file(path)
         _check_names(path, rules)
@@ -176,7 +176,7 @@ def pattern_regex(pattern: str) -> str:
     return "".join(parts.get(c) or re.escape(c) for c in pattern.strip().casefold())
 
 
-def _check_names(path: Path, rules: Iterable[Rule]) -> None:
+def _check_names(path: Path, rules: Iterable[QuirkRule]) -> None:
     seen: set[str] = set()
     for rule in rules:
         if rule.name in seen:

@@ -1,6 +1,6 @@
 """What is sent to a charger that lacks what a command takes: something lesser, by name, or nothing.
 
-`RULES` is the whole of it; `docs/semantics.md` lists it. A command about more items than fit into one message is
+`DEGRADATIONS` is the whole of it; `docs/semantics.md` lists it. A command about more items than fit into one message is
 planned piece by piece (`libs.ocpp.semantics.pieces`).
 """
 
@@ -43,17 +43,17 @@ class Planned(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self.payload).decode()
 
 
-Bend = Callable[[Version, Any, Encoded, Abilities], Encoded | None]
+Degrade = Callable[[Version, Any, Encoded, Abilities], Encoded | None]
 
 
-class Rule(msgspec.Struct, frozen=True):
-    """A way to do less: ``bend`` returns another message, or None where there is no need (or no way)."""
+class Degradation(msgspec.Struct, frozen=True):
+    """A way to do less: ``degrade`` returns another message, or None where there is no need (or no way)."""
 
     name: str
     commands: tuple[type, ...]
     when: str
     instead: str
-    bend: Bend
+    degrade: Degrade
 
 
 def plan_command(
@@ -69,9 +69,11 @@ def plan_command(
     if total:
         command = next_piece(version, command, abilities, done)
     encoded = encode_command(version, command)
-    for rule in RULES:
-        if isinstance(command, rule.commands) and (bent := rule.bend(version, command, encoded, abilities)):
-            encoded, names = bent, (*names, rule.name)
+    for rule in DEGRADATIONS:
+        if isinstance(command, rule.commands) and (
+            lesser := rule.degrade(version, command, encoded, abilities)
+        ):
+            encoded, names = lesser, (*names, rule.name)
     missing = abilities.missing(version, *encoded)
     if missing is not None:
         raise Unsupported(missing)
@@ -199,50 +201,50 @@ def _extended_trigger(
     return "ExtendedTriggerMessage", payload
 
 
-RULES: Final = (
-    Rule(
+DEGRADATIONS: Final = (
+    Degradation(
         "default_profile",
         (c.SetLimit,),
         "it takes no TxProfile",
         "TxDefaultProfile of the EVSE: the limit outlasts the transaction until it is cleared",
         _default_profile,
     ),
-    Rule(
+    Degradation(
         "limit_in_watts",
         (c.SetLimit, c.SetDefaultLimit),
         "charging schedules in watts only, or none taken in amperes",
         f"current x {NOMINAL_VOLTS} V x phases of the command (1 if it names none), rounded down",
         _limit_in_watts,
     ),
-    Rule(
+    Degradation(
         "stack_level_lowered",
         (c.SetLimit, c.SetDefaultLimit),
         "fewer stack levels",
         "its highest stack level",
         _stack_level,
     ),
-    Rule(
+    Degradation(
         "plain_diagnostics",
         (c.GetLog,),
         "1.6 without GetLog, diagnostics wanted",
         "GetDiagnostics: the charger names the file, its progress is a DiagnosticsStatusNotification",
         _diagnostics,
     ),
-    Rule(
+    Degradation(
         "unsigned_firmware",
         (c.UpdateFirmware,),
         "1.6 without SignedUpdateFirmware",
         "UpdateFirmware: the charger does not prove the signature, and installs as soon as it likes",
         _unsigned,
     ),
-    Rule(
+    Degradation(
         "plain_trigger",
         (c.TriggerMessage,),
         "1.6 without ExtendedTriggerMessage, log status wanted",
         "TriggerMessage of a DiagnosticsStatusNotification",
         _plain_trigger,
     ),
-    Rule(
+    Degradation(
         "extended_trigger",
         (c.TriggerMessage,),
         "1.6 without TriggerMessage",

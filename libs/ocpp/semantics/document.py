@@ -14,7 +14,7 @@ from libs.ocpp.routing import ROUTES
 from libs.ocpp.semantics import READERS
 from libs.ocpp.semantics.abilities import COMPONENTS_2
 from libs.ocpp.semantics.commands import Command
-from libs.ocpp.semantics.degradation import ABSOLUTE_PROFILE, NAMED_VARIABLES, RULES
+from libs.ocpp.semantics.degradation import ABSOLUTE_PROFILE, DEGRADATIONS, NAMED_VARIABLES
 from libs.ocpp.semantics.encoding import ENCODERS
 from libs.ocpp.semantics.model import SemanticEvent
 from libs.ocpp.semantics.results import result_reader
@@ -114,7 +114,7 @@ def _degradations() -> list[str]:
             "Absolute, from the moment when it was asked for",
         ),
     ]
-    for rule in RULES:
+    for rule in DEGRADATIONS:
         kinds = ", ".join(f"`{kind.__name__}`" for kind in rule.commands)
         lines.append(_row(f"`{rule.name}`", kinds, rule.when, rule.instead))
     return [*lines, ""]
@@ -140,7 +140,10 @@ def _actions_of(version: Version, kind: type) -> tuple[str, ...]:
     if encoder is None:
         return ()
     routes = ROUTES[version]
-    functions: list[Callable[..., Any]] = [encoder, *(rule.bend for rule in RULES if kind in rule.commands)]
+    functions: list[Callable[..., Any]] = [
+        encoder,
+        *(rule.degrade for rule in DEGRADATIONS if kind in rule.commands),
+    ]
     texts = [
         text
         for function in functions

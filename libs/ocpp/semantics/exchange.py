@@ -13,7 +13,7 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.ocpp.inbound import CheckedCall, check_call
-from libs.ocpp.quirks.book import Effects, RuleBook, bend, in_force, turn
+from libs.ocpp.quirks.book import Effects, RuleBook, correct_events, correct_payload, in_force
 from libs.ocpp.semantics import NO_ANSWER, STEPS, read_call
 from libs.ocpp.semantics.measurements import read_registers
 from libs.ocpp.semantics.model import SemanticEvent, TransactionStep
@@ -29,7 +29,7 @@ def read_exchange(
     """Return what the exchange means; nothing if the charger was answered with an error, or spoke a version that only
     a newer release knows.
 
-    The payload is in the log as it was received: where the edge had to bend it, it is bent again here, and the
+    The payload is in the log as it was received: where the edge had to correct it, it is corrected again here, and the
     rules of `book` (those in force without it) are applied by the equipment that the record names. `zone` is
     where the charger's local times are. Raises ValueError for a payload that cannot be read.
     """
@@ -38,7 +38,7 @@ def read_exchange(
     payload, flags = _payload(record)
     effects = _effects(record, book)
     if effects:
-        flags += bend(effects, payload, record.recorded_at, zone)
+        flags += correct_payload(effects, payload, record.recorded_at, zone)
     return _read(record, payload, zone, effects, flags)
 
 
@@ -54,7 +54,7 @@ def read_step(
     payload, flags = _payload(record)
     effects = _effects(record, book)
     if effects:
-        flags += bend(effects, payload, record.recorded_at, zone)
+        flags += correct_payload(effects, payload, record.recorded_at, zone)
     read = STEPS[_VERSIONS[record.version]].get(record.action)
     if read is None:
         return None
@@ -63,8 +63,8 @@ def read_step(
     step = read(payload, _answer(record) or NO_ANSWER, at, zone, meter)
     if step is None or not (effects or flags):
         return step
-    (turned,) = turn(effects, [step], flags)
-    return turned if isinstance(turned, TransactionStep) else None
+    (corrected,) = correct_events(effects, [step], flags)
+    return corrected if isinstance(corrected, TransactionStep) else None
 
 
 def _payload(record: OcppCallReceived) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -99,7 +99,7 @@ def _read(
 ) -> list[SemanticEvent]:
     version = _VERSIONS[record.version]
     events = read_call(version, record.action, payload, _answer(record), record.recorded_at, zone=zone)
-    return turn(effects, events, flags) if effects or flags else events
+    return correct_events(effects, events, flags) if effects or flags else events
 
 
 def zone_of(station: Record | None) -> tzinfo:

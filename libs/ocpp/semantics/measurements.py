@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from libs.ocpp import quirks
-from libs.ocpp.quirks.bent import Bent
+from libs.ocpp.quirks.corrected_text import CorrectedText
 from libs.ocpp.semantics.model import LOCATIONS, Reading, Sample, place_of
 from libs.ocpp.semantics.plausibility import POWER, contradicts_power
 from libs.ocpp.times import parse_timestamp
@@ -235,7 +235,7 @@ def _canonical_unit(measurand: str) -> str | None:
 
 
 def _alias(unit: str) -> tuple[tuple[str, int], tuple[str, ...]]:
-    if type(unit) is Bent:
+    if type(unit) is CorrectedText:
         listed = _LISTED.get(unit.meant)
         known, odd = (listed, ()) if listed is not None else _alias(unit.meant)
         return known, unit.flags + odd

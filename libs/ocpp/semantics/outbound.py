@@ -54,7 +54,7 @@ def read_sent(record: OcppCallSent) -> list[Report]:
 def read_verdict(record: OcppCallSent) -> tuple[Verdict, str]:
     """Return whether the charger agreed, and its word for it, where it has one, in the specification's spelling.
 
-    Read from the result as `read_sent` reads it, bent to its schema; of one that cannot be bent the status counts.
+    Read from the result as `read_sent` reads it, corrected to its schema; where that is impossible the status counts.
     Raises ValueError for a result that says neither yes nor no (see `interpret_result`), or cannot be read.
     """
     return interpret_result(

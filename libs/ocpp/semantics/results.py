@@ -113,7 +113,7 @@ def _word(status: object) -> str:
 def read_result(version: Version, action: str, payload: Payload, result: Payload, at: int) -> list[r.Report]:
     """Return what a CALLRESULT to our ``payload`` tells of the charger; that it knows the action, at least.
 
-    Both must conform to their schemas, or be bent so that they do.
+    Both must conform to their schemas, or be corrected so that they do.
     """
     argument = argument_of(action, payload)
     if result.get("status") in MAY_BE_UNSUPPORTED.get(action, ()):

@@ -13,7 +13,7 @@ from libs.events.stations import CapabilitiesLearned, KnownVariable
 from libs.ocpp import schemas
 from libs.ocpp.semantics import commands as c
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN, Abilities, abilities_of
-from libs.ocpp.semantics.degradation import RULES, Planned, plan_command
+from libs.ocpp.semantics.degradation import DEGRADATIONS, Planned, plan_command
 from libs.ocpp.semantics.encoding import Unsupported, encode_command
 from libs.ocpp.semantics.pieces import ITEMISED, items_asked, items_in
 from libs.ocpp.semantics.variables import LIMITING_KEYS, LIMITING_VARIABLES
@@ -338,4 +338,4 @@ def test_what_was_learned_as_far_as_it_decides() -> None:
 
 
 def test_names_are_unique() -> None:
-    assert len({rule.name for rule in RULES}) == len(RULES)
+    assert len({rule.name for rule in DEGRADATIONS}) == len(DEGRADATIONS)

@@ -7,7 +7,7 @@ import pytest
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.semantics import read_call
 from libs.ocpp.semantics.commands import Command
-from libs.ocpp.semantics.degradation import NAMED_VARIABLES, RULES
+from libs.ocpp.semantics.degradation import DEGRADATIONS, NAMED_VARIABLES
 from libs.ocpp.semantics.document import commands_of, events_of, model_document
 from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.semantics.model import SemanticEvent
@@ -23,7 +23,7 @@ def test_everything_is_on_it() -> None:
     for name in [kind.__name__ for kind in (*get_args(SemanticEvent), *get_args(Command))]:
         (row,) = [row for row in rows if row.startswith(f"| `{name}` | ")][:1]
         assert any(cell.strip() for cell in row.split("|")[3:-1]), name
-    for name in (NAMED_VARIABLES, *(rule.name for rule in RULES)):
+    for name in (NAMED_VARIABLES, *(rule.name for rule in DEGRADATIONS)):
         assert any(row.startswith(f"| `{name}` | ") for row in rows)
 
 

@@ -12,7 +12,7 @@ import pytest
 from libs.events.ocpp_log import CallOutcome, OcppCallReceived, OcppCallSent
 from libs.ocpp import quirks
 from libs.ocpp.quirks.book import RuleBook, clock_rule
-from libs.ocpp.quirks.rules import Rule
+from libs.ocpp.quirks.rules import QuirkRule
 from libs.ocpp.semantics.exchange import read_exchange, read_step
 from libs.ocpp.semantics.model import (
     ConnectorStatusReported,
@@ -40,7 +40,7 @@ def book(*effects: dict[str, Any]) -> RuleBook:
         "effects": list(effects),
         "examples": [example],
     }
-    return RuleBook([msgspec.convert(rule, Rule)])
+    return RuleBook([msgspec.convert(rule, QuirkRule)])
 
 
 def call(action: str, payload: dict[str, Any], version: str = "ocpp1.6", **more: Any) -> OcppCallReceived:

@@ -14,9 +14,9 @@ from libs.ocpp.errors import ErrorCode
 from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.quirks import MEANINGS
 from libs.ocpp.quirks.book import RuleBook, in_force
-from libs.ocpp.quirks.effects import AnyEffect, Effect
+from libs.ocpp.quirks.effects import AnyEffect, RuleEffect
 from libs.ocpp.quirks.examples import call_of, micros, problems
-from libs.ocpp.quirks.rules import Example, Match, Rule, RuleError, load_file, load_rules
+from libs.ocpp.quirks.rules import Example, Match, QuirkRule, RuleError, load_file, load_rules
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.versions import Version
 from services.edge.domain.answers import Asked, answer
@@ -30,7 +30,7 @@ OPEN = Rules(
 
 
 @pytest.mark.parametrize("rule", BOOK.rules, ids=lambda rule: rule.name)
-def test_examples_come_out_as_the_rule_says(rule: Rule) -> None:
+def test_examples_come_out_as_the_rule_says(rule: QuirkRule) -> None:
     assert problems(rule, BOOK) == []
 
 
@@ -56,13 +56,13 @@ def test_the_edge_gives_the_answer_of_the_example(name: str, example: Example) -
 
 
 @pytest.mark.parametrize("rule", [r for r in BOOK.rules if r.effects], ids=lambda rule: rule.name)
-def test_without_the_rule_its_examples_come_out_otherwise(rule: Rule) -> None:
+def test_without_the_rule_its_examples_come_out_otherwise(rule: QuirkRule) -> None:
     without = RuleBook([other for other in BOOK.rules if other is not rule])
     assert problems(rule, without)
 
 
 @pytest.mark.parametrize("rule", [r for r in BOOK.rules if r.effects], ids=lambda rule: rule.name)
-def test_every_effect_leaves_its_flag_in_an_example(rule: Rule) -> None:
+def test_every_effect_leaves_its_flag_in_an_example(rule: QuirkRule) -> None:
     shown = {flag for e in rule.examples for flag in _flags(list(e.events))}
     assert {effect.flag for effect in rule.effects} <= shown
 
@@ -104,7 +104,7 @@ def test_patterns_are_no_regular_expressions() -> None:
 
 def test_a_rule_may_be_for_some_actions_only() -> None:
     rule = msgspec.convert(
-        GOOD | {"match": {"vendor": "x", "actions": ["StatusNotification"]}}, Rule, strict=True
+        GOOD | {"match": {"vendor": "x", "actions": ["StatusNotification"]}}, QuirkRule, strict=True
     )
     assert set(RuleBook([rule]).effects("ocpp1.6", "X", "", "")) == {"StatusNotification"}
 
@@ -252,7 +252,7 @@ def test_the_rule_of_the_manual_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("effect", get_args(AnyEffect), ids=lambda effect: effect.__name__)
-def test_the_manual_tells_of_every_effect(effect: type[Effect]) -> None:
+def test_the_manual_tells_of_every_effect(effect: type[RuleEffect]) -> None:
     (row,) = [
         line for line in MANUAL.splitlines() if line.startswith(f"| `{effect.__struct_config__.tag}` |")
     ]
