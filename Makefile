@@ -82,7 +82,7 @@ release: $(STAMP) ## Keep contract and states under the version in pyproject.tom
 	@$(RUN)/python -m deploy.release && $(RUN)/python -m tests.unit.states.golden
 
 docs: $(STAMP) ## Write the generated parts of the documentation
-	@$(RUN)/python -m deploy.documentation && $(RUN)/python -m libs.ocpp.support
+	@$(RUN)/python -m deploy.documentation && $(RUN)/python -m deploy.ocpp_documentation
 	@$(RUN)/python -m tests.scenarios.document && $(RUN)/python -m tests.unit.sessions.document
 
 sbom: $(STAMP) ## Write dist/sbom.json (CycloneDX): what the image and the embedded servers are made of

@@ -104,7 +104,7 @@ def _priced(client: Client, cdr: "CdrIssued") -> "Priced | None":
     from datetime import datetime, timedelta  # noqa: PLC0415
 
     from libs.events.registry import TariffVersion  # noqa: PLC0415
-    from libs.ocpp.semantics.exchange import zone_named  # noqa: PLC0415
+    from libs.ocpp.semantics.received_calls import zone_named  # noqa: PLC0415
     from libs.tariffs.documents import parse  # noqa: PLC0415
     from services.cli.cdrs_checks import Priced  # noqa: PLC0415
 

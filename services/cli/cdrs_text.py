@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from libs.events.sessions import CdrIssued, CdrLine, CdrSource
-from libs.ocpp.semantics.exchange import zone_named
+from libs.ocpp.semantics.received_calls import zone_named
 from libs.tariffs.bill import Bill, LineKind
 from libs.tariffs.currency import minor_digits
 from libs.tariffs.documents import render

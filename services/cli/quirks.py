@@ -191,7 +191,7 @@ def _try_stored(
 
 
 def _read_frames(trial: "Trial", client: "ClickHouseClient", params: dict[str, Any]) -> None:
-    from libs.ocpp.semantics.exchange import zone_named  # noqa: PLC0415
+    from libs.ocpp.semantics.received_calls import zone_named  # noqa: PLC0415
 
     rows = client.rows(_FRAMES, params)
     stations = tuple({row["station_id"] for row in rows})

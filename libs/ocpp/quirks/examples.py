@@ -19,7 +19,7 @@ from libs.ocpp.quirks.book import RuleBook
 from libs.ocpp.quirks.rules import Example, QuirkRule
 from libs.ocpp.rpc import Role, RpcMachine
 from libs.ocpp.schemas import Violation
-from libs.ocpp.semantics.exchange import read_exchange
+from libs.ocpp.semantics.received_calls import read_exchange
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

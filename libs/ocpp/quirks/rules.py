@@ -1,7 +1,7 @@
 """Rule files: what is known of models that do not follow OCPP, reviewed, each with an example.
 
-A file is YAML, `rules:` a list of `QuirkRule`. Nothing in it is code: a rule says whom it concerns (`match`), what is to
-be done (`effects`, a closed set), and proves it by frames as the charger sends them and the events that must come of
+A file is YAML, `rules:` a list of `QuirkRule`. Nothing in it is code: a rule says whom it concerns (`match`), what is
+to be done (`effects`, a closed set), and proves it by frames as the charger sends them and the events that must come of
 them. A rule without effects tells of a habit that is dealt with for every charger, and where that is tested.
 """
 

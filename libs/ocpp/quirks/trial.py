@@ -10,7 +10,7 @@ import msgspec
 
 from libs.events.ocpp_log import OcppCallReceived
 from libs.ocpp.quirks.book import RuleBook
-from libs.ocpp.semantics.exchange import read_exchange
+from libs.ocpp.semantics.received_calls import read_exchange
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -60,7 +60,8 @@ class Abilities(msgspec.Struct, frozen=True, array_like=True):
     ``lacking``: actions, or ``action:argument`` (see `argument_of`). ``variables``: those that matter here, by their
     names in the specification.
 
-    The feature profiles of 1.6 decide nothing: chargers spell them in their own way and leave out what they can do.
+    The feature profiles of 1.6 do not affect which commands are sent: chargers spell them in their own way and leave
+    out what they can do.
     """
 
     version: str = ""
@@ -133,13 +134,13 @@ NOTHING_KNOWN: Final = Abilities()
 
 def abilities_of(learned: CapabilitiesLearned) -> Abilities:
     """The part of what was learned that decides how commands are put."""
-    variables = deciding((known.name, known.value) for known in learned.variables)
+    variables = relevant_variables((known.name, known.value) for known in learned.variables)
     if not (learned.lacking or variables):
         return NOTHING_KNOWN
     return Abilities(learned.version, learned.lacking, variables)
 
 
-def deciding(variables: Iterable[tuple[str, str]]) -> dict[str, str]:
+def relevant_variables(variables: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Those variables, of names and values, that decide how commands are put, as `Abilities.variables` names them."""
     return {_FOLDED[folded]: value for name, value in variables if (folded := name.casefold()) in _FOLDED}
 
@@ -178,7 +179,7 @@ def without(abilities: Abilities, version: Version, lacking: tuple[str, ...]) ->
 
 
 def with_variables(abilities: Abilities, version: Version, variables: Mapping[str, str]) -> Abilities:
-    """The abilities of a charger that speaks ``version``, as far as they are known, with newer `deciding` values."""
+    """The abilities of a charger that speaks ``version``, as far as they are known, with newer `variables`."""
     if abilities.version != version:
         return Abilities(version, variables=dict(variables))
     return replace(abilities, variables={**abilities.variables, **variables})

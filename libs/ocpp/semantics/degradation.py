@@ -1,7 +1,7 @@
 """What is sent to a charger that lacks what a command takes: something lesser, by name, or nothing.
 
 `DEGRADATIONS` is the whole of it; `docs/semantics.md` lists it. A command about more items than fit into one message is
-planned piece by piece (`libs.ocpp.semantics.pieces`).
+planned piece by piece (`libs.ocpp.semantics.splitting`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from libs.ocpp.semantics.abilities import Abilities
 from libs.ocpp.semantics.encode_limits import is_relative
 from libs.ocpp.semantics.encode_v16 import PLAIN_TRIGGERS, Encoded, get_diagnostics
 from libs.ocpp.semantics.encoding import Unsupported, encode_command
-from libs.ocpp.semantics.pieces import items_asked, next_piece
+from libs.ocpp.semantics.splitting import items_asked, next_part
 from libs.ocpp.semantics.variables import LIMITING_VARIABLES
 from libs.ocpp.versions import Version
 
@@ -67,7 +67,7 @@ def plan_command(
     command, names = _other_command(version, command, abilities, asked_at)
     total = items_asked(command)
     if total:
-        command = next_piece(version, command, abilities, done)
+        command = next_part(version, command, abilities, done)
     encoded = encode_command(version, command)
     for rule in DEGRADATIONS:
         if isinstance(command, rule.commands) and (

@@ -10,8 +10,14 @@ from libs.events.commands import Fate
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent
 from libs.ocpp.errors import UNUSABLE_ANSWER
-from libs.ocpp.semantics.outbound import read_excess, read_items, read_lack, read_variables, read_verdict
 from libs.ocpp.semantics.results import CHANGES_NOTHING
+from libs.ocpp.semantics.sent_calls import (
+    read_item_limit,
+    read_items,
+    read_unsupported,
+    read_variables,
+    read_verdict,
+)
 
 _MOST_ATTEMPTS = 512
 _LONGEST_REASON = 500
@@ -56,9 +62,9 @@ def evidence_of_call(call: OcppCallSent) -> Evidence:
         error=call.error,
         items=read_items(call),
         version=call.version,
-        lacks=read_lack(call) if fate in (Fate.FAILED, Fate.REJECTED) else None,
+        lacks=read_unsupported(call) if fate in (Fate.FAILED, Fate.REJECTED) else None,
         told=read_variables(call) if fate in (Fate.ACCEPTED, Fate.REJECTED) else {},
-        excess=read_excess(call),
+        excess=read_item_limit(call),
     )
 
 

@@ -14,8 +14,8 @@ from libs.ocpp.semantics.commands import GetBaseReport
 from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.semantics.encoding import Unsupported
-from libs.ocpp.semantics.outbound import merge_results
-from libs.ocpp.semantics.pieces import ENDS_AT_REFUSAL, SEVERAL, items_asked
+from libs.ocpp.semantics.sent_calls import merge_results
+from libs.ocpp.semantics.splitting import ENDS_AT_REFUSAL, SEVERAL, items_asked
 from libs.ocpp.semantics.variables import LIMITING_VARIABLES
 from libs.ocpp.versions import Version, known_version
 from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal

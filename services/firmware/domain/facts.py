@@ -10,8 +10,8 @@ import msgspec
 from libs.bus.message import Message
 from libs.events.commands import CommandConcluded, Fate
 from libs.events.ocpp_log import OcppCallReceived
-from libs.ocpp.semantics.exchange import read_exchange
 from libs.ocpp.semantics.model import Booted, FirmwareStatusReported
+from libs.ocpp.semantics.received_calls import read_exchange
 
 ACTIONS = frozenset({"BootNotification", "FirmwareStatusNotification", "SignedFirmwareStatusNotification"})
 """Of everything that chargers report, what matters here."""

@@ -16,8 +16,8 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import BootStatus, StationRegistered
 from libs.ocpp.semantics.commands import ClearLimit, SetDefaultLimit
-from libs.ocpp.semantics.exchange import read_exchange
 from libs.ocpp.semantics.model import Booted
+from libs.ocpp.semantics.received_calls import read_exchange
 
 STATIONS = "registry.stations"
 

@@ -17,11 +17,11 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallOutcome, OcppCallReceived, OcppCallSent
 from libs.events.stations import CapabilitiesLearned, KnownVariable
 from libs.ocpp.semantics.abilities import lacking_name
-from libs.ocpp.semantics.exchange import read_exchange
 from libs.ocpp.semantics.model import Booted, SemanticEvent
-from libs.ocpp.semantics.outbound import read_sent
+from libs.ocpp.semantics.received_calls import read_exchange
 from libs.ocpp.semantics.reports import ActionAnswered, ActionUnsupported, VariableSeen, VariablesReported
 from libs.ocpp.semantics.results import MAY_BE_UNSUPPORTED
+from libs.ocpp.semantics.sent_calls import read_sent
 from libs.ocpp.semantics.variables import AVAILABLE, limits
 from libs.ocpp.versions import Version
 

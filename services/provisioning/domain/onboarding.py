@@ -16,8 +16,8 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import BootStatus, StationRegistered
 from libs.ocpp.semantics.commands import Command, GetBaseReport, GetVariables, TriggerMessage, Variable
 from libs.ocpp.semantics.dialect import to_request
-from libs.ocpp.semantics.exchange import read_exchange
 from libs.ocpp.semantics.model import Booted
+from libs.ocpp.semantics.received_calls import read_exchange
 from libs.ocpp.semantics.variables import LIMITING_KEYS, LIMITING_VARIABLES
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND

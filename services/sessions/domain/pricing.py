@@ -10,7 +10,7 @@ import msgspec
 from libs.bus.processor import Tables
 from libs.events.record import Record
 from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered, TokenRegistered
-from libs.ocpp.semantics.exchange import zone_named
+from libs.ocpp.semantics.received_calls import zone_named
 from libs.tariffs.bill import Bill
 from libs.tariffs.engine import NO_CONTRACT, DriverContract, bill, plan_of, terms_of
 from libs.tariffs.model import billable

@@ -14,8 +14,8 @@ from libs.events.decisions import SessionDecided, SessionRecalled
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.plans import PrepaidGranted
 from libs.ocpp.quirks.book import RuleBook
-from libs.ocpp.semantics.exchange import read_step, zone_of
 from libs.ocpp.semantics.model import TransactionStep
+from libs.ocpp.semantics.received_calls import read_step, zone_of
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
 from services.sessions.domain import decisions, past, plans, records, rules, shown_price, statuses

@@ -19,8 +19,8 @@ import msgspec
 from libs.events.ocpp_log import OcppCallReceived
 from libs.ocpp import quirks
 from libs.ocpp.quirks.book import RuleBook
-from libs.ocpp.semantics.exchange import read_exchange
 from libs.ocpp.semantics.model import ConnectorStatusReported
+from libs.ocpp.semantics.received_calls import read_exchange
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
 from services.sessions.domain import states

@@ -14,8 +14,8 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import ConnectionClosed, ConnectionOpened, FrameRejected, OcppCallReceived
 from libs.events.record import Record
 from libs.events.telemetry import HealthWindowClosed, StationStateChanged
-from libs.ocpp.semantics.exchange import read_exchange, zone_of
 from libs.ocpp.semantics.model import Booted, ConnectorStatusReported
+from libs.ocpp.semantics.received_calls import read_exchange, zone_of
 from services.telemetry.domain import station
 from services.telemetry.domain.station import GRACE, WINDOW, Counts, StationHealth, Window
 

@@ -9,9 +9,9 @@ from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.events import telemetry
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
-from libs.ocpp.semantics.exchange import read_exchange, zone_of
 from libs.ocpp.semantics.model import MeasurementsReported
 from libs.ocpp.semantics.numbers import evse_number
+from libs.ocpp.semantics.received_calls import read_exchange, zone_of
 
 TRANSACTIONS: Final = "ocpp.transactions"
 MEASUREMENTS: Final = "telemetry.measurements"

@@ -12,7 +12,7 @@ from libs.events.commands import RequestCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import ConnectionClosed, ConnectionOpened, OcppCallReceived
 from libs.events.security import SecurityAlertKind, SecurityAlertRaised
-from libs.ocpp.semantics.exchange import read_exchange
+from libs.ocpp.semantics.received_calls import read_exchange
 from libs.ocpp.semantics.reports import SecurityEventReported
 from libs.runtime.addresses import network_of
 from libs.runtime.clock import SECOND

@@ -9,7 +9,7 @@ from libs.ocpp import schemas
 from libs.ocpp.semantics.abilities import Abilities
 from libs.ocpp.semantics.commands import LocalListEntry
 from libs.ocpp.semantics.encoding import encode_command
-from libs.ocpp.semantics.pieces import next_piece
+from libs.ocpp.semantics.splitting import next_part
 from libs.ocpp.versions import Version
 from services.api.domain.list_updates import (
     EPOCH_S,
@@ -82,7 +82,7 @@ def test_a_difference_stays_above_what_the_charger_has_however_it_is_cut() -> No
     known = SECONDS + 5
     one_by_one = Abilities("ocpp1.6", variables={"SendLocalListMaxLength": "1"})
     versions = [
-        next_piece(Version.V16, each, one_by_one, done).list_version  # type: ignore[union-attr]
+        next_part(Version.V16, each, one_by_one, done).list_version  # type: ignore[union-attr]
         for each in updates(entries, full=False, now=NOW, known=known)
         for done in range(len(each.entries))
     ]

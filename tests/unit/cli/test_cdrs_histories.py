@@ -8,7 +8,7 @@ import pytest
 
 from libs.events.registry import SiteRegistered, TariffRegistered
 from libs.events.sessions import CdrCredited, CdrIssued
-from libs.ocpp.semantics.exchange import zone_named
+from libs.ocpp.semantics.received_calls import zone_named
 from services.cli.cdrs_checks import Priced, chain_faults, checks
 from services.cli.cdrs_text import explained
 from tests.unit.sessions.exchanges import DAY, NOON

@@ -27,7 +27,7 @@ from libs.ocpp.schemas import Kind, Violation
 from libs.ocpp.semantics import read_call
 from libs.ocpp.semantics.commands import Command
 from libs.ocpp.semantics.encoding import encode_command
-from libs.ocpp.semantics.outbound import read_sent, read_verdict
+from libs.ocpp.semantics.sent_calls import read_sent, read_verdict
 from libs.ocpp.versions import Version
 from services.edge.domain.answers import Asked, answer
 from services.edge.domain.location import Holding

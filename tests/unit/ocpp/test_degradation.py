@@ -15,7 +15,7 @@ from libs.ocpp.semantics import commands as c
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN, Abilities, abilities_of
 from libs.ocpp.semantics.degradation import DEGRADATIONS, Planned, plan_command
 from libs.ocpp.semantics.encoding import Unsupported, encode_command
-from libs.ocpp.semantics.pieces import ITEMISED, items_asked, items_in
+from libs.ocpp.semantics.splitting import ITEMISED, items_asked, items_in
 from libs.ocpp.semantics.variables import LIMITING_KEYS, LIMITING_VARIABLES
 from libs.ocpp.versions import Version
 from tests.unit.ocpp.commands import COMMANDS

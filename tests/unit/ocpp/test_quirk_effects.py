@@ -13,7 +13,6 @@ from libs.events.ocpp_log import CallOutcome, OcppCallReceived, OcppCallSent
 from libs.ocpp import quirks
 from libs.ocpp.quirks.book import RuleBook, clock_rule
 from libs.ocpp.quirks.rules import QuirkRule
-from libs.ocpp.semantics.exchange import read_exchange, read_step
 from libs.ocpp.semantics.model import (
     ConnectorStatusReported,
     MeasurementsReported,
@@ -21,9 +20,10 @@ from libs.ocpp.semantics.model import (
     Sample,
     TransactionStep,
 )
-from libs.ocpp.semantics.outbound import read_sent
 from libs.ocpp.semantics.plausibility import contradicts_power
+from libs.ocpp.semantics.received_calls import read_exchange, read_step
 from libs.ocpp.semantics.reports import VariablesReported
+from libs.ocpp.semantics.sent_calls import read_sent
 
 NOW = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 SECOND = 1_000_000

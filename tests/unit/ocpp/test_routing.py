@@ -1,8 +1,8 @@
 import pytest
 
+from deploy.ocpp_documentation import documents
 from libs.ocpp import schemas
 from libs.ocpp.routing import COMMANDS, LIFECYCLE, ROUTES, TRANSACTIONS, Direction, Policy
-from libs.ocpp.support import documents
 from libs.ocpp.versions import Version
 from tests.unit.ocpp.minimal import minimal, schema_of
 
@@ -55,7 +55,9 @@ def test_only_a_boot_is_answered_before_acceptance_in_2x() -> None:
 
 def test_generated_documents_are_up_to_date() -> None:
     for path, text in documents().items():
-        assert path.read_text(encoding="utf-8") == text, f"run python -m libs.ocpp.support ({path.name})"
+        assert path.read_text(encoding="utf-8") == text, (
+            f"run python -m deploy.ocpp_documentation ({path.name})"
+        )
 
 
 @pytest.mark.parametrize("version", list(Version))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.events.ocpp_log import OcppCallReceived
-from libs.ocpp.semantics.exchange import read_exchange, read_step
 from libs.ocpp.semantics.model import TransactionStep
+from libs.ocpp.semantics.received_calls import read_exchange, read_step
 
 AT = 1_790_000_000_000_000
 REGISTERS = ("Energy.Active.Import.Register", "Energy.Active.Export.Register")

@@ -1,4 +1,4 @@
-"""What a recorded exchange means: `OcppCallReceived` records to semantic events."""
+"""What a station's calls and our answers mean: `OcppCallReceived` records to semantic events."""
 
 from __future__ import annotations
 

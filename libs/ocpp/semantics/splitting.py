@@ -1,4 +1,4 @@
-"""Commands about more items than a charger takes in one message go as several (2.x B_08, 1.6 §9.1 and §9.2)."""
+"""Splitting commands about more items than a charger takes in one message (2.x B_08, 1.6 §9.1 and §9.2)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _LIMITS: Final[Mapping[tuple[bool, type], tuple[str, str]]] = {
     ),
     (True, c.SendLocalList): ("LocalAuthListCtrlr.ItemsPerMessage", "LocalAuthListCtrlr.BytesPerMessage"),
 }
-_ONE_BY_ONE: Final[Mapping[str, type]] = {
+_SINGLE_ITEM: Final[Mapping[str, type]] = {
     "GetConfiguration": c.GetVariables,
     "GetVariables": c.GetVariables,
     "SetVariables": c.SetVariables,
@@ -67,17 +67,17 @@ def items_in(action: str, payload: Mapping[str, Any]) -> int:
     return len(items) if isinstance(items, list) else 0
 
 
-def one_by_one(version: Version, action: str) -> dict[str, str]:
-    """What to take for known of a charger that finds messages of an action too large; empty for most actions.
+def single_item_limit(version: Version, action: str) -> dict[str, str]:
+    """The limit of one item per message, as `Abilities.variables`, for a charger that finds messages too large.
 
-    As `Abilities.variables`: one item in a message.
+    Empty for actions that are never split.
     """
-    command = _ONE_BY_ONE.get(action)
+    command = _SINGLE_ITEM.get(action)
     limits = None if command is None else _LIMITS.get((version.is_v2, command))
     return {} if limits is None else {limits[0]: "1"}
 
 
-def next_piece(version: Version, command: c.Command, abilities: Abilities, done: int) -> c.Command:
+def next_part(version: Version, command: c.Command, abilities: Abilities, done: int) -> c.Command:
     """The part of a command that comes after ``done`` items and fits into one message.
 
     A question that begins with what limits the number and size of its own messages asks that first, on its own, of a

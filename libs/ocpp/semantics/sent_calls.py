@@ -1,4 +1,4 @@
-"""What our own calls brought to light: `OcppCallSent` records to events."""
+"""What the results of our calls mean: `OcppCallSent` records to events."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from libs.events.ocpp_log import CallOutcome, OcppCallSent
 from libs.ocpp.errors import UNUSABLE_ANSWER, ErrorCode, canonical
 from libs.ocpp.inbound import CheckedCall, check_result
 from libs.ocpp.quirks.effects import flagged
-from libs.ocpp.semantics.abilities import deciding, form_of, lacking_form, lacking_name
-from libs.ocpp.semantics.pieces import ITEMISED, items_in, one_by_one
+from libs.ocpp.semantics.abilities import form_of, lacking_form, lacking_name, relevant_variables
 from libs.ocpp.semantics.reports import ActionUnsupported, Report, VariablesReported
 from libs.ocpp.semantics.results import (
     MAY_BE_UNSUPPORTED,
@@ -21,6 +20,7 @@ from libs.ocpp.semantics.results import (
     read_error,
     read_result,
 )
+from libs.ocpp.semantics.splitting import ITEMISED, items_in, single_item_limit
 from libs.ocpp.versions import Version, known_version
 
 # 2.0.1 part 2, ItemsPerMessage and BytesPerMessage: what a charger answers to more than that.
@@ -62,7 +62,7 @@ def read_verdict(record: OcppCallSent) -> tuple[Verdict, str]:
     )
 
 
-def read_lack(record: OcppCallSent) -> str | None:
+def read_unsupported(record: OcppCallSent) -> str | None:
     """Return what the charger says that it cannot do, as `Abilities.lacking` names it; None for most answers.
 
     That it rejects a charging profile may be for its kind or its unit, which another one would not have.
@@ -84,7 +84,7 @@ def read_lack(record: OcppCallSent) -> str | None:
 
 
 def read_variables(record: OcppCallSent) -> dict[str, str]:
-    """Return what the charger answered of its variables that decide how commands are put (see `deciding`).
+    """Return what the charger answered of its variables that decide how commands are put (see `relevant_variables`).
 
     Raises ValueError for a result that is not JSON.
     """
@@ -92,11 +92,11 @@ def read_variables(record: OcppCallSent) -> dict[str, str]:
         return {}
     facts = (fact for fact in read_sent(record) if isinstance(fact, VariablesReported))
     told = (seen for fact in facts for seen in fact.variables if seen.evse_id is None)
-    return deciding((seen.name, seen.value) for seen in told)
+    return relevant_variables((seen.name, seen.value) for seen in told)
 
 
-def read_excess(record: OcppCallSent) -> dict[str, str]:
-    """Return what to take for known (see `one_by_one`) of a charger that refused several items in one message.
+def read_item_limit(record: OcppCallSent) -> dict[str, str]:
+    """Return the `single_item_limit` for a charger that refused several items in one message.
 
     Empty for any other answer. Of what it refused in this way nothing was done.
     """
@@ -106,7 +106,7 @@ def read_excess(record: OcppCallSent) -> dict[str, str]:
     if canonical(error.code) not in _TOO_LARGE or read_items(record) < 2:
         return {}
     version = known_version(record.version)
-    return {} if version is None else one_by_one(version, record.action)
+    return {} if version is None else single_item_limit(version, record.action)
 
 
 def read_items(record: OcppCallSent) -> int:
