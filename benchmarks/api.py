@@ -20,7 +20,7 @@ from libs.events.contract import load_contract
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
 from libs.events.registry import Assignment, StationRegistered
-from libs.runtime.service import spare_the_collector
+from libs.runtime.service import tune_gc
 from services.api.commands.desk import CommandDesk
 from services.api.domain.renewal import STATIONS
 from services.api.live.hub import Hub, Wording
@@ -243,7 +243,7 @@ async def main() -> None:
     filled(tables)
     filling = time.thread_time() - began
     print(f"{MANY:,} stations read in {filling:.2f} s of CPU\n\n{'':58} {'CPU':>12} {'held':>12}")
-    spare_the_collector()
+    tune_gc()
     live = Live()
     api = SimpleNamespace(registry=registry, live=live)
     await completion(live)

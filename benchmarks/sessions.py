@@ -38,7 +38,7 @@ from libs.bus.settings import BusSettings
 from libs.bus.tables import TableSet
 from libs.events.contract import Contract, load_contract
 from libs.runtime.clock import now_us
-from libs.runtime.service import spare_the_collector
+from libs.runtime.service import tune_gc
 from libs.testing.localstack import Endpoints
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.station import StationSessions
@@ -117,7 +117,7 @@ class Agent:
 async def member(kind: str, events: int, settings: BusSettings) -> None:
     """A process that works off the backlog; prints seconds and CPU seconds from the first event to the last."""
     stop = asyncio.Event()
-    spare_the_collector()
+    tune_gc()
     async with connect(settings, CONTRACT) as bus:
         counter = metrics.PROCESSED.labels(SessionsProcessor.name)._value
         agent = Agent(bus)

@@ -4,9 +4,9 @@ import argparse
 import sys
 
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
-from libs.clickhouse.layout import DERIVED
 from libs.clickhouse.maintenance import forget_topic, rebuild
 from libs.clickhouse.migrate import MigrationError, migrate
+from libs.clickhouse.table_mapping import DERIVED
 from libs.clickhouse.users import UserSettings, role_statements, user_statements
 from libs.runtime.settings import read_settings
 

@@ -1,7 +1,7 @@
 """What an operator does to the tables: forget a topic, fill derived tables again."""
 
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
-from libs.clickhouse.layout import DEAD_LETTERS_TABLE, DERIVED, layouts, table_name
+from libs.clickhouse.table_mapping import DEAD_LETTERS_TABLE, DERIVED, layouts, table_name
 from libs.events.contract import load_contract
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from libs.ocpp.frames import salvage
-from libs.runtime.sealing import is_sealed
+from libs.security.sealing import is_sealed
 
 PASSWORD_KEY: Final = "AuthorizationKey"  # noqa: S105
 PASSWORD_VARIABLE: Final = ("SecurityCtrlr", "BasicAuthPassword")

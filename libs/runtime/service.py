@@ -15,7 +15,7 @@ from libs.runtime import descriptors
 from libs.runtime.http import serve_http
 from libs.runtime.logging import configure_logging, get_logger
 from libs.runtime.settings import ServiceSettings
-from libs.runtime.stopping import bound_stop
+from libs.runtime.stopping import set_shutdown_deadline
 
 log = get_logger(__name__)
 
@@ -83,10 +83,10 @@ def run_service(name: str, settings: ServiceSettings, main: Main) -> None:
 
     An exception that leaves `main` is logged and ends the process with status 1; so does a `main` that returns before
     it was asked to, and a stop that takes longer than `settings.stop_timeout_s`. The same signal again ends it at once
-    (`bound_stop`).
+    (`set_shutdown_deadline`).
     """
     configure_logging(name, settings.log_level, settings.log_json)
-    spare_the_collector()
+    tune_gc()
     descriptors.raise_limit()
     try:
         uvloop.run(_run(settings, main))
@@ -95,8 +95,8 @@ def run_service(name: str, settings: ServiceSettings, main: Main) -> None:
         raise SystemExit(1) from None
 
 
-def spare_the_collector(youngest: int = 100_000, oldest: int = 20) -> None:
-    """Let the garbage collector look less often, and never at what was loaded so far.
+def tune_gc(youngest: int = 100_000, oldest: int = 20) -> None:
+    """Let the garbage collector run less often, and never over what was loaded so far.
 
     A batch of messages is tens of thousands of small objects without cycles: by default they are searched for cycles
     again and again, which costs up to a quarter of decoding them. `youngest`, `oldest`: its first and last threshold.
@@ -124,7 +124,7 @@ async def until_stopped(work: Awaitable[None], stop: asyncio.Event) -> None:
 
 async def _run(settings: ServiceSettings, main: Main) -> None:
     stop = asyncio.Event()
-    bound_stop(stop, settings.stop_timeout_s)
+    set_shutdown_deadline(stop, settings.stop_timeout_s)
     health = Health()
     app = Starlette(routes=[*health.routes(), Route("/metrics", metrics)])
     async with serve_http(app, settings.http_host, settings.http_port) as port:

@@ -1,4 +1,4 @@
-"""The bound of a stop: a process that was asked to end ends, whatever hangs in it."""
+"""A shutdown deadline: after SIGTERM or SIGINT the process exits in bounded time."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ def interrupt_on_signals() -> None:
         signal.signal(signum, signal.default_int_handler)
 
 
-def bound_stop(stop: asyncio.Event, timeout_s: float) -> None:
+def set_shutdown_deadline(stop: asyncio.Event, timeout_s: float) -> None:
     """Set `stop` on SIGTERM or SIGINT, and end the process `timeout_s` after the first if it is still there.
 
     Call it once, from the main thread, in the running loop that `stop` belongs to. Who sends the same signal again

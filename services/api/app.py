@@ -19,8 +19,8 @@ from libs.ocpp import schemas
 from libs.runtime import descriptors
 from libs.runtime.http import HttpBounds, serve_http
 from libs.runtime.logging import get_logger
-from libs.runtime.sealing import Sealer
 from libs.runtime.service import Health
+from libs.security.sealing import Sealer
 from services.api.billing.history import History
 from services.api.commands.desk import CommandDesk
 from services.api.commands.stored import stored_command

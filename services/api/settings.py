@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 from libs.bus.settings import BusSettings
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.runtime.settings import ServiceSettings
-from libs.runtime.urls import FILES, networks
+from libs.security.url_guard import FILES, networks
 from services.api.domain.url_policy import ANY, UrlPolicy
 
 _COMMA: Final = ","

@@ -19,8 +19,8 @@ from libs.events.stations import CapabilitiesLearned
 from libs.ocpp import schemas
 from libs.runtime.clock import SECOND
 from libs.runtime.logging import get_logger
-from libs.runtime.sealing import Sealer
-from libs.runtime.service import Health, spare_the_collector
+from libs.runtime.service import Health, tune_gc
+from libs.security.sealing import Sealer
 from services.edge.context import (
     CAPABILITIES_TOPIC,
     CREDENTIALS_TOPIC,
@@ -106,7 +106,7 @@ async def _serve(
             health.ready("dispatch", lambda: news.ready)
             # Every call makes some fifty objects, which reference counting frees; by default that is a collection
             # every fifteen calls.
-            spare_the_collector(youngest=25_000, oldest=50)
+            tune_gc(youngest=25_000, oldest=50)
             caught_up.set()
             try:
                 await stop.wait()

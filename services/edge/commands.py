@@ -23,7 +23,7 @@ from libs.ocpp.secrets import with_secrets_changed, without_secrets
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
-from libs.runtime.sealing import is_sealed
+from libs.security.sealing import is_sealed
 from services.edge import metrics
 from services.edge.context import COMMANDS_TOPIC, Context
 from services.edge.domain.acceptance import AskedFor, asks_for, why_not_send

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from libs.ocpp.routing import COMMANDS, LIFECYCLE
-from libs.runtime.sealing import Sealer
+from libs.security.sealing import Sealer
 from services.edge.domain.quota import Quota
 from services.edge.domain.rules import ReadModels
 from services.edge.freshness import Freshness

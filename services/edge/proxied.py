@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from typing import Any, Final, cast
 
-from libs.runtime.urls import Network
+from libs.security.url_guard import Network
 from services.edge import metrics
 from services.edge.domain.proxies import is_trusted, read_header
 from services.edge.socket import StationSocket

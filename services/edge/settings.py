@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
 from libs.runtime.settings import ServiceSettings
-from libs.runtime.urls import Network, networks
+from libs.security.url_guard import Network, networks
 from services.edge.deferred import Deferrals, parse_deferrals
 from services.edge.domain.rules import UnknownStations, UnknownTokens
 

@@ -37,7 +37,7 @@ from libs.ocpp.versions import Version, known_version
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
-from libs.runtime.urls import UrlRefusedError
+from libs.security.url_guard import UrlRefusedError
 from services.provisioning.domain.contracts import ChainRefusedError, validated
 from services.provisioning.ocsp import CertificateId, Finding, OcspUnusableError, certificate_id
 from services.provisioning.ocsp_client import Found, OcspClient, OcspUnavailableError

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from libs.runtime.clock import SECOND, now_us
-from libs.runtime.urls import Address, GuardedUrl, Network, UrlRefusedError, check_address, guarded_url
+from libs.security.url_guard import Address, GuardedUrl, Network, UrlRefusedError, check_address, guarded_url
 from services.provisioning.ocsp import CertificateId, Finding, read_response, request_for
 
 LARGEST: Final = 64 << 10

@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode
 
 from libs.bus.settings import BusSettings
 from libs.runtime.settings import ServiceSettings
-from libs.runtime.urls import networks
+from libs.security.url_guard import networks
 from services.provisioning.domain.onboarding import OnBoot
 
 

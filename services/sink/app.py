@@ -9,7 +9,7 @@ from libs.bus.dead_letters import dead_letter
 from libs.bus.producer import Producer
 from libs.bus.raw_consumer import Partition, RawConsumer
 from libs.clickhouse.client import ClickHouseError
-from libs.clickhouse.layout import layouts, table_name
+from libs.clickhouse.table_mapping import layouts, table_name
 from libs.events.contract import dead_letter_topic
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health

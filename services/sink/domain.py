@@ -10,7 +10,7 @@ import msgspec
 
 from libs.bus.fetching import record_bytes
 from libs.bus.raw_consumer import Partition, RawRecord
-from libs.clickhouse.layout import UNDECODABLE, Column, TableLayout
+from libs.clickhouse.table_mapping import UNDECODABLE, Column, TableLayout
 from libs.events.codec import CodecError, UnknownRecordError, UnknownSchemaIdError
 
 PROCESSOR = "sink"

@@ -12,7 +12,7 @@ from libs.bus.errors import BusUnavailableError, TooManyFailuresError
 from libs.bus.failures import FailureLimit
 from libs.bus.raw_consumer import Partition, RawRecord
 from libs.clickhouse.client import ClickHouseError
-from libs.clickhouse.layout import DEAD_LETTERS_TABLE, TableLayout
+from libs.clickhouse.table_mapping import DEAD_LETTERS_TABLE, TableLayout
 from libs.events.codec import CodecError, UnknownSchemaIdError
 from libs.runtime.logging import get_logger
 from services.sink import metrics

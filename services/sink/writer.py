@@ -8,9 +8,9 @@ from typing import Protocol, TypeVar
 
 from libs.bus.raw_consumer import Partition
 from libs.clickhouse.client import ClickHouseClient
-from libs.clickhouse.layout import DERIVED, TableLayout
 from libs.clickhouse.migrate import migrate
 from libs.clickhouse.settings import ClickHouseSettings
+from libs.clickhouse.table_mapping import DERIVED, TableLayout
 from services.sink.domain import Block
 
 T = TypeVar("T")

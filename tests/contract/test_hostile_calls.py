@@ -154,7 +154,7 @@ def test_nothing_that_a_charger_sends_is_left_unanswered_becomes_a_dead_letter_o
             platform.take(action, each.payload)
         assert not platform.dead
         return
-    # As `spare_the_collector` has it in the services: what was loaded before is not searched for cycles.
+    # As `tune_gc` has it in the services: what was loaded before is not searched for cycles.
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()

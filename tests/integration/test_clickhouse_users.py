@@ -14,9 +14,9 @@ import pytest
 
 from libs.bus.raw_consumer import Partition
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
-from libs.clickhouse.layout import DERIVED, TableLayout, layouts
 from libs.clickhouse.migrate import migrate
 from libs.clickhouse.settings import ClickHouseSettings
+from libs.clickhouse.table_mapping import DERIVED, TableLayout, layouts
 from libs.clickhouse.users import UserSettings, privileges, role_statements, user_statements
 from libs.events.contract import load_contract
 from libs.testing.localstack import packages

@@ -24,7 +24,7 @@ from libs.bus.settings import BusSettings
 from libs.events.ocpp_log import AnswerSource, OcppCallAnswered
 from libs.events.registry import TokenRegistered, TokenStatus
 from libs.runtime.service import Health
-from libs.runtime.urls import UrlRefusedError
+from libs.security.url_guard import UrlRefusedError
 from services.provisioning import ocsp_client
 from services.provisioning.certificates import TOKENS, answer_about_certificates
 from services.provisioning.ocsp import OcspUnusableError, certificate_id

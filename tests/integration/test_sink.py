@@ -20,8 +20,8 @@ from libs.bus.connection import connection
 from libs.bus.producer import Producer
 from libs.bus.raw_consumer import LogShorterError
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
-from libs.clickhouse.layout import Column, layouts, table_name
 from libs.clickhouse.maintenance import forget_topic, rebuild
+from libs.clickhouse.table_mapping import Column, layouts, table_name
 from libs.events.catalogue import RECORDS
 from libs.events.contract import DEAD_LETTER, ROOT, load_contract
 from libs.events.ids import derive_id

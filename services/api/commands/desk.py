@@ -8,7 +8,7 @@ from typing import Final
 
 from libs.bus.message import Message
 from libs.events.commands import CommandConcluded, RequestCommand
-from libs.runtime.sealing import Sealer
+from libs.security.sealing import Sealer
 from services.api.domain.errors import Invalid
 from services.api.domain.volume import Volume
 from services.api.http import metrics

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from libs.runtime.urls import GuardedUrl, Network, UrlRefusedError, guarded_url
+from libs.security.url_guard import GuardedUrl, Network, UrlRefusedError, guarded_url
 from services.api.domain.errors import Invalid
 
 _WITH_FILES: Final = frozenset(

@@ -20,7 +20,7 @@ from libs.ocpp.semantics.commands import Command
 from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_fields, to_fields
 from libs.ocpp.versions import Version, known_version
-from libs.runtime.sealing import Sealer, is_sealed
+from libs.security.sealing import Sealer, is_sealed
 from services.api.domain.errors import Conflict, Invalid
 
 _VERSION_FREE: Final = tuple(kind.__name__ for kind in get_args(Command))

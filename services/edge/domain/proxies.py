@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from libs.runtime.urls import Network
+from libs.security.url_guard import Network
 
 LONGEST: Final = 4096
 """Bytes of a header of the PROXY protocol, with all that may follow the addresses."""

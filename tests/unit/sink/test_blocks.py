@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from libs.bus.raw_consumer import Partition
-from libs.clickhouse.layout import TableLayout, layouts
+from libs.clickhouse.table_mapping import TableLayout, layouts
 from libs.events.codec import Codec, CodecError, UnknownSchemaIdError
 from libs.events.contract import load_contract
 from libs.events.dead_letters import Header, RecordDeadLettered

@@ -11,7 +11,7 @@ from libs.bus.dead_letters import REPLAYED_HEADER
 from libs.bus.errors import BusUnavailableError
 from libs.bus.raw_consumer import Partition
 from libs.clickhouse.client import ClickHouseUnavailableError
-from libs.clickhouse.layout import TableLayout, layouts
+from libs.clickhouse.table_mapping import TableLayout, layouts
 from libs.events.codec import BadValueError, CodecError, UnknownSchemaIdError
 from libs.events.contract import load_contract
 from services.sink import pipeline as module

@@ -1,4 +1,4 @@
-"""How the records of a topic lie in its table, derived from their Avro schemas.
+"""How the records of a topic map to the rows of its table, derived from their Avro schemas.
 
 The columns themselves are declared in `migrations/`; a test compares them with this. A record becomes one row:
 its fields are columns, a record inside it is flattened to `field_subfield`, a list of records to a Nested. A record

@@ -2,7 +2,7 @@
 
 import pytest
 
-from libs.runtime.sealing import Sealer, is_sealed
+from libs.security.sealing import Sealer, is_sealed
 
 KEY = "a key of some length"
 

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from libs.runtime.urls import FILES, UrlRefusedError, check_address, guarded_url, networks
+from libs.security.url_guard import FILES, UrlRefusedError, check_address, guarded_url, networks
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from libs.clickhouse.layout import DERIVED, POSITION_COLUMNS, TableLayout, layouts, table_name
 from libs.clickhouse.migrate import load_migrations
+from libs.clickhouse.table_mapping import DERIVED, POSITION_COLUMNS, TableLayout, layouts, table_name
 from libs.events.contract import Contract, Topic, load_contract
 
 LAYOUTS = layouts(load_contract())

@@ -1,0 +1,1 @@
+"""Secrets that travel through the log, and URLs that outsiders name."""
