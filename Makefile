@@ -16,7 +16,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup: $(STAMP) ## Make the virtual environment and fetch Kafka, the schema registry and ClickHouse
-	@$(RUN)/python -m libs.testing.localstack fetch
+	@$(RUN)/python -m libs.devstack fetch
 
 $(STAMP): pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Voltbus needs Python 3.11 or newer; set PYTHON=...")'

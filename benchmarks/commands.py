@@ -26,7 +26,7 @@ from websockets.typing import Subprotocol
 
 from deploy.local.platform import Platform
 from deploy.local.settings import on_free_ports
-from libs.testing.localstack.endpoints import free_ports
+from libs.devstack.endpoints import free_ports
 
 OCPP16 = Subprotocol("ocpp1.6")
 

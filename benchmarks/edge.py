@@ -33,7 +33,7 @@ from benchmarks.edge_rig import (
     other,
     table,
 )
-from libs.testing.localstack import Endpoints, open_stack
+from libs.devstack import Endpoints, open_stack
 
 BOTH_CORES = SERVER_CORE | LOAD_CORE
 TIMES = ["p50", "p95", "p99"]

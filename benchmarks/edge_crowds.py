@@ -28,8 +28,8 @@ from benchmarks.edge_rig import (
 from libs.bus.bus import connect
 from libs.bus.settings import BusSettings
 from libs.bus.tail import read_all
+from libs.devstack import Endpoints
 from libs.events.ocpp_log import OcppCallReceived
-from libs.testing.localstack import Endpoints
 
 HELD_S = 10.0
 SPARE_FILES = 1_000

@@ -18,10 +18,10 @@ import httpx
 
 from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.settings import BusSettings
+from libs.devstack import Endpoints
+from libs.devstack.endpoints import free_ports
 from libs.events.contract import dead_letter_topic, load_contract
 from libs.events.ids import new_id
-from libs.testing.localstack import Endpoints
-from libs.testing.localstack.endpoints import free_ports
 
 SERVER_CORE, LOAD_CORE = {0}, {1}
 TICKS = os.sysconf("SC_CLK_TCK")

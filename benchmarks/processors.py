@@ -32,12 +32,12 @@ from libs.bus.runtime_faust import FaustRuntime
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.schemas import SCHEMAS_TOPIC
 from libs.bus.settings import BusSettings
+from libs.devstack import Endpoints, open_stack
 from libs.events.contract import Contract, load_contract
 from libs.events.ids import derive_id, new_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.sessions import SessionUpdated
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints, open_stack
 from libs.testing.tail import Tail
 
 INPUT, OUTPUT, STATE = "ocpp.transactions", "sessions.events", "state.sessions"

@@ -34,9 +34,9 @@ from libs.bus.schemas import SCHEMAS_TOPIC
 from libs.bus.settings import BusSettings
 from libs.bus.state_codec import StateCodec
 from libs.bus.states import changelog_record
+from libs.devstack import Endpoints
 from libs.events.contract import Contract, load_contract
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.station import StationSessions
 

@@ -36,10 +36,10 @@ from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.schemas import SCHEMAS_TOPIC
 from libs.bus.settings import BusSettings
 from libs.bus.tables import TableSet
+from libs.devstack import Endpoints
 from libs.events.contract import Contract, load_contract
 from libs.runtime.clock import now_us
 from libs.runtime.service import tune_gc
-from libs.testing.localstack import Endpoints
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.station import StationSessions
 

@@ -34,11 +34,11 @@ from libs.bus.producer import Producer
 from libs.bus.schemas import SchemaRegistry
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
 from libs.clickhouse.migrate import migrate
+from libs.devstack import Endpoints, ProcessStack
 from libs.events.codec import HEADER_BYTES, MAGIC
 from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
-from libs.testing.localstack import Endpoints, LocalStack
 from services.sink.settings import SinkSettings
 
 TABLE = "ocpp_transactions"
@@ -290,7 +290,7 @@ def main() -> int:
         asyncio.run(simple_loop(SinkSettings.model_validate_json(arguments.loop)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        stack = LocalStack(Path(folder), long_running=True)
+        stack = ProcessStack(Path(folder), long_running=True)
         servers = stack.start(print)
         try:
             print(f"writing {arguments.records:,} records", flush=True)

@@ -1,6 +1,6 @@
 """What the platform is made of: `python -m deploy.supply installer`, `sbom` or `audit`.
 
-Everything is named by the locks: `uv.lock` for Python, `libs/testing/localstack/lock.toml` for the Java archives and
+Everything is named by the locks: `uv.lock` for Python, `libs/devstack/lock.toml` for the Java archives and
 ClickHouse of machines without Docker.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpx
 import uv
 
-from libs.testing.localstack.locking import Artefact, read_lock
+from libs.devstack.locking import Artefact, read_lock
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 INSTALLER: Final = ROOT / "deploy" / "containers" / "installer.txt"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from libs.testing.localstack import Endpoints, Stack, open_stack
+from libs.devstack import Endpoints, Stack, open_stack
 from tests.distribution import Scheduling, in_order, one_stack, take_ports
 
 StackFactory = Callable[..., Stack]

@@ -13,8 +13,8 @@ from typing import Final
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from libs.testing.localstack import Endpoints, Stack, open_stack
-from libs.testing.localstack.endpoints import PORTS, SHARE
+from libs.devstack import Endpoints, Stack, open_stack
+from libs.devstack.endpoints import PORTS, SHARE
 
 TOGETHER: Final = {
     # Whole platforms under traffic: one at a time is as much as a small machine carries.
@@ -37,7 +37,7 @@ FIRST: Final = (
     "scenarios",
     "tests/interop/test_interop.py",
     "tests/integration/runtimes/test_crashes.py",
-    "tests/integration/test_localstack.py",
+    "tests/integration/test_devstack.py",
     "measured",
     "tests/integration/runtimes/",
     "tests/integration/",

@@ -11,10 +11,10 @@ import typer
 from deploy.local.demo import run_demo
 from deploy.local.platform import GO_ON, Platform, from_here, is_full, run_until_interrupted
 from deploy.local.settings import LocalSettings
+from libs.devstack import StackError
+from libs.devstack.clickhouse import USER as CLICKHOUSE_USER
 from libs.runtime.settings import read_settings
 from libs.runtime.stopping import interrupt_on_signals
-from libs.testing.localstack import StackError
-from libs.testing.localstack.clickhouse import USER as CLICKHOUSE_USER
 
 app = typer.Typer(
     help="The whole platform on this machine, without Docker.",

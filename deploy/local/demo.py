@@ -28,7 +28,7 @@ from deploy.local.screen import Screen
 from deploy.local.settings import on_free_ports
 from libs.bus.bus import connect
 from libs.clickhouse.client import ClickHouseClient
-from libs.testing.localstack.process import Report
+from libs.devstack.process import Report
 from services.simulator.domain.scenario import Scenario
 from services.simulator.fleet import Fleet
 from services.simulator.scenario import load

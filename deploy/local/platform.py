@@ -20,11 +20,11 @@ from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
 from libs.clickhouse.migrate import migrate
 from libs.clickhouse.settings import ClickHouseSettings
-from libs.testing.localstack import LocalStack
-from libs.testing.localstack.clickhouse import USER as CLICKHOUSE_USER
-from libs.testing.localstack.endpoints import HOST, free_ports
-from libs.testing.localstack.errors import StackError
-from libs.testing.localstack.process import Part, Report, wait_ready
+from libs.devstack import ProcessStack
+from libs.devstack.clickhouse import USER as CLICKHOUSE_USER
+from libs.devstack.endpoints import HOST, free_ports
+from libs.devstack.errors import StackError
+from libs.devstack.process import Part, Report, wait_ready
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 READY_DEADLINE_S: Final = 90.0
@@ -112,14 +112,14 @@ class Platform:
     """Kafka, registry, ClickHouse and all services, with their data and logs under `settings.data`.
 
     All methods block. `services` are by name: edge-0, edge-1, ..., commands, sessions, telemetry, load,
-    firmware, sink, api; each can be killed and started by itself. `long_running` as for `LocalStack`.
+    firmware, sink, api; each can be killed and started by itself. `long_running` as for `ProcessStack`.
     """
 
     def __init__(self, settings: LocalSettings, long_running: bool = False) -> None:
         self.settings = settings
         self.folder = settings.data.resolve()
         self.secrets = self._secrets()
-        self.stack = LocalStack(
+        self.stack = ProcessStack(
             self.folder / "stack",
             settings.brokers,
             settings.stack_ports,

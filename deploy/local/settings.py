@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
+from libs.devstack.endpoints import HOST, Ports, free_ports
 from libs.runtime.settings import Settings
-from libs.testing.localstack.endpoints import HOST, Ports, free_ports
 
 
 class LocalSettings(Settings):

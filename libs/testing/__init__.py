@@ -1,1 +1,1 @@
-"""What tests and local runs share: real servers on loopback, without Docker."""
+"""What tests and benchmarks share: Kafka in memory, and a reader of topics."""

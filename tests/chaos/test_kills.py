@@ -7,7 +7,7 @@ import pytest
 
 from deploy.local.platform import Platform
 from deploy.local.settings import on_free_ports
-from libs.testing.localstack.process import Part
+from libs.devstack.process import Part
 from tests.chaos.harness import ROUNDS, SEED, Ledger
 
 SERVICES = (

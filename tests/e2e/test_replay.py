@@ -12,8 +12,8 @@ from libs.bus.admin import apply_contract, delete_topics, rewind
 from libs.bus.bus import connect
 from libs.bus.settings import BusSettings
 from libs.bus.tail import read_all
+from libs.devstack.process import wait_ready
 from libs.events.record import Record
-from libs.testing.localstack.process import wait_ready
 from tests.chaos.harness import Ledger
 from tests.e2e.replayed import (
     COMPARED,

@@ -14,6 +14,7 @@ from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.producer import Producer
 from libs.clickhouse.client import ClickHouseClient
+from libs.devstack import Endpoints
 from libs.events.commands import CommandConcluded, Fate, RequestCommand
 from libs.events.contract import load_contract
 from libs.events.ids import derive_id, new_id
@@ -22,7 +23,6 @@ from libs.events.record import Record
 from libs.events.sessions import SessionEnded, SessionStarted
 from libs.runtime.clock import now_us
 from libs.runtime.service import Health
-from libs.testing.localstack import Endpoints
 from services.api.app import serving
 from services.api.settings import ApiSettings
 from services.sink.app import run as run_sink

@@ -3,7 +3,7 @@
 from typing import Any
 
 from libs.bus.settings import BusSettings
-from libs.testing.localstack import Endpoints
+from libs.devstack import Endpoints
 
 SESSION_TIMEOUT_S = 2.0
 """So long do the others wait for a member that was killed; the default is made for slow networks."""

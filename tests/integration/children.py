@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from libs.testing.localstack import launch
-from libs.testing.localstack.process import PARENT_DEATH_SIGNAL
+from libs.devstack import launch
+from libs.devstack.process import PARENT_DEATH_SIGNAL
 
 
 def python(*arguments: str) -> list[str]:

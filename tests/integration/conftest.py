@@ -7,8 +7,8 @@ import pytest
 
 from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
+from libs.devstack import Endpoints
 from libs.events.ids import new_id
-from libs.testing.localstack import Endpoints
 from tests.integration.bus import bus_settings
 from tests.integration.edge_process import Log, open_log
 

@@ -22,12 +22,12 @@ from websockets.typing import Subprotocol
 from libs.bus import bus as libs_bus
 from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
+from libs.devstack.endpoints import free_ports
 from libs.events.ids import new_id
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import FrameRejected, OcppCallReceived, StationLocated
 from libs.events.record import Record
 from libs.runtime.clock import now_us
-from libs.testing.localstack.endpoints import free_ports
 from libs.testing.tail import Tail
 from tests.integration.children import environment, python
 

@@ -16,9 +16,9 @@ from libs.bus.bus import Bus, connect
 from libs.bus.connection import connection
 from libs.bus.message import Message
 from libs.bus.producer import Producer
+from libs.devstack import Endpoints
 from libs.events.contract import dead_letter_topic, load_contract
 from libs.events.record import Record
-from libs.testing.localstack import Endpoints
 from libs.testing.tail import Tail
 from tests.integration.bus import bus_settings
 from tests.integration.service_process import ServiceProcess

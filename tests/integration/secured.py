@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, load_pem_private_key, pkcs12
 
 from libs.bus.settings import BusSettings
-from libs.testing.localstack import packages
-from libs.testing.localstack.endpoints import HOST, free_ports
-from libs.testing.localstack.kafka import ClusterNode, KafkaBroker
-from libs.testing.localstack.registry import SchemaRegistry
+from libs.devstack import packages
+from libs.devstack.endpoints import HOST, free_ports
+from libs.devstack.kafka import ClusterNode, KafkaBroker
+from libs.devstack.registry import SchemaRegistry
 from tests.integration.certificates import Authority, Issued
 
 ADMIN: Final = "admin"

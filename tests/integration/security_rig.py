@@ -16,12 +16,12 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from libs.bus.settings import BusSettings
+from libs.devstack.endpoints import free_ports
 from libs.events.ids import new_id
 from libs.events.ocpp_log import ConnectionOpened, ConnectionRefused
 from libs.events.registry import CredentialsRegistered, PasswordDigest, StationRegistered
 from libs.ocpp.passwords import password_digest
 from libs.runtime.clock import now_us
-from libs.testing.localstack.endpoints import free_ports
 from tests.integration.certificates import OPERATOR, Authority, Issued, client_context
 from tests.integration.edge_process import Charger, EdgeProcess, Log, edge, until
 

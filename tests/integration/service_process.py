@@ -7,7 +7,7 @@ import subprocess
 import httpx
 
 from libs.bus.settings import BusSettings
-from libs.testing.localstack.endpoints import free_ports
+from libs.devstack.endpoints import free_ports
 from tests.integration.children import environment, python
 
 

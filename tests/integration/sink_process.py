@@ -12,9 +12,9 @@ import httpx
 
 from libs.bus.admin import apply_contract
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
+from libs.devstack import Endpoints
+from libs.devstack.endpoints import free_ports
 from libs.runtime.service import Health
-from libs.testing.localstack import Endpoints
-from libs.testing.localstack.endpoints import free_ports
 from services.sink.app import run
 from services.sink.settings import SinkSettings
 from tests.integration.children import python

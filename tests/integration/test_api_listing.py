@@ -12,7 +12,7 @@ from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.migrate import migrate
 from libs.clickhouse.reader import Reader
 from libs.clickhouse.settings import ClickHouseSettings
-from libs.testing.localstack import Endpoints
+from libs.devstack import Endpoints
 from services.api.billing.listing import CDRS, SESSIONS, Listing, Wanted, page
 
 PAST = 300_000

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from libs.bus.tables import TableSet
+from libs.devstack.endpoints import free_ports
 from libs.events.commands import RequestCommand
 from libs.events.firmware import DefineCampaign
 from libs.runtime.service import Health
-from libs.testing.localstack.endpoints import free_ports
 from libs.testing.tail import Tail
 from services.api.app import serving
 from tests.integration.api_platform import ANNAS_KEY, KEY, Platform, api, ok, problem, until

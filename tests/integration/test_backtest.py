@@ -19,6 +19,7 @@ import pytest
 from libs.bus.message import Message
 from libs.bus.processor import Step, Tables, Tick
 from libs.bus.runtime_transactional import TransactionalRuntime
+from libs.devstack import Endpoints
 from libs.events.cdr_hash import digest
 from libs.events.decisions import Decision, SessionDecided, SessionDecisionConcluded, SessionRecalled
 from libs.events.ids import derive_id
@@ -34,7 +35,6 @@ from libs.events.registry import (
 )
 from libs.events.sessions import CdrCredited, CdrIssued
 from libs.runtime.clock import iso, now_us
-from libs.testing.localstack import Endpoints
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
 from services.sessions.domain.station import StationSessions
 from tests.integration.processor_rig import Rig, open_rig

@@ -7,7 +7,7 @@ import pytest
 from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.migrate import migrate
 from libs.clickhouse.settings import ClickHouseSettings
-from libs.testing.localstack import Endpoints
+from libs.devstack import Endpoints
 
 
 @pytest.fixture

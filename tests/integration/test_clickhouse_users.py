@@ -18,10 +18,10 @@ from libs.clickhouse.migrate import migrate
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.clickhouse.table_mapping import DERIVED, TableLayout, layouts
 from libs.clickhouse.users import UserSettings, privileges, role_statements, user_statements
+from libs.devstack import packages
+from libs.devstack.clickhouse import ClickHouse
+from libs.devstack.endpoints import HOST, free_ports
 from libs.events.contract import load_contract
-from libs.testing.localstack import packages
-from libs.testing.localstack.clickhouse import ClickHouse
-from libs.testing.localstack.endpoints import HOST, free_ports
 from services.sink.domain import build_block
 from services.sink.writer import ClickHouseWriter
 

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from libs.bus.message import Message
+from libs.devstack import Endpoints
 from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
 from libs.events.dead_letters import RecordDeadLettered
 from libs.events.ids import derive_id
@@ -21,7 +22,6 @@ from libs.events.ocpp_log import (
     StationLocated,
 )
 from libs.runtime.clock import SECOND, now_us
-from libs.testing.localstack import Endpoints
 from tests.integration.processor_rig import Rig, copy_log, kill_repeatedly, open_rig, running
 
 STATIONS = 24

@@ -12,10 +12,10 @@ from libs.bus.errors import BusUnavailableError
 from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
+from libs.devstack import Stack
 from libs.events.ids import new_id
 from libs.events.registry import StationRegistered
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Stack
 from tests.integration.bus import bus_settings
 from tests.integration.edge_process import until
 

@@ -14,9 +14,9 @@ from libs.bus.connection import connection
 from libs.bus.errors import BusUnavailableError, ContractMismatchError
 from libs.bus.schemas import SCHEMAS_TOPIC, SchemaRegistry
 from libs.bus.settings import BusSettings
+from libs.devstack import Endpoints
 from libs.events.codec import CodecError
 from libs.events.contract import Contract, load_contract
-from libs.testing.localstack import Endpoints
 from tests.integration.bus import bus_settings
 
 CONTRACT = load_contract()

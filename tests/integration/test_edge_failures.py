@@ -15,11 +15,11 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
+from libs.devstack import Stack
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import (
     ConnectionOpened,
 )
-from libs.testing.localstack import Stack
 from tests.integration.bus import bus_settings
 from tests.integration.edge_process import (
     BOOT_16,

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from libs.bus.message import Message
+from libs.devstack import Endpoints
 from libs.events.commands import CommandConcluded, Fate, RequestCommand
 from libs.events.dead_letters import RecordDeadLettered
 from libs.events.firmware import (
@@ -23,7 +24,6 @@ from libs.events.firmware import (
 from libs.events.ids import derive_id, new_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.runtime.clock import SECOND, now_us
-from libs.testing.localstack import Endpoints
 from tests.integration.processor_rig import Rig, by_id, copy_log, kill_repeatedly, open_rig, running
 
 STATIONS = 40

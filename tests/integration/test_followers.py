@@ -21,12 +21,12 @@ from libs.bus.follower import Follower, FollowerEndedError
 from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
 from libs.bus.tables import TableSet
+from libs.devstack import Endpoints
 from libs.events.contract import Contract, load_contract
 from libs.events.ids import new_id
 from libs.events.record import Record
 from libs.events.registry import TokenRegistered
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints
 from tests.integration.bus import bus_settings
 from tests.integration.follower_faults import end_follower, newer_record, registry_before, write_raw
 from tests.integration.runtimes.bench import drop_contract, until

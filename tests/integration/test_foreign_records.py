@@ -10,6 +10,8 @@ import httpx
 
 from libs.bus.bus import Bus, connect
 from libs.bus.settings import BusSettings
+from libs.devstack import Endpoints
+from libs.devstack.endpoints import free_ports
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
 from libs.events.registry import (
@@ -20,8 +22,6 @@ from libs.events.registry import (
     TokenRegistered,
 )
 from libs.events.stations import CapabilitiesLearned
-from libs.testing.localstack import Endpoints
-from libs.testing.localstack.endpoints import free_ports
 from services.api.registry.table import TABLES
 from tests.integration.api_platform import KEY, stamp
 from tests.integration.attack_rig import overheard, status_of

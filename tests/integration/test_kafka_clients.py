@@ -14,7 +14,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeError, ProducerFenced
 
-from libs.testing.localstack import Endpoints
+from libs.devstack import Endpoints
 from libs.testing.memory_kafka import MemoryBroker, MemoryConsumer, MemoryProducer
 
 WAIT_S = 30

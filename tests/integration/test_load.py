@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from libs.devstack import Endpoints
 from libs.events.commands import CommandConcluded, Fate, RequestCommand
 from libs.events.dead_letters import RecordDeadLettered
 from libs.events.load import EvseObserved, LoadPlanMade, StationNews, StationObserved
@@ -19,7 +20,6 @@ from libs.events.registry import Assignment, SiteRegistered, StationRegistered
 from libs.events.sessions import SessionEnded, SessionStarted
 from libs.events.telemetry import MeasurementsTaken, Sample
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints
 from tests.integration.processor_rig import Rig, by_id, copy_log, kill_repeatedly, open_rig, running
 
 SITES = {"north": 100_000, "south": 40_000, "free": None}

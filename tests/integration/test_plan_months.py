@@ -9,10 +9,10 @@ import pytest
 from libs.bus.admin import delete_topics
 from libs.bus.bus import connect, contract_topics
 from libs.bus.producer import Producer
+from libs.devstack import Endpoints
 from libs.events.contract import load_contract
 from libs.events.decisions import Decision
 from libs.tariffs.months import month_number, month_start
-from libs.testing.localstack import Endpoints
 from services.plans.domain import ASKED, SETTLE
 from services.sink.settings import SinkSettings
 from tests.integration.sink_process import Database, new_platform, sink_task, until

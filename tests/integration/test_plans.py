@@ -10,10 +10,10 @@ import pytest
 from aiokafka.partitioner import murmur2
 
 from libs.bus.runtime_memory import MemoryRuntime
+from libs.devstack import Endpoints
 from libs.events.plans import PrepaidAsked, PrepaidGranted
 from libs.events.sessions import CdrCredited, CdrIssued
 from libs.runtime.clock import SECOND, now_us
-from libs.testing.localstack import Endpoints
 from services.plans.domain import ASKED, GRANTED, PlansProcessor
 from tests.integration.processor_rig import PARTITIONS, Rig, by_id, kill_repeatedly, open_rig
 from tests.integration.service_process import ServiceProcess

@@ -28,6 +28,7 @@ from libs.bus.runtime_faust import FaustRuntime
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.schemas import SCHEMAS_TOPIC
 from libs.bus.tail import read_all
+from libs.devstack import Endpoints
 from libs.events.commands import CommandConcluded, CommandDialect, RequestCommand
 from libs.events.contract import Contract, load_contract
 from libs.events.dead_letters import RecordDeadLettered
@@ -52,7 +53,6 @@ from libs.events.telemetry import MeasurementsTaken, StationStateChanged
 from libs.ocpp.times import format_timestamp
 from libs.runtime.clock import now_us
 from libs.tariffs.months import month_at, month_text
-from libs.testing.localstack import Endpoints
 from services.commands.domain import CommandsProcessor
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor

@@ -10,8 +10,8 @@ import pytest
 from libs.bus.admin import apply_contract, delete_topics, rewind
 from libs.bus.message import Message
 from libs.bus.runtime_memory import MemoryRuntime
+from libs.devstack import Endpoints
 from libs.events.record import Record
-from libs.testing.localstack import Endpoints
 from services.projections.domain.sessions import CDRS, CHARGES, EVENTS, SESSIONS, SessionsLatest
 from services.projections.domain.stations import HEALTH, LATEST, STATIONS, StationsLatest
 from tests.integration.processor_rig import Rig, by_id, kill_repeatedly, open_rig, running

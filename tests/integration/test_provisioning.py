@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from libs.devstack import Endpoints
 from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, OcppCallReceived, OcppCallSent, StationLocated
@@ -17,7 +18,6 @@ from libs.events.stations import CapabilitiesLearned
 from libs.ocpp.semantics.commands import Command, SetLimit
 from libs.ocpp.semantics.dialect import to_request
 from libs.runtime.clock import SECOND, now_us
-from libs.testing.localstack import Endpoints
 from tests.integration.processor_rig import Rig, by_id, copy_log, kill_repeatedly, open_rig, running
 from tests.integration.service_process import ServiceProcess
 

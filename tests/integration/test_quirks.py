@@ -14,11 +14,11 @@ import pytest
 from libs.bus.admin import delete_topics
 from libs.bus.bus import connect, contract_topics
 from libs.bus.producer import Producer
+from libs.devstack import Endpoints
 from libs.events.contract import load_contract
 from libs.events.ids import new_id
 from libs.events.ocpp_log import CallError, OcppCallReceived
 from libs.events.registry import StationRegistered
-from libs.testing.localstack import Endpoints
 from services.sink.settings import SinkSettings
 from tests.integration.sink_process import Database, new_platform, sink_task, until
 

@@ -13,11 +13,11 @@ from libs.bus.bus import connect, contract_topics
 from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.maintenance import rebuild
 from libs.clickhouse.reader import Reader
+from libs.devstack import Endpoints
 from libs.events.contract import load_contract
 from libs.events.record import Record
 from libs.events.sessions import CdrCredited, CdrIssued
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints
 from services.api.billing.listing import SESSIONS, Wanted, page
 from services.sink.settings import SinkSettings
 from tests.integration.sink_process import Database, new_platform, sink_task

@@ -15,10 +15,10 @@ from libs.bus.dead_letters import list_dead_letters
 from libs.bus.producer import Producer
 from libs.bus.schemas import SCHEMAS_TOPIC
 from libs.bus.settings import BusSettings
+from libs.devstack import Endpoints
 from libs.events.ids import new_id
 from libs.events.record import Record
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints
 from libs.testing.tail import Tail
 from tests.integration.bus import bus_settings
 from tests.integration.children import python

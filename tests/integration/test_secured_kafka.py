@@ -26,9 +26,9 @@ from libs.bus.rights import DEPLOY, Right, rights
 from libs.bus.settings import BusSettings
 from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.settings import ClickHouseSettings
+from libs.devstack import Endpoints, packages
+from libs.devstack.endpoints import free_ports
 from libs.events.contract import load_contract
-from libs.testing.localstack import Endpoints, packages
-from libs.testing.localstack.endpoints import free_ports
 from tests.integration.certificates import Authority
 from tests.integration.edge_process import BOOT_16, EdgeProcess, charger, stamp, until
 from tests.integration.secured import ADMIN, SecuredBroker, secured_registry

@@ -17,8 +17,8 @@ from libs.bus.schemas import SchemaRegistry
 from libs.bus.settings import BusSettings
 from libs.clickhouse.client import ClickHouseClient, ClickHouseUnavailableError
 from libs.clickhouse.settings import ClickHouseSettings
-from libs.testing.localstack import Endpoints
-from libs.testing.localstack.endpoints import HOST
+from libs.devstack import Endpoints
+from libs.devstack.endpoints import HOST
 from tests.integration.certificates import Authority, Issued
 
 SCHEMA = {"type": "record", "name": "Example", "fields": []}

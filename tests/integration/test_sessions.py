@@ -16,6 +16,7 @@ from libs.bus.bus import Bus, connect
 from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.bus.runtime_memory import MemoryRuntime
+from libs.devstack import Endpoints
 from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
@@ -23,7 +24,6 @@ from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints
 from libs.testing.tail import Tail
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
 from tests.integration.bus import bus_settings

@@ -15,6 +15,7 @@ import yaml
 
 from libs.bus.message import Message
 from libs.bus.runtime_memory import MemoryRuntime
+from libs.devstack import Endpoints
 from libs.events.decisions import Decision, SessionDecided
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
@@ -23,7 +24,6 @@ from libs.events.registry import StationRegistered, TariffRegistered, TariffVers
 from libs.events.sessions import CdrIssued
 from libs.runtime.clock import SECOND, now_us
 from libs.tariffs.documents import parse
-from libs.testing.localstack import Endpoints
 from services.sessions.domain.processor import SessionsProcessor
 from tests.integration.processor_rig import Rig, copy_log, kill_repeatedly, open_rig, running
 from tests.unit.sessions.books import Books

@@ -22,6 +22,7 @@ from libs.bus.raw_consumer import LogShorterError
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
 from libs.clickhouse.maintenance import forget_topic, rebuild
 from libs.clickhouse.table_mapping import Column, layouts, table_name
+from libs.devstack import Endpoints
 from libs.events.catalogue import RECORDS
 from libs.events.contract import DEAD_LETTER, ROOT, load_contract
 from libs.events.ids import derive_id
@@ -29,7 +30,6 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.sessions import SessionEnded, SessionStarted, SessionUpdated
 from libs.runtime.service import Health
-from libs.testing.localstack import Endpoints
 from services.sink.app import run
 from services.sink.settings import SinkSettings
 from tests.conftest import StackFactory

@@ -11,11 +11,11 @@ from libs.bus.connection import connection
 from libs.bus.dead_letters import dead_letter, replay_dead_letters
 from libs.bus.settings import DEAD_LETTER_BYTES, MAX_RECORD_BYTES
 from libs.bus.tail import read_all
+from libs.devstack import Endpoints
 from libs.events.codec import CodecError
 from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.contract import dead_letter_topic
 from libs.events.ids import new_id
-from libs.testing.localstack import Endpoints
 from tests.integration.processor_rig import Rig, open_rig
 
 TOPIC = "commands.requested"

@@ -14,11 +14,11 @@ from libs.bus.errors import ClaimLostError
 from libs.bus.message import Emit
 from libs.bus.sole_writer import SoleWriter
 from libs.bus.tables import TableSet
+from libs.devstack import Endpoints
 from libs.events.contract import Contract, load_contract
 from libs.events.ids import new_id
 from libs.events.record import Record
 from libs.events.registry import CredentialsRegistered, StationRegistered
-from libs.testing.localstack import Endpoints
 from tests.integration.bus import bus_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -7,7 +7,7 @@ import time
 
 from libs.bus.bus import connect
 from libs.bus.producer import Producer
-from libs.testing.localstack.endpoints import free_ports
+from libs.devstack.endpoints import free_ports
 from services.sink.settings import SinkSettings
 from tests.conftest import StackFactory
 from tests.integration.service_process import ServiceProcess

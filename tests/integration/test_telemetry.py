@@ -15,13 +15,13 @@ from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.producer import Producer
 from libs.bus.runtime_memory import MemoryRuntime
+from libs.devstack import Endpoints
 from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import FrameRejected, OcppCallReceived
 from libs.events.record import Record
 from libs.events.telemetry import HealthWindowClosed, StationStateChanged
 from libs.runtime.clock import now_us
-from libs.testing.localstack import Endpoints
 from libs.testing.tail import Tail
 from services.telemetry.domain.health import HEALTH, LIFECYCLE, REJECTED, HealthProcessor
 from services.telemetry.domain.measurements import MEASUREMENTS, TRANSACTIONS, MeasurementsProcessor

@@ -12,7 +12,7 @@ import pytest
 
 from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.settings import ClickHouseSettings
-from libs.testing.localstack import Endpoints
+from libs.devstack import Endpoints
 from tests.interop.documented import statements
 from tests.interop.growth import REMOVED
 from tests.interop.programs import skip_unless_possible

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import pytest_asyncio
 
-from libs.testing.localstack import Endpoints
+from libs.devstack import Endpoints
 from tests.integration.processor_rig import Rig, open_rig
 from tests.interop.growth import (
     AS_BEFORE,

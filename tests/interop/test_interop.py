@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import pytest
 import pytest_asyncio
 
+from libs.devstack.endpoints import free_ports
 from libs.events.ocpp_log import ConnectionOpened, FrameRejected
 from libs.events.registry import CredentialsRegistered, PasswordDigest, StationRegistered
 from libs.ocpp.passwords import password_digest
 from libs.runtime.service import Health
-from libs.testing.localstack.endpoints import free_ports
 from services.commands.app import run as run_ledger
 from services.commands.settings import CommandsSettings
 from services.sessions.app import run as run_sessions

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from libs.devstack import Endpoints
 from libs.ocpp.versions import MAX_IDENTITY_LENGTH
-from libs.testing.localstack import Endpoints
 from tests.scenarios.charger import Json, ScriptedCharger
 from tests.scenarios.processes import running_platform
 from tests.scenarios.rig import Rig

@@ -15,9 +15,9 @@ from libs.bus.admin import apply_contract, delete_topics
 from libs.bus.settings import BusSettings
 from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.settings import ClickHouseSettings
+from libs.devstack import Endpoints
+from libs.devstack.endpoints import free_ports
 from libs.events.contract import dead_letter_topic, load_contract
-from libs.testing.localstack import Endpoints
-from libs.testing.localstack.endpoints import free_ports
 from tests.integration.certificates import OPERATOR, Authority
 from tests.integration.edge_process import EdgeProcess, open_log, until
 from tests.integration.service_process import ServiceProcess

@@ -7,7 +7,7 @@ import pytest
 from libs.bus.admin import apply_contract
 from libs.bus.guarantees import GUARANTEES, RUNTIMES
 from libs.bus.settings import BusSettings
-from libs.testing.localstack import Endpoints
+from libs.devstack import Endpoints
 from tests.integration.bus import bus_settings
 from tests.integration.runtimes.bench import Bench, KafkaBench, MemoryBench, drop_contract, kafka_bench
 from tests.integration.runtimes.tally import CONTRACT

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from libs.bus.admin import apply_contract
-from libs.testing.localstack import Endpoints, Stack
+from libs.devstack import Endpoints, Stack
 from tests.integration.bus import bus_settings
 from tests.integration.runtimes.bench import KafkaBench, kafka_bench, until
 from tests.integration.runtimes.tally import CONTRACT, call

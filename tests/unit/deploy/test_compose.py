@@ -13,8 +13,8 @@ from deploy.local.platform import PROCESSORS
 from deploy.local.settings import LocalSettings
 from libs.bus.settings import BusSettings
 from libs.clickhouse.users import UserSettings
+from libs.devstack import docker as stack_images
 from libs.runtime.settings import ServiceSettings, Settings
-from libs.testing.localstack import docker as stack_images
 from services.api.settings import ApiSettings
 from services.commands.settings import CommandsSettings
 from services.edge.certificate import CertificateSettings

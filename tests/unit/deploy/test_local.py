@@ -12,7 +12,7 @@ import pytest
 from deploy.local.__main__ import in_force
 from deploy.local.platform import DiskFullError, Platform, is_full, run_until_interrupted
 from deploy.local.settings import LocalSettings
-from libs.testing.localstack import StackError
+from libs.devstack import StackError
 
 
 @pytest.fixture(autouse=True)

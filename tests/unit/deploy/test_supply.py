@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from deploy.supply import INSTALLER, OSV, audit, installer, purl, with_servers
-from libs.testing.localstack.locking import Artefact, read_lock
+from libs.devstack.locking import Artefact, read_lock
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK: dict[str, Any] = tomllib.loads((ROOT / "uv.lock").read_text())

@@ -27,7 +27,7 @@ def started(body: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("module", ["deploy.local.__main__", "libs.testing.localstack.__main__"])
+@pytest.mark.parametrize("module", ["deploy.local.__main__", "libs.devstack.__main__"])
 def test_what_starts_servers_listens(module: str) -> None:
     assert "interrupt_on_signals" in vars(__import__(module, fromlist=["app"]))
 

@@ -1,4 +1,4 @@
-"""Command line: `python -m libs.testing.localstack up|fetch|lock`."""
+"""Command line: `python -m libs.devstack up|fetch|lock`."""
 
 import sys
 import time
@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from libs.devstack import locking, packages
+from libs.devstack.endpoints import Ports
+from libs.devstack.errors import StackError
+from libs.devstack.stack import ENDPOINTS_FILE, ProcessStack
 from libs.runtime.stopping import interrupt_on_signals
-from libs.testing.localstack import locking, packages
-from libs.testing.localstack.endpoints import Ports
-from libs.testing.localstack.errors import StackError
-from libs.testing.localstack.stack import ENDPOINTS_FILE, LocalStack
 
 app = typer.Typer(help="Kafka, schema registry and ClickHouse on loopback.", no_args_is_help=True)
 
@@ -35,7 +35,7 @@ def up(
     interrupt_on_signals()
     kafka = tuple(range(kafka_port, kafka_port + brokers))
     ports = Ports(kafka, registry_port, clickhouse_port)
-    stack = LocalStack(data, brokers, ports, long_running=True)
+    stack = ProcessStack(data, brokers, ports, long_running=True)
     try:
         endpoints = stack.start(_say)
         print(f"kafka {endpoints.bootstrap}")
@@ -67,4 +67,4 @@ if __name__ == "__main__":
     try:
         app()
     except StackError as error:
-        sys.exit(f"localstack: {error}")
+        sys.exit(f"devstack: {error}")

@@ -12,7 +12,7 @@ from typing import Final
 import uv
 from jgo.maven import Artifact, MavenContext
 
-from libs.testing.localstack.errors import StackError
+from libs.devstack.errors import StackError
 
 LOCK_PATH: Final = Path(__file__).with_name("lock.toml")
 
@@ -39,7 +39,7 @@ def read_lock() -> list[Artefact]:
     return [Artefact(**entry) for entry in tomllib.loads(LOCK_PATH.read_text())["artefact"]]
 
 
-# What to raise for a newer stack; then run `python -m libs.testing.localstack lock`.
+# What to raise for a newer stack; then run `python -m libs.devstack lock`.
 _KAFKA: Final = "4.3.1"
 _REGISTRY: Final = "3.3.3"
 _LOG4J: Final = "2.25.4"
@@ -57,7 +57,7 @@ _WHEEL_TAGS: Final = {
 
 def write_lock(report: Callable[[str], None]) -> None:
     """Resolve the wanted versions, download the jars once and write the lock file."""
-    lines = ["# Written by `python -m libs.testing.localstack lock`."]
+    lines = ["# Written by `python -m libs.devstack lock`."]
     with tempfile.TemporaryDirectory() as folder:
         context = MavenContext(repo_cache=Path(folder), timeout=60)
         for part, artifact in _maven_artifacts(context):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from libs.testing.localstack import Endpoints, LocalStack, Ports, StackError, packages
-from libs.testing.localstack.kafka import ClusterNode, KafkaBroker, broker_ids, cluster_properties
-from libs.testing.localstack.locking import read_lock
-from libs.testing.localstack.process import wait_ready
-from libs.testing.localstack.progress import CancelledError, Download
+from libs.devstack import Endpoints, Ports, ProcessStack, StackError, packages
+from libs.devstack.kafka import ClusterNode, KafkaBroker, broker_ids, cluster_properties
+from libs.devstack.locking import read_lock
+from libs.devstack.process import wait_ready
+from libs.devstack.progress import CancelledError, Download
 
 
 class FakeServer:
@@ -141,9 +141,9 @@ def test_endpoints_of_left_out_parts_are_empty() -> None:
 
 def test_a_cluster_has_one_or_three_brokers_with_a_port_each() -> None:
     with pytest.raises(ValueError, match="1 or 3"):
-        LocalStack(Path("unused"), brokers=2)
+        ProcessStack(Path("unused"), brokers=2)
     with pytest.raises(ValueError, match="3 brokers need as many ports, not 1"):
-        LocalStack(Path("unused"), brokers=3, ports=Ports((1,), 2, 3))
+        ProcessStack(Path("unused"), brokers=3, ports=Ports((1,), 2, 3))
 
 
 def test_each_server_is_reported_when_it_becomes_ready() -> None:

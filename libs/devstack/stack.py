@@ -9,13 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from libs.testing.localstack import packages
-from libs.testing.localstack.clickhouse import ClickHouse
-from libs.testing.localstack.endpoints import HOST, Endpoints, Ports, free_ports
-from libs.testing.localstack.errors import StackError
-from libs.testing.localstack.kafka import ClusterNode, KafkaBroker
-from libs.testing.localstack.process import Part, Report, Server, wait_ready
-from libs.testing.localstack.registry import SchemaRegistry
+from libs.devstack import packages
+from libs.devstack.clickhouse import ClickHouse
+from libs.devstack.endpoints import HOST, Endpoints, Ports, free_ports
+from libs.devstack.errors import StackError
+from libs.devstack.kafka import ClusterNode, KafkaBroker
+from libs.devstack.process import Part, Report, Server, wait_ready
+from libs.devstack.registry import SchemaRegistry
 
 ENDPOINTS_FILE: Final = "endpoints.json"
 
@@ -57,17 +57,17 @@ def open_stack(
 
     Embedded, with its data in `folder`; in containers where a Docker engine answers and either
     `VOLTBUS_TEST_DOCKER=1` asks for it or there are no embedded packages for this platform. `long_running`
-    as for `LocalStack`.
+    as for `ProcessStack`.
     """
     if os.environ.get("VOLTBUS_TEST_DOCKER") == "1" or not packages.is_supported():
-        from libs.testing.localstack import docker  # noqa: PLC0415 - needs the development dependencies
+        from libs.devstack import docker  # noqa: PLC0415 - needs the development dependencies
 
         if docker.engine_answers():
             return docker.DockerStack(brokers, registry, clickhouse)
-    return LocalStack(folder, brokers, registry=registry, clickhouse=clickhouse, long_running=long_running)
+    return ProcessStack(folder, brokers, registry=registry, clickhouse=clickhouse, long_running=long_running)
 
 
-class LocalStack:
+class ProcessStack:
     """Real servers as children of this process, on loopback, with their data under one folder.
 
     `start` downloads what is missing, starts all parts in parallel and returns when each is ready; the

@@ -9,8 +9,8 @@ from xml.sax.saxutils import escape
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as ClickHouseError
 
-from libs.testing.localstack.endpoints import HOST, free_ports
-from libs.testing.localstack.process import Part
+from libs.devstack.endpoints import HOST, free_ports
+from libs.devstack.process import Part
 
 USER = "voltbus"
 """Who uses a server with a password."""

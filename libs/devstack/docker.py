@@ -8,12 +8,12 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.network import Network
 
-from libs.testing.localstack.clickhouse import clickhouse_answers
-from libs.testing.localstack.endpoints import HOST, Endpoints, Ports
-from libs.testing.localstack.errors import StackError
-from libs.testing.localstack.kafka import cluster_properties, known_brokers
-from libs.testing.localstack.process import Report, wait_ready
-from libs.testing.localstack.registry import registry_answers, registry_settings
+from libs.devstack.clickhouse import clickhouse_answers
+from libs.devstack.endpoints import HOST, Endpoints, Ports
+from libs.devstack.errors import StackError
+from libs.devstack.kafka import cluster_properties, known_brokers
+from libs.devstack.process import Report, wait_ready
+from libs.devstack.registry import registry_answers, registry_settings
 
 _KAFKA_IMAGE: Final = "apache/kafka:4.3.1"
 _REGISTRY_IMAGE: Final = "apicurio/apicurio-registry:3.3.3"
@@ -103,7 +103,7 @@ class DockerPart:
 
 
 class DockerStack:
-    """The stack in containers: `LocalStack`'s interface where a Docker engine answers."""
+    """The stack in containers: `ProcessStack`'s interface where a Docker engine answers."""
 
     def __init__(self, brokers: int = 1, registry: bool = True, clickhouse: bool = True) -> None:
         """`brokers` is 1 or 3."""

@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, Protocol
 
-from libs.testing.localstack import launch
-from libs.testing.localstack.errors import StackError
+from libs.devstack import launch
+from libs.devstack.errors import StackError
 
 POLL_S: Final = 0.05
 LOG_TAIL_LINES: Final = 15
@@ -202,7 +202,7 @@ class _Spawner:
         self._requests: queue.SimpleQueue[_SpawnRequest] = queue.SimpleQueue()
         # Nothing is ever written: the watchdogs see its end when this process has gone.
         self._life, self._held = os.pipe()
-        threading.Thread(target=self._run, name="localstack-spawner", daemon=True).start()
+        threading.Thread(target=self._run, name="devstack-spawner", daemon=True).start()
 
     def spawn(
         self, command: list[str], environment: Mapping[str, str], folder: Path, log: int

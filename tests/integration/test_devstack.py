@@ -22,10 +22,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from clickhouse_driver import Client
 from clickhouse_driver.errors import NetworkError, ServerException, SocketTimeoutError
 
-from libs.testing.localstack import Endpoints, LocalStack, Ports, Stack, StackError, launch, packages
-from libs.testing.localstack.clickhouse import ClickHouse
-from libs.testing.localstack.endpoints import free_ports
-from libs.testing.localstack.locking import read_lock
+from libs.devstack import Endpoints, Ports, ProcessStack, Stack, StackError, launch, packages
+from libs.devstack.clickhouse import ClickHouse
+from libs.devstack.endpoints import free_ports
+from libs.devstack.locking import read_lock
 
 StackFactory = Callable[..., Stack]
 
@@ -344,9 +344,9 @@ def test_servers_die_with_the_process_that_started_them(tmp_path: Path, bond: st
     """By the kernel's signal, which only Linux has, and by the watchdogs that every other system gets."""
     code = (
         "import os, signal, sys, pathlib\n"
-        "from libs.testing.localstack import LocalStack, process\n"
+        "from libs.devstack import ProcessStack, process\n"
         "if sys.argv[2] == 'watchdog': process.PARENT_DEATH_SIGNAL = False\n"
-        "stack = LocalStack(pathlib.Path(sys.argv[1]), registry=False)\n"
+        "stack = ProcessStack(pathlib.Path(sys.argv[1]), registry=False)\n"
         "stack.start()\n"
         "print(*(part.pid for part in stack.parts), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -390,7 +390,7 @@ def _lives(pid: int) -> bool:
 
 def test_a_part_that_dies_while_starting_is_reported_with_its_log(tmp_path: Path) -> None:
     ports = Ports.free()
-    servers = LocalStack(tmp_path, ports=ports, registry=False)
+    servers = ProcessStack(tmp_path, ports=ports, registry=False)
     taken = socket.create_server(("127.0.0.1", ports.clickhouse))
     with taken, pytest.raises(StackError, match="clickhouse ended with code"):
         servers.start()
@@ -398,9 +398,9 @@ def test_a_part_that_dies_while_starting_is_reported_with_its_log(tmp_path: Path
 
 
 def test_a_folder_serves_one_stack_at_a_time(tmp_path: Path) -> None:
-    with LocalStack(tmp_path, registry=False, clickhouse=False):
+    with ProcessStack(tmp_path, registry=False, clickhouse=False):
         with pytest.raises(StackError, match="another stack runs in"):
-            LocalStack(tmp_path, registry=False, clickhouse=False).start()
+            ProcessStack(tmp_path, registry=False, clickhouse=False).start()
         assert Endpoints.load(tmp_path / "endpoints.json").registry_url == ""
 
 
@@ -417,7 +417,7 @@ def test_a_file_that_differs_from_the_lock_is_refused(
 
 
 async def test_a_later_stack_on_other_ports_finds_the_folder_s_data(tmp_path: Path) -> None:
-    first = LocalStack(tmp_path, registry=False)
+    first = ProcessStack(tmp_path, registry=False)
     at = await asyncio.to_thread(first.start)
     await create_topic(at.bootstrap, "readings")
     async with AIOKafkaProducer(bootstrap_servers=at.bootstrap, acks="all") as producer:
@@ -426,7 +426,7 @@ async def test_a_later_stack_on_other_ports_finds_the_folder_s_data(tmp_path: Pa
     await asyncio.to_thread(first.stop)
     assert not (tmp_path / "endpoints.json").exists()
 
-    second = LocalStack(tmp_path, registry=False)
+    second = ProcessStack(tmp_path, registry=False)
     at = await asyncio.to_thread(second.start)
     try:
         assert second.ports != first.ports
