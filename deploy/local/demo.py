@@ -28,7 +28,7 @@ from deploy.local.screen import Screen
 from deploy.local.settings import on_free_ports
 from libs.bus.bus import connect
 from libs.clickhouse.client import ClickHouseClient
-from libs.devstack.process import Report
+from libs.devstack.process import Reporter
 from services.simulator.domain.scenario import Scenario
 from services.simulator.fleet import Fleet
 from services.simulator.scenario import load
@@ -55,7 +55,7 @@ COMMANDS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
 )
 
 
-def run_demo(report: Report) -> int:
+def run_demo(report: Reporter) -> int:
     """Run the demonstration; returns the process's exit status: 0 only if every figure agrees."""
     shutil.rmtree(DATA, ignore_errors=True)
     platform = Platform(on_free_ports(DATA))

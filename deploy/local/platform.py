@@ -24,7 +24,7 @@ from libs.devstack import ProcessStack
 from libs.devstack.clickhouse import USER as CLICKHOUSE_USER
 from libs.devstack.endpoints import HOST, free_ports
 from libs.devstack.errors import StackError
-from libs.devstack.process import Part, Report, wait_ready
+from libs.devstack.process import Reporter, ServerProcess, wait_ready
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 READY_DEADLINE_S: Final = 90.0
@@ -47,7 +47,7 @@ class DiskFullError(StackError):
     """There is no room for the data to grow."""
 
 
-class Service(Part):
+class Service(ServerProcess):
     """One service process at `host`, ready when its `/health/ready` says so (asked at `ready_at` if given)."""
 
     def __init__(
@@ -172,7 +172,7 @@ class Platform:
             "VOLTBUS_LEAST_SECURITY_PROFILE": os.environ.get("VOLTBUS_LEAST_SECURITY_PROFILE", "0"),
         }
 
-    def start(self, report: Report) -> None:
+    def start(self, report: Reporter) -> None:
         """Start everything and wait until it is ready. Raises StackError if a part can't be started."""
         self.check_room()
         try:
@@ -198,7 +198,7 @@ class Platform:
                 f"are free, less than VOLTBUS_LEAST_FREE_MB={self.settings.least_free_mb}. {GO_ON}"
             )
 
-    def keep(self, report: Report) -> None:
+    def keep(self, report: Reporter) -> None:
         """Start again what has died, with a growing pause; call this every second or so.
 
         Raises DiskFullError before servers die of it.
@@ -325,7 +325,7 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def run_until_interrupted(platform: Platform, report: Report) -> None:
+def run_until_interrupted(platform: Platform, report: Reporter) -> None:
     """Keep a started platform running until Ctrl-C or SIGTERM, then stop it. Raises DiskFullError after stopping it."""
     try:
         while True:

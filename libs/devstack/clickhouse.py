@@ -10,7 +10,7 @@ from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as ClickHouseError
 
 from libs.devstack.endpoints import HOST, free_ports
-from libs.devstack.process import Part
+from libs.devstack.process import ServerProcess
 
 USER = "voltbus"
 """Who uses a server with a password."""
@@ -69,7 +69,7 @@ _USER = """
 """
 
 
-class ClickHouse(Part):
+class ClickHouse(ServerProcess):
     """A ClickHouse server on loopback, at its native port alone: a page in a browser cannot speak to that.
 
     Without a `password` it is open to every process of the machine, as user default. With one, the user is `USER`.

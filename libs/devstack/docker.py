@@ -12,7 +12,7 @@ from libs.devstack.clickhouse import clickhouse_answers
 from libs.devstack.endpoints import HOST, Endpoints, Ports
 from libs.devstack.errors import StackError
 from libs.devstack.kafka import cluster_properties, known_brokers
-from libs.devstack.process import Report, wait_ready
+from libs.devstack.process import Reporter, wait_ready
 from libs.devstack.registry import registry_answers, registry_settings
 
 _KAFKA_IMAGE: Final = "apache/kafka:4.3.1"
@@ -118,7 +118,7 @@ class DockerStack:
         """Where the parts are reached; those left out have empty addresses."""
         return Endpoints.on_loopback(self._ports, self.registry is not None, self.clickhouse is not None)
 
-    def start(self, progress: Report = lambda line: None, deadline_s: float = 600.0) -> Endpoints:
+    def start(self, progress: Reporter = lambda line: None, deadline_s: float = 600.0) -> Endpoints:
         """Pull what is missing, start all containers and wait until they are ready."""
         self._network.create()
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from libs.devstack.endpoints import HOST
 from libs.devstack.errors import StackError
-from libs.devstack.process import Part
+from libs.devstack.process import ServerProcess
 
 _JVM_FLAGS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData")
 # Without the optimising compiler: sooner ready and quiet from then on, slower for as long as it runs.
@@ -37,7 +37,7 @@ class ClusterNode:
     controller_port: int
 
 
-class KafkaBroker(Part):
+class KafkaBroker(ServerProcess):
     """One broker of a cluster whose other members are known beforehand.
 
     `long_running` has its code compiled fully; otherwise it is ready sooner and does less per second.

@@ -20,7 +20,7 @@ POLL_S: Final = 0.05
 LOG_TAIL_LINES: Final = 15
 
 
-Report = Callable[[str], None]
+Reporter = Callable[[str], None]
 """Takes one line of progress, for people."""
 
 
@@ -58,7 +58,7 @@ class Server(Protocol):
         """Stop it if it runs, then start it; returns when ready."""
 
 
-class Part(ABC):
+class ServerProcess(ABC):
     """A server as a child process of this one, with one data folder and one log file.
 
     Ports and data stay the same over `stop`, `kill` and `start`. The child dies with this process.
@@ -163,7 +163,7 @@ class Part(ABC):
 def wait_ready(
     parts: Iterable[Server],
     deadline_s: float,
-    report: Report = lambda line: None,
+    report: Reporter = lambda line: None,
 ) -> None:
     """Poll the parts until all are ready, reporting each as it becomes so.
 

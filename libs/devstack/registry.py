@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from libs.devstack.endpoints import HOST
-from libs.devstack.process import Part
+from libs.devstack.process import ServerProcess
 
 _JVM_FLAGS = (
     "-Xmx400m",
@@ -21,7 +21,7 @@ _JVM_FLAGS = (
 )
 
 
-class SchemaRegistry(Part):
+class RegistryServer(ServerProcess):
     """A schema registry whose storage is Kafka topics: it can be killed and loses nothing."""
 
     def __init__(

@@ -14,8 +14,8 @@ from libs.devstack.clickhouse import ClickHouse
 from libs.devstack.endpoints import HOST, Endpoints, Ports, free_ports
 from libs.devstack.errors import StackError
 from libs.devstack.kafka import ClusterNode, KafkaBroker
-from libs.devstack.process import Part, Report, Server, wait_ready
-from libs.devstack.registry import SchemaRegistry
+from libs.devstack.process import Reporter, Server, ServerProcess, wait_ready
+from libs.devstack.registry import RegistryServer
 
 ENDPOINTS_FILE: Final = "endpoints.json"
 
@@ -39,7 +39,7 @@ class Stack(Protocol):
     def clickhouse(self) -> Server | None:
         """ClickHouse, if it has one."""
 
-    def start(self, progress: Report = ...) -> Endpoints:
+    def start(self, progress: Reporter = ...) -> Endpoints:
         """Start every part and wait until all are ready; raises StackError."""
 
     def stop(self) -> None:
@@ -103,7 +103,7 @@ class ProcessStack:
         self._long_running = long_running
         self._lock_file: int | None = None
         self.brokers: list[KafkaBroker] = []
-        self.registry: SchemaRegistry | None = None
+        self.registry: RegistryServer | None = None
         self.clickhouse: ClickHouse | None = None
 
     @property
@@ -117,12 +117,12 @@ class ProcessStack:
         return Endpoints.on_loopback(self.ports, self._with_registry, self._with_clickhouse)
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ServerProcess]:
         """Every part, in the order in which they are best stopped."""
-        optional: list[Part | None] = [self.registry, self.clickhouse]
+        optional: list[ServerProcess | None] = [self.registry, self.clickhouse]
         return [*(part for part in optional if part is not None), *self.brokers]
 
-    def start(self, progress: Report = lambda line: None, deadline_s: float = 120.0) -> Endpoints:
+    def start(self, progress: Reporter = lambda line: None, deadline_s: float = 120.0) -> Endpoints:
         """Download what is missing, start every part and wait until all are ready.
 
         Raises StackError when a package can't be had, a part dies (with its last log lines) or the
@@ -140,7 +140,7 @@ class ProcessStack:
             raise
         return self.endpoints
 
-    def revive(self, progress: Report = lambda line: None) -> None:
+    def revive(self, progress: Reporter = lambda line: None) -> None:
         """Start the parts that have ended by themselves again, on their ports and data; raises StackError."""
         for part in self.parts:
             if not part.is_running():
@@ -192,7 +192,7 @@ class ProcessStack:
             for node in nodes
         ]
         if self._with_registry:
-            self.registry = SchemaRegistry(
+            self.registry = RegistryServer(
                 java=installed.java,
                 app=installed.registry_app,
                 logs=logs,
@@ -209,7 +209,7 @@ class ProcessStack:
                 password=self._clickhouse_password,
             )
 
-    def _launch(self, progress: Report, deadline_s: float) -> None:
+    def _launch(self, progress: Reporter, deadline_s: float) -> None:
         with ThreadPoolExecutor(len(self.parts)) as pool:
             for _ in pool.map(lambda part: part.launch(), self.parts):
                 pass

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.local.platform import Platform
 from deploy.local.settings import on_free_ports
-from libs.devstack.process import Part
+from libs.devstack.process import ServerProcess
 from tests.chaos.harness import ROUNDS, SEED, Ledger
 
 SERVICES = (
@@ -33,8 +33,8 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     platform.stop()
 
 
-def part_of(ledger: Ledger, name: str) -> Part:
-    part: Part = ledger.platform.services.get(name) or getattr(ledger.platform.stack, name)
+def part_of(ledger: Ledger, name: str) -> ServerProcess:
+    part: ServerProcess = ledger.platform.services.get(name) or getattr(ledger.platform.stack, name)
     return part
 
 

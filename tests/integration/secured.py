@@ -14,7 +14,7 @@ from libs.bus.settings import BusSettings
 from libs.devstack import packages
 from libs.devstack.endpoints import HOST, free_ports
 from libs.devstack.kafka import ClusterNode, KafkaBroker
-from libs.devstack.registry import SchemaRegistry
+from libs.devstack.registry import RegistryServer
 from tests.integration.certificates import Authority, Issued
 
 ADMIN: Final = "admin"
@@ -100,13 +100,13 @@ class SecuredBroker(KafkaBroker):
 
 def secured_registry(
     broker: SecuredBroker, folder: Path, proof: Literal["certificate", "password"]
-) -> SchemaRegistry:
+) -> RegistryServer:
     """A registry that comes to the broker as the principal `registry`. `folder` is its own."""
     installed = packages.ensure(print)
     folder.mkdir()
     port, management_port = free_ports(2)
     by_certificate = proof == "certificate"
-    return SchemaRegistry(
+    return RegistryServer(
         java=installed.java,
         app=installed.registry_app,
         logs=folder / "logs",
