@@ -9,7 +9,7 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
 
 from libs.bus.connection import connection
-from libs.bus.rights import Kind, Operation, Right
+from libs.bus.rights import Operation, ResourceType, Right
 from libs.bus.settings import BusSettings
 
 # Numbers of the Kafka protocol (org.apache.kafka.common.acl and .resource).
@@ -18,7 +18,7 @@ _ALLOW: Final = 3
 _LITERAL: Final = 3
 _PREFIXED: Final = 4
 _EVERY_HOST: Final = "*"
-_KINDS: Final[dict[Kind, int]] = {"topic": 2, "group": 3, "transactional-id": 5}
+_KINDS: Final[dict[ResourceType, int]] = {"topic": 2, "group": 3, "transactional-id": 5}
 _OPERATIONS: Final[dict[Operation, int]] = {"All": 2, "Read": 3, "Write": 4, "Describe": 8}
 
 Entry = tuple[int, str, int, str, str, int, int]

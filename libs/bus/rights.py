@@ -36,7 +36,7 @@ SOLE_WRITERS: Final = {"api": ("api-campaigns", "api-certificates", "api-registr
 _WITHOUT_GROUP: Final = frozenset({"api", CLI, "edge"})
 _WITHOUT_TRANSACTIONS: Final = frozenset({"certificates", SINK})
 
-Kind = Literal["topic", "group", "transactional-id"]
+ResourceType = Literal["topic", "group", "transactional-id"]
 Operation = Literal["All", "Read", "Write", "Describe"]
 
 
@@ -44,7 +44,7 @@ class Right(NamedTuple):
     """`principal` may do `operation` on what is called `name`, or begins so if `prefixed`. Sorts readably."""
 
     principal: str
-    kind: Kind
+    kind: ResourceType
     name: str
     prefixed: bool
     operation: Operation

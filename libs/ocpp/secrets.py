@@ -53,10 +53,10 @@ _PAIR: Final = re.compile(rf"((?:{_WORDS})[^\s=:&;,\"']*[\"']?\s*[=:]\s*)(\"[^\"
 _ESCAPED: Final = re.compile(rb"\\u00[4-7]")
 _ANSWER: Final = re.compile(rb"[^\[\"{]*\[[\s\"']*[34](?![0-9])")
 
-Change = Callable[[str], str]
+TextMapper = Callable[[str], str]
 
 
-def with_secrets_changed(action: str, payload: Mapping[str, Any], change: Change) -> dict[str, Any]:
+def with_secrets_changed(action: str, payload: Mapping[str, Any], change: TextMapper) -> dict[str, Any]:
     """A command's payload with `change` made to each password that it sets; OCPP's and version-free commands.
 
     What breaks the command's schema is left as it is.
@@ -118,7 +118,7 @@ def shown_frame(frame: bytes, most: int) -> str:
     return "" if kind is None else f'[{kind},"{message_id}"'
 
 
-def _profile(profile: Mapping[str, Any], change: Change) -> dict[str, Any]:
+def _profile(profile: Mapping[str, Any], change: TextMapper) -> dict[str, Any]:
     changed = _members(profile, _PROFILE[""], change)
     for part in ("apn", "vpn"):
         if isinstance(within := profile.get(part), Mapping):
@@ -126,21 +126,21 @@ def _profile(profile: Mapping[str, Any], change: Change) -> dict[str, Any]:
     return changed
 
 
-def _members(item: Mapping[str, Any], secret: frozenset[str], change: Change) -> dict[str, Any]:
+def _members(item: Mapping[str, Any], secret: frozenset[str], change: TextMapper) -> dict[str, Any]:
     return {
         name: change(value) if name in secret and isinstance(value, str) else value
         for name, value in item.items()
     }
 
 
-def _variable(item: Any, change: Change) -> Any:
+def _variable(item: Any, change: TextMapper) -> Any:
     match item:
         case {"variable": {"name": name}, "attributeValue": str(value)} if _is_secret(name):
             return {**item, "attributeValue": change(value)}
     return item
 
 
-def _version_free(item: Any, change: Change) -> Any:
+def _version_free(item: Any, change: TextMapper) -> Any:
     match item:
         case {"name": name, "value": str(value)} if _is_secret(name):
             return {**item, "value": change(value)}
@@ -217,7 +217,7 @@ def _masked_pairs(text: str) -> str:
     return _PAIR.sub(rf"\1{MASK}", text)
 
 
-def _transferred(data: Any, change: Change, *, whole: bool) -> Any:
+def _transferred(data: Any, change: TextMapper, *, whole: bool) -> Any:
     """What a maker's own message carries: all of a text that mentions a secret, else members that are one."""
     if isinstance(data, str):
         return change(data) if data and (whole or is_sealed(data) or _NAMED.search(data)) else data

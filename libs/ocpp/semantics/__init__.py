@@ -10,7 +10,7 @@ from libs.ocpp.semantics import v2, v2_reports, v16, v21
 from libs.ocpp.semantics.model import SemanticEvent
 from libs.ocpp.versions import Version
 
-READERS: Final[Mapping[Version, Mapping[str, v16.Reader]]] = {
+READERS: Final[Mapping[Version, Mapping[str, v16.CallReader]]] = {
     Version.V16: v16.READERS,
     Version.V201: {**v2.READERS, **v2_reports.READERS},
     Version.V21: {**v2.READERS, **v2_reports.READERS, **v21.READERS},

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from libs.ocpp.semantics import commands as c
 from libs.ocpp.semantics.abilities import Abilities
 from libs.ocpp.semantics.encode_limits import is_relative
-from libs.ocpp.semantics.encode_v16 import PLAIN_TRIGGERS, Encoded, get_diagnostics
+from libs.ocpp.semantics.encode_v16 import PLAIN_TRIGGERS, EncodedCall, get_diagnostics
 from libs.ocpp.semantics.encoding import Unsupported, encode_command
 from libs.ocpp.semantics.splitting import items_asked, next_part
 from libs.ocpp.semantics.variables import LIMITING_VARIABLES
@@ -43,7 +43,7 @@ class Planned(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self.payload).decode()
 
 
-Degrade = Callable[[Version, Any, Encoded, Abilities], Encoded | None]
+Degrade = Callable[[Version, Any, EncodedCall, Abilities], EncodedCall | None]
 
 
 class Degradation(msgspec.Struct, frozen=True):
@@ -109,8 +109,8 @@ def _other_command(
 
 
 def _default_profile(
-    version: Version, command: c.SetLimit, encoded: Encoded, abilities: Abilities
-) -> Encoded | None:
+    version: Version, command: c.SetLimit, encoded: EncodedCall, abilities: Abilities
+) -> EncodedCall | None:
     if abilities.version != version or "SetChargingProfile:TxProfile" not in abilities.lacking:
         return None
     profile = _profile(encoded)
@@ -121,8 +121,8 @@ def _default_profile(
 
 
 def _limit_in_watts(
-    version: Version, command: c.SetLimit | c.SetDefaultLimit, encoded: Encoded, abilities: Abilities
-) -> Encoded | None:
+    version: Version, command: c.SetLimit | c.SetDefaultLimit, encoded: EncodedCall, abilities: Abilities
+) -> EncodedCall | None:
     kinds = _KINDS if is_relative(command) else ("Absolute",)
     if abilities.profile_form(version, kinds)[1] != "W":
         return None
@@ -140,21 +140,21 @@ def _limit_in_watts(
 
 
 def _stack_level(
-    version: Version, command: c.SetLimit | c.SetDefaultLimit, encoded: Encoded, abilities: Abilities
-) -> Encoded | None:
+    version: Version, command: c.SetLimit | c.SetDefaultLimit, encoded: EncodedCall, abilities: Abilities
+) -> EncodedCall | None:
     most = abilities.stack_level(version)
     if most is None or command.stack_level <= most:
         return None
     return _with_profile(encoded, {**_profile(encoded), "stackLevel": most})
 
 
-def _profile(encoded: Encoded) -> dict[str, Any]:
+def _profile(encoded: EncodedCall) -> dict[str, Any]:
     payload = encoded[1]
     profile: dict[str, Any] = payload[_profile_name(payload)]
     return profile
 
 
-def _with_profile(encoded: Encoded, profile: dict[str, Any]) -> Encoded:
+def _with_profile(encoded: EncodedCall, profile: dict[str, Any]) -> EncodedCall:
     action, payload = encoded
     return action, {**payload, _profile_name(payload): profile}
 
@@ -164,24 +164,24 @@ def _profile_name(payload: dict[str, Any]) -> str:
 
 
 def _diagnostics(
-    version: Version, command: c.GetLog, encoded: Encoded, abilities: Abilities
-) -> Encoded | None:
+    version: Version, command: c.GetLog, encoded: EncodedCall, abilities: Abilities
+) -> EncodedCall | None:
     if version.is_v2 or command.log != "diagnostics" or not abilities.missing(version, *encoded):
         return None
     return get_diagnostics(command)
 
 
 def _unsigned(
-    version: Version, command: c.UpdateFirmware, encoded: Encoded, abilities: Abilities
-) -> Encoded | None:
+    version: Version, command: c.UpdateFirmware, encoded: EncodedCall, abilities: Abilities
+) -> EncodedCall | None:
     if encoded[0] != "SignedUpdateFirmware" or not abilities.missing(version, *encoded):
         return None
     return encode_command(version, replace(command, signing_certificate=None, signature=None))
 
 
 def _plain_trigger(
-    version: Version, command: c.TriggerMessage, encoded: Encoded, abilities: Abilities
-) -> Encoded | None:
+    version: Version, command: c.TriggerMessage, encoded: EncodedCall, abilities: Abilities
+) -> EncodedCall | None:
     action, payload = encoded
     if action != "ExtendedTriggerMessage" or command.message != "log_status":
         return None
@@ -191,8 +191,8 @@ def _plain_trigger(
 
 
 def _extended_trigger(
-    version: Version, command: c.TriggerMessage, encoded: Encoded, abilities: Abilities
-) -> Encoded | None:
+    version: Version, command: c.TriggerMessage, encoded: EncodedCall, abilities: Abilities
+) -> EncodedCall | None:
     action, payload = encoded
     if version.is_v2 or command.message not in PLAIN_TRIGGERS:
         return None

@@ -11,7 +11,7 @@ from libs.ocpp.semantics.variables import named_in
 from libs.ocpp.times import format_timestamp
 from libs.ocpp.versions import Version
 
-Encoded = tuple[str, dict[str, Any]]
+EncodedCall = tuple[str, dict[str, Any]]
 
 PLAIN_TRIGGERS: Final[Mapping[str, str]] = {
     "boot": "BootNotification",
@@ -31,7 +31,7 @@ _USES: Final = {
 }
 
 
-def _set_limit(command: c.SetLimit) -> Encoded:
+def _set_limit(command: c.SetLimit) -> EncodedCall:
     common, schedule = limit_profile(command, "ChargePointMaxProfile")
     profile = {"chargingProfileId": command.profile_id, **common, "chargingSchedule": schedule}
     if command.transaction_id is not None:
@@ -39,13 +39,13 @@ def _set_limit(command: c.SetLimit) -> Encoded:
     return "SetChargingProfile", {"connectorId": command.evse_id, "csChargingProfiles": profile}
 
 
-def _set_default_limit(command: c.SetDefaultLimit) -> Encoded:
+def _set_default_limit(command: c.SetDefaultLimit) -> EncodedCall:
     common, schedule = default_limit_profile(command)
     profile = {"chargingProfileId": command.profile_id, **common, "chargingSchedule": schedule}
     return "SetChargingProfile", {"connectorId": command.evse_id, "csChargingProfiles": profile}
 
 
-def _clear_limit(command: c.ClearLimit) -> Encoded:
+def _clear_limit(command: c.ClearLimit) -> EncodedCall:
     payload: dict[str, Any] = {}
     if command.profile_id is not None:
         payload["id"] = command.profile_id
@@ -54,20 +54,20 @@ def _clear_limit(command: c.ClearLimit) -> Encoded:
     return "ClearChargingProfile", payload
 
 
-def _get_composite_schedule(command: c.GetCompositeSchedule) -> Encoded:
+def _get_composite_schedule(command: c.GetCompositeSchedule) -> EncodedCall:
     payload = {"connectorId": command.evse_id, "duration": command.duration_s}
     return "GetCompositeSchedule", _with(payload, chargingRateUnit=command.unit)
 
 
-def _remote_start(command: c.RemoteStart) -> Encoded:
+def _remote_start(command: c.RemoteStart) -> EncodedCall:
     return "RemoteStartTransaction", _with({"idTag": command.id_token}, connectorId=command.evse_id)
 
 
-def _remote_stop(command: c.RemoteStop) -> Encoded:
+def _remote_stop(command: c.RemoteStop) -> EncodedCall:
     return "RemoteStopTransaction", {"transactionId": _number(command.transaction_id)}
 
 
-def _update_firmware(command: c.UpdateFirmware) -> Encoded:
+def _update_firmware(command: c.UpdateFirmware) -> EncodedCall:
     retrieve = format_timestamp(command.retrieve_at)
     if command.signing_certificate is None or command.signature is None:
         return "UpdateFirmware", {"location": command.location, "retrieveDate": retrieve}
@@ -81,22 +81,22 @@ def _update_firmware(command: c.UpdateFirmware) -> Encoded:
     return "SignedUpdateFirmware", {"requestId": command.request_id, "firmware": firmware}
 
 
-def _reset(command: c.Reset) -> Encoded:
+def _reset(command: c.Reset) -> EncodedCall:
     if command.evse_id:
         raise ValueError("OCPP 1.6 resets the whole station")
     return "Reset", {"type": "Soft" if command.kind == "soft" else "Hard"}
 
 
-def _unlock(command: c.UnlockConnector) -> Encoded:
+def _unlock(command: c.UnlockConnector) -> EncodedCall:
     return "UnlockConnector", {"connectorId": command.evse_id}
 
 
-def _change_availability(command: c.ChangeAvailability) -> Encoded:
+def _change_availability(command: c.ChangeAvailability) -> EncodedCall:
     kind = "Operative" if command.operative else "Inoperative"
     return "ChangeAvailability", {"connectorId": command.evse_id, "type": kind}
 
 
-def _trigger(command: c.TriggerMessage) -> Encoded:
+def _trigger(command: c.TriggerMessage) -> EncodedCall:
     wanted = PLAIN_TRIGGERS.get(command.message)
     action = "TriggerMessage"
     if wanted is None:
@@ -106,7 +106,7 @@ def _trigger(command: c.TriggerMessage) -> Encoded:
     return action, _with({"requestedMessage": wanted}, connectorId=command.evse_id or None)
 
 
-def _reserve(command: c.ReserveNow) -> Encoded:
+def _reserve(command: c.ReserveNow) -> EncodedCall:
     payload = {
         "connectorId": command.evse_id,
         "expiryDate": format_timestamp(command.expires_at),
@@ -116,11 +116,11 @@ def _reserve(command: c.ReserveNow) -> Encoded:
     return "ReserveNow", _with(payload, parentIdTag=command.group_id)
 
 
-def _cancel_reservation(command: c.CancelReservation) -> Encoded:
+def _cancel_reservation(command: c.CancelReservation) -> EncodedCall:
     return "CancelReservation", {"reservationId": command.reservation_id}
 
 
-def _send_local_list(command: c.SendLocalList) -> Encoded:
+def _send_local_list(command: c.SendLocalList) -> EncodedCall:
     payload: dict[str, Any] = {
         "listVersion": command.list_version,
         "updateType": "Full" if command.full else "Differential",
@@ -137,7 +137,7 @@ def _local_list_entry(entry: c.LocalListEntry) -> dict[str, Any]:
     return {"idTag": entry.id_token, "idTagInfo": info}
 
 
-def _get_log(command: c.GetLog) -> Encoded:
+def _get_log(command: c.GetLog) -> EncodedCall:
     log = _with(
         {"remoteLocation": command.location},
         oldestTimestamp=_time(command.oldest),
@@ -147,18 +147,18 @@ def _get_log(command: c.GetLog) -> Encoded:
     return "GetLog", {"log": log, "logType": kind, "requestId": command.request_id}
 
 
-def get_diagnostics(command: c.GetLog) -> Encoded:
+def get_diagnostics(command: c.GetLog) -> EncodedCall:
     """The diagnostics log in the words of 1.6 without its security extension."""
     return "GetDiagnostics", _with(
         {"location": command.location}, startTime=_time(command.oldest), stopTime=_time(command.latest)
     )
 
 
-def _get_variables(command: c.GetVariables) -> Encoded:
+def _get_variables(command: c.GetVariables) -> EncodedCall:
     return "GetConfiguration", {"key": [_key(variable) for variable in command.variables]}
 
 
-def _set_variables(command: c.SetVariables) -> Encoded:
+def _set_variables(command: c.SetVariables) -> EncodedCall:
     if len(command.values) != 1:
         raise ValueError("a message of OCPP 1.6 changes one key")
     return "ChangeConfiguration", {"key": _key(command.values[0]), "value": command.values[0].value}
@@ -170,32 +170,32 @@ def _key(variable: c.Variable | c.VariableValue) -> str:
     return named_in(Version.V16, variable.name)
 
 
-def _get_base_report(_command: c.GetBaseReport) -> Encoded:
+def _get_base_report(_command: c.GetBaseReport) -> EncodedCall:
     return "GetConfiguration", {}
 
 
-def _install_certificate(command: c.InstallCertificate) -> Encoded:
+def _install_certificate(command: c.InstallCertificate) -> EncodedCall:
     return "InstallCertificate", {
         "certificateType": _use(command.use),
         "certificate": command.certificate,
     }
 
 
-def _delete_certificate(command: c.DeleteCertificate) -> Encoded:
+def _delete_certificate(command: c.DeleteCertificate) -> EncodedCall:
     return "DeleteCertificate", {"certificateHashData": hash_data(command)}
 
 
-def _get_installed(command: c.GetInstalledCertificateIds) -> Encoded:
+def _get_installed(command: c.GetInstalledCertificateIds) -> EncodedCall:
     return "GetInstalledCertificateIds", {"certificateType": _use(command.use or "csms_root")}
 
 
-def _certificate_signed(command: c.CertificateSigned) -> Encoded:
+def _certificate_signed(command: c.CertificateSigned) -> EncodedCall:
     if command.use != "station":
         raise ValueError("OCPP 1.6 signs no certificates of ISO 15118")
     return "CertificateSigned", {"certificateChain": command.certificate_chain}
 
 
-def _data_transfer(command: c.DataTransfer) -> Encoded:
+def _data_transfer(command: c.DataTransfer) -> EncodedCall:
     payload = {"vendorId": command.vendor_id}
     return "DataTransfer", _with(payload, messageId=command.message_id, data=command.data)
 
@@ -232,7 +232,7 @@ def _with(payload: dict[str, Any], **optional: Any) -> dict[str, Any]:
     return payload | {name: value for name, value in optional.items() if value is not None}
 
 
-ENCODERS: Final[Mapping[type, Callable[[Any], Encoded]]] = {
+ENCODERS: Final[Mapping[type, Callable[[Any], EncodedCall]]] = {
     c.SetLimit: _set_limit,
     c.SetDefaultLimit: _set_default_limit,
     c.ClearLimit: _clear_limit,

@@ -8,7 +8,7 @@ from typing import Any, Final
 from libs.ocpp.certificates import SIGNED_USES
 from libs.ocpp.semantics import commands as c
 from libs.ocpp.semantics.encode_limits import default_limit_profile, limit_profile
-from libs.ocpp.semantics.encode_v16 import Encoded, hash_data
+from libs.ocpp.semantics.encode_v16 import EncodedCall, hash_data
 from libs.ocpp.semantics.variables import named_in, parse_name
 from libs.ocpp.times import format_timestamp
 from libs.ocpp.versions import Version
@@ -39,7 +39,7 @@ _USES: Final = {
 }
 
 
-def _set_limit(command: c.SetLimit) -> Encoded:
+def _set_limit(command: c.SetLimit) -> EncodedCall:
     common, schedule = limit_profile(command, "ChargingStationMaxProfile")
     profile = {
         "id": command.profile_id,
@@ -51,14 +51,14 @@ def _set_limit(command: c.SetLimit) -> Encoded:
     return "SetChargingProfile", {"evseId": command.evse_id, "chargingProfile": profile}
 
 
-def _set_default_limit(command: c.SetDefaultLimit) -> Encoded:
+def _set_default_limit(command: c.SetDefaultLimit) -> EncodedCall:
     common, schedule = default_limit_profile(command)
     schedule = {"id": command.profile_id, **schedule}
     profile = {"id": command.profile_id, **common, "chargingSchedule": [schedule]}
     return "SetChargingProfile", {"evseId": command.evse_id, "chargingProfile": profile}
 
 
-def _clear_limit(command: c.ClearLimit) -> Encoded:
+def _clear_limit(command: c.ClearLimit) -> EncodedCall:
     payload: dict[str, Any] = {}
     if command.profile_id is not None:
         payload["chargingProfileId"] = command.profile_id
@@ -67,12 +67,12 @@ def _clear_limit(command: c.ClearLimit) -> Encoded:
     return "ClearChargingProfile", payload
 
 
-def _get_composite_schedule(command: c.GetCompositeSchedule) -> Encoded:
+def _get_composite_schedule(command: c.GetCompositeSchedule) -> EncodedCall:
     payload = {"evseId": command.evse_id, "duration": command.duration_s}
     return "GetCompositeSchedule", _with(payload, chargingRateUnit=command.unit)
 
 
-def _remote_start(command: c.RemoteStart) -> Encoded:
+def _remote_start(command: c.RemoteStart) -> EncodedCall:
     payload = {
         "idToken": _token(command.id_token, command.id_token_type),
         "remoteStartId": command.remote_start_id,
@@ -80,15 +80,15 @@ def _remote_start(command: c.RemoteStart) -> Encoded:
     return "RequestStartTransaction", _with(payload, evseId=command.evse_id)
 
 
-def _remote_stop(command: c.RemoteStop) -> Encoded:
+def _remote_stop(command: c.RemoteStop) -> EncodedCall:
     return "RequestStopTransaction", {"transactionId": command.transaction_id}
 
 
-def _get_transaction_status(command: c.GetTransactionStatus) -> Encoded:
+def _get_transaction_status(command: c.GetTransactionStatus) -> EncodedCall:
     return "GetTransactionStatus", _with({}, transactionId=command.transaction_id)
 
 
-def _update_firmware(command: c.UpdateFirmware) -> Encoded:
+def _update_firmware(command: c.UpdateFirmware) -> EncodedCall:
     firmware = _with(
         {"location": command.location, "retrieveDateTime": format_timestamp(command.retrieve_at)},
         installDateTime=_time(command.install_at),
@@ -98,26 +98,26 @@ def _update_firmware(command: c.UpdateFirmware) -> Encoded:
     return "UpdateFirmware", {"requestId": command.request_id, "firmware": firmware}
 
 
-def _reset(command: c.Reset) -> Encoded:
+def _reset(command: c.Reset) -> EncodedCall:
     kind = "OnIdle" if command.kind == "soft" else "Immediate"
     return "Reset", _with({"type": kind}, evseId=command.evse_id or None)
 
 
-def _unlock(command: c.UnlockConnector) -> Encoded:
+def _unlock(command: c.UnlockConnector) -> EncodedCall:
     return "UnlockConnector", {"evseId": command.evse_id, "connectorId": command.connector_id}
 
 
-def _change_availability(command: c.ChangeAvailability) -> Encoded:
+def _change_availability(command: c.ChangeAvailability) -> EncodedCall:
     payload = {"operationalStatus": "Operative" if command.operative else "Inoperative"}
     return "ChangeAvailability", _with(payload, evse=_evse(command.evse_id, command.connector_id))
 
 
-def _trigger(command: c.TriggerMessage) -> Encoded:
+def _trigger(command: c.TriggerMessage) -> EncodedCall:
     payload = {"requestedMessage": _TRIGGERS[command.message]}
     return "TriggerMessage", _with(payload, evse=_evse(command.evse_id, command.connector_id))
 
 
-def _reserve(command: c.ReserveNow) -> Encoded:
+def _reserve(command: c.ReserveNow) -> EncodedCall:
     payload = {
         "id": command.reservation_id,
         "expiryDateTime": format_timestamp(command.expires_at),
@@ -126,11 +126,11 @@ def _reserve(command: c.ReserveNow) -> Encoded:
     return "ReserveNow", _with(payload, evseId=command.evse_id or None, groupIdToken=_group(command.group_id))
 
 
-def _cancel_reservation(command: c.CancelReservation) -> Encoded:
+def _cancel_reservation(command: c.CancelReservation) -> EncodedCall:
     return "CancelReservation", {"reservationId": command.reservation_id}
 
 
-def _send_local_list(command: c.SendLocalList) -> Encoded:
+def _send_local_list(command: c.SendLocalList) -> EncodedCall:
     payload: dict[str, Any] = {
         "versionNumber": command.list_version,
         "updateType": "Full" if command.full else "Differential",
@@ -152,7 +152,7 @@ def _local_list_entry(entry: c.LocalListEntry) -> dict[str, Any]:
     return {**token, "idTokenInfo": info}
 
 
-def _get_log(command: c.GetLog) -> Encoded:
+def _get_log(command: c.GetLog) -> EncodedCall:
     log = _with(
         {"remoteLocation": command.location},
         oldestTimestamp=_time(command.oldest),
@@ -162,11 +162,11 @@ def _get_log(command: c.GetLog) -> Encoded:
     return "GetLog", {"log": log, "logType": kind, "requestId": command.request_id}
 
 
-def _get_variables(command: c.GetVariables) -> Encoded:
+def _get_variables(command: c.GetVariables) -> EncodedCall:
     return "GetVariables", {"getVariableData": [_place(variable) for variable in command.variables]}
 
 
-def _set_variables(command: c.SetVariables) -> Encoded:
+def _set_variables(command: c.SetVariables) -> EncodedCall:
     items = [{**_place(value), "attributeValue": value.value} for value in command.values]
     return "SetVariables", {"setVariableData": items}
 
@@ -177,53 +177,53 @@ def _place(variable: c.Variable | c.VariableValue) -> dict[str, Any]:
     return {"component": component, "variable": named}
 
 
-def _get_base_report(command: c.GetBaseReport) -> Encoded:
+def _get_base_report(command: c.GetBaseReport) -> EncodedCall:
     return "GetBaseReport", {"requestId": command.request_id, "reportBase": _BASES[command.kind]}
 
 
-def _install_certificate(command: c.InstallCertificate) -> Encoded:
+def _install_certificate(command: c.InstallCertificate) -> EncodedCall:
     return "InstallCertificate", {
         "certificateType": _USES[command.use],
         "certificate": command.certificate,
     }
 
 
-def _delete_certificate(command: c.DeleteCertificate) -> Encoded:
+def _delete_certificate(command: c.DeleteCertificate) -> EncodedCall:
     return "DeleteCertificate", {"certificateHashData": hash_data(command)}
 
 
-def _get_installed(command: c.GetInstalledCertificateIds) -> Encoded:
+def _get_installed(command: c.GetInstalledCertificateIds) -> EncodedCall:
     types = None if command.use is None else [_USES[command.use]]
     return "GetInstalledCertificateIds", _with({}, certificateType=types)
 
 
-def _certificate_signed(command: c.CertificateSigned) -> Encoded:
+def _certificate_signed(command: c.CertificateSigned) -> EncodedCall:
     if command.use == "v2g20":
         raise ValueError("OCPP 2.0.1 signs no certificates of ISO 15118-20")
     return _signed(command)
 
 
-def _certificate_signed_21(command: c.CertificateSigned) -> Encoded:
+def _certificate_signed_21(command: c.CertificateSigned) -> EncodedCall:
     action, payload = _signed(command)
     return action, _with(payload, requestId=command.request_id)
 
 
-def _signed(command: c.CertificateSigned) -> Encoded:
+def _signed(command: c.CertificateSigned) -> EncodedCall:
     use = SIGNED_USES[command.use]
     return "CertificateSigned", {"certificateChain": command.certificate_chain, "certificateType": use}
 
 
-def _data_transfer(command: c.DataTransfer) -> Encoded:
+def _data_transfer(command: c.DataTransfer) -> EncodedCall:
     payload = {"vendorId": command.vendor_id}
     return "DataTransfer", _with(payload, messageId=command.message_id, data=command.data)
 
 
-def _cost_updated(command: c.CostUpdated) -> Encoded:
+def _cost_updated(command: c.CostUpdated) -> EncodedCall:
     total = command.total_minor / 10**command.minor_digits
     return "CostUpdated", {"transactionId": command.transaction_id, "totalCost": total}
 
 
-def _set_display_message(command: c.SetDisplayMessage) -> Encoded:
+def _set_display_message(command: c.SetDisplayMessage) -> EncodedCall:
     message = _with(
         {
             "id": command.message_id,
@@ -238,7 +238,7 @@ def _set_display_message(command: c.SetDisplayMessage) -> Encoded:
     return "SetDisplayMessage", {"message": message}
 
 
-def _customer_information(command: c.CustomerInformation) -> Encoded:
+def _customer_information(command: c.CustomerInformation) -> EncodedCall:
     payload = {"requestId": command.request_id, "report": command.report, "clear": command.clear}
     token = None if command.id_token is None else _token(command.id_token, command.id_token_type)
     return "CustomerInformation", _with(payload, idToken=token, customerIdentifier=command.customer_id)
@@ -269,7 +269,7 @@ def _with(payload: dict[str, Any], **optional: Any) -> dict[str, Any]:
     return payload | {name: value for name, value in optional.items() if value is not None}
 
 
-ENCODERS: Final[Mapping[type, Callable[[Any], Encoded]]] = {
+ENCODERS: Final[Mapping[type, Callable[[Any], EncodedCall]]] = {
     c.SetLimit: _set_limit,
     c.SetDefaultLimit: _set_default_limit,
     c.ClearLimit: _clear_limit,
@@ -300,7 +300,7 @@ ENCODERS: Final[Mapping[type, Callable[[Any], Encoded]]] = {
     c.SetDisplayMessage: _set_display_message,
     c.CustomerInformation: _customer_information,
 }
-ENCODERS_21: Final[Mapping[type, Callable[[Any], Encoded]]] = {
+ENCODERS_21: Final[Mapping[type, Callable[[Any], EncodedCall]]] = {
     **ENCODERS,
     c.CertificateSigned: _certificate_signed_21,
 }

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from libs.ocpp.semantics import encode_v2, encode_v16
 from libs.ocpp.semantics.commands import Command
-from libs.ocpp.semantics.encode_v16 import Encoded
+from libs.ocpp.semantics.encode_v16 import EncodedCall
 from libs.ocpp.versions import Version
 
-ENCODERS: Final[Mapping[Version, Mapping[type, Callable[[Any], Encoded]]]] = {
+ENCODERS: Final[Mapping[Version, Mapping[type, Callable[[Any], EncodedCall]]]] = {
     Version.V16: encode_v16.ENCODERS,
     Version.V201: encode_v2.ENCODERS,
     Version.V21: encode_v2.ENCODERS_21,
@@ -25,7 +25,7 @@ class Unsupported(ValueError):
         self.feature = feature
 
 
-def encode_command(version: Version, command: Command) -> Encoded:
+def encode_command(version: Version, command: Command) -> EncodedCall:
     """Return action and payload, conforming to the version's schema; absent optionals are left out.
 
     Texts are taken as they are: one that is longer than the version allows does not conform. Raises

@@ -11,7 +11,7 @@ import msgspec
 
 from libs.ocpp import quirks
 from libs.ocpp.quirks.corrected_text import CorrectedText
-from libs.ocpp.semantics.model import LOCATIONS, Reading, Sample, place_of
+from libs.ocpp.semantics.model import LOCATIONS, MeterSample, Reading, place_of
 from libs.ocpp.semantics.plausibility import POWER, contradicts_power
 from libs.ocpp.times import parse_timestamp
 
@@ -101,7 +101,7 @@ class MeterRead(msgspec.Struct, frozen=True):
     `place`: where the registers were read, 0 for the outlet; the higher, the further from what the vehicle took.
     """
 
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[MeterSample, ...] = ()
     readings: tuple[Reading, ...] = ()
     quirks: tuple[str, ...] = ()
     exported: tuple[Reading, ...] = ()
@@ -111,7 +111,7 @@ class MeterRead(msgspec.Struct, frozen=True):
 
 NO_METER: Final = MeterRead()
 
-_Register: TypeAlias = tuple[int, Sample]
+_Register: TypeAlias = tuple[int, MeterSample]
 """A sample of a register, and the number of the list's element that has it."""
 
 
@@ -123,7 +123,7 @@ def read_meter_values(meter_values: Iterable[Mapping[str, Any]], received_at: in
     wherever they stand in the list; of those with the context ``Transaction.Begin`` is a reading of its own, before
     the other's.
     """
-    samples: list[Sample] = []
+    samples: list[MeterSample] = []
     registers: list[_Register] = []
     signed = False
     seen: dict[str, None] = {}
@@ -180,7 +180,7 @@ def read_registers(meter_values: Sequence[Mapping[str, Any]], received_at: int, 
     return read_meter_values(lean, received_at, zone)
 
 
-def _read_sample(sampled: Mapping[str, Any], at: int, odd: tuple[str, ...]) -> Sample | None:
+def _read_sample(sampled: Mapping[str, Any], at: int, odd: tuple[str, ...]) -> MeterSample | None:
     measurand = sampled.get("measurand", REGISTER)
     unit, shift = sampled.get("unit"), 0
     in_unit = sampled.get("unitOfMeasure")
@@ -206,7 +206,7 @@ def _read_sample(sampled: Mapping[str, Any], at: int, odd: tuple[str, ...]) -> S
         if converted is None:
             return None
         value, source = converted
-    return Sample(
+    return MeterSample(
         at,
         measurand,
         value,
@@ -317,7 +317,7 @@ class _Moment:
     def __init__(self) -> None:
         self._told: dict[tuple[str | None, bool], _Register] = {}
 
-    def takes(self, element: int, sample: Sample) -> bool:
+    def takes(self, element: int, sample: MeterSample) -> bool:
         """Take a sample, unless another element of the list told the same of this moment: then it is of a later one
         that has the same time. Of one element the last counts."""
         same = sample.phase, sample.phase is None and sample.context == _BEGIN

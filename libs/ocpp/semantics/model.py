@@ -84,7 +84,7 @@ class TransactionStep(msgspec.Struct, frozen=True, tag=True):
     place: int = 0
 
 
-class Sample(msgspec.Struct, frozen=True):
+class MeterSample(msgspec.Struct, frozen=True):
     """One measured value in thousandths of its canonical unit.
 
     Canonical units: Wh, varh, VAh, W, var, VA, A, V, Hz, Celsius, Percent, RPM, ratio (power factor); the unit
@@ -107,7 +107,7 @@ class MeasurementsReported(msgspec.Struct, frozen=True, tag=True):
     evse_id: int | None
     connector_id: int | None
     transaction_id: str | None
-    samples: tuple[Sample, ...]
+    samples: tuple[MeterSample, ...]
     quirks: tuple[str, ...] = ()
 
 

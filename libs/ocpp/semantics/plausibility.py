@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from libs.ocpp.semantics.model import Reading, Sample, place_of
+from libs.ocpp.semantics.model import MeterSample, Reading, place_of
 from libs.runtime.clock import SECOND
 
 POWER: Final = "Power.Active.Import"
@@ -18,7 +18,7 @@ _LEAST_WH: Final = 2_000
 _TIMES: Final = 10
 
 
-def contradicts_power(readings: Sequence[Reading], samples: Sequence[Sample]) -> bool:
+def contradicts_power(readings: Sequence[Reading], samples: Sequence[MeterSample]) -> bool:
     """Whether the register moved ten times more or less than the power between its first and last reading.
 
     Readings count from the first to the last moment that has a total of the power, or a sum of phases; between the
@@ -51,7 +51,7 @@ def _energy(points: Sequence[tuple[int, int]], begin: int, end: int) -> int:
     return twice // (2 * _WH)
 
 
-def _power(samples: Sequence[Sample]) -> dict[int, int]:
+def _power(samples: Sequence[MeterSample]) -> dict[int, int]:
     """Milliwatts by moment."""
     totals: dict[int, int] = {}
     phases: dict[int, int] = {}

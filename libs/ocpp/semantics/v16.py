@@ -29,7 +29,7 @@ from libs.ocpp.semantics.reports import (
 from libs.ocpp.times import parse_timestamp
 
 Payload = Mapping[str, Any]
-Reader = Callable[[Payload, Payload, int, tzinfo], list[SemanticEvent]]
+CallReader = Callable[[Payload, Payload, int, tzinfo], list[SemanticEvent]]
 StepReader = Callable[[Payload, Payload, int, tzinfo, MeterRead], TransactionStep | None]
 """Of a payload whose meter values are read."""
 
@@ -230,7 +230,7 @@ def _token_status(answer: Payload) -> str | None:
     return info.get("status") if isinstance(info, dict) else None
 
 
-READERS: Final[Mapping[str, Reader]] = {
+READERS: Final[Mapping[str, CallReader]] = {
     "BootNotification": _boot,
     "StatusNotification": _status,
     "Authorize": _authorize,

@@ -20,7 +20,7 @@ from libs.ocpp.semantics.model import (
     TransactionStep,
 )
 from libs.ocpp.semantics.numbers import evse_number
-from libs.ocpp.semantics.v16 import Payload, Reader, StepReader
+from libs.ocpp.semantics.v16 import CallReader, Payload, StepReader
 from libs.ocpp.times import parse_timestamp
 
 _KINDS: Final[Mapping[str, StepKind]] = {"Started": "started", "Updated": "updated", "Ended": "ended"}
@@ -135,7 +135,7 @@ def _token_status(answer: Payload) -> str | None:
     return info.get("status") if isinstance(info, dict) else None
 
 
-READERS: Final[Mapping[str, Reader]] = {
+READERS: Final[Mapping[str, CallReader]] = {
     "BootNotification": _boot,
     "StatusNotification": _status,
     "Authorize": _authorize,

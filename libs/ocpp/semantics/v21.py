@@ -12,7 +12,7 @@ from libs.ocpp.semantics.model import SemanticEvent
 from libs.ocpp.semantics.numbers import thousandths, thousandths_of
 from libs.ocpp.semantics.v2 import transaction_event
 from libs.ocpp.semantics.v2_reports import certificate_hash
-from libs.ocpp.semantics.v16 import Payload, Reader
+from libs.ocpp.semantics.v16 import CallReader, Payload
 from libs.ocpp.times import parse_timestamp
 
 _SECOND: Final = 1_000  # thousandths of a second to microseconds
@@ -173,7 +173,7 @@ def _stream_values(payload: Payload, _answer: Payload, received_at: int, zone: t
     return [r21.StreamValuesReported(payload["id"], tuple(values), payload["pending"], received_at, odd)]
 
 
-READERS: Final[Mapping[str, Reader]] = {
+READERS: Final[Mapping[str, CallReader]] = {
     "TransactionEvent": _transaction_event,
     "GetCertificateChainStatus": _chain_status,
     "NotifySettlement": _settlement,

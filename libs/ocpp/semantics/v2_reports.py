@@ -11,7 +11,7 @@ import orjson
 from libs.ocpp.semantics import reports as r
 from libs.ocpp.semantics.model import ConnectorStatusReported, SemanticEvent
 from libs.ocpp.semantics.numbers import thousandths, thousandths_of, whole
-from libs.ocpp.semantics.v16 import Payload, Reader, security_event
+from libs.ocpp.semantics.v16 import CallReader, Payload, security_event
 from libs.ocpp.semantics.variables import format_name
 from libs.ocpp.times import parse_timestamp
 
@@ -322,7 +322,7 @@ def variables_of(items: Iterable[Mapping[str, Any]], value: str) -> tuple[r.Vari
     )
 
 
-READERS: Final[Mapping[str, Reader]] = {
+READERS: Final[Mapping[str, CallReader]] = {
     "NotifyEvent": _notify_event,
     "NotifyReport": _notify_report,
     "NotifyMonitoringReport": _notify_monitoring_report,

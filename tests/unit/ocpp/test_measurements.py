@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from libs.ocpp import quirks
 from libs.ocpp.semantics.measurements import MeterRead, read_meter_values
-from libs.ocpp.semantics.model import Reading, Sample
+from libs.ocpp.semantics.model import MeterSample, Reading
 
 AT = "2026-01-01T00:00:00Z"
 NOW = 1_767_225_600_000_000
@@ -132,7 +132,7 @@ def test_signed_data_is_no_sample() -> None:
 
 def test_sample_keeps_where_and_why() -> None:
     found = read({"value": "1", "phase": "L1", "location": "Outlet", "context": "Sample.Clock"})
-    assert found.samples == (Sample(NOW, REGISTER, 1000, "Wh", "L1", "Outlet", "Sample.Clock"),)
+    assert found.samples == (MeterSample(NOW, REGISTER, 1000, "Wh", "L1", "Outlet", "Sample.Clock"),)
 
 
 @pytest.mark.parametrize(

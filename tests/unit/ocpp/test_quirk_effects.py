@@ -16,8 +16,8 @@ from libs.ocpp.quirks.rules import QuirkRule
 from libs.ocpp.semantics.model import (
     ConnectorStatusReported,
     MeasurementsReported,
+    MeterSample,
     Reading,
-    Sample,
     TransactionStep,
 )
 from libs.ocpp.semantics.plausibility import contradicts_power
@@ -354,7 +354,7 @@ def test_power_counts_only_between_the_registers(
 ) -> None:
     minute = 60 * 1_000_000
     readings = [Reading(at * minute, wh) for at, wh in registers]
-    samples = [Sample(at * minute, "Power.Active.Import", 8_000_000, "W") for at in (0, 60, 240)]
+    samples = [MeterSample(at * minute, "Power.Active.Import", 8_000_000, "W") for at in (0, 60, 240)]
     assert contradicts_power(readings, samples) is doubted
 
 

@@ -12,8 +12,8 @@ from libs.ocpp.semantics.model import (
     ConnectorStatusReported,
     FirmwareStatusReported,
     MeasurementsReported,
+    MeterSample,
     Reading,
-    Sample,
     SemanticEvent,
     TokenPresented,
     TransactionStep,
@@ -136,7 +136,7 @@ def test_stop_transaction_with_data() -> None:
         meter_wh=1500,
         readings=(Reading(NOW, 1500, "Transaction.End"),),
     )
-    sample = Sample(NOW, REGISTER, 1_500_000, "Wh", context="Transaction.End")
+    sample = MeterSample(NOW, REGISTER, 1_500_000, "Wh", context="Transaction.End")
     assert measured == MeasurementsReported(None, None, "4711", (sample,))
 
 
@@ -191,7 +191,7 @@ def test_meter_values_16_outside_a_transaction(sent: dict[str, int]) -> None:
 def test_meter_values_2_of_the_main_meter() -> None:
     payload = {"evseId": 0, "meterValue": [{"timestamp": AT, "sampledValue": [{"value": 1.5}]}]}
     assert read(V201, "MeterValues", payload) == [
-        MeasurementsReported(0, None, None, (Sample(NOW, REGISTER, 1500, "Wh"),))
+        MeasurementsReported(0, None, None, (MeterSample(NOW, REGISTER, 1500, "Wh"),))
     ]
 
 
@@ -223,7 +223,7 @@ def test_transaction_event() -> None:
         reservation_id=8,
         remote_start_id=5,
     )
-    assert measured == MeasurementsReported(1, 2, "tx-1", (Sample(NOW, REGISTER, 7_500_000, "Wh"),))
+    assert measured == MeasurementsReported(1, 2, "tx-1", (MeterSample(NOW, REGISTER, 7_500_000, "Wh"),))
 
 
 @pytest.mark.parametrize(("kind", "wh"), [("Started", 10), ("Updated", 40), ("Ended", 30)])
