@@ -3,10 +3,10 @@
 One class per Avro schema of the same name; the schemas carry each field's meaning and unit.
 """
 
-from libs.events.record import Part, Record
+from libs.events.record import NestedRecord, Record
 
 
-class Header(Part, frozen=True, kw_only=True):
+class Header(NestedRecord, frozen=True, kw_only=True):
     """A Kafka header."""
 
     name: str

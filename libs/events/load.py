@@ -5,7 +5,7 @@ One class per Avro schema of the same name; the schemas carry each field's meani
 
 from enum import StrEnum
 
-from libs.events.record import Part, Record
+from libs.events.record import NestedRecord, Record
 
 
 class EvseObserved(Record, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class StationObserved(Record, frozen=True, kw_only=True):
     other_site_id: str | None = None
 
 
-class Allocation(Part, frozen=True, kw_only=True):
+class Allocation(NestedRecord, frozen=True, kw_only=True):
     """One EVSE's share."""
 
     station_id: str

@@ -5,10 +5,10 @@ One class per Avro schema of the same name; the schemas carry each field's meani
 
 from enum import StrEnum
 
-from libs.events.record import Part, Record
+from libs.events.record import NestedRecord, Record
 
 
-class CallError(Part, frozen=True, kw_only=True):
+class CallError(NestedRecord, frozen=True, kw_only=True):
     """An OCPP CALLERROR."""
 
     code: str

@@ -4,7 +4,7 @@ One class per Avro schema of the same name; the schemas carry each field's meani
 """
 
 from libs.events.ids import derive_id
-from libs.events.record import Part, Record
+from libs.events.record import NestedRecord, Record
 
 
 class PrepaidAsked(Record, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class PrepaidGranted(Record, frozen=True, kw_only=True):
     closed: bool = False
 
 
-class PlanTax(Part, frozen=True, kw_only=True):
+class PlanTax(NestedRecord, frozen=True, kw_only=True):
     """One tax of a plan's fee."""
 
     name: str

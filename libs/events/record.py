@@ -8,8 +8,8 @@ changed copy.
 import msgspec
 
 
-class Part(msgspec.Struct, frozen=True, gc=False):
-    """A record inside a record."""
+class NestedRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record inside another record."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):

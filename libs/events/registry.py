@@ -5,18 +5,18 @@ One class per Avro schema of the same name; the schemas carry each field's meani
 
 from enum import StrEnum
 
-from libs.events.record import Part, Record
+from libs.events.record import NestedRecord, Record
 from libs.tariffs.model import TariffTerms
 
 
-class Assignment(Part, frozen=True, kw_only=True):
+class Assignment(NestedRecord, frozen=True, kw_only=True):
     """An assignment valid from a moment; the latest one at or before an event applies."""
 
     id: str
     valid_from: int
 
 
-class PowerRating(Part, frozen=True, kw_only=True):
+class PowerRating(NestedRecord, frozen=True, kw_only=True):
     """The maximum power of a connector, valid from a moment."""
 
     power_w: int
@@ -52,7 +52,7 @@ class StationRegistered(Record, frozen=True, kw_only=True):
     changed_by: str = ""
 
 
-class PasswordDigest(Part, frozen=True, kw_only=True):
+class PasswordDigest(NestedRecord, frozen=True, kw_only=True):
     """One accepted basic-auth password: HMAC-SHA-256 of its bytes under the salt."""
 
     salt: str
@@ -89,7 +89,7 @@ class TokenStatus(StrEnum):
     INVALID = "Invalid"
 
 
-class GroupMembership(Part, frozen=True, kw_only=True):
+class GroupMembership(NestedRecord, frozen=True, kw_only=True):
     """The driver group of a token from a moment on; None: none."""
 
     group_id: str | None = None
@@ -121,7 +121,7 @@ class TokenRegistered(Record, frozen=True, kw_only=True):
         return self.group_written or self.group_id
 
 
-class TariffVersion(Part, frozen=True, kw_only=True):
+class TariffVersion(NestedRecord, frozen=True, kw_only=True):
     """One version of a tariff. `terms`: None means every kWh at `price_per_kwh_milli` and nothing else."""
 
     version: int

@@ -4,7 +4,7 @@ One class per Avro schema of the same name, and three for what they have in comm
 meaning and unit.
 """
 
-from libs.events.record import Part, Record
+from libs.events.record import NestedRecord, Record
 
 
 class SessionRecord(Record, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class SessionCorrected(CompletedSession, frozen=True, kw_only=True):
     version: int
 
 
-class CdrLine(Part, frozen=True, kw_only=True):
+class CdrLine(NestedRecord, frozen=True, kw_only=True):
     """One line of a charge record."""
 
     kind: str
@@ -96,7 +96,7 @@ class CdrLine(Part, frozen=True, kw_only=True):
     to_at: int = 0
 
 
-class CdrTax(Part, frozen=True, kw_only=True):
+class CdrTax(NestedRecord, frozen=True, kw_only=True):
     """One tax of a charge record."""
 
     name: str
@@ -105,7 +105,7 @@ class CdrTax(Part, frozen=True, kw_only=True):
     tax_minor: int
 
 
-class CdrSource(Part, frozen=True, kw_only=True):
+class CdrSource(NestedRecord, frozen=True, kw_only=True):
     """Where the evidence of a charge record is in the log."""
 
     topic: str
@@ -114,14 +114,14 @@ class CdrSource(Part, frozen=True, kw_only=True):
     last_offset: int
 
 
-class CdrReading(Part, frozen=True, kw_only=True):
+class CdrReading(NestedRecord, frozen=True, kw_only=True):
     """A register that a charge record was made from."""
 
     at: int
     wh: int
 
 
-class CdrInterval(Part, frozen=True, kw_only=True):
+class CdrInterval(NestedRecord, frozen=True, kw_only=True):
     """A stretch of a session with the energy that was billed of it; it begins where the one before ends."""
 
     to_at: int

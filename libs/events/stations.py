@@ -3,10 +3,10 @@
 One class per Avro schema of the same name; the schemas carry each field's meaning and unit.
 """
 
-from libs.events.record import Part, Record
+from libs.events.record import NestedRecord, Record
 
 
-class KnownVariable(Part, frozen=True, kw_only=True):
+class KnownVariable(NestedRecord, frozen=True, kw_only=True):
     """A configuration key (1.6) or Component.Variable (2.x) that limits what a charger can be asked."""
 
     name: str

@@ -3,10 +3,10 @@
 One class per Avro schema of the same name; the schemas carry each field's meaning and unit.
 """
 
-from libs.events.record import Part, Record
+from libs.events.record import NestedRecord, Record
 
 
-class Sample(Part, frozen=True, kw_only=True):
+class Sample(NestedRecord, frozen=True, kw_only=True):
     """One sampled value in canonical form."""
 
     sampled_at: int
@@ -29,7 +29,7 @@ class MeasurementsTaken(Record, frozen=True, kw_only=True):
     samples: tuple[Sample, ...]
 
 
-class ConnectorState(Part, frozen=True, kw_only=True):
+class ConnectorState(NestedRecord, frozen=True, kw_only=True):
     """State of one connector."""
 
     evse_id: int

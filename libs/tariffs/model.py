@@ -8,7 +8,7 @@ Times of day and dates are the site's own, by its clocks.
 from enum import StrEnum
 from functools import lru_cache
 
-from libs.events.record import Part
+from libs.events.record import NestedRecord
 
 
 class Dimension(StrEnum):
@@ -58,7 +58,7 @@ class RoundingMode(StrEnum):
     HALF_UP = "HALF_UP"
 
 
-class PriceComponent(Part, frozen=True, kw_only=True):
+class PriceComponent(NestedRecord, frozen=True, kw_only=True):
     """A price for one dimension.
 
     `price_milli`: thousandths of a minor unit per kWh, hour or session. `vat_milli`: thousandths of a percent,
@@ -71,7 +71,7 @@ class PriceComponent(Part, frozen=True, kw_only=True):
     step_size: int = 1
 
 
-class TariffRestrictions(Part, frozen=True, kw_only=True):
+class TariffRestrictions(NestedRecord, frozen=True, kw_only=True):
     """When an element counts: whenever all of these hold. Lower bounds are inclusive, upper ones exclusive.
 
     `start_time`, `end_time`: HH:MM; the later may be first: past midnight. `start_date`, `end_date`: YYYY-MM-DD.
@@ -98,7 +98,7 @@ class TariffRestrictions(Part, frozen=True, kw_only=True):
     group_ids: tuple[str, ...] = ()
 
 
-class TariffElement(Part, frozen=True, kw_only=True):
+class TariffElement(NestedRecord, frozen=True, kw_only=True):
     """Prices, and when they count; for each dimension the first element counts that has it and whose restrictions hold.
 
     At most one component per dimension.
@@ -108,14 +108,14 @@ class TariffElement(Part, frozen=True, kw_only=True):
     restrictions: TariffRestrictions | None = None
 
 
-class Tax(Part, frozen=True, kw_only=True):
+class Tax(NestedRecord, frozen=True, kw_only=True):
     """A tax on everything. `rate_milli`: thousandths of a percent of the net amount."""
 
     name: str
     rate_milli: int
 
 
-class DriverPlan(Part, frozen=True, kw_only=True):
+class DriverPlan(NestedRecord, frozen=True, kw_only=True):
     """What drivers of one group (`TokenRegistered.group_id`) have agreed on.
 
     `discount_milli`: thousandths of a percent off every session. `prepaid_wh`: per calendar month, free of charge.
@@ -131,7 +131,7 @@ class DriverPlan(Part, frozen=True, kw_only=True):
     monthly_fee_minor: int = 0
 
 
-class TariffTerms(Part, frozen=True, kw_only=True, cache_hash=True):
+class TariffTerms(NestedRecord, frozen=True, kw_only=True, cache_hash=True):
     """Everything by which a session is billed, but the currency.
 
     `min_price_minor`, `max_price_minor`: of a session, in the terms of the prices (with taxes if `tax_included`).
