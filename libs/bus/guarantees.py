@@ -20,25 +20,25 @@ class Guarantee(NamedTuple):
         return tuple(runtime for runtime in RUNTIMES if getattr(self, runtime) is True)
 
 
-_NO_PROCESS = "one process, nothing is kept"
+_NO_PROCESS = "one process, no persistence"
 
 GUARANTEES: dict[str, Guarantee] = {
     guarantee.name: guarantee
     for guarantee in (
         Guarantee(
             "key-order",
-            "Messages of one key are handled in the order of each topic, one at a time.",
+            "Messages of one key are handled one at a time, in each topic's order.",
             True, True, True,
         ),
         Guarantee(
             "time-order",
-            "Messages of several inputs are handed over by their timestamps while catching up, those of the same "
-            "millisecond in the order of the inputs, and no input runs ahead of one that has more to read.",
-            "in the order in which they are fed", True, "within a batch only",
+            "While catching up, inputs are merged by timestamp, equal milliseconds in the order of the inputs; no "
+            "input runs ahead of one with more to read.",
+            "in the order fed", True, "within a batch only",
         ),
         Guarantee(
             "unwanted",
-            "Records that the processor does not want by their headers are passed over unread.",
+            "Records unwanted by their headers are skipped undecoded.",
             True, True, True,
         ),
         Guarantee(
@@ -48,24 +48,24 @@ GUARANTEES: dict[str, Guarantee] = {
         ),
         Guarantee(
             "nothing-lost",
-            "After a kill -9, a hand-over or a broker's restart every message still takes effect.",
+            "After kill -9, a rebalance or a broker restart every message still takes effect.",
             _NO_PROCESS, True, True,
         ),
         Guarantee(
             "same-ids",
-            "What is emitted again after a crash carries the same event ids.",
+            "Events emitted again after a crash have the same ids.",
             True, True, True,
         ),
         Guarantee(
             "outputs-once",
-            "Consumers that read committed records see every output exactly once, together with its state and offsets.",
-            True, True, "outputs of the last second or so are repeated after a crash",
+            "Read-committed consumers see every output exactly once, together with its state and offsets.",
+            True, True, "a crash repeats outputs of the last second or so",
         ),
         Guarantee(
             "fencing",
-            "A process that was frozen and wakes up after its partitions have moved writes nothing that counts.",
+            "A process frozen until its partitions have moved writes nothing that counts.",
             _NO_PROCESS, True,
-            "it may write outputs again and an old state; do not freeze it beyond the session timeout",
+            "may repeat outputs and write an old state; do not freeze it beyond the session timeout",
         ),
         Guarantee(
             "restart",
@@ -74,80 +74,76 @@ GUARANTEES: dict[str, Guarantee] = {
         ),
         Guarantee(
             "state-shape",
-            "A stored state of an earlier shape is read by its upcast. One of an unknown shape stops the process; "
-            "nothing is lost, and a process that can read it goes on.",
+            "A state of an earlier shape is read by its upcast. An unknown shape stops the process; nothing is lost, "
+            "and a process that knows it goes on.",
             True, True, True,
         ),
         Guarantee(
             "rolling",
-            "While an earlier release is named, states are written as that release reads them, and both share the "
-            "partitions.",
+            "With an earlier release named, states are written as it reads them, and both share the partitions.",
             _NO_PROCESS, True, True,
         ),
         Guarantee(
             "dead-letters",
-            "A message that the processor cannot handle, or whose results cannot be written, goes to dead letters with "
-            "a metric; it changes nothing and the others go on.",
+            "A message that cannot be handled, or whose results cannot be written, becomes a dead letter with a "
+            "metric; it changes nothing, others go on.",
             True, True, True,
         ),
         Guarantee(
             "failure-limit",
-            "More failures of a partition than the limit stop it, with a metric, before the one that is too many; the "
-            "other partitions go on.",
-            "puts all aside", True, True,
+            "A partition with more failures than the limit stops before the one too many, with a metric; others go on.",
+            "no limit", True, True,
         ),
         Guarantee(
             "state-errors",
-            "A stored state that cannot be read stops its partition, with a metric; the other partitions go on.",
+            "An unreadable stored state stops its partition, with a metric; others go on.",
             "raises StateError", True, True,
         ),
         Guarantee(
             "infrastructure",
-            "While it cannot be told what a value is, its partition (on Faust every one of the process) waits, with a "
-            "metric, and nothing is put aside.",
-            "messages are already decoded", True, True,
+            "While a schema cannot be looked up, the partition (on Faust all of the process) waits, with a metric; "
+            "nothing is dead-lettered.",
+            "already decoded", True, True,
         ),
         Guarantee(
             "unknown-kinds",
-            "A record of a kind that only a newer version knows is passed over, with a metric.",
-            "messages are already decoded", True, True,
+            "A record kind of a newer version is skipped, with a metric.",
+            "already decoded", True, True,
         ),
         Guarantee(
             "unreadable",
-            "A value that is no Avro record, or whose schema id nobody knows, goes to dead letters with a metric.",
-            "messages are already decoded", True, True,
+            "A value that is no Avro record, or has an unknown schema id, becomes a dead letter with a metric.",
+            "already decoded", True, True,
         ),
         Guarantee(
             "timers",
-            "Ticks come one to two seconds after they are due, also while messages keep coming, once what was recorded "
-            "before has been handled; a deadline comes before a message that was recorded after it; a tick that raises "
-            "is counted and comes again.",
+            "Ticks come one to two seconds after they are due, even under load, after everything recorded before; a "
+            "deadline comes before messages recorded after it; a tick that raises is counted and retried.",
             True, True, True,
         ),
         Guarantee(
             "forgetting",
-            "A state of None forgets the key; a tombstone follows in the state topic.",
+            "A state of None forgets the key, with a tombstone in the state topic.",
             True, True, True,
         ),
         Guarantee(
             "tables-first",
-            "Tables are caught up before the first message is handled.",
+            "Tables are caught up before the first message.",
             True, True, True,
         ),
         Guarantee(
             "tables-follow",
-            "A processor whose tables are more than 15 s behind is not ready; if nobody follows them any more, its "
-            "process ends.",
-            "tables are what the test makes them", True, True,
+            "A processor with tables over 15 s behind is not ready; if following fails for good, the process ends.",
+            "tables are given by the test", True, True,
         ),
         Guarantee(
             "sharing",
-            "Members of a group share the partitions and take over from one that stops or dies.",
+            "Group members share the partitions and take over from one that stops or dies.",
             _NO_PROCESS, True, True,
         ),
         Guarantee(
             "co-partitioning",
-            "A processor whose inputs and state differ in their partition counts is refused at its start.",
+            "A processor with different partition counts of inputs and state does not start.",
             "one partition", True, True,
         ),
     )
