@@ -63,7 +63,7 @@ _SHARED: Final = (
         "every service, `voltbus contract`, `dlq`, `sessions rederive` and `recall`, `backtest`",
     ),
     Section(
-        "ClickHouse", ClickHouseSettings, "`sink`, `api`, `python -m libs.clickhouse`, `voltbus quirks mine`"
+        "ClickHouse", ClickHouseSettings, "`sink`, `api`, `python -m libs.clickhouse`, `voltbus quirks test`"
     ),
 )
 _TOOLS: Final = (
