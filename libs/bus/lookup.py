@@ -2,13 +2,13 @@
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from libs.bus.bounded_waits import stop_consumer
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.errors import BusUnavailableError
 from libs.bus.follower import pass_over
+from libs.bus.partitioner import partition_of
 from libs.bus.reading import partitions_of, records_until
 from libs.events.codec import CodecError
 from libs.events.record import Record
@@ -30,7 +30,7 @@ async def records_of(bus: Bus, topic: str, key: str, since: int) -> list[Record]
     try:
         await consumer.start()
         places = await partitions_of(bus.settings, topic, consumer)
-        place = places[(murmur2(wanted) & 0x7FFFFFFF) % len(places)]
+        place = places[partition_of(wanted, len(places))]
         consumer.assign([place])
         end = (await consumer.end_offsets([place]))[place]
         begin = (await consumer.offsets_for_times({place: since // 1000}))[place]

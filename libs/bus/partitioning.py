@@ -1,21 +1,14 @@
-"""Partitions of topics: where a key is written, and how many there are."""
+"""How many partitions topics have, and whether topics that are joined have as many as each other."""
 
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.partitioner import murmur2
 
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.errors import ContractMismatchError
 from libs.bus.processor import Processor, S
 from libs.bus.reading import partitions_of
-
-
-def partition_of(key: str, partitions: int) -> int:
-    """Where producers write what has this key."""
-    partition: int = (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
-    return partition
 
 
 async def count_partitions(bus: Bus, topics: Sequence[str]) -> int:

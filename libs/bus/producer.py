@@ -1,12 +1,11 @@
 """The producer: idempotent, acknowledged by all in-sync replicas, batching, bounded."""
 
 import asyncio
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from libs.bus import metrics
 from libs.bus.batching import OnAcknowledged, PartitionBatcher, SendPacer
@@ -15,6 +14,7 @@ from libs.bus.compression import compression_type
 from libs.bus.connection import connection
 from libs.bus.errors import BusUnavailableError
 from libs.bus.message import Headers, headers_for, kafka_time
+from libs.bus.partitioner import partition_of
 from libs.bus.settings import DEAD_LETTER_BYTES, MAX_RECORD_BYTES
 from libs.events.codec import CodecError
 from libs.events.record import Record
@@ -22,9 +22,6 @@ from libs.runtime.logging import get_logger
 
 log = get_logger(__name__)
 
-
-# In Python the hash takes longer than the rest of a send, and keys repeat: they are stations.
-_hash_of = lru_cache(maxsize=1 << 17)(murmur2)
 
 _BATCH_BYTES = 1 << 18
 _SEND_GAP_S = 0.01
@@ -179,12 +176,12 @@ class Producer:
         return key_bytes, value, headers_for(record, self._source, traceparent)
 
     def _batcher(self, topic: str, key: bytes, partition: int | None) -> PartitionBatcher | None:
-        """The way that `key` takes; None if it is not known yet how many there are."""
+        """The batcher of the key's partition; None while the number of partitions is not known."""
         if partition is None:
             count = self._partitions.get(topic)
             if count is None:
                 return None
-            partition = (_hash_of(key) & 0x7FFFFFFF) % count
+            partition = partition_of(key, count)
         return self._batchers.get((topic, partition)) or self._open_batcher(topic, partition)
 
     async def _count_partitions(self, topic: str) -> None:

@@ -2,15 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.partitioner import murmur2
 
 from libs.bus.encoding import EncodedRecord
-
-_key_hash = lru_cache(maxsize=100_000)(murmur2)
+from libs.bus.partitioner import partition_of
 
 
 class RecordWriter:
@@ -31,7 +28,7 @@ class RecordWriter:
             partition = wanted
             if partition is None:
                 count = self._counts.get(topic) or await self._count(topic)
-                partition = (_key_hash(key) & 0x7FFFFFFF) % count
+                partition = partition_of(key, count)
             place = topic, partition
             builder = builders.get(place)
             if builder is None:

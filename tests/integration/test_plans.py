@@ -7,8 +7,8 @@ from itertools import count
 
 import msgspec
 import pytest
-from aiokafka.partitioner import murmur2
 
+from libs.bus.partitioner import partition_of
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.devstack import Endpoints
 from libs.events.plans import PrepaidAsked, PrepaidGranted
@@ -35,7 +35,7 @@ def stations() -> tuple[str, str]:
     """Two whose messages lie in different partitions."""
     by_partition: dict[int, str] = {}
     for name in (f"CP-{n}" for n in count()):
-        by_partition.setdefault((murmur2(name.encode()) & 0x7FFFFFFF) % PARTITIONS, name)
+        by_partition.setdefault(partition_of(name.encode(), PARTITIONS), name)
         if len(by_partition) > 1:
             first, second = by_partition.values()
             return first, second

@@ -11,7 +11,8 @@ from libs.bus.bus import Bus
 from libs.bus.header_filter import HeaderFilter
 from libs.bus.log_range import LogRange
 from libs.bus.message import Message
-from libs.bus.partitioning import count_partitions, partition_of
+from libs.bus.partitioner import partition_of
+from libs.bus.partitioning import count_partitions
 from libs.bus.processor import Tables
 from libs.bus.tables import TableSet
 from libs.bus.tail import read_all
@@ -87,7 +88,7 @@ async def compare(bus: Bus, job: Job, progress: Progress = lambda number, count,
     decisions = await _decisions(bus, job.stations)
     numbers: Iterable[int] = range(count)
     if job.stations is not None:
-        numbers = sorted({partition_of(each, count) for each in job.stations})
+        numbers = sorted({partition_of(each.encode(), count) for each in job.stations})
     comparison = Comparison(job.period, decisions.sessions, both=job.before is None)
     for number in numbers:
         run = _Partition(bus, job, comparison, decisions, number)

@@ -12,7 +12,7 @@ from libs.bus.connection import connection
 from libs.bus.errors import ContractMismatchError
 from libs.bus.guarantees import GUARANTEES
 from libs.bus.log_range import LogRange
-from libs.bus.partitioning import partition_of
+from libs.bus.partitioner import partition_of
 from libs.bus.processor import Processor, Step
 from libs.runtime.clock import SECOND, now_us
 from tests.integration.runtimes.bench import Bench, KafkaBench, Member, runtime_class, until
@@ -80,7 +80,7 @@ async def test_what_is_equally_old_comes_in_the_order_of_the_inputs_here_and_in_
     outputs = await kafka.outputs("s1", 80)
     handed = [LIFECYCLE if output.charging_state == "opened" else TRANSACTIONS for output in outputs]
     assert handed == [TRANSACTIONS, TRANSACTIONS, LIFECYCLE, LIFECYCLE] * 20
-    replay = LogRange(kafka.bus, Tally.inputs, partition_of("s1", 2), since=0, until=now_us())
+    replay = LogRange(kafka.bus, Tally.inputs, partition_of(b"s1", 2), since=0, until=now_us())
     async with replay:
         assert [message.topic async for message in replay] == handed
 
@@ -160,7 +160,9 @@ async def test_a_tick_comes_when_it_is_due(bench: Bench) -> None:
 @pytest.mark.parametrize("busy", [TRANSACTIONS, LIFECYCLE])
 async def test_a_tick_comes_while_messages_keep_coming(kafka: KafkaBench, busy: str) -> None:
     await kafka.start()
-    beside = next(each for each in map(str, range(100)) if partition_of(each, 2) == partition_of("s1", 2))
+    beside = next(
+        each for each in map(str, range(100)) if partition_of(each.encode(), 2) == partition_of(b"s1", 2)
+    )
 
     async def send_for_long() -> None:
         for _ in range(5_000):

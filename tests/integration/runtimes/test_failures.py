@@ -20,7 +20,7 @@ from libs.bus.admin import apply_contract
 from libs.bus.connection import connection
 from libs.bus.dead_letters import replay_dead_letters
 from libs.bus.message import Message
-from libs.bus.partitioning import partition_of
+from libs.bus.partitioner import partition_of
 from libs.bus.processor import Step, Tables, Tick
 from libs.bus.schemas import SchemaRegistry
 from libs.bus.settings import BusSettings
@@ -34,9 +34,11 @@ from tests.integration.runtimes.tally import CONTRACT, STATE, TRANSACTIONS, Tall
 
 HERE = "s1"
 ELSEWHERE = next(
-    f"e{number}" for number in range(99) if partition_of(f"e{number}", 2) != partition_of(HERE, 2)
+    f"e{number}"
+    for number in range(99)
+    if partition_of(f"e{number}".encode(), 2) != partition_of(HERE.encode(), 2)
 )
-NUMBER = partition_of(HERE, 2)
+NUMBER = partition_of(HERE.encode(), 2)
 
 
 def stopped(reason: str) -> float:

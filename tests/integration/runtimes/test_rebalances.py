@@ -5,7 +5,7 @@ from aiokafka import AIOKafkaProducer
 
 from libs.bus import metrics
 from libs.bus.connection import connection
-from libs.bus.partitioning import partition_of
+from libs.bus.partitioner import partition_of
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.settings import BusSettings
 from tests.integration.runtimes.bench import KafkaBench, kafka_bench, until
@@ -71,7 +71,7 @@ async def test_states_that_somebody_has_changed_meanwhile_are_read_again(kafka: 
     settings = kafka.bus.settings
     writer = AIOKafkaProducer(**connection(settings))
     await writer.start()
-    await writer.send_and_wait(settings.topic(STATE), None, b"s1", partition_of("s1", 2))
+    await writer.send_and_wait(settings.topic(STATE), None, b"s1", partition_of(b"s1", 2))
     await writer.stop()
     await assign(runtime)
     assert (restores("kept") - kept, restores("read") - read) == (1, 1)

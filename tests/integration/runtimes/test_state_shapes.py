@@ -12,7 +12,7 @@ from libs.bus import metrics
 from libs.bus.connection import connection
 from libs.bus.errors import StateShapeError
 from libs.bus.faust_states import FORM, Entry
-from libs.bus.partitioning import partition_of
+from libs.bus.partitioner import partition_of
 from libs.bus.reading import read_to_end
 from libs.bus.shapes import fingerprint
 from tests.integration.runtimes.bench import Bench, KafkaBench, Member, MemoryBench, runtime_class, until
@@ -45,7 +45,7 @@ async def store(bench: Bench, station: str, value: bytes, shape: str | None) -> 
         return
     assert isinstance(bench, KafkaBench)
     settings = bench.bus.settings
-    partition = partition_of(station, 2)
+    partition = partition_of(station.encode(), 2)
     headers = []
     if bench.kind == "faust":
         value = msgspec.msgpack.encode(Entry(partition, {}, value))
@@ -128,7 +128,7 @@ async def test_a_state_of_an_unknown_shape_stops_the_process_and_loses_nothing(
     counted = metrics.STATE_ERRORS.labels(Tally.name)._value.get()
     error, group = await failure(bench, Blind())
     assert (error.processor, error.topic) == ("tally", STATE)
-    on_it = [station for station in STATIONS if partition_of(station, 2) == error.partition]
+    on_it = [station for station in STATIONS if partition_of(station.encode(), 2) == error.partition]
     assert sum(error.stored.values()) == len(on_it)
     assert metrics.STATE_ERRORS.labels(Tally.name)._value.get() > counted
     assert await committed(bench, group) == 0
