@@ -45,14 +45,13 @@ class Call(msgspec.Struct, frozen=True):
 class CallReceived(msgspec.Struct, frozen=True, tag=True):
     """The peer calls: check the payload, then ``answer`` or ``fail`` this message id, once.
 
-    ``overlapping`` says that an earlier CALL of the peer is still unanswered, against the one-at-a-time rule.
+    An earlier CALL of the peer may still be unanswered, against the one-at-a-time rule.
     """
 
     message_id: str
     action: str
     payload: Payload
     frame: Frame
-    overlapping: bool = False
 
     @property
     def payload_json(self) -> str:

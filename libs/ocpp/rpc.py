@@ -222,9 +222,7 @@ class RpcMachine:
         problem = _payload_problem(payload, frame)
         if problem is not None:
             return self._refuse(message_id, action, ErrorCode.FORMAT_VIOLATION, problem)
-        return self._open_call(
-            CallReceived(message_id, action, payload, frame, bool(self._open)), fingerprint
-        )
+        return self._open_call(CallReceived(message_id, action, payload, frame), fingerprint)
 
     def _open_call(self, received: CallReceived, fingerprint: int) -> Received:
         if len(self._open) >= frames.MAX_OPEN:
