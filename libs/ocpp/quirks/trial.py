@@ -13,7 +13,7 @@ from libs.ocpp.quirks.book import RuleBook
 from libs.ocpp.semantics.received_calls import read_exchange
 
 
-class Change(msgspec.Struct, frozen=True):
+class FieldChange(msgspec.Struct, frozen=True):
     """One value that would be read otherwise.
 
     `field` names event and field, such as `TransactionStep.meter_wh` or `MeasurementsReported.samples.unit`; the
@@ -29,13 +29,13 @@ class Changed(msgspec.Struct, frozen=True):
     """A message that would be read otherwise."""
 
     record: OcppCallReceived
-    changes: tuple[Change, ...]
+    changes: tuple[FieldChange, ...]
 
 
 class FieldSummary(msgspec.Struct):
     """How many messages would have this field read otherwise, and the first of the changes."""
 
-    first: Change
+    first: FieldChange
     messages: int = 0
 
 
@@ -81,13 +81,13 @@ def _read(record: OcppCallReceived, zone: tzinfo, book: RuleBook) -> list[dict[s
     return events
 
 
-def _changes(before: list[dict[str, Any]] | str, after: list[dict[str, Any]] | str) -> Iterator[Change]:
+def _changes(before: list[dict[str, Any]] | str, after: list[dict[str, Any]] | str) -> Iterator[FieldChange]:
     if isinstance(before, str) or isinstance(after, str):
         if before != after:
-            yield Change("readable", _or_kinds(before), _or_kinds(after))
+            yield FieldChange("readable", _or_kinds(before), _or_kinds(after))
         return
     if _kinds(before) != _kinds(after):
-        yield Change("events", _kinds(before), _kinds(after))
+        yield FieldChange("events", _kinds(before), _kinds(after))
         return
     for one, two in zip(before, after, strict=True):
         yield from _differences(one["type"], one, two)
@@ -101,7 +101,7 @@ def _or_kinds(events: list[dict[str, Any]] | str) -> str | list[str]:
     return events if isinstance(events, str) else _kinds(events)
 
 
-def _differences(field: str, before: Any, after: Any) -> Iterator[Change]:
+def _differences(field: str, before: Any, after: Any) -> Iterator[FieldChange]:
     if isinstance(before, dict) and isinstance(after, dict):
         for name in before.keys() | after.keys():
             yield from _differences(f"{field}.{name}", before.get(name), after.get(name))
@@ -109,7 +109,7 @@ def _differences(field: str, before: Any, after: Any) -> Iterator[Change]:
         for one, two in zip(before, after, strict=True):
             yield from _differences(field, one, two)
     elif before != after:
-        yield Change(field, before, after)
+        yield FieldChange(field, before, after)
 
 
 def _is_parts(value: Any) -> bool:

@@ -4,7 +4,7 @@ from datetime import UTC
 
 from libs.ocpp import quirks
 from libs.ocpp.quirks.book import RuleBook
-from libs.ocpp.quirks.trial import Change, Trial
+from libs.ocpp.quirks.trial import FieldChange, Trial
 from tests.unit.ocpp.test_quirk_effects import ENERGY, ZERO, book, call, meter
 
 POWER = {"value": "9000", "measurand": "Power.Active.Import"}
@@ -24,7 +24,7 @@ def test_changes_are_told_by_field_and_counted_by_message() -> None:
         "TransactionStep.readings.wh": 2,
         "TransactionStep.quirks": 2,
     }
-    assert trial.fields["TransactionStep.meter_wh"].first == Change("TransactionStep.meter_wh", 5, 5000)
+    assert trial.fields["TransactionStep.meter_wh"].first == FieldChange("TransactionStep.meter_wh", 5, 5000)
     samples = [c for c in trial.examples[0].changes if c.field.endswith("samples.value_milli")]
     assert [(c.before, c.after) for c in samples] == [(5000, 5_000_000)] * 2
 
