@@ -113,8 +113,20 @@ async def test_limits_in_another_form(rig: Rig, cp: ScriptedCharger) -> None:
     forms = [(p["chargingProfileKind"], p["chargingSchedule"]["chargingRateUnit"]) for p in profiles]
     assert forms == [("Relative", "A"), ("Absolute", "A"), ("Relative", "W")]
     assert profiles[2]["chargingSchedule"]["chargingSchedulePeriod"][0]["limit"] == 4140.0
-    again, asked_again = await rig.free(
-        cp, "SetDefaultLimit", limit, "SetChargingProfile", {"status": "Accepted"}
-    )
-    assert again["attempts"] == 1
-    assert asked_again["csChargingProfiles"]["chargingSchedule"]["chargingRateUnit"] == "W"
+    units: list[str] = []
+
+    def in_watts(payload: Json) -> Json:
+        units.append(payload["csChargingProfiles"]["chargingSchedule"]["chargingRateUnit"])
+        return {"status": "Accepted" if units[-1] == "W" else "Rejected"}
+
+    async def at_once() -> bool:
+        """Whether it is asked for watts first: not before the ledger has learned that it takes them."""
+        units.clear()
+        ordering = asyncio.create_task(rig.order(cp, wish))
+        while "W" not in units:
+            await cp.expect("SetChargingProfile", in_watts)
+        done = await ordering
+        return (done["status"], done["attempts"]) == ("ACCEPTED", 1)
+
+    await rig.fact(at_once)
+    assert units == ["W"]
