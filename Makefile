@@ -60,7 +60,7 @@ chaos: setup ## Kill tests, ten rounds each, also of single parts
 fuzz: $(STAMP) ## Fuzz the frame parser for VOLTBUS_FUZZ_SECONDS (300), and OCPP's property tests at length
 	@VOLTBUS_NEW_CASES=1 VOLTBUS_HOSTILE_EVENTS=10000 VOLTBUS_FUZZ_SECONDS=$${VOLTBUS_FUZZ_SECONDS:-300} \
 	  $(RUN)/pytest tests/contract/test_bounds.py tests/unit/ocpp/test_frame_fuzz.py \
-	  tests/unit/ocpp/test_rpc_model_lossy.py tests/unit/ocpp/test_actions_property.py tests/contract/test_hostile_calls.py
+	  tests/unit/ocpp/test_rpc_model_lossy.py tests/unit/ocpp/test_actions_property.py tests/unit/events tests/contract/test_hostile_calls.py
 
 truth: $(STAMP) ## Sessions against their truth: VOLTBUS_TRUTH_EXAMPLES (200000) random stations for each property
 	@VOLTBUS_NEW_CASES=1 VOLTBUS_TRUTH_EXAMPLES=$${VOLTBUS_TRUTH_EXAMPLES:-200000} $(RUN)/pytest tests/unit/sessions/test_truth.py \
