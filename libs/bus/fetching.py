@@ -1,5 +1,7 @@
 """Records from a consumer, so many bytes of them: what Kafka holds compressed may be hundreds of times as large."""
 
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -8,6 +10,21 @@ from aiokafka.errors import KafkaError
 _FEW: Final = 16
 """Records that are unpacked before it is known how large they are."""
 _OVERHEAD: Final = 256
+_VALUE_SIZE: Final = attrgetter("serialized_value_size")
+
+
+FED_RECORDS: Final = 2_000
+FED_BYTES: Final = 4 << 20
+_STEP: Final = 64
+"""As `_FEW`, later: large ones may follow however many small ones."""
+
+
+class FetchTarget(Protocol):
+    """Who is given what is fetched, and says of which places there are enough bytes at hand."""
+
+    @property
+    def filled(self) -> Collection[TopicPartition]: ...  # noqa: D102
+    def add_fetched(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]], /) -> object: ...  # noqa: D102
 
 
 class Sized(Protocol):
@@ -50,6 +67,43 @@ async def fetch(
     return found
 
 
+async def feed(
+    consumer: AIOKafkaConsumer,
+    targets: Callable[[], Iterable[FetchTarget]],
+    places: Sequence[TopicPartition],
+    *,
+    timeout_ms: int,
+) -> tuple[bool, bool]:
+    """Give what has arrived at `places` to the targets: up to 2,000 records or 4 MiB, passed by 64 records at most.
+
+    A place is left out once a target has enough bytes of it.
+    Returns whether there was something, and whether there may be more at once. Raises KafkaError.
+    """
+    count = size = 0
+    wanted = _FEW
+    while True:
+        fetched = await consumer.getmany(*places, timeout_ms=0 if count else timeout_ms, max_records=wanted)
+        # At once: a target that starts over must not get what was fetched before. And to all: one may be ready now.
+        for target in targets():
+            target.add_fetched(fetched)
+        new = sum(map(len, fetched.values()))
+        count += new
+        size += sum(map(records_bytes, fetched.values()))
+        if new < wanted:
+            return count > 0, False
+        filled = {place for target in targets() for place in target.filled}
+        places = [place for place in places if place not in filled]
+        if count >= FED_RECORDS or size >= FED_BYTES or not places:
+            return True, True
+        wanted = min(_STEP, FED_RECORDS - count)
+
+
 def record_bytes(record: Sized) -> int:
     """What a record takes in memory, roughly."""
     return _OVERHEAD + len(record.value or b"") + len(record.key or b"")
+
+
+def records_bytes(records: Collection[ConsumerRecord]) -> int:
+    """What records with short keys take in memory, roughly; quicker than one by one."""
+    values: int = sum(map(_VALUE_SIZE, records))
+    return _OVERHEAD * len(records) + values

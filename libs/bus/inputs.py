@@ -9,11 +9,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError
 
 from libs.bus import metrics
+from libs.bus.fetching import records_bytes
 from libs.bus.settings import BusSettings
 from libs.bus.watermark import Watermark
 
 ENOUGH_RECORDS = 1_000
 """Records buffered per input. More costs memory and GC scans without raising throughput."""
+ENOUGH_BYTES = 2 << 20
+"""As `ENOUGH_RECORDS`: what Kafka holds compressed may be hundreds of times as large."""
 
 
 class Inputs:
@@ -36,6 +39,7 @@ class Inputs:
             place: metrics.LAG.labels(processor, topic, number) for place, topic in self.topics.items()
         }
         self._buffers: dict[TopicPartition, deque[ConsumerRecord]] = {place: deque() for place in self.topics}
+        self._bytes: dict[TopicPartition, int] = dict.fromkeys(self.topics, 0)
         self._next: dict[TopicPartition, int] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._exhausted: set[TopicPartition] = set()
@@ -65,8 +69,9 @@ class Inputs:
     def clear(self) -> None:
         """Forget what was fetched, and where."""
         self.placed = False
-        for buffer in self._buffers.values():
+        for place, buffer in self._buffers.items():
             buffer.clear()
+            self._bytes[place] = 0
 
     def add_fetched(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> bool:
         """Buffer our part of `fetched`; False if there is none. Records fetched before `placed` are fetched again."""
@@ -77,11 +82,13 @@ class Inputs:
             if place not in fetched:
                 continue
             taken = True
-            expected = self._next[place]
-            for record in fetched[place]:
-                if record.offset >= expected:
-                    buffer.append(record)
-                    expected = record.offset + 1
+            expected, new = self._next[place], fetched[place]
+            if new and new[0].offset < expected:
+                new = [record for record in new if record.offset >= expected]
+            if new:
+                buffer.extend(new)
+                self._bytes[place] += records_bytes(new)
+                expected = new[-1].offset + 1
             self._next[place] = self._positions[place] = expected
         return taken
 
@@ -90,7 +97,21 @@ class Inputs:
         """Partitions to fetch from: fewer than `ENOUGH_RECORDS` are buffered. None until `placed`."""
         if not self.placed:
             return []
-        return [place for place, buffer in self._buffers.items() if len(buffer) < ENOUGH_RECORDS]
+        return [
+            place
+            for place, buffer in self._buffers.items()
+            if len(buffer) < ENOUGH_RECORDS and self._bytes[place] < ENOUGH_BYTES
+        ]
+
+    @property
+    def filled(self) -> list[TopicPartition]:
+        """Partitions of which `ENOUGH_BYTES` are buffered."""
+        return [place for place, size in self._bytes.items() if size >= ENOUGH_BYTES]
+
+    @property
+    def held_bytes(self) -> int:
+        """What is buffered, of all inputs, in bytes."""
+        return sum(self._bytes.values())
 
     @property
     def reached(self) -> int:
@@ -158,4 +179,5 @@ class Inputs:
         run: list[ConsumerRecord] = []
         while buffer and len(run) < most and buffer[0].timestamp < before:
             run.append(buffer.popleft())
+        self._bytes[best] -= records_bytes(run)
         return best, run

@@ -16,6 +16,7 @@ from libs.bus.dead_letters import count_failed_tick, encode_dead_letter
 from libs.bus.encoding import EncodedRecord, declared, encode
 from libs.bus.errors import PartitionError, SchemaUnavailableError, StateShapeError
 from libs.bus.failures import FailureLimit, Standstill
+from libs.bus.fetching import records_bytes
 from libs.bus.header_filter import HeaderFilter
 from libs.bus.inputs import Inputs
 from libs.bus.message import Emit
@@ -25,15 +26,13 @@ from libs.bus.state_codec import StateCodec
 from libs.bus.states import States
 from libs.bus.tail import as_message
 from libs.bus.timers import TICK_GRACE_US, TICK_INTERVAL_S, TICK_RETRY_US
-from libs.bus.transactions import Batch, Transactions
+from libs.bus.transactions import BATCH_RECORDS, Batch, Transactions
 from libs.events.codec import CodecError, UnknownRecordError, UnknownSchemaIdError
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 
 log = get_logger(__name__)
 
-BATCH_RECORDS = 8_000
-"""A backlog is worked off in large transactions: a state is written once in each, however often it changed."""
 RUN_RECORDS = 256
 """After so many the other partitions get their turn."""
 OFFSETS_LINGER_S = 1.0
@@ -119,6 +118,11 @@ class PartitionTask(Generic[S]):
     def needs_fetch(self) -> list[TopicPartition]:
         """Partitions to fetch from for this task."""
         return self._inputs.needs_fetch
+
+    @property
+    def filled(self) -> list[TopicPartition]:
+        """Partitions of which enough bytes are buffered."""
+        return self._inputs.filled
 
     def add_fetched(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
         """Buffer our part of what was fetched."""
@@ -247,7 +251,7 @@ class PartitionTask(Generic[S]):
         """Seconds that `batch` may still wait for company; 0: commit now."""
         if not batch:
             return TICK_INTERVAL_S
-        if batch.messages >= BATCH_RECORDS:
+        if batch.full:
             return 0
         now = self._clock()
         if batch.has_effects:
@@ -260,7 +264,7 @@ class PartitionTask(Generic[S]):
         # An exhausted input stays so until other tasks have run.
         self._inputs.reset_exhausted()
         handled = 0
-        while batch.messages < BATCH_RECORDS and not self._stopping:
+        while not batch.full and not self._stopping:
             taken = self._inputs.take(min(RUN_RECORDS - handled, BATCH_RECORDS - batch.messages))
             if taken is None:
                 break
@@ -281,6 +285,7 @@ class PartitionTask(Generic[S]):
                 raise
             batch.offsets[place] = records[-1].offset + 1
             batch.messages += len(records)
+            batch.bytes += records_bytes(records)
             handled += len(records)
             if handled == RUN_RECORDS:
                 handled = 0

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Generic
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
@@ -18,6 +18,7 @@ from libs.bus.bounded_waits import stop_consumer
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.failures import FailureLimit
+from libs.bus.fetching import feed
 from libs.bus.membership import membership
 from libs.bus.partition_task import PartitionTask
 from libs.bus.partitioning import check_partitions
@@ -31,7 +32,6 @@ log = get_logger(__name__)
 
 RETRY_BACKOFF_S = 0.5
 READS_PER_LINGER = 4
-FETCHED_RECORDS = 2_000
 RESTORING_S = 0.05
 SATISFIED_S = 0.005
 """Between two looks at whether tasks that have enough to do are still satisfied."""
@@ -106,18 +106,12 @@ class TransactionalRuntime(Generic[S]):
         tasks = [task for task in self._tasks.values() if task.ready]
         wanted = [place for task in tasks for place in task.needs_fetch]
         satisfied = len(wanted) < len(tasks) * len(self.processor.inputs)
-        batches: dict[TopicPartition, list[ConsumerRecord]] = {}
+        some = full = False
         try:
             if wanted or not tasks:
                 # Fetch without waiting while some tasks still have records. A member without tasks polls all
                 # partitions, or the group evicts it.
-                batches = await self.consumer.getmany(
-                    *wanted, timeout_ms=0 if satisfied else 100, max_records=FETCHED_RECORDS
-                )
-            # At once: a task that starts over must not be offered what was fetched before it did. And to all: one may
-            # have become ready meanwhile.
-            for task in self._tasks.values():
-                task.add_fetched(batches)
+                some, full = await feed(self.consumer, self._fed, wanted, timeout_ms=0 if satisfied else 100)
             for task in list(self._tasks.values()):
                 await task.observe()
         except KafkaError as error:
@@ -127,13 +121,17 @@ class TransactionalRuntime(Generic[S]):
             return
         if not tasks:
             await asyncio.sleep(RESTORING_S)
-        elif sum(map(len, batches.values())) == FETCHED_RECORDS:
+        elif full:
             await asyncio.sleep(0)
         elif satisfied:
             await asyncio.sleep(SATISFIED_S)
-        elif batches and self.processor.linger_s:
+        elif some and self.processor.linger_s:
             # A busy topic is read in few requests; so the first news of another partition may wait as long.
             await asyncio.sleep(self.processor.linger_s / READS_PER_LINGER)
+
+    def _fed(self) -> Iterable[PartitionTask[S]]:
+        """Who gets what is fetched: after a rebalance, in which `_tasks` becomes another dict, others than before."""
+        return self._tasks.values()
 
     async def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Start a task for every partition given; called in a rebalance."""

@@ -19,19 +19,30 @@ log = get_logger(__name__)
 _RETRY_BACKOFF_MS = 10
 """Brokers ask for a retry while the last transaction is being completed, which takes milliseconds."""
 
+BATCH_RECORDS = 8_000
+"""A backlog is worked off in large transactions: a state is written once in each, however often it changed."""
+BATCH_BYTES = 16 << 20
+"""As `BATCH_RECORDS`, of what is worked off: what it led to lies in memory until the transaction is written."""
+
 
 class Batch:
-    """What one transaction will hold."""
+    """What one transaction will hold, of so many `messages` of so many `bytes`."""
 
     def __init__(self) -> None:
         self.emits: list[EncodedRecord] = []
         self.changes_state = False
         self.offsets: dict[TopicPartition, int] = {}
         self.messages = 0
+        self.bytes = 0
         self.begun_at = 0.0
 
     def __bool__(self) -> bool:
         return bool(self.offsets or self.has_effects)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to commit it, whatever else is at hand."""
+        return self.messages >= BATCH_RECORDS or self.bytes >= BATCH_BYTES
 
     @property
     def has_effects(self) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
 
 from libs.bus import inputs
-from libs.bus.inputs import Inputs
+from libs.bus.fetching import FED_BYTES, FED_RECORDS, feed
+from libs.bus.inputs import ENOUGH_BYTES, Inputs
 from libs.bus.settings import BusSettings
 from libs.testing.memory_kafka import MemoryBroker, MemoryConsumer, MemoryProducer
 
@@ -30,21 +32,28 @@ class Rig:
         await self.inputs.seek_to_committed()
         return self
 
-    async def write(self, **records: list[int]) -> None:
+    async def write(self, *, value: bytes = b"v", a: Sequence[int] = (), b: Sequence[int] = ()) -> None:
         """Write records with these timestamps."""
         producer = MemoryProducer(self.broker)
-        for topic, times in records.items():
+        for topic, times in (("a", a), ("b", b)):
             for time in times:
-                await producer.send_and_wait(topic, b"v", b"k", 0, timestamp_ms=time)
+                await producer.send_and_wait(topic, value, b"k", 0, timestamp_ms=time)
+
+    async def feed(self) -> tuple[bool, bool]:
+        """Fetch as the runtime does."""
+        wanted = self.inputs.needs_fetch
+        if not wanted:
+            return False, False
+        return await feed(self.consumer, lambda: [self.inputs], wanted, timeout_ms=0)
 
     async def fetch(self, *places: TopicPartition, most: int | None = None) -> bool:
-        """Fetch from `places` and offer what came."""
+        """Fetch from `places` and add what came."""
         return self.inputs.add_fetched(await self.consumer.getmany(*places or (A, B), max_records=most))
 
 
-async def placed(**records: list[int]) -> Inputs:
+async def placed(*, a: Sequence[int], b: Sequence[int] = ()) -> Inputs:
     rig = await Rig().start()
-    await rig.write(**records)
+    await rig.write(a=a, b=b)
     await rig.fetch()
     return rig.inputs
 
@@ -89,7 +98,7 @@ async def test_what_has_been_seen_is_not_taken_again() -> None:
     assert runs(rig.inputs) == [("a", [1, 2])]
 
 
-async def test_who_has_enough_is_not_hungry(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_input_with_enough_needs_no_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "ENOUGH_RECORDS", 2)
     rig = await Rig().start()
     await rig.write(a=[1, 2])
@@ -121,3 +130,49 @@ async def test_a_moment_is_reached_when_what_was_written_until_then_has_been_tak
     assert rig.inputs.take(1) is not None
     assert await answered(500, 0) == 100_000
     assert await answered(600, 0) == 500_000
+
+
+LARGE = b"x" * 250_000
+
+
+@pytest.mark.parametrize("small", [0, 15, 300])
+async def test_of_what_compresses_well_only_so_many_bytes_are_held(small: int) -> None:
+    rig = await Rig().start()
+    await rig.write(a=[1] * small)
+    await rig.write(value=LARGE, a=[2] * 300, b=[3] * 300)
+    most = 0
+    taken = 0
+    while taken < small + 600:
+        while (await rig.feed())[1]:
+            most = max(most, rig.inputs.held_bytes)
+        most = max(most, rig.inputs.held_bytes)
+        run = rig.inputs.take(32)
+        taken += len(run[1]) if run is not None else 0
+    assert rig.inputs.held_bytes == 0
+    # Of either input what is enough, and what one step brought beyond it.
+    assert ENOUGH_BYTES <= most <= 2 * (ENOUGH_BYTES + 64 * (len(LARGE) + 1_000))
+
+
+async def test_a_fetch_of_large_records_ends_at_a_few_megabytes() -> None:
+    rig = await Rig().start()
+    await rig.write(value=LARGE, a=[1] * 100, b=[1] * 100)
+    assert await rig.feed() == (True, True)
+    assert rig.inputs.held_bytes <= FED_BYTES + 64 * (len(LARGE) + 1_000)
+
+
+async def test_small_records_are_fetched_by_the_thousand() -> None:
+    rig = await Rig().start()
+    assert await rig.feed() == (False, False)
+    await rig.write(a=[1] * 3_000)
+    assert await rig.feed() == (True, True)
+    first = rig.inputs.take(FED_RECORDS)
+    assert first is not None
+    assert len(first[1]) == FED_RECORDS
+
+
+async def test_what_is_forgotten_is_not_counted() -> None:
+    rig = await Rig().start()
+    await rig.write(value=LARGE, a=[1] * 100)
+    await rig.feed()
+    rig.inputs.clear()
+    assert rig.inputs.held_bytes == 0
