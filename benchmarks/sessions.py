@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -73,7 +74,7 @@ class Agent:
         app = faust.App(
             settings.group("sessions-agent"), broker=f"kafka://{settings.kafka}", store="memory://",
             value_serializer="raw", web_enabled=False, topic_allow_declare=False, topic_disable_leader=True,
-            topic_partitions=PARTITIONS, consumer_auto_offset_reset="earliest", datadir="/tmp/voltbus-faust",
+            topic_partitions=PARTITIONS, consumer_auto_offset_reset="earliest", datadir=tempfile.mkdtemp(),
         )  # fmt: skip
         names = (*self._processor.inputs, *self._processor.outputs, self._processor.state_topic)
         raw = {

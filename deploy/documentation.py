@@ -1,8 +1,7 @@
 """The generated parts of the documentation: `python -m deploy.documentation` writes them.
 
 From the contract: `docs/topics.md`, `docs/asyncapi.yaml` and the flow graph in `README.md`; from the runtimes'
-guarantees: their table in `docs/processors.md`; from the settings classes: `docs/settings.md`; from the OCPP routing
-table: `docs/ocpp-support.md` and `docs/ocpp-rpc-states.md`.
+guarantees: their table in `docs/processors.md`; from the settings classes: `docs/settings.md`.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""Writes docs/ocpp-support.md and docs/ocpp-rpc-states.md from the tables: ``python -m deploy.ocpp_documentation``."""
+"""Writes what `docs/` says of OCPP from the code's tables: `python -m deploy.ocpp_documentation`.
+
+The pages `ocpp-support.md`, `ocpp-rpc-states.md`, `quirk-rules.md` and `semantic-model.md`.
+"""
 
 from __future__ import annotations
 

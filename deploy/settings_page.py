@@ -109,7 +109,8 @@ def settings_page() -> str:
         "fit ends with status 2 and names the variable. A file may hold the value instead: it lies in the folder",
         f"`{SECRETS_DIR}` and has the variable's name, in any case. The environment comes first.",
         "",
-        "Lists are comma-separated, sizes are in bytes. Names that end in `_S` or `_MS` are seconds or milliseconds.",
+        "Lists are comma-separated. Sizes are in bytes, or MiB where the name ends in `_MB`. Names that end in `_S` or",
+        "`_MS` are seconds or milliseconds.",
         f"{_shared_only()} have the shared settings only.",
         "The `voltbus` command also reads `VOLTBUS_API_URL` (`http://127.0.0.1:8080`) and `VOLTBUS_API_KEY`.",
     ]

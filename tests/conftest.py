@@ -20,7 +20,7 @@ StackFactory = Callable[..., Stack]
 settings.register_profile(
     "new", derandomize=False, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("same", settings.get_profile("new"), derandomize=True, max_examples=25)
+settings.register_profile("same", settings.get_profile("new"), derandomize=True)
 settings.load_profile("new" if os.environ.get("VOLTBUS_NEW_CASES") else "same")
 
 

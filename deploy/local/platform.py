@@ -111,8 +111,8 @@ class Secrets(msgspec.Struct, frozen=True):
 class Platform:
     """Kafka, registry, ClickHouse and all services, with their data and logs under `settings.data`.
 
-    All methods block. `services` are by name: edge-0, edge-1, ..., commands, sessions, telemetry, load,
-    firmware, sink, api; each can be killed and started by itself. `long_running` as for `ProcessStack`.
+    All methods block. `services` are by name: edge-0, edge-1, ..., those of `PROCESSORS`, and api; each can be
+    killed and started by itself. `long_running` as for `ProcessStack`.
     """
 
     def __init__(self, settings: LocalSettings, long_running: bool = False) -> None:

@@ -88,7 +88,7 @@ async def feed(
             target.add_fetched(fetched)
         new = sum(map(len, fetched.values()))
         count += new
-        size += sum(map(records_bytes, fetched.values()))
+        size += sum(map(value_bytes_of, fetched.values()))
         if new < wanted:
             return count > 0, False
         filled = {place for target in targets() for place in target.filled}
@@ -103,7 +103,7 @@ def record_bytes(record: Sized) -> int:
     return _OVERHEAD + len(record.value or b"") + len(record.key or b"")
 
 
-def records_bytes(records: Collection[ConsumerRecord]) -> int:
+def value_bytes_of(records: Collection[ConsumerRecord]) -> int:
     """What records with short keys take in memory, roughly; quicker than one by one."""
     values: int = sum(map(_VALUE_SIZE, records))
     return _OVERHEAD * len(records) + values

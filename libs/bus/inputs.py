@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError
 
 from libs.bus import metrics
-from libs.bus.fetching import records_bytes
+from libs.bus.fetching import value_bytes_of
 from libs.bus.settings import BusSettings
 from libs.bus.watermark import Watermark
 
@@ -87,14 +87,14 @@ class Inputs:
                 new = [record for record in new if record.offset >= expected]
             if new:
                 buffer.extend(new)
-                self._bytes[place] += records_bytes(new)
+                self._bytes[place] += value_bytes_of(new)
                 expected = new[-1].offset + 1
             self._next[place] = self._positions[place] = expected
         return taken
 
     @property
     def needs_fetch(self) -> list[TopicPartition]:
-        """Partitions to fetch from: fewer than `ENOUGH_RECORDS` are buffered. None until `placed`."""
+        """Partitions to fetch: fewer than `ENOUGH_RECORDS` and `ENOUGH_BYTES` are buffered; none until `placed`."""
         if not self.placed:
             return []
         return [
@@ -179,5 +179,5 @@ class Inputs:
         run: list[ConsumerRecord] = []
         while buffer and len(run) < most and buffer[0].timestamp < before:
             run.append(buffer.popleft())
-        self._bytes[best] -= records_bytes(run)
+        self._bytes[best] -= value_bytes_of(run)
         return best, run

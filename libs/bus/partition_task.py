@@ -16,7 +16,7 @@ from libs.bus.dead_letters import count_failed_tick, encode_dead_letter
 from libs.bus.encoding import EncodedRecord, declared, encode
 from libs.bus.errors import PartitionError, SchemaUnavailableError, StateShapeError
 from libs.bus.failures import FailureLimit, Standstill
-from libs.bus.fetching import records_bytes
+from libs.bus.fetching import value_bytes_of
 from libs.bus.header_filter import HeaderFilter
 from libs.bus.inputs import Inputs
 from libs.bus.message import Emit
@@ -285,7 +285,7 @@ class PartitionTask(Generic[S]):
                 raise
             batch.offsets[place] = records[-1].offset + 1
             batch.messages += len(records)
-            batch.bytes += records_bytes(records)
+            batch.bytes += value_bytes_of(records)
             handled += len(records)
             if handled == RUN_RECORDS:
                 handled = 0

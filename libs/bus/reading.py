@@ -13,7 +13,7 @@ from libs.bus.settings import BusSettings
 
 _MISSING_S: Final = 5.0
 """How long a topic may be missing in metadata before it counts as not there: a new one takes a moment to be known."""
-_ATTEMPTS: Final = 6
+_ATTEMPTS: Final = 3
 """How often a busy broker is asked for the partitions of a topic that it has."""
 _FETCH_BYTES: Final = 8 << 20
 
@@ -26,6 +26,7 @@ async def partitions_of(
     Raises ContractMismatchError if Kafka says that it does not have it, KafkaError if Kafka does not say.
     """
     name = settings.topic(topic)
+    silence: Exception | None = None
     for _ in range(_ATTEMPTS):
         try:
             async with asyncio.timeout(_MISSING_S):
@@ -36,7 +37,8 @@ async def partitions_of(
                 raise ContractMismatchError(
                     f"there is no topic {name}: run `voltbus contract apply`"
                 ) from error
-    raise KafkaTimeoutError(f"the partitions of {name} are not told")
+            silence = error
+    raise KafkaTimeoutError(f"the partitions of {name} are not told") from silence
 
 
 async def records_until(

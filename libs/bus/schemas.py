@@ -8,7 +8,7 @@ not have (written by another team) is asked of the registry.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
@@ -175,11 +175,13 @@ class SchemaLookup:
         registry: SchemaRegistry,
         codec: Codec,
         clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._codec = codec
         self._clock = clock
+        self._sleep = sleep
         self._asking = asyncio.Lock()
         self._read_at = float("-inf")
         self._unknown_until: dict[int, float] = {}
@@ -208,7 +210,11 @@ class SchemaLookup:
             schema = await self._registry.schema_by_id(schema_id)
             if schema is None and not read_now:
                 # It may have been applied since, and a registry's replica may lag behind what is on the bus.
-                raise BusUnavailableError("the schemas on the bus were read a moment ago, and not since")
+                await self._sleep(self._read_at + REREAD_S - self._clock())
+                await self._read_bus()
+                if self._codec.knows(schema_id):
+                    found.labels("bus").inc()
+                    return
         except BusUnavailableError as error:
             found.labels("unavailable").inc()
             raise SchemaUnavailableError(schema_id, str(error)) from error

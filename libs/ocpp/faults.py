@@ -288,7 +288,7 @@ class _Object(_Node):
             if found.left < 0:
                 break
         trail.pop()
-        if surplus and self._closed:
+        if surplus and self._closed and found.left >= 0:
             found.add("additionalProperties", value, tuple(surplus), self._place, len(surplus))
 
 

@@ -8,6 +8,7 @@ violation is returned.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from functools import cache
@@ -29,8 +30,11 @@ _CONNECTORS: Final = "NumberOfConnectors"
 
 _ROUNDS: Final = 6
 _FAULTS: Final = 160
-"""Faults that are looked at in any payload; a larger one may have one more for each `_BYTES_PER_FAULT`."""
-_BYTES_PER_FAULT: Final = 48
+"""Faults that are looked at in any payload; a larger one may have one more for each `_BYTES_PER_FAULT`.
+
+Never fewer than in an earlier release: recorded calls are read by the same rule, and must be read as they were.
+"""
+_BYTES_PER_FAULT: Final = 32
 _ENOUGH: Final = 64 * 1024
 _LONGEST_NUMBER: Final = 40
 _LONGEST_EXPONENT: Final = 30
@@ -158,11 +162,10 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
         if not faults and not found.nulls and not schemas.is_valid(version, action, kind, bent):
             return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload is nested too deeply")
         if found.left < 0:
-            if _dispensable(action, faults[-1]):
-                seen[quirks.VALUE_DROPPED] = None
-                del bent[str(faults[-1].path[0])]
-                continue
-            return _too_many(most, received.get(faults[0].path, faults[0]))
+            if not _leave_worst_part_out(action, bent, faults):
+                return _too_many(most, received.get(faults[0].path, faults[0]))
+            seen[quirks.VALUE_DROPPED] = None
+            continue
         if found.nulls:
             seen[quirks.NULL_REMOVED] = None
         helps = _changes(action, kind, faults, seen=seen, received=received)
@@ -174,20 +177,34 @@ def _bend(version: Version, action: str, kind: Kind, payload: Payload) -> Checke
         # What is kept as it is comes again in each round, what is changed does not.
         left -= len(changes)
         if left < 0:
-            return _too_many(most, received.get(faults[0].path, faults[0]))
+            if not _leave_worst_part_out(action, bent, faults):
+                return _too_many(most, received.get(faults[0].path, faults[0]))
+            seen[quirks.VALUE_DROPPED] = None
+            left = most
+            continue
         _apply(bent, changes)
         if settled:
             return CheckedCall(bent, tuple(seen))
     return Violation(ErrorCode.FORMAT_VIOLATION, "", "payload has too many faults")
 
 
-def _dispensable(action: str, fault: Fault) -> bool:
-    """Whether a message about money is taken without the part of it that has too many faults, this being the last.
+def _leave_worst_part_out(action: str, payload: Payload, faults: list[Fault]) -> bool:
+    """Remove the optional property of a message about money that has most of its too many faults; whether there is one.
 
-    A StopTransaction still says where the meter stands, a TransactionEvent that it has ended.
+    Without it a StopTransaction still says where the meter stands, a TransactionEvent that it has ended.
     """
-    place = fault.place
-    return action in _ABOUT_MONEY and place.optional[:1] == (True,) and _cut(action, place) is not None
+    if action not in _ABOUT_MONEY:
+        return False
+    parts = Counter(
+        str(fault.path[0])
+        for fault in faults
+        if fault.place.optional[:1] == (True,) and _cut(action, fault.place) is not None
+    )
+    if not parts:
+        return False
+    ((worst, _),) = parts.most_common(1)
+    del payload[worst]
+    return True
 
 
 def _changes(
@@ -321,7 +338,7 @@ def _rule(action: str, fault: Fault) -> _Bend | None:
     if bend is not None:
         return bend
     if isinstance(value, str) and not value.strip() and place.lacking:
-        return _Drop(fault.path, quirks.EMPTY_REMOVED, settled=True)
+        return _Drop(fault.path, quirks.EMPTY_REMOVED, settled=place.names[-1] is not None)
     return _left_out(action, fault) if action in _ABOUT_MONEY else None
 
 

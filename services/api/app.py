@@ -21,6 +21,7 @@ from libs.runtime.http import HttpBounds, serve_http
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
 from libs.security.sealing import Sealer
+from services.api.application import create_application
 from services.api.billing.history import History
 from services.api.commands.desk import CommandDesk
 from services.api.commands.stored import stored_command
@@ -29,7 +30,6 @@ from services.api.domain.profiles import PROFILES, Profiles
 from services.api.equipment.certificate_writer import Certificates
 from services.api.equipment.password_changes import Passwords
 from services.api.http import metrics
-from services.api.http.application import create_application
 from services.api.http.lane import Lane
 from services.api.live.campaign_definitions import Campaigns
 from services.api.live.hub import TOPICS, Hub, Wording

@@ -190,8 +190,7 @@ class CertificateDesk:
         """2.0.1 C07: a contract certificate is good if all of its chain is, and its token is.
 
         Hashes are of a chain that the station has validated; a chain itself is one that it could not. The pairs of
-        statuses are those of C07.FR.13 to 17, of which EVtivity CSMS and the Open Charge Alliance's test TC_C_51_CSMS
-        have the same.
+        statuses are those of C07.FR.13 to 17.
         """
         id_token = payload["idToken"]["idToken"]
         try:

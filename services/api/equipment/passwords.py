@@ -16,7 +16,7 @@ from services.api.commands.routes import MAX_TTL_S, MAX_WAIT_S
 from services.api.context import Api, Context, Requester
 from services.api.domain.credentials import password_of
 from services.api.domain.errors import Conflict, Invalid, NotFound
-from services.api.domain.wish import ocpp_wish, request_command, spoken_version
+from services.api.domain.wish import ocpp_wish, request_command, spoken_version, version_named
 from services.api.equipment.password_changes import generated
 from services.api.http.fields import Folded, Input, Output, Time
 from services.api.http.routing import routes
@@ -193,7 +193,7 @@ def _version(api: Context, station_id: str, body: Rotation) -> Version:
         raise Conflict(
             "the charger never connected, so its OCPP version is not known: give `version`", "/version"
         )
-    return Version(f"ocpp{body.version}")
+    return version_named(body.version)
 
 
 def _shown(record: CredentialsRegistered) -> Password:

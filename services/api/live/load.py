@@ -13,8 +13,7 @@ router = routes("sites")
 
 
 class Allocation(Output):
-    """One EVSE's share; 0: it waits. `drawn_ma`: what it draws, or may draw, although its share is less; 0: it keeps to
-    it."""
+    """One EVSE's share; 0: it waits. `drawn_ma`: what it draws, or may draw, beyond its share; 0: it keeps to it."""
 
     station_id: str
     evse_id: int

@@ -1,4 +1,4 @@
-"""A log of the log through one fold or two, partition by partition. Reads Kafka, and writes nothing."""
+"""A range of the log through one fold or two, partition by partition. Reads Kafka, and writes nothing."""
 
 from __future__ import annotations
 

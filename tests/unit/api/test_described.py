@@ -4,8 +4,8 @@ from types import SimpleNamespace
 from typing import cast
 
 from libs.runtime.service import Health
+from services.api.application import create_application
 from services.api.context import Context
-from services.api.http.application import create_application
 from services.api.settings import ApiSettings
 
 SETTINGS = ApiSettings.model_validate({"api_key": "a-key-for-these-tests"})

@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+import services.api
 from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.registry import (
     Assignment,
@@ -325,3 +327,13 @@ def test_a_cursor_that_nobody_was_given_is_refused() -> None:
             position_at(text, int, str)
         assert refused.value.path == "cursor"
     assert position_at(cursor_of((LAST, "x")), int, str) == (LAST, "x")
+
+
+def test_commands_are_made_in_one_place_which_seals_their_passwords() -> None:
+    api = Path(services.api.__file__).parent
+    makers = {
+        path.relative_to(api).as_posix()
+        for path in api.rglob("*.py")
+        if "RequestCommand(" in path.read_text()
+    }
+    assert makers == {"domain/wish.py"}

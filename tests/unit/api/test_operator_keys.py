@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from libs.runtime.service import Health
+from services.api.application import create_application
 from services.api.context import Context
-from services.api.http.application import create_application
 from services.api.settings import ApiSettings
 
 PLATFORM = "the-platforms-key-0123"

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from libs.runtime.service import Health
+from services.api.application import create_application
 from services.api.context import Context
-from services.api.http.application import create_application
 from services.api.settings import ApiSettings
 
 KEY = "a-key-for-these-tests"

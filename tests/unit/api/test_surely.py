@@ -14,9 +14,9 @@ from libs.events.commands import RequestCommand
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
 from libs.runtime.service import Health
+from services.api.application import create_application
 from services.api.commands.desk import CommandDesk
 from services.api.context import Context, context_of
-from services.api.http.application import create_application
 from services.api.live.latest import Live
 from services.api.registry.changes import Changes
 from services.api.registry.table import LOCATIONS, TABLES, Registry

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from libs.runtime.clock import SECOND
 from libs.runtime.service import Health
+from services.api.application import create_application
 from services.api.context import Context
 from services.api.http import middleware
-from services.api.http.application import create_application
 from services.api.http.wrong_keys import WrongKeys
 from services.api.settings import ApiSettings
 

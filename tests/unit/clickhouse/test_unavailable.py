@@ -17,9 +17,9 @@ from libs.clickhouse.client import ClickHouseClient, ClickHouseError, ClickHouse
 from libs.clickhouse.reader import Reader
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.runtime.service import Health
+from services.api.application import create_application
 from services.api.billing.history import History
 from services.api.context import Context
-from services.api.http.application import create_application
 from services.api.settings import ApiSettings
 
 KEY = "a-key-for-these-tests"

@@ -7,17 +7,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.events.avro_decoder import compile_decoder
 from libs.events.catalogue import RECORDS
 from tests.unit.events.avro import SCHEMAS, by_fastavro, plain, read_by_fastavro, values
+from tests.unit.ocpp.payloads import examples
 
 REFUSALS = (IndexError, KeyError, ValueError, struct.error)
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
+@settings(max_examples=examples(20))
 @given(data=st.data())
 def test_every_record_is_read_as_fastavro_reads_it(name: str, data: st.DataObject) -> None:
     schema = plain(SCHEMAS[name])
@@ -31,6 +33,7 @@ def test_every_record_is_read_as_fastavro_reads_it(name: str, data: st.DataObjec
 
 
 @pytest.mark.parametrize("name", ["OcppCallReceived", "MeasurementsTaken", "StationRegistered"])
+@settings(max_examples=examples(20))
 @given(data=st.data())
 def test_garbage_is_refused_or_read_as_fastavro_reads_it(name: str, data: st.DataObject) -> None:
     schema = plain(SCHEMAS[name])

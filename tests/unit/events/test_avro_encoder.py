@@ -6,14 +6,16 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.events.avro_encoder import compile_encoder
 from tests.unit.events.avro import SCHEMAS, as_object, by_fastavro, plain, values
+from tests.unit.ocpp.payloads import examples
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
+@settings(max_examples=examples(20))
 @given(data=st.data())
 def test_every_record_is_written_as_fastavro_writes_it(name: str, data: st.DataObject) -> None:
     schema = plain(SCHEMAS[name])

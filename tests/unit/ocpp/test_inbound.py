@@ -361,6 +361,43 @@ def test_the_end_of_a_transaction_is_taken_without_the_part_that_has_too_many_fa
     )
 
 
+SPOILT = [{"timestamp": AT, "sampledValue": [{"value": []}] * 5_000}]
+
+
+@pytest.mark.parametrize("beside", [{"seqNr": 1}, {"reason": 5}, {"idTag": []}, {"meterStop": "5"}])
+def test_what_else_is_wrong_does_not_cost_the_end_of_a_transaction(beside: dict[str, Any]) -> None:
+    """The part with most of the faults goes, wherever the others are."""
+    stop = {"transactionId": 1, "timestamp": AT, "meterStop": 5} | beside
+    alone = check_call(V16, "StopTransaction", stop)
+    assert isinstance(alone, CheckedCall)
+    for given in ({**stop, "transactionData": SPOILT}, {"transactionData": SPOILT, **stop}):
+        checked = check_call(V16, "StopTransaction", given)
+        assert isinstance(checked, CheckedCall)
+        assert checked.payload == alone.payload
+        assert set(checked.quirks) == {quirks.VALUE_DROPPED, *alone.quirks}
+
+
+@pytest.mark.parametrize("count", [310, 800])
+def test_samples_that_need_two_repairs_each_are_taken(count: int) -> None:
+    """Neither a list nor a number: both repairs count, and there are two for 71 bytes."""
+    samples = [{"timestamp": AT, "sampledValue": {"value": "1.5"}}] * count
+    event = {
+        "eventType": "Ended",
+        "timestamp": AT,
+        "triggerReason": "EVDeparted",
+        "seqNo": 9,
+        "transactionInfo": {"transactionId": "t"},
+    }
+    checked = check_call(Version.V201, "TransactionEvent", event | {"meterValue": samples})
+    assert isinstance(checked, CheckedCall)
+    assert checked.payload["meterValue"] == [{"timestamp": AT, "sampledValue": [{"value": 1.5}]}] * count
+
+
+def test_a_blank_item_does_not_leave_a_list_too_short() -> None:
+    needs = {"chargingNeeds": {"requestedEnergyTransfer": "DC", "availableEnergyTransfer": [""]}, "evseId": 1}
+    assert isinstance(check_call(Version.V21, "NotifyEVChargingNeeds", needs), Violation)
+
+
 def test_results_of_chargers_are_bent_alike() -> None:
     checked = check_result(V16, "GetConfiguration", {"unknownKey": None})
     assert checked == CheckedCall({}, (quirks.NULL_REMOVED,))

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from libs.runtime.service import Health
+from services.api import identity
 from services.api.billing import decisions, documents, reconciliation, sessions
 from services.api.commands import routes as commands
 from services.api.context import Context
 from services.api.equipment import certificates, local_list, logs, passwords, variables
-from services.api.http import identity
 from services.api.http.docs import docs_routes
 from services.api.http.middleware import BodyLimit, Guard, Timing
 from services.api.http.problems import add_handlers
