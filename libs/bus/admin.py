@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -14,6 +15,8 @@ from libs.bus.errors import ContractMismatchError
 from libs.bus.schemas import SCHEMAS_TOPIC, RegisteredSchema, SchemaRegistry
 from libs.bus.settings import DEAD_LETTER_BYTES, TOPIC_BYTES, BusSettings
 from libs.events.contract import Contract, Topic, dead_letter_topic, load_contract
+
+_FORGOTTEN_S: Final = 30.0
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -122,7 +125,10 @@ async def _publish_schemas(settings: BusSettings, schemas: Iterable[RegisteredSc
 
 
 async def delete_topics(settings: BusSettings, names: list[str]) -> None:
-    """Delete the contract's topics `names` with everything in them; those that do not exist are passed over."""
+    """Delete the contract's topics `names` with everything in them; those that do not exist are passed over.
+
+    Raises KafkaError, and TimeoutError if brokers still name them after half a minute.
+    """
     admin = AIOKafkaAdminClient(**connection(settings))
     await admin.start()
     try:
@@ -130,6 +136,10 @@ async def delete_topics(settings: BusSettings, names: list[str]) -> None:
         doomed = [settings.topic(name) for name in names if settings.topic(name) in existing]
         if doomed:
             await admin.delete_topics(doomed, timeout_ms=60_000)
+            # Brokers confirm it before they have forgotten them, and who makes them anew would find them there.
+            async with asyncio.timeout(_FORGOTTEN_S):
+                while not set(doomed).isdisjoint(await admin.list_topics()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
     finally:
         await admin.close()
 

@@ -32,7 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 async def settings(kind: str, stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
     """Settings of a namespace in which the contract is applied."""
-    # Faust misses records that come while it rebalances at this pace, until the next one shows the gap.
+    # At a quick pace Faust may pass over what comes while it rebalances, until the next record shows the gap.
     slow = {"kafka_session_timeout_s": 6.0} if kind == "faust" else {}
     settings = bus_settings(stack, namespace, slots=3, **slow)
     await apply_contract(settings, CONTRACT)
