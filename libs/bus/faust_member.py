@@ -230,17 +230,33 @@ class Member(Generic[S]):
             events.append(self._events.get_nowait())
         return events
 
+    async def _of_this_generation(self, events: list[EventT[Any]]) -> dict[TP, list[EventT[Any]]]:
+        """Events by partition; those that were handed over for an earlier assignment are read again."""
+        consumer: Any = self._app.consumer
+        generation = self._app.consumer_generation_id
+        runs: dict[TP, list[EventT[Any]]] = {}
+        again: dict[TP, int] = {}
+        for event in events:
+            message = event.message
+            if message.partition in self._standstill:
+                continue
+            if message.generation_id == generation:
+                runs.setdefault(message.tp, []).append(event)
+            else:
+                again[message.tp] = min(message.offset, again.get(message.tp, message.offset))
+        # Faust goes back only to what is committed, and on a partition without that to nowhere.
+        for tp in again.keys() & consumer.assignment():
+            runs.pop(tp, None)
+            await consumer.seek(tp, max(again[tp], self._processed.get(tp, 0)))
+        return runs
+
     async def _process(self, events: list[EventT[Any]]) -> list[EventT[Any]]:
         """Fold, write and acknowledge `events`, without those of before a rebalance: they come again.
 
         Returns those that are left over because a schema cannot be looked up.
         """
         consumer: Any = self._app.consumer
-        generation = self._app.consumer_generation_id
-        runs: dict[TP, list[EventT[Any]]] = {}
-        for event in events:
-            if event.message.generation_id == generation and event.message.partition not in self._standstill:
-                runs.setdefault(event.message.tp, []).append(event)
+        runs = await self._of_this_generation(events)
         for tp, run in runs.items():
             expected = self._processed.get(tp, consumer.started_at.get(tp, 0))
             await check_gaps(self._checker, tp, expected, [event.message.offset for event in run])
