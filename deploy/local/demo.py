@@ -148,7 +148,7 @@ class _Demo:
             json={
                 "name": "Demonstration",
                 "target_version": TARGET_FIRMWARE,
-                "location": f"https://firmware.example/fw-{TARGET_FIRMWARE}.bin",
+                "location": f"https://firmware.example.org/fw-{TARGET_FIRMWARE}.bin",
                 "stations": list(CAMPAIGN_STATIONS),
                 "deadline": (datetime.now(UTC) + timedelta(minutes=5)).isoformat(),
             },
