@@ -230,24 +230,30 @@ class Member(Generic[S]):
             events.append(self._events.get_nowait())
         return events
 
+    def _expected(self, tp: TP) -> int:
+        """The offset of the next record of `tp` to handle."""
+        consumer: Any = self._app.consumer
+        started_at: int = consumer.started_at.get(tp, 0)
+        return self._processed.get(tp, started_at)
+
     async def _of_this_generation(self, events: list[EventT[Any]]) -> dict[TP, list[EventT[Any]]]:
         """Events by partition; those that were handed over for an earlier assignment are read again."""
         consumer: Any = self._app.consumer
         generation = self._app.consumer_generation_id
         runs: dict[TP, list[EventT[Any]]] = {}
-        again: dict[TP, int] = {}
+        early: set[TP] = set()
         for event in events:
-            message = event.message
-            if message.partition in self._standstill:
+            tp = event.message.tp
+            if tp.partition in self._standstill:
                 continue
-            if message.generation_id == generation:
-                runs.setdefault(message.tp, []).append(event)
+            if event.message.generation_id == generation:
+                runs.setdefault(tp, []).append(event)
             else:
-                again[message.tp] = min(message.offset, again.get(message.tp, message.offset))
+                early.add(tp)
         # Faust goes back only to what is committed, and on a partition without that to nowhere.
-        for tp in again.keys() & consumer.assignment():
+        for tp in early & consumer.assignment():
             runs.pop(tp, None)
-            await consumer.seek(tp, max(again[tp], self._processed.get(tp, 0)))
+            await consumer.seek(tp, self._expected(tp))
         return runs
 
     async def _process(self, events: list[EventT[Any]]) -> list[EventT[Any]]:
@@ -258,8 +264,7 @@ class Member(Generic[S]):
         consumer: Any = self._app.consumer
         runs = await self._of_this_generation(events)
         for tp, run in runs.items():
-            expected = self._processed.get(tp, consumer.started_at.get(tp, 0))
-            await check_gaps(self._checker, tp, expected, [event.message.offset for event in run])
+            await check_gaps(self._checker, tp, self._expected(tp), [event.message.offset for event in run])
         changes: Changes[S] = Changes()
         handled: list[EventT[Any]] = []
         topics = [self._bus.settings.topic(topic) for topic in self._processor.inputs]

@@ -30,11 +30,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-async def settings(kind: str, stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
+async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
     """Settings of a namespace in which the contract is applied."""
-    # At a quick pace Faust may pass over what comes while it rebalances, until the next record shows the gap.
-    slow = {"kafka_session_timeout_s": 6.0} if kind == "faust" else {}
-    settings = bus_settings(stack, namespace, slots=3, **slow)
+    settings = bus_settings(stack, namespace, slots=3)
     await apply_contract(settings, CONTRACT)
     yield settings
     await drop_contract(settings)
