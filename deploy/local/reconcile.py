@@ -2,18 +2,20 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
 
 import msgspec
 from rich.table import Table
 
 from libs.bus.bus import Bus
 from libs.bus.tail import read_all
-from libs.clickhouse.client import ClickHouseClient
+from libs.clickhouse.client import ClickHouseClient, ClickHouseUnavailableError
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded, SessionReopened
 from libs.tariffs.currency import minor_digits
+
+T = TypeVar("T")
 
 Energies = Mapping[tuple[str, str], int]
 """Wh by station and OCPP transaction id."""
@@ -114,7 +116,7 @@ async def reconcile(
     )
     deadline = asyncio.get_running_loop().time() + settle_s
     while True:
-        stored = await asyncio.to_thread(_from_clickhouse, clickhouse)
+        stored = await _answer(clickhouse, _energies_stored, deadline)
         result = Reconciliation(truth, (*await _from_log(bus), *stored))
         if result.agrees or asyncio.get_running_loop().time() > deadline:
             return result
@@ -150,20 +152,31 @@ def _energies(records: Iterable[SessionEnded | SessionCorrected | CdrIssued]) ->
     return energies
 
 
-def _from_clickhouse(settings: ClickHouseSettings) -> tuple[Source, Source]:
+async def _answer(
+    settings: ClickHouseSettings, question: Callable[[ClickHouseClient], T], deadline: float
+) -> T:
+    """Ask ClickHouse, again while it is away, until the event loop's clock shows `deadline`."""
     client = ClickHouseClient(settings)
     try:
-        ended = (
-            "SELECT station_id, transaction_id, sum(energy_wh) AS wh FROM sessions WHERE status != 'running'"
-        )
-        cdrs = "SELECT station_id, transaction_id, sum(energy_wh) AS wh FROM cdrs"
-        group = " GROUP BY station_id, transaction_id"
-        return (
-            Source("sessions (ClickHouse)", _rows(client, ended + group)),
-            Source("charge records (ClickHouse)", _rows(client, cdrs + group)),
-        )
+        while True:
+            try:
+                return await asyncio.to_thread(question, client)
+            except ClickHouseUnavailableError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(1)
     finally:
         client.close()
+
+
+def _energies_stored(client: ClickHouseClient) -> tuple[Source, Source]:
+    ended = "SELECT station_id, transaction_id, sum(energy_wh) AS wh FROM sessions WHERE status != 'running'"
+    cdrs = "SELECT station_id, transaction_id, sum(energy_wh) AS wh FROM cdrs"
+    group = " GROUP BY station_id, transaction_id"
+    return (
+        Source("sessions (ClickHouse)", _rows(client, ended + group)),
+        Source("charge records (ClickHouse)", _rows(client, cdrs + group)),
+    )
 
 
 def _rows(client: ClickHouseClient, sql: str) -> Energies:
@@ -213,7 +226,7 @@ async def find_answered_calls(
     wanted = [(station.casefold(), message_id) for station, message_id in answered]
     deadline = asyncio.get_running_loop().time() + settle_s
     while True:
-        found = await asyncio.to_thread(_exchanges, clickhouse)
+        found = await _answer(clickhouse, _exchanges, deadline)
         missing = tuple(call for call in wanted if not found.get(call))
         doubled = tuple(call for call in wanted if found.get(call, 0) > 1)
         if not missing or asyncio.get_running_loop().time() > deadline:
@@ -221,13 +234,9 @@ async def find_answered_calls(
         await asyncio.sleep(1)
 
 
-def _exchanges(settings: ClickHouseSettings) -> dict[tuple[str, str], int]:
-    client = ClickHouseClient(settings)
-    try:
-        rows = client.rows(
-            "SELECT station_id, message_id, count() AS times FROM raw_messages "
-            "WHERE direction = 'from station' GROUP BY station_id, message_id"
-        )
-        return {(row["station_id"], row["message_id"]): int(row["times"]) for row in rows}
-    finally:
-        client.close()
+def _exchanges(client: ClickHouseClient) -> dict[tuple[str, str], int]:
+    rows = client.rows(
+        "SELECT station_id, message_id, count() AS times FROM raw_messages "
+        "WHERE direction = 'from station' GROUP BY station_id, message_id"
+    )
+    return {(row["station_id"], row["message_id"]): int(row["times"]) for row in rows}

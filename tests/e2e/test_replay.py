@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 
+import msgspec
 import pytest
 
 from deploy.local.platform import PROCESSORS, Platform
@@ -66,6 +67,13 @@ async def at_rest(settings: BusSettings) -> dict[str, dict[str, Record]]:
             await asyncio.sleep(3)
 
 
+def differences(before: Record, after: Record) -> str:
+    """The fields of a record that a replay gave otherwise, with both values."""
+    one, other = msgspec.structs.asdict(before), msgspec.structs.asdict(after)
+    fields = {name: (one[name], other.get(name)) for name in one if one[name] != other.get(name)}
+    return f"{type(before).__name__} {before.event_id}: {fields}"
+
+
 async def test_a_replay_gives_the_same_records(platform: Platform) -> None:
     ledger = Ledger(platform)
     await ledger.round(seed=7)
@@ -98,8 +106,8 @@ async def test_a_replay_gives_the_same_records(platform: Platform) -> None:
         assert not missing, (topic, len(missing), missing[0])
         assert not more, (topic, len(more), more[0])
         different = [
-            (before[topic][event_id], record)
+            differences(before[topic][event_id], record)
             for event_id, record in after[topic].items()
             if record != before[topic][event_id]
         ]
-        assert not different, (topic, len(different), different[0])
+        assert not different, f"{topic}: {len(different)}, the first: {different[0]}"

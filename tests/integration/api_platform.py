@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
-from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.producer import Producer
 from libs.clickhouse.client import ClickHouseClient
@@ -27,6 +27,7 @@ from services.api.app import serving
 from services.api.settings import ApiSettings
 from services.sink.app import run as run_sink
 from services.sink.settings import SinkSettings
+from tests.integration.bus import make_topics
 
 KEY = "an-operators-key-0123456789"
 ANNAS_KEY = "annas-own-key-0123456789"
@@ -88,7 +89,7 @@ async def api(stack: Endpoints) -> AsyncIterator[Platform]:
             "stream_heartbeat_s": 1,
         }
     )
-    await apply_contract(settings)
+    await make_topics(settings)
     stop = asyncio.Event()
     sink = asyncio.create_task(
         run_sink(SinkSettings.model_validate({**where, "sink_interval_ms": 50}), Health(), stop)

@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
 from libs.devstack import Endpoints
 from libs.events.ids import new_id
-from tests.integration.bus import bus_settings
+from tests.integration.bus import bus_settings, make_topics
 from tests.integration.edge_process import Log, open_log
 
 
@@ -17,7 +16,7 @@ from tests.integration.edge_process import Log, open_log
 def bus(stack: Endpoints) -> BusSettings:
     """Topics for the tests of one module."""
     settings = bus_settings(stack, f"edge{new_id()[:6]}", partitions=3, slots=4)
-    asyncio.run(apply_contract(settings))
+    asyncio.run(make_topics(settings))
     return settings
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
 
-from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.connection import connection
 from libs.bus.message import Message
@@ -20,7 +20,7 @@ from libs.devstack import Endpoints
 from libs.events.contract import dead_letter_topic, load_contract
 from libs.events.record import Record
 from libs.testing.tail import Tail
-from tests.integration.bus import bus_settings
+from tests.integration.bus import bus_settings, make_topics
 from tests.integration.service_process import ServiceProcess
 
 R = TypeVar("R", bound=Record)
@@ -84,7 +84,7 @@ class Rig:
 @asynccontextmanager
 async def open_rig(stack: Endpoints, namespace: str) -> AsyncIterator[Rig]:
     settings = bus_settings(stack, namespace, partitions=PARTITIONS, slots=4)
-    await apply_contract(settings)
+    await make_topics(settings)
     async with connect(settings) as bus:
         producer = Producer(bus, "test")
         await producer.start()

@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 
-from libs.bus.admin import apply_contract
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
 from libs.devstack import Endpoints
 from libs.devstack.endpoints import free_ports
 from libs.runtime.service import Health
 from services.sink.app import run
 from services.sink.settings import SinkSettings
+from tests.integration.bus import make_topics
 from tests.integration.children import python
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +35,7 @@ async def new_platform(servers: Endpoints, namespace: str, **options: Any) -> Si
         clickhouse_database=f"db_{namespace}",
         **options,
     )
-    await apply_contract(settings)
+    await make_topics(settings)
     return settings
 
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 
 from libs.bus import bus as libs_bus
-from libs.bus.admin import apply_contract
 from libs.bus.concurrent_consumer import ConcurrentConsumer
 from libs.bus.errors import BusUnavailableError
 from libs.bus.message import Message
@@ -16,7 +15,7 @@ from libs.devstack import Stack
 from libs.events.ids import new_id
 from libs.events.registry import StationRegistered
 from libs.runtime.clock import now_us
-from tests.integration.bus import bus_settings
+from tests.integration.bus import bus_settings, make_topics
 from tests.integration.edge_process import until
 
 TOPIC = "registry.stations"
@@ -34,7 +33,7 @@ async def test_a_reader_goes_on_after_its_broker_was_killed_and_commits_again(
 ) -> None:
     servers = await asyncio.to_thread(private_stack, clickhouse=False)
     settings = bus_settings(servers.endpoints, namespace, partitions=3, slots=4)
-    await apply_contract(settings)
+    await make_topics(settings)
     broker = servers.brokers[0]
     first, second = Reading(settings), Reading(settings)
     async with libs_bus.connect(settings) as bus:

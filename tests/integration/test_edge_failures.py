@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
 from libs.devstack import Stack
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import (
     ConnectionOpened,
 )
-from tests.integration.bus import bus_settings
+from tests.integration.bus import bus_settings, make_topics
 from tests.integration.edge_process import (
     BOOT_16,
     Charger,
@@ -112,7 +111,7 @@ async def test_without_kafka_nothing_is_answered_and_all_is_well_when_it_returns
 ) -> None:
     servers = await asyncio.to_thread(private_stack, clickhouse=False)
     settings = bus_settings(servers.endpoints, namespace, partitions=3, slots=4)
-    await apply_contract(settings)
+    await make_topics(settings)
     async with edge(settings, publish_timeout_s=2) as process:
         async with charger(process, "cut") as c:
             await c.call("BootNotification", BOOT_16)

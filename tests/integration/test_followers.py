@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from prometheus_client import REGISTRY
 
 from libs.bus import follower
-from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.connection import connection
 from libs.bus.errors import ContractMismatchError
@@ -27,7 +27,7 @@ from libs.events.ids import new_id
 from libs.events.record import Record
 from libs.events.registry import TokenRegistered
 from libs.runtime.clock import now_us
-from tests.integration.bus import bus_settings
+from tests.integration.bus import bus_settings, make_topics
 from tests.integration.follower_faults import end_follower, newer_record, registry_before, write_raw
 from tests.integration.runtimes.bench import drop_contract, until
 from tests.integration.runtimes.tally import CONTRACT, LIFECYCLE, STATIONS, opened, registered
@@ -55,7 +55,7 @@ def consumers(monkeypatch: pytest.MonkeyPatch) -> list[Consumer]:
 @pytest.fixture
 async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
     settings = bus_settings(stack, namespace)
-    await apply_contract(settings, CONTRACT)
+    await make_topics(settings, CONTRACT)
     yield settings
     await drop_contract(settings)
 
@@ -162,7 +162,7 @@ async def test_a_topic_that_was_made_anew_is_read_anew_and_what_is_gone_is_gone(
         async with tables:
             assert set(tables[STATIONS]) == {"a", "b", "c", "d", "e", "f"}
             await delete_topics(bus.settings, [STATIONS])
-            await apply_contract(bus.settings, CONTRACT)
+            await make_topics(bus.settings, CONTRACT)
             async with connect(bus.settings, CONTRACT) as again, writing(again) as write_again:
                 await write_again("a", "g")
             await until(lambda: set(tables[STATIONS]) == {"a", "g"}, "the new log")
@@ -201,7 +201,7 @@ async def test_records_that_are_no_use_are_passed_over(bus: Bus) -> None:
         event_id=event_id, occurred_at=at, recorded_at=at, cause_id=event_id, id_token="t"
     )
     full = Contract({**CONTRACT.topics, TOKENS: load_contract().topics[TOKENS]}, CONTRACT.schemas)
-    await apply_contract(bus.settings, full)
+    await make_topics(bus.settings, full)
     async with connect(bus.settings, full) as wide:
         foreign = wide.codec.encode(TOKENS, token)
         good = wide.codec.encode(STATIONS, registered("good"))

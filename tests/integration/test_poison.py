@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from msgspec.structs import replace
 
 from libs.bus import metrics
-from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect, contract_topics
 from libs.bus.connection import connection
 from libs.bus.dead_letters import list_dead_letters, replay_dead_letters
@@ -65,7 +65,7 @@ from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health import HealthProcessor
 from services.telemetry.domain.measurements import MeasurementsProcessor
 from services.telemetry.domain.security import SecurityWatch
-from tests.integration.bus import bus_settings
+from tests.integration.bus import bus_settings, make_topics
 from tests.integration.sink_process import Database, new_platform, sink_task
 from tests.integration.sink_process import until as until_true
 from tests.unit.sessions.exchanges import exchange, meter16, start16
@@ -346,7 +346,7 @@ async def bench(request: pytest.FixtureRequest, stack: Endpoints, namespace: str
     topics = {*kind.inputs, *kind.outputs, *kind.tables, f"state.{kind.name}"} & set(whole.topics)
     contract = Contract({name: whole.topics[name] for name in topics}, whole.schemas)
     settings = bus_settings(stack, namespace)
-    await apply_contract(settings, contract)
+    await make_topics(settings, contract)
     raw = AIOKafkaProducer(**connection(settings))
     await raw.start()
     try:

@@ -7,13 +7,14 @@ from random import Random
 
 import pytest
 
-from libs.bus.admin import apply_contract, delete_topics, rewind
+from libs.bus.admin import delete_topics, rewind
 from libs.bus.message import Message
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.devstack import Endpoints
 from libs.events.record import Record
 from services.projections.domain.sessions import CDRS, CHARGES, EVENTS, SESSIONS, SessionsLatest
 from services.projections.domain.stations import HEALTH, LATEST, STATIONS, StationsLatest
+from tests.integration.bus import make_topics
 from tests.integration.processor_rig import Rig, by_id, kill_repeatedly, open_rig, running
 from tests.integration.service_process import ServiceProcess
 from tests.unit.projections.given import Told, registered, state_changed
@@ -120,7 +121,7 @@ async def test_thrown_away_it_tells_the_same_from_the_log(rig: Rig) -> None:
         await rig.until(lambda: latest(rig) == wanted, "the latest of everything")
     settings = rig.bus.settings
     await delete_topics(settings, [f"state.{name}" for name in INPUTS])
-    await apply_contract(settings)
+    await make_topics(settings)
     for name, topics in INPUTS.items():
         await rewind(settings, name, topics)
     have = {topic: len(rig.messages[topic]) for topic in OUTPUTS}

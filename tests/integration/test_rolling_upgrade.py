@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect, contract_topics
 from libs.bus.dead_letters import list_dead_letters
 from libs.bus.producer import Producer
@@ -20,7 +20,7 @@ from libs.events.ids import new_id
 from libs.events.record import Record
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
-from tests.integration.bus import bus_settings
+from tests.integration.bus import bus_settings, make_topics
 from tests.integration.children import python
 from tests.integration.rolling import first, second
 from tests.integration.rolling.common import READINGS, STATE, TOTALS, installed
@@ -37,7 +37,7 @@ ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "1"))
 async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
     """Settings of a namespace in which the contract of 1.0 is applied."""
     settings = bus_settings(stack, namespace)
-    await apply_contract(settings, first.CONTRACT)
+    await make_topics(settings, first.CONTRACT)
     yield settings
     topics = [name for name, _ in contract_topics(second.CONTRACT)]
     await delete_topics(settings, [*topics, STATE, SCHEMAS_TOPIC])
@@ -211,7 +211,7 @@ async def test_a_release_rolls_out_and_back_process_by_process_and_nothing_is_lo
         async with connect(settings, first.CONTRACT) as old_bus:
             records.close()
             # Additions are compatible: the contract of 2.0 goes first, while everything is at 1.0.
-            await apply_contract(settings, second.CONTRACT)
+            await make_topics(settings, second.CONTRACT)
             records.enter_context(installed(second.RECORDS))
             async with connect(settings, second.CONTRACT) as bus:
                 edges = Edge(old_bus, "1.0"), Edge(bus, "2.0")

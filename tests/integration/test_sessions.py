@@ -11,7 +11,7 @@ from random import Random
 import msgspec
 import pytest
 
-from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.message import Message
 from libs.bus.producer import Producer
@@ -26,7 +26,7 @@ from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
-from tests.integration.bus import bus_settings
+from tests.integration.bus import bus_settings, make_topics
 from tests.integration.service_process import ServiceProcess
 from tests.unit.sessions.exchanges import DAY
 from tests.unit.sessions.given import registry
@@ -41,7 +41,7 @@ KILLS = 4
 @pytest.fixture
 async def bus(stack: Endpoints, namespace: str) -> AsyncIterator[Bus]:
     settings = bus_settings(stack, namespace, partitions=4)
-    await apply_contract(settings)
+    await make_topics(settings)
     async with connect(settings) as bus:
         yield bus
     await delete_topics(settings, list(load_contract().topics))

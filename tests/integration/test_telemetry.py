@@ -11,7 +11,7 @@ from random import Random
 import msgspec
 import pytest
 
-from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.producer import Producer
 from libs.bus.runtime_memory import MemoryRuntime
@@ -25,7 +25,7 @@ from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from services.telemetry.domain.health import HEALTH, LIFECYCLE, REJECTED, HealthProcessor
 from services.telemetry.domain.measurements import MEASUREMENTS, TRANSACTIONS, MeasurementsProcessor
-from tests.integration.bus import bus_settings
+from tests.integration.bus import bus_settings, make_topics
 from tests.integration.service_process import ServiceProcess
 from tests.unit.sessions.exchanges import HOUR, SECOND, event2, meter16
 from tests.unit.telemetry.lifecycle import boot, closed, heartbeat, opened, rejected, status
@@ -37,7 +37,7 @@ STATUSES = ("Available", "Preparing", "Charging", "Faulted", "Finishing")
 @pytest.fixture
 async def bus(stack: Endpoints, namespace: str) -> AsyncIterator[Bus]:
     settings = bus_settings(stack, namespace)
-    await apply_contract(settings)
+    await make_topics(settings)
     async with connect(settings) as bus:
         yield bus
     await delete_topics(settings, list(load_contract().topics))

@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from libs.bus.admin import apply_contract
 from libs.bus.guarantees import GUARANTEES, RUNTIMES
 from libs.bus.settings import BusSettings
 from libs.devstack import Endpoints
-from tests.integration.bus import bus_settings
+from tests.integration.bus import bus_settings, make_topics
 from tests.integration.runtimes.bench import Bench, KafkaBench, MemoryBench, drop_contract, kafka_bench
 from tests.integration.runtimes.tally import CONTRACT
 
@@ -33,7 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
     """Settings of a namespace in which the contract is applied."""
     settings = bus_settings(stack, namespace, slots=3)
-    await apply_contract(settings, CONTRACT)
+    await make_topics(settings, CONTRACT)
     yield settings
     await drop_contract(settings)
 

@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from libs.bus.admin import apply_contract
 from libs.devstack import Endpoints, Stack
-from tests.integration.bus import bus_settings
+from tests.integration.bus import bus_settings, make_topics
 from tests.integration.runtimes.bench import KafkaBench, kafka_bench, until
 from tests.integration.runtimes.tally import CONTRACT, call
 
@@ -110,7 +109,7 @@ async def test_the_broker_restarts_in_mid_flow(
 ) -> None:
     own = await asyncio.to_thread(private_stack, registry=False, clickhouse=False)
     settings = bus_settings(own.endpoints, namespace, registry_url=stack.registry_url)
-    await apply_contract(settings, CONTRACT)
+    await make_topics(settings, CONTRACT)
     async with kafka_bench(kind, settings) as kafka:
         await kafka.start()
         sending = asyncio.create_task(send_round(kafka))
