@@ -73,7 +73,7 @@ def comparable(record: Record) -> Record | None:
     """What of a record a replay has to give again; None for nothing.
 
     Left out is which limit or cost was overtaken by a newer one, and what follows from it: that the station was not
-    reached or said no (ADR 0007). Of what kept a command from being sent, if it never was, the wording. Of stations'
+    reached or said no (ADR 0007). Of a command that was never sent, why not, and when that was noticed. Of stations'
     news the moves, and where a station was before. Of the latest state of a session which of its records said it last.
     """
     match record:
@@ -82,7 +82,7 @@ def comparable(record: Record) -> Record | None:
         case CommandConcluded(requested_by=service) if service in _OVERTAKING:
             return None
         case CommandConcluded(fate=Fate.EXPIRED):
-            return replace(record, reason="", attempts=0, cause_id="")
+            return replace(record, reason="", attempts=0, cause_id="", recorded_at=0)
         case SessionLatest():
             return replace(record, event_id="", cause_id="", occurred_at=0, recorded_at=0)
         case _:

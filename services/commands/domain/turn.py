@@ -252,7 +252,8 @@ class Turn:
             if waiting is not None:
                 self._decide(waiting, Fate.UNKNOWN, "no word from the edge that it was dispatched to")
         for waiting in [w for w in self.ledger.grounded() if w.expires_at <= self.now]:
-            self._decide(waiting, Fate.EXPIRED, self._why_not_sent(waiting))
+            # Not when that was noticed: a replay may see things in another order.
+            self._decide(waiting, Fate.EXPIRED, self._why_not_sent(waiting), occurred_at=waiting.expires_at)
         while self.ledger.flight is None and self.ledger.queue:
             location = self.ledger.reachable()
             if location is None:
@@ -301,12 +302,22 @@ class Turn:
         )
         self.out.append(Emit("commands.dispatch", str(location.slot), dispatch, partition=location.slot))
 
-    def _decide(self, waiting: Waiting, fate: Fate, reason: str, *, refused: bool = False) -> None:
+    def _decide(
+        self,
+        waiting: Waiting,
+        fate: Fate,
+        reason: str,
+        *,
+        occurred_at: int | None = None,
+        refused: bool = False,
+    ) -> None:
         cause = self.cause_id or waiting.command_id
         evidence = Evidence(cause, "", waiting.command_id, self.now, fate, reason)
-        self._conclude(waiting, evidence, refused=refused)
+        self._conclude(waiting, evidence, occurred_at=occurred_at, refused=refused)
 
-    def _conclude(self, waiting: Waiting, evidence: Evidence, *, refused: bool = False) -> None:
+    def _conclude(
+        self, waiting: Waiting, evidence: Evidence, *, occurred_at: int | None = None, refused: bool = False
+    ) -> None:
         if (part := waiting.part) is not None:
             # Some of it was sent: it did not expire.
             fate = Fate.FAILED if evidence.fate is Fate.EXPIRED else evidence.fate
@@ -317,7 +328,7 @@ class Turn:
             evidence = replace(evidence, fate=Fate.FAILED, reason=reason)
         concluded = CommandConcluded(
             event_id=derive_id(waiting.command_id, "concluded"),
-            occurred_at=evidence.at,
+            occurred_at=evidence.at if occurred_at is None else occurred_at,
             recorded_at=evidence.at,
             cause_id=evidence.event_id,
             station_id=self.ledger.station_id,

@@ -318,7 +318,8 @@ def test_too_late_is_dispatched_again_while_there_is_time() -> None:
     ledgers = Ledgers(located(1, 0), request("c1", 1, ttl_s=60))
     (dispatch,) = dispatches(ledgers.feed(refused("c1", 20, RefusalReason.TOO_LATE)))
     assert (dispatch.attempt, dispatch.send_by) == (2, at(30))
-    assert fates(ledgers.feed(refused("c1", 61, RefusalReason.TOO_LATE, attempt=2))) == [("c1", Fate.EXPIRED)]
+    concluded = one_fate(ledgers.feed(refused("c1", 62, RefusalReason.TOO_LATE, attempt=2)))
+    assert (concluded.fate, concluded.occurred_at, concluded.recorded_at) == (Fate.EXPIRED, at(61), at(62))
 
 
 def test_an_invalid_payload_fails() -> None:
