@@ -5,7 +5,7 @@ import asyncio
 from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.runtime.service import Health
-from services.commands.domain import CommandsProcessor
+from services.commands.domain.processor import CommandsProcessor
 from services.commands.settings import CommandsSettings
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from libs.bus.processor import Processor
 from libs.events.contract import load_contract
-from services.commands.domain import CommandsProcessor
+from services.commands.domain.processor import CommandsProcessor
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
 from services.plans.domain import PlansProcessor

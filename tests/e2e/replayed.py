@@ -9,7 +9,7 @@ from libs.events.commands import CommandConcluded, Fate
 from libs.events.latest import SessionLatest
 from libs.events.load import StationNews, StationObserved
 from libs.events.record import Record
-from services.commands.domain import CommandsProcessor
+from services.commands.domain.processor import CommandsProcessor
 from services.load.domain import LoadObserver
 from services.plans.domain import PlansProcessor
 from services.projections.domain.sessions import SessionsLatest

@@ -53,7 +53,7 @@ from libs.events.telemetry import MeasurementsTaken, StationStateChanged
 from libs.ocpp.times import format_timestamp
 from libs.runtime.clock import now_us
 from libs.tariffs.months import month_at, month_text
-from services.commands.domain import CommandsProcessor
+from services.commands.domain.processor import CommandsProcessor
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
 from services.plans.domain import PlansProcessor

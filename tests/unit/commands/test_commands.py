@@ -21,8 +21,9 @@ from libs.events.ocpp_log import (
 )
 from libs.ocpp.semantics.commands import SetLimit, UpdateFirmware
 from libs.ocpp.semantics.dialect import to_request
-from services.commands.domain import CommandsProcessor, Ledger, Policy
 from services.commands.domain.evidence import evidence_of_call
+from services.commands.domain.ledger import Ledger, Policy
+from services.commands.domain.processor import CommandsProcessor
 
 STATION = "cp1"
 SECOND = 1_000_000

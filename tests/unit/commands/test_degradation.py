@@ -21,7 +21,8 @@ from libs.ocpp.semantics.abilities import form_of
 from libs.ocpp.semantics.dialect import to_request
 from libs.ocpp.semantics.variables import LIMITING_KEYS, LIMITING_VARIABLES
 from libs.ocpp.times import format_timestamp
-from services.commands.domain import CommandsProcessor, Ledger
+from services.commands.domain.ledger import Ledger
+from services.commands.domain.processor import CommandsProcessor
 from tests.unit.commands.test_commands import (
     POLICY,
     STATION,

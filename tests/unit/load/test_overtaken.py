@@ -10,7 +10,7 @@ from libs.events.load import StationNews, StationObserved
 from libs.events.ocpp_log import CallOutcome, OcppCallSent, StationLocated
 from libs.events.record import Record
 from libs.events.registry import Assignment, SiteRegistered, StationRegistered
-from services.commands.domain import CommandsProcessor
+from services.commands.domain.processor import CommandsProcessor
 from services.load.domain import LoadObserver, LoadProcessor
 from tests.e2e.replayed import comparable
 from tests.unit.load.records import STATION, at, envelope
