@@ -24,12 +24,12 @@ log = get_logger(__name__)
 
 _COMMIT_S: Final = 1.0
 _COMMIT_WAIT_S: Final = 3.0
-_RETRY_S: Final = 0.5
+RETRY_S: Final = 0.5
 _JOIN_S: Final = 30.0
 _PLACE_S: Final = 2.0
 _FETCHED_RECORDS: Final = 500
 _FETCHED_BYTES: Final = 8 << 20
-_FAILURES: Final = 20
+FAILURES: Final = 20
 """In a row: what goes on for ten seconds does not end by itself."""
 _PREFIX: Final = TYPE_PREFIX.decode()
 
@@ -154,7 +154,7 @@ class ConcurrentConsumer:
 
     async def _read(self, handle: Handle) -> None:
         try:
-            if self._failures >= _FAILURES:
+            if self._failures >= FAILURES:
                 await self._join_anew()
             await self._take_places()
             fetched = await fetch(
@@ -163,7 +163,7 @@ class ConcurrentConsumer:
         except (KafkaError, TimeoutError) as error:
             self._failures += 1
             log.warning("group_unreadable", group=self._group, error=repr(error))
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(RETRY_S)
             return
         self._failures = 0
         for partition, records in fetched.items():

@@ -94,7 +94,7 @@ class App(faust.App):
         return _Transport(self.conf.broker_consumer, self)
 
 
-def _credentials(settings: BusSettings) -> Credentials | None:
+def credentials(settings: BusSettings) -> Credentials | None:
     """What Faust calls what `connection` gives to other clients."""
     given = connection(settings)
     context = given.get("ssl_context")
@@ -119,7 +119,7 @@ def make_app(
     app = App(
         group,
         broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
-        broker_credentials=_credentials(settings),
+        broker_credentials=credentials(settings),
         store="memory://",
         processing_guarantee="at_least_once",
         autodiscover=False,

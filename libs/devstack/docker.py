@@ -15,9 +15,9 @@ from libs.devstack.kafka import cluster_properties, known_brokers
 from libs.devstack.process import Reporter, wait_ready
 from libs.devstack.registry import registry_answers, registry_settings
 
-_KAFKA_IMAGE: Final = "apache/kafka:4.3.1"
-_REGISTRY_IMAGE: Final = "apicurio/apicurio-registry:3.3.3"
-_CLICKHOUSE_IMAGE: Final = "clickhouse/clickhouse-server:26.7.3.19"
+KAFKA_IMAGE: Final = "apache/kafka:4.3.1"
+REGISTRY_IMAGE: Final = "apicurio/apicurio-registry:3.3.3"
+CLICKHOUSE_IMAGE: Final = "clickhouse/clickhouse-server:26.7.3.19"
 _INTERNAL_PORT: Final = 19092
 _CONTROLLER_PORT: Final = 19093
 _CLUSTER_ID: Final = "dm9sdGJ1cy1kb2NrZXItMQ"
@@ -158,19 +158,19 @@ class DockerStack:
         }
         # The image turns KAFKA_A_B into the property a.b.
         settings = {f"KAFKA_{key.replace('.', '_').upper()}": str(value) for key, value in properties.items()}
-        container = self._container(_KAFKA_IMAGE, host, {**settings, "CLUSTER_ID": _CLUSTER_ID})
+        container = self._container(KAFKA_IMAGE, host, {**settings, "CLUSTER_ID": _CLUSTER_ID})
         _publish(container, port, port)
         return DockerPart(host, container, lambda: len(known_brokers(port)) == count)
 
     def _registry(self) -> DockerPart:
         bootstrap = f"kafka-1:{_INTERNAL_PORT}"
-        container = self._container(_REGISTRY_IMAGE, "registry", registry_settings(bootstrap))
+        container = self._container(REGISTRY_IMAGE, "registry", registry_settings(bootstrap))
         _publish(container, 8080, self._ports.registry)
         return DockerPart("registry", container, lambda: registry_answers(self.endpoints.registry_url))
 
     def _clickhouse(self) -> DockerPart:
         # Without user management, like the embedded server.
-        container = self._container(_CLICKHOUSE_IMAGE, "clickhouse", {"CLICKHOUSE_SKIP_USER_SETUP": "1"})
+        container = self._container(CLICKHOUSE_IMAGE, "clickhouse", {"CLICKHOUSE_SKIP_USER_SETUP": "1"})
         _publish(container, 9000, self._ports.clickhouse)
         return DockerPart("clickhouse", container, lambda: clickhouse_answers(self._ports.clickhouse))
 

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-_NO_MINOR_UNIT: Final = frozenset(
+NO_MINOR_UNIT: Final = frozenset(
     {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG"}
     | {"RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"}
 )
-_THOUSANDTHS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+THOUSANDTHS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 
 
 def minor_digits(currency: str) -> int:
     """Decimals of the minor unit of `currency` (its ISO 4217 code): 2 unless known otherwise."""
-    return 0 if currency in _NO_MINOR_UNIT else 3 if currency in _THOUSANDTHS else 2
+    return 0 if currency in NO_MINOR_UNIT else 3 if currency in THOUSANDTHS else 2

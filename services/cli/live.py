@@ -26,7 +26,7 @@ from services.cli.output import (
     table,
 )
 
-_RETRY_S: Final = 1.0
+RETRY_S: Final = 1.0
 
 
 def state(
@@ -126,7 +126,7 @@ def _watch(client: Client, query: dict[str, list[str] | None], count: int | None
                         return
         except httpx.TransportError as error:
             console(error=True).print(f"interrupted ({printable(error)}), connecting again", style="dim")
-        time.sleep(_RETRY_S)
+        time.sleep(RETRY_S)
 
 
 def _print(kind: str, data: Json, json: bool) -> None:

@@ -39,7 +39,7 @@ from services.edge.tls import Tls, TlsFiles, authorities_above
 log = get_logger(__name__)
 
 _WATCH_S: Final = 0.5
-_DRAIN_STEP_S: Final = 0.05
+DRAIN_STEP_S: Final = 0.05
 _DRAIN_RATE: Final = 200
 _CLOSE_S: Final = 5.0
 _BACKLOG: Final = 4096
@@ -48,7 +48,7 @@ _SPREAD_S: Final = 10
 _OTHER_DESCRIPTORS: Final = 256
 """For Kafka, the registry, and whoever asks for health and metrics."""
 # 2 KiB windows: about 20 KiB a socket instead of 300. The frame limit holds for the inflated size, too.
-_DEFLATE: Final = ServerPerMessageDeflateFactory(
+DEFLATE: Final = ServerPerMessageDeflateFactory(
     server_no_context_takeover=True,
     client_no_context_takeover=True,
     server_max_window_bits=11,
@@ -156,7 +156,6 @@ class EdgeServer:
 
         Sockets are closed one after the other, so that the stations do not all knock elsewhere at once.
         """
-        assert self._watcher is not None
         loop, bound = self._context.loop, self._context.settings.drain_s
         self._directory.draining = True
         for server in self._servers:
@@ -171,7 +170,7 @@ class EdgeServer:
                 if ended < rate * (loop.time() - begun) and connection.idle and not connection.ending:
                     connection.end(CloseCode.SERVICE_RESTART, "restart")
                     ended += 1
-            await asyncio.sleep(min(_DRAIN_STEP_S, left))
+            await asyncio.sleep(min(DRAIN_STEP_S, left))
         for connection in self._directory:
             connection.end(CloseCode.SERVICE_RESTART, "restart")
         try:
@@ -180,7 +179,8 @@ class EdgeServer:
                     await server.wait_closed()
         except TimeoutError:
             log.warning("sockets_left_open", count=len(self._directory))
-        self._watcher.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
         for count in self._refusals.due(now_us() + int(self._context.settings.refusal_window_s * SECOND)):
             self._report(count)
 
@@ -218,7 +218,7 @@ class EdgeServer:
         socket.admission = judged
         if judged.version.is_v2 and self._context.settings.deflate:
             # 2.x part 4 §3.4 asks for compression; 1.6 stations do without.
-            socket.protocol.available_extensions = [_DEFLATE]
+            socket.protocol.available_extensions = [DEFLATE]
         return None
 
     def _judge(

@@ -24,7 +24,7 @@ _MESSAGES_AHEAD: Final = 4
 _FRAMES_AT_ONCE: Final = 32
 # Each of these may be a megabyte once it is inflated.
 _INFLATED_AT_ONCE: Final = 4
-_UNREAD_S: Final = 30.0
+UNREAD_S: Final = 30.0
 _CLOSE_S: Final = 10.0
 
 
@@ -204,7 +204,7 @@ class StationSocket(ServerConnection):
         Raises ConnectionClosed if the connection is over, or is now.
         """
         try:
-            async with asyncio.timeout(_UNREAD_S):
+            async with asyncio.timeout(UNREAD_S):
                 await self.send(text)
         except TimeoutError:
             self.transport.abort()
@@ -253,7 +253,7 @@ class StationSocket(ServerConnection):
 
     def does_not_read(self, now: float) -> bool:
         """Whether the peer has not read for half a minute what it is sent; `now` is a loop time."""
-        return self.paused and now - self._unread_since > _UNREAD_S
+        return self.paused and now - self._unread_since > UNREAD_S
 
     @property
     def gone(self) -> bool:

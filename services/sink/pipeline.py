@@ -22,9 +22,9 @@ from services.sink.writer import Writer
 
 log = get_logger(__name__)
 
-_FIRST_RETRY_S = 0.1
-_LONGEST_RETRY_S = 5.0
-_UPSTREAM_RETRY_S = 1.0
+FIRST_RETRY_S = 0.1
+LONGEST_RETRY_S = 5.0
+UPSTREAM_RETRY_S = 1.0
 
 
 class _GivenUpError(Exception):
@@ -170,7 +170,7 @@ class TablePipeline:
     async def _store(self, batches: Batches, generation: int) -> Block:
         block = await self._build(batches, generation)
         await self._bury(block.bad, generation)
-        delay_s = _FIRST_RETRY_S
+        delay_s = FIRST_RETRY_S
         while True:
             try:
                 await self._ports.writer.insert(self.layout, block)
@@ -179,7 +179,7 @@ class TablePipeline:
                 metrics.INSERT_FAILURES.labels(self.layout.table).inc()
                 log.warning("insert_failed", table=self.layout.table, rows=block.rows, error=str(error)[:500])
                 await self._pause(delay_s, generation)
-                delay_s = min(2 * delay_s, _LONGEST_RETRY_S)
+                delay_s = min(2 * delay_s, LONGEST_RETRY_S)
             else:
                 self.failing = False
                 return block
@@ -201,7 +201,7 @@ class TablePipeline:
                 except BusUnavailableError as unavailable:
                     self.blocked = True
                     log.warning("schema_unavailable", schema_id=schema_id, error=str(unavailable))
-                    await self._pause(_UPSTREAM_RETRY_S, generation)
+                    await self._pause(UPSTREAM_RETRY_S, generation)
         finally:
             self.blocked = False
 
@@ -225,7 +225,7 @@ class TablePipeline:
                     break
                 except BusUnavailableError as error:
                     log.warning("dead_letter_not_written", topic=topic, error=str(error))
-                    await self._pause(_UPSTREAM_RETRY_S, generation)
+                    await self._pause(UPSTREAM_RETRY_S, generation)
             metrics.UNREADABLE.labels(topic).inc()
             bus_metrics.DEAD_LETTERS.labels(PROCESSOR, topic, "undecodable").inc()
             log.error("record_unreadable", topic=topic, offset=one.record.offset, error=str(one.error))

@@ -20,7 +20,7 @@ Stored = Callable[[str], Awaitable[Row | None]]
 
 _LOOK_BACK_US: Final = 3600 * SECOND
 """How far back the topic is read: by then ClickHouse knows a command."""
-_LONGEST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 0.5
 
 
 class Certificates:
@@ -75,7 +75,7 @@ class Certificates:
             try:
                 await self._writer.write([Emit(REQUESTED, station_id, command)])
             except ClaimLostError:
-                await asyncio.sleep(random.uniform(0, _LONGEST_PAUSE_S))  # noqa: S311
+                await asyncio.sleep(random.uniform(0, LONGEST_PAUSE_S))  # noqa: S311
                 continue
             return
 

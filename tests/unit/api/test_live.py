@@ -15,6 +15,7 @@ from libs.events.telemetry import StationStateChanged
 from services.api.http import metrics
 from services.api.live.latest import Live
 from services.api.rows import record_of
+from tests.metrics import value_of
 
 BEGUN = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -177,7 +178,7 @@ def plan(number: int, **drawn_ma: int) -> LoadPlanMade:
 
 def test_operators_are_told_once_of_an_evse_that_draws_more_than_its_share() -> None:
     live = Live()
-    before = metrics.DISOBEDIENT_EVSES._value.get()
+    before = value_of(metrics.DISOBEDIENT_EVSES)
     with structlog.testing.capture_logs() as logs:
         for each, count in (
             (plan(1, a=32_000, b=0), 1),
@@ -188,6 +189,6 @@ def test_operators_are_told_once_of_an_evse_that_draws_more_than_its_share() -> 
             (plan(5), 0),
         ):
             live.take(Message("load.plans", 0, 0, "depot", each, 0))
-            assert metrics.DISOBEDIENT_EVSES._value.get() - before == count
+            assert value_of(metrics.DISOBEDIENT_EVSES) - before == count
     told = [(log["event"], log["station_id"], log["event_id"]) for log in logs]
     assert told == [("limit_disobeyed", "a", "plan-1"), ("limit_disobeyed", "b", "plan-3")]

@@ -114,7 +114,7 @@ def concluded(command_id: str, fate: Fate) -> CommandConcluded:
 
 
 async def test_of_several_at_once_one_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificate_writer, "_LONGEST_PAUSE_S", 0.0)
+    monkeypatch.setattr(certificate_writer, "LONGEST_PAUSE_S", 0.0)
     platform = Platform(monkeypatch)
     one, other = platform.process(), platform.process()
     processes = (one, other) * 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import httpx
 import pytest
@@ -82,10 +82,19 @@ def test_the_log_names_the_address_and_stays_short() -> None:
     assert len(lines) == 60
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    wrong = WrongKeys(20)
-    parts: Any = wrong
-    for number in range(30_000):
-        wrong.wait_s(f"10.{number // 65536}.{number // 256 % 256}.{number % 256}", MINUTE)
-    assert len(parts._failures) == 10_000
-    assert len(parts._throttled) <= 10_000
+def test_of_too_many_addresses_the_oldest_are_forgotten() -> None:
+    wrong = WrongKeys(1)
+    addresses = [f"10.{number // 256}.{number % 256}.1" for number in range(10_001)]
+    for address in addresses:
+        assert wrong.wait_s(address, MINUTE) == 0
+        assert wrong.wait_s(address, MINUTE) > 0
+    # The log has room for lines again, and who was throttled a minute ago would not have one yet.
+    later = MINUTE + 30 * SECOND
+    with capture_logs() as lines:
+        assert wrong.wait_s(addresses[-1], later) > 0
+        assert wrong.wait_s(addresses[0], later) == 0
+        assert wrong.wait_s(addresses[0], later) > 0
+    assert [(line["event"], line["address"]) for line in lines] == [
+        ("wrong_key", addresses[0]),
+        ("wrong_keys_throttled", addresses[0]),
+    ]

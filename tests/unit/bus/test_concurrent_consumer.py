@@ -66,7 +66,7 @@ class Rig:
 async def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     rig = Rig()
     monkeypatch.setattr(concurrent_consumer, "AIOKafkaConsumer", rig.consumer)
-    monkeypatch.setattr(concurrent_consumer, "_RETRY_S", 0)
+    monkeypatch.setattr(concurrent_consumer, "RETRY_S", 0)
     await rig.write(A, 3)
     await rig.write(B, 7)
     return rig
@@ -122,7 +122,7 @@ async def test_a_reader_is_healthy_again_once_it_can_read(rig: Rig) -> None:
 async def test_a_membership_that_only_fails_is_given_up_for_a_new_one(rig: Rig) -> None:
     async with reading() as reader:
         rig.broker.fail("start", KafkaError("still away"))
-        rig.broker.fail("getmany", *[KafkaError("for ever")] * concurrent_consumer._FAILURES)
+        rig.broker.fail("getmany", *[KafkaError("for ever")] * concurrent_consumer.FAILURES)
         await until(lambda: len(rig.made) == 3 and reader.healthy)
         assert rig.broker.groups[GROUP].members == [rig.made[2]]
 

@@ -52,7 +52,7 @@ def test_without_settings_it_is_plain() -> None:
         "bootstrap_servers": "k:1",
         "security_protocol": "PLAINTEXT",
     }
-    assert faust_app._credentials(BusSettings()) is None
+    assert faust_app.credentials(BusSettings()) is None
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
@@ -71,7 +71,7 @@ def test_sasl_over_tls(authority: Authority, mechanism: str) -> None:
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert len(context.get_ca_certs()) == 1
 
-    faust = faust_app._credentials(settings)
+    faust = faust_app.credentials(settings)
     assert isinstance(faust, SASLCredentials)
     assert (faust.protocol.value, faust.mechanism.value) == ("SASL_SSL", mechanism)
     assert (faust.username, faust.password) == ("sessions", "of-sessions")
@@ -87,7 +87,7 @@ def test_a_client_certificate(authority: Authority) -> None:
         kafka_ssl_key_file=issued.key,
     )
     assert "sasl_mechanism" not in connection(settings)
-    assert isinstance(faust_app._credentials(settings), SSLCredentials)
+    assert isinstance(faust_app.credentials(settings), SSLCredentials)
 
 
 @pytest.mark.parametrize(

@@ -49,16 +49,16 @@ class World:
         self.bus_reads = 0
         self.asked = 0
         self.now = 1000.0
+        self.passes = True
         monkeypatch.setattr(schemas, "read_schemas", self._read)
+        access = {"transport": httpx.MockTransport(self._handle)}
+        monkeypatch.setattr(schemas, "registry_access", lambda _: access)
         registry = SchemaRegistry(BusSettings(registry_url="http://registry"), attempts=1)
-        registry._http = httpx.AsyncClient(
-            base_url="http://registry/", transport=httpx.MockTransport(self._handle)
-        )
         self.codec = Codec(CONTRACT, {"load.plans": 1})
         self.lookup = SchemaLookup(BusSettings(), registry, self.codec, lambda: self.now, self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
-        self.now += seconds
+        self.now += seconds * self.passes
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         self.asked += 1
@@ -155,13 +155,24 @@ async def test_that_nobody_knows_an_id_is_remembered_for_a_while(world: World) -
     assert world.codec.knows(NEW)
 
 
-async def test_a_flood_of_ids_that_nobody_knows_takes_bounded_memory(world: World) -> None:
+async def test_every_id_of_a_flood_is_looked_for_on_the_bus(world: World) -> None:
     ids = range(10_000, 10_000 + 2 * REMEMBERED_IDS)
     for schema_id in ids:
         with pytest.raises(CodecError):
             await world.lookup.fetch(schema_id)
-    assert len(world.lookup._unknown_until) == REMEMBERED_IDS
     assert world.bus_reads == len(ids)
+
+
+async def test_of_too_many_ids_that_nobody_knows_the_oldest_is_forgotten(world: World) -> None:
+    world.passes = False
+    ids = range(10_000, 10_001 + REMEMBERED_IDS)
+    for schema_id in (*ids, *ids[1:]):
+        with pytest.raises(CodecError):
+            await world.lookup.fetch(schema_id)
+    assert world.asked == len(ids)
+    with pytest.raises(CodecError):
+        await world.lookup.fetch(ids[0])
+    assert world.asked == len(ids) + 1
 
 
 async def test_the_bus_is_read_once_a_second_at_most(world: World) -> None:

@@ -13,6 +13,7 @@ from libs.bus.settings import MAX_RECORD_BYTES
 from libs.bus.shapes import fingerprint
 from libs.bus.state_codec import StateCodec
 from libs.bus.states import States
+from tests.metrics import value_of
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -120,12 +121,12 @@ def test_a_state_too_large_for_the_topic_is_refused() -> None:
 
 
 def test_a_state_that_grows_beyond_what_its_processor_declares_is_told_of_once() -> None:
-    kept, told = States(COUNTER, CODEC), metrics.STATES_TOO_LARGE.labels("counter")._value
-    before = told.get()
+    kept, told = States(COUNTER, CODEC), metrics.STATES_TOO_LARGE.labels("counter")
+    before = value_of(told)
     for text in ("x", "x" * MOST_STATE_BYTES, "y" * MOST_STATE_BYTES, "x"):
         kept.put("a", Count(1, None, text))
         kept.encode_changes("topic", 0)
-    assert told.get() == before + 1
+    assert value_of(told) == before + 1
 
 
 @pytest.mark.parametrize("due", [b"soon", b"\0" * 9, None])

@@ -298,7 +298,7 @@ def test_wrong_use_has_status_2(words: tuple[str, ...]) -> None:
 
 
 def test_watch_prints_events_and_resumes_after_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.cli.live._RETRY_S", 0)
+    monkeypatch.setattr("services.cli.live.RETRY_S", 0)
     ended = {
         "recorded_at": "2026-05-01T10:00:00.000000Z",
         "station_id": "cp\x1b[2J",

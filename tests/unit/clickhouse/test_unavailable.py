@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from clickhouse_driver.errors import NetworkError, ServerException, SocketTimeoutError
 
+from libs.clickhouse import client as client_module
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError, ClickHouseUnavailableError
 from libs.clickhouse.reader import Reader
 from libs.clickhouse.settings import ClickHouseSettings
@@ -86,8 +87,8 @@ def test_what_passes_is_told_from_what_is_wrong(
     def fail(*_: object, **__: object) -> None:
         raise error
 
+    monkeypatch.setattr(client_module, "Client", lambda *_, **__: SimpleNamespace(execute=fail))
     client = ClickHouseClient(settings(1))
-    monkeypatch.setattr(client, "_connected", lambda: SimpleNamespace(execute=fail))
     with pytest.raises(ClickHouseError) as raised:
         client.rows("SELECT 1")
     assert isinstance(raised.value, ClickHouseUnavailableError) is away

@@ -324,9 +324,9 @@ def test_image_tags_are_pinned() -> None:
 
 
 def test_servers_are_those_of_the_tests() -> None:
-    assert service("kafka")["image"] == stack_images._KAFKA_IMAGE
-    assert service("registry")["image"] == stack_images._REGISTRY_IMAGE
-    assert service("clickhouse")["image"] == stack_images._CLICKHOUSE_IMAGE
+    assert service("kafka")["image"] == stack_images.KAFKA_IMAGE
+    assert service("registry")["image"] == stack_images.REGISTRY_IMAGE
+    assert service("clickhouse")["image"] == stack_images.CLICKHOUSE_IMAGE
 
 
 def test_the_image_is_this_version_built_once() -> None:

@@ -62,7 +62,7 @@ class Holding:
 
 async def drained(clock: Clock, held: list[Held], monkeypatch: pytest.MonkeyPatch) -> float:
     """When it began."""
-    monkeypatch.setattr(server, "_DRAIN_STEP_S", 0)
+    monkeypatch.setattr(server, "DRAIN_STEP_S", 0)
     settings = EdgeSettings.model_validate(
         {
             "kafka": "nowhere",
@@ -73,7 +73,6 @@ async def drained(clock: Clock, held: list[Held], monkeypatch: pytest.MonkeyPatc
     )
     context: Any = Mock(settings=settings, loop=clock)
     edge = EdgeServer(cast(Context, context), cast(Directory, Holding(held)), lambda: True)
-    edge._watcher = Mock()
     begun = clock.now
     await edge.drain()
     return begun

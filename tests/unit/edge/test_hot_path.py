@@ -19,13 +19,15 @@ from websockets.server import ServerProtocol
 
 from libs.bus.batching import OnAcknowledged
 from libs.bus.errors import BusUnavailableError
+from libs.events.commands import DispatchCommand
+from libs.events.ocpp_log import CallOutcome, FrameRejected, OcppCallReceived, OcppCallSent
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
-from libs.events.ocpp_log import FrameRejected, OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import TokenRegistered
 from libs.ocpp.errors import ErrorCode
 from libs.ocpp.frames import Call, Refused, ResultReceived
 from libs.ocpp.versions import Version
+from libs.runtime.clock import now_us
 from services.edge import socket as socket_module
 from services.edge.connection import StationConnection
 from services.edge.context import Context
@@ -38,6 +40,7 @@ from services.edge.gate import Gate
 from services.edge.publisher import Publisher
 from services.edge.settings import EdgeSettings
 from services.edge.socket import StationSocket
+from tests.memory import growth
 
 
 class Transport:
@@ -81,8 +84,7 @@ def new_socket() -> StationSocket:
     Connection.connection_made(socket, cast(asyncio.Transport, Transport()))
     socket.request = cast(Any, object())
     # What the handshake does: the parser comes to wait for the first frame.
-    socket.protocol.receive_data(b"")
-    socket._between_frames = True
+    socket.data_received(b"")
     return socket
 
 
@@ -164,12 +166,13 @@ async def test_a_message_of_countless_empty_fragments_takes_no_room() -> None:
     socket = new_socket()
     listener = Listener(socket)
     socket.data_received(sent(b"[2,", fin=False))
-    for _ in range(100):
-        socket.data_received(sent(b"", fin=False, opcode=Opcode.CONT) * 100)
-        for _ in range(4):
-            await asyncio.sleep(0)
-        assert transport_of(socket).reading
-    assert len(socket._fragments or b"") == 3
+    with growth() as taken:
+        for _ in range(100):
+            socket.data_received(sent(b"", fin=False, opcode=Opcode.CONT) * 100)
+            for _ in range(4):
+                await asyncio.sleep(0)
+            assert transport_of(socket).reading
+    assert taken.kept < 20_000, "less than two bytes for each"
     socket.data_received(sent(b"3]", opcode=Opcode.CONT))
     assert listener.taken == [b"[2,3]"]
 
@@ -475,7 +478,7 @@ async def test_a_station_that_does_not_read_does_not_look_like_kafka_being_away(
 async def test_a_station_that_never_reads_is_dropped(
     station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socket_module, "_UNREAD_S", 0.01)
+    monkeypatch.setattr(socket_module, "UNREAD_S", 0.01)
     station.socket.pause_writing()
     station.call("a")
     station.bus.acknowledge()
@@ -485,14 +488,38 @@ async def test_a_station_that_never_reads_is_dropped(
 
 async def test_an_answer_to_an_earlier_command_is_not_taken_for_this_one_s(station: Station) -> None:
     lane = station.connection.lane
-    lane._answer, lane._message_id = asyncio.get_running_loop().create_future(), "y"
-    earlier = Call("x", "Reset", {"type": "Soft"})
+    lane.offer(reset("y"))
+    await turns()
+    earlier, this = Call("x", "Reset", {"type": "Soft"}), Call("y", "Reset", {"type": "Soft"})
     reason = "payload is not an object"
     lane.settle(Refused(None, ErrorCode.FORMAT_VIOLATION, reason, "x", "Reset", earlier))
     lane.settle(ResultReceived("x", {"status": "Accepted"}, earlier))
-    assert not lane._answer.done()
-    lane._answer = None
+    await turns()
+    assert lane.busy
+    lane.settle(ResultReceived("y", {"status": "Rejected"}, this))
+    await lane.finished()
+    ends = [record for record in station.bus.records if isinstance(record, OcppCallSent)]
+    assert [(each.outcome, each.result) for each in ends] == [(CallOutcome.RESULT, '{"status":"Rejected"}')]
     await station.lose()
+
+
+def reset(event_id: str) -> DispatchCommand:
+    now = now_us()
+    return DispatchCommand(
+        event_id=event_id,
+        occurred_at=now,
+        recorded_at=now,
+        cause_id=event_id,
+        command_id=event_id,
+        station_id="s",
+        slot=0,
+        connection_epoch=1,
+        attempt=1,
+        action="Reset",
+        payload='{"type":"Soft"}',
+        send_by=now + 60_000_000,
+        call_timeout_ms=60_000,
+    )
 
 
 async def test_a_socket_lost_in_mid_call_leaves_nothing_behind(station: Station) -> None:

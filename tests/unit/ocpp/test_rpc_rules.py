@@ -34,7 +34,7 @@ from libs.ocpp.rpc import CallOutstanding, Role, RpcMachine
 from libs.ocpp.transactions import transaction_id_16
 from libs.ocpp.versions import Version, negotiate, station_id_from_path
 from services.edge.domain.acceptance import AskedFor, asks_for, may_call, why_not_send
-from services.edge.server import _DEFLATE
+from services.edge.server import DEFLATE
 
 V16, V201, V21 = Version.V16, Version.V201, Version.V21
 AT = "2026-01-01T00:00:00Z"
@@ -261,7 +261,7 @@ def test_rule_9_deflate_is_agreed_on_and_inflation_is_capped(bits: bool | int | 
         parse_uri("ws://localhost/ocpp/cp1"),
         extensions=[ClientPerMessageDeflateFactory(client_max_window_bits=bits)],
     )
-    server = ServerProtocol(extensions=[_DEFLATE], max_size=10_000)
+    server = ServerProtocol(extensions=[DEFLATE], max_size=10_000)
     client.send_request(client.connect())
     server.receive_data(b"".join(client.data_to_send()))
     (request,) = server.events_received()

@@ -38,7 +38,7 @@ class Authority:
         ca: bool = True,
     ) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.certificate = (issuer or self)._sign(
+        self.certificate = (issuer or self).sign(
             named(name),
             self.key.public_key(),
             issuer,
@@ -47,7 +47,7 @@ class Authority:
             responder=responder,
         )
 
-    def _sign(
+    def sign(
         self,
         subject: x509.Name,
         key: Any,
@@ -82,7 +82,7 @@ class Authority:
         self, name: str, key: Any = None, *, ocsp_for: bool = False, responder: str | None = None
     ) -> x509.Certificate:
         public = key or ec.generate_private_key(ec.SECP256R1()).public_key()
-        return self._sign(named(name), public, self, ocsp_for=ocsp_for, responder=responder)
+        return self.sign(named(name), public, self, ocsp_for=ocsp_for, responder=responder)
 
     def hash_data(self, certificate: x509.Certificate, algorithm: str = "SHA256") -> dict[str, str]:
         """CertificateHashDataType of a certificate that this authority issued."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any, cast
 
+import httpx
 import orjson
 import pytest
 from cryptography import x509
@@ -291,23 +293,35 @@ def test_a_response_counts_only_if_the_certificates_own_issuer_stands_behind_it(
         read_response(forged, wanted, [SUB.certificate], now_us())
 
 
-async def test_what_was_found_for_a_trusted_issuer_is_not_mixed_with_what_was_found_without() -> None:
-    client = OcspClient(authorities=[ROOT.certificate])
+class Body(httpx.AsyncByteStream):
+    """An answer that is still to be read."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._content
+
+
+async def test_what_was_found_for_a_trusted_issuer_is_not_mixed_with_what_was_found_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = "http://198.41.0.4/contract"
     fetched: list[str] = []
 
-    async def fetch(guarded: Any, _body: bytes) -> bytes:
-        fetched.append(guarded.url)
-        return SUB.response(CONTRACT, lasts=A_DAY)
+    async def answer(_: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        fetched.append(str(request.url))
+        return httpx.Response(200, stream=Body(SUB.response(CONTRACT, lasts=A_DAY)))
 
-    client._fetch = fetch  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer)
+    client = OcspClient(authorities=[ROOT.certificate])
     wanted = certificate_id(SUB.hash_data(CONTRACT))
-    url = OCSP + "contract"
     proofs = [
         (await client.ask(url, wanted, issuer))[1].proof
         for issuer in (None, SUB.certificate, None, SUB.certificate)
     ]
     assert proofs == ["issuer", "authority", "issuer", "authority"]
-    assert len(fetched) == 2
+    assert fetched == [url, url]
     await client.close()
 
 

@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from libs.runtime.http import CUT, HttpBounds, serve_http
+from tests.metrics import value_of
 
 HOST = "127.0.0.1"
 WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -92,13 +93,13 @@ async def test_an_answer_may_take_longer_than_a_request() -> None:
 
 @pytest.mark.parametrize("sent", HALVES.values(), ids=HALVES)
 async def test_however_many_are_half_open_others_are_served(sent: bytes) -> None:
-    before = CUT._value.get()
+    before = value_of(CUT)
     async with serving(PATIENT) as port:
         half_open = [await opened(port, sent, "127.0.0.2") for _ in range(60)]
         assert await answered(port) == b"HTTP/1.1 200 OK\r\n"
         # Two of an address may stay, an eighth of sixteen; of those that had an answer to come some may be left.
         assert await answered(port) == b"HTTP/1.1 200 OK\r\n"
-        assert CUT._value.get() - before >= 36
+        assert value_of(CUT) - before >= 36
         for _, writer in half_open:
             writer.close()
 

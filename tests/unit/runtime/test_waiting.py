@@ -1,6 +1,7 @@
 """Requests that are never finished do not keep others out."""
 
 from libs.runtime.waiting import WaitingRoom
+from tests.memory import growth
 
 
 class Socket:
@@ -35,5 +36,15 @@ def test_of_one_address_an_eighth_may_wait_and_the_others_are_not_touched() -> N
     assert len(room) == 11
     for socket in (other, *many):
         room.leave(socket)
-    assert (len(room), len(room._waiting)) == (0, 0)
+    assert len(room) == 0
     assert not room.cut()
+
+
+def test_who_was_there_once_takes_no_room() -> None:
+    room: WaitingRoom[Socket] = WaitingRoom(80, lambda: None)
+    socket = Socket()
+    with growth() as taken:
+        for number in range(10_000):
+            room.enter(socket, f"10.0.{number // 256}.{number % 256}")
+            room.leave(socket)
+    assert taken.kept < 20_000

@@ -18,6 +18,7 @@ from services.sink import pipeline as module
 from services.sink.domain import BadRecord, Block, Fields
 from services.sink.pipeline import Ports, TablePipeline
 from services.sink.settings import SinkSettings
+from tests.metrics import value_of
 
 T = TypeVar("T")
 LAYOUTS = layouts(load_contract())
@@ -115,9 +116,9 @@ async def running(world: World, table: str = "load_plans", **settings: int) -> A
 
 @pytest.fixture(autouse=True)
 def _retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_FIRST_RETRY_S", 0.0)
-    monkeypatch.setattr(module, "_LONGEST_RETRY_S", 0.0)
-    monkeypatch.setattr(module, "_UPSTREAM_RETRY_S", 0.0)
+    monkeypatch.setattr(module, "FIRST_RETRY_S", 0.0)
+    monkeypatch.setattr(module, "LONGEST_RETRY_S", 0.0)
+    monkeypatch.setattr(module, "UPSTREAM_RETRY_S", 0.0)
 
 
 async def test_a_block_that_fails_is_given_again_the_same_before_anything_newer() -> None:
@@ -174,11 +175,11 @@ async def test_more_bad_records_than_the_limit_stop_the_table_before_they_are_st
         async with asyncio.timeout(10):
             while not pipeline.blocked:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        assert stopped._value.get() == 1
+        assert value_of(stopped) == 1
         assert world.log == ["inserted load.plans:0:0-0", "buried 2", "buried 3"]
         await pipeline.reset()
         assert not pipeline.blocked
-    assert stopped._value.get() == 0
+    assert value_of(stopped) == 0
     assert world.stored == {HERE: 1}
 
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from libs.tariffs.currency import _NO_MINOR_UNIT, _THOUSANDTHS, minor_digits
+from libs.tariffs.currency import NO_MINOR_UNIT, THOUSANDTHS, minor_digits
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -39,15 +39,15 @@ def test_the_example_consumer_prints_amounts_in_their_currency(
 
 
 def test_the_example_consumer_knows_every_currency_that_is_not_in_hundredths(consumer: ModuleType) -> None:
-    assert {currency: minor_digits(currency) for currency in _NO_MINOR_UNIT | _THOUSANDTHS} == consumer.DIGITS
+    assert {currency: minor_digits(currency) for currency in NO_MINOR_UNIT | THOUSANDTHS} == consumer.DIGITS
 
 
 def test_so_does_the_analysts_guide() -> None:
     guide = (DOCS / "analysts.md").read_text()
     listed = re.findall(r"currency IN \(([^)]*)\), (\d)", guide)
     assert [(set(re.findall(r"'(\w+)'", names)), digits) for names, digits in listed] == [
-        (set(_NO_MINOR_UNIT), "0"),
-        (set(_THOUSANDTHS), "3"),
+        (set(NO_MINOR_UNIT), "0"),
+        (set(THOUSANDTHS), "3"),
     ]
 
 
