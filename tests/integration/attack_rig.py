@@ -18,7 +18,8 @@ from libs.events.ocpp_log import (
     OcppCallReceived,
 )
 from libs.events.record import Record
-from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from services.sessions.domain.processor import SessionsProcessor
+from services.sessions.domain.topics import TRANSACTIONS
 from tests.integration.children import python
 from tests.integration.edge_process import (
     EdgeProcess,

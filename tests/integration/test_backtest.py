@@ -35,8 +35,9 @@ from libs.events.registry import (
 )
 from libs.events.sessions import CdrCredited, CdrIssued
 from libs.runtime.clock import iso, now_us
-from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.station import StationSessions
+from services.sessions.domain.topics import TRANSACTIONS
 from tests.integration.processor_rig import Rig, open_rig
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, SECOND, meter16, start16, stop16
 

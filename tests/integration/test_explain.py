@@ -16,7 +16,8 @@ from libs.events.decisions import SessionDecisionConcluded
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.runtime.clock import now_us
-from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from services.sessions.domain.processor import SessionsProcessor
+from services.sessions.domain.topics import TRANSACTIONS
 from tests.integration.api_platform import Platform, api, ok, until
 from tests.integration.test_cli import shell
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, meter16, start16, stop16

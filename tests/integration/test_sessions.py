@@ -25,7 +25,8 @@ from libs.events.registry import StationRegistered
 from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
-from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from services.sessions.domain.processor import SessionsProcessor
+from services.sessions.domain.topics import TRANSACTIONS
 from tests.integration.bus import bus_settings, make_topics
 from tests.integration.service_process import ServiceProcess
 from tests.unit.sessions.exchanges import DAY

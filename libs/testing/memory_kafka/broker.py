@@ -7,15 +7,25 @@ import contextlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced, UnknownTopicOrPartitionError
 
 from libs.runtime.clock import now_us
 
-if TYPE_CHECKING:
-    from libs.testing.memory_kafka.clients import MemoryConsumer
+
+class Member(Protocol):
+    """A consumer of a group. `topics_wanted`: what it subscribed to."""
+
+    topics_wanted: set[str]
+
+    async def revoke(self) -> None:
+        """Let go of its partitions, once what is under way is done."""
+
+    async def take(self, places: set[TopicPartition]) -> None:
+        """Go on with these partitions."""
+
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -45,7 +55,7 @@ class Transaction:
 class Group:
     """A consumer group: who is in it, in the order of joining, and what it has committed."""
 
-    members: list[MemoryConsumer] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
     committed: dict[TopicPartition, int] = field(default_factory=dict)
     balanced: asyncio.Task[None] | None = None
 
@@ -166,7 +176,7 @@ class MemoryBroker:
         for member, places in zip(members, self._ranges(members), strict=True):
             await member.take(places)
 
-    def _ranges(self, members: list[MemoryConsumer]) -> list[set[TopicPartition]]:
+    def _ranges(self, members: list[Member]) -> list[set[TopicPartition]]:
         shares: list[set[TopicPartition]] = [set() for _ in members]
         for topic in sorted({topic for member in members for topic in member.topics_wanted}):
             takers = [index for index, member in enumerate(members) if topic in member.topics_wanted]

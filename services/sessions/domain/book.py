@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import msgspec
 
-from libs.bus.message import Emit
+from libs.bus.message import Emit, Message
 from libs.bus.processor import Step, Tables
+from libs.events.decisions import SessionDecided
 from libs.tariffs.engine import NO_CONTRACT, DriverContract
 from services.sessions.domain import past, plans, records, rules, statuses
-from services.sessions.domain.decisions import of_driver, open_to_decision, settled
-from services.sessions.domain.plans import Grant
-from services.sessions.domain.pricing import Charge, charge, placed
-from services.sessions.domain.records import Cause, Charged
+from services.sessions.domain.charge import Charge, Charged
+from services.sessions.domain.decisions import (
+    MOST_REMEMBERED,
+    Ruling,
+    concluded,
+    decided,
+    decision_id,
+    of_driver,
+    open_to_decision,
+    recalled,
+    refusal,
+    settled,
+)
+from services.sessions.domain.grants import Grant
+from services.sessions.domain.origin import Cause, Source
+from services.sessions.domain.pricing import charge, placed
 from services.sessions.domain.session import Session, running, session_id_of
-from services.sessions.domain.station import StationSessions, arrange
+from services.sessions.domain.station import StationSessions, arrange, followed, follower, surplus
+from services.sessions.domain.statuses import Status
 from services.sessions.domain.waiting import Waiting
 
 
@@ -38,56 +52,75 @@ class Book:
         self._expired_at = 0
         self._leaving: list[Session] = []
 
-    def put(self, before: Session | None, after: Session, cause: Cause) -> None:
-        """Announce what changed from `before` (None: nothing known) to `after`, and remember `after`."""
-        after = self._announce(before, after, cause)
-        if before is not None and before.over == after.over:
-            among = self.closed if after.over else self.open
-            among[among.index(before)] = after
-            return
-        if before is not None:
-            (self.closed if before.over else self.open).remove(before)
-        (self.closed if after.over else self.open).append(after)
+    def join(self, known: Session | None, session: Session, cause: Cause) -> None:
+        """Take over what is more than one more step of a session under way: its begin, EVSE or end are news."""
+        if known is None or known.closed_by_rule or known.started_at is None:
+            session = statuses.adopted(session, self.statuses)
+        if known is None or known.started_at is None or session.evse_id != known.evse_id:
+            session = self._among(session, cause)
+        self._put(known, session, cause)
+        if known is not None and known.session_id and not known.over and not session.over:
+            self.out.append(records.updated(self.station_id, session, cause))
 
-    def find(self, session_id: str) -> Session | None:
-        """The session that was announced by this id, if it is remembered."""
-        if not session_id:
-            return None
-        return next((s for s in (*self.open, *self.closed) if s.session_id == session_id), None)
+    def close_surplus(self, cause: Cause) -> None:
+        """Close a session by rule if too many are under way."""
+        one = surplus(self.open)
+        if one is not None:
+            self._give_up(one, cause)
+            self.bounded = ("open",)
 
-    def give_up(self, session: Session, cause: Cause) -> None:
-        """Close `session` by rule."""
-        self.put(session, rules.closed(session, cause.recorded_at), cause)
+    def hear(self, told: bytes, status: Status, source: Source, cause: Cause) -> None:
+        """Join a connector's status to the sessions that it tells of; `told`: the station's statuses with it."""
+        self.statuses = told
+        repeated = statuses.repeats(told, status)
+        news: list[Emit] = []
+        for known in (*self.open, *self.closed):
+            seen = statuses.seen(known, told, status)
+            if seen is None:
+                continue
+            session = statuses.absorbed(known, seen, source, repeated=repeated)
+            if session is known:
+                continue
+            self._put(known, session, cause)
+            latest = (session.state_at, session.charging_state) != (known.state_at, known.charging_state)
+            if known.session_id and not known.over and latest and not repeated and seen.at >= known.begun_at:
+                # Of several sessions that a connector cannot have at once, the one that came last.
+                news = [records.updated(self.station_id, session, cause)]
+        self.out += news
 
-    def follow(self, session: Session, at: int, cause: Cause) -> None:
-        """Another transaction began at `at` where `session` was: so it is over."""
-        after = msgspec.structs.replace(session, until=at)
-        self.put(session, after if after.over else rules.closed(after, cause.recorded_at), cause)
+    def restart(self, source: Source, cause: Cause) -> None:
+        """The station started anew."""
+        for known in tuple(self.open):
+            session = statuses.booted(known, source)
+            if session is not known:
+                self._put(known, session, cause)
 
-    def recall(self, known: Session | None, session: Session, cause: Cause, *, anew: bool) -> None:
-        """Remember a closed session again, and correct what was charged for it if that is now another thing.
-
-        `anew`: the next version is issued even if the same is charged.
-        """
-        charged = self._charged(session)
-        if anew or session.issued != msgspec.structs.replace(
-            records.said(session, charged), hash=_hash_of(session)
-        ):
-            session = self._conclude(session, charged, cause)
-        if known is not None:
-            self.closed.remove(known)
-        self.closed.append(msgspec.structs.replace(session, held=True))
+    def decide(self, message: Message, record: Ruling, cause: Cause) -> None:
+        """Follow what an operator decided, the `record` of `message`, or refuse it, and say which."""
+        self.decisions = (*self.decisions, decision_id(record))[-MOST_REMEMBERED:]
+        known = self._find(record.session_id)
+        if isinstance(record, SessionDecided):
+            detail = refusal(known, record)
+            if known is not None and not detail:
+                self._put(known, decided(known, message), cause)
+        else:
+            waits = any(each.session.session_id == record.session_id for each in self.waiting)
+            session, detail = recalled(known, record, waits=waits)
+            if session is not None:
+                self._recall(known, session, cause, anew=record.corrected)
+        now = self._find(record.session_id)
+        self.out.append(concluded(record, detail, 0 if now is None else now.revision))
 
     def granted(self, session_id: str, revision: int, grant: Grant, cause: Cause) -> None:
         """A bundle covers so much of a session: issue what waits for that, or correct what was issued without."""
         if any(each.asks(grant) for each in self.waiting):
             self.waiting = [each.answered(grant) for each in self.waiting]
             return
-        known = self.find(session_id)
+        known = self._find(session_id)
         if known is None or known.revision < revision:
             self.early = plans.kept_early(self.early, grant, cause.recorded_at)
         elif plans.awaits(known) and known.asked is not None and known.asked.ask_id == grant.ask_id:
-            self.put(known, plans.granted(known, grant), cause)
+            self._put(known, plans.granted(known, grant), cause)
 
     def expire(self, at: int) -> None:
         """Forget what has been remembered long enough at `at`, and close what has waited long enough."""
@@ -99,7 +132,7 @@ class Book:
         for session in tuple(self.open):
             if rules.deadline(session) <= at or rules.endless(session):
                 # What led to it is the last that was heard of the session.
-                self.give_up(session, Cause(session.cause_id, at, at))
+                self._give_up(session, Cause(session.cause_id, at, at))
 
     def step(self) -> Step[StationSessions]:
         """The processor's decision."""
@@ -117,6 +150,49 @@ class Book:
         after = arrange(state, self.open, self.closed)
         self._give_up_grants(after)
         return Step(after, tuple(self.out), self.bounded)
+
+    def _among(self, session: Session, cause: Cause) -> Session:
+        """`session`, whose start may be news, with the begin of the next one; those that it follows are over."""
+        sessions = (*self.open, *self.closed)
+        for other in followed(sessions, session):
+            after = msgspec.structs.replace(other, until=session.begun_at)
+            self._put(other, after if after.over else rules.closed(after, cause.recorded_at), cause)
+        return msgspec.structs.replace(session, until=follower(sessions, session))
+
+    def _put(self, before: Session | None, after: Session, cause: Cause) -> None:
+        """Announce what changed from `before` (None: nothing known) to `after`, and remember `after`."""
+        after = self._announce(before, after, cause)
+        if before is not None and before.over == after.over:
+            among = self.closed if after.over else self.open
+            among[among.index(before)] = after
+            return
+        if before is not None:
+            (self.closed if before.over else self.open).remove(before)
+        (self.closed if after.over else self.open).append(after)
+
+    def _find(self, session_id: str) -> Session | None:
+        """The session that was announced by this id, if it is remembered."""
+        if not session_id:
+            return None
+        return next((s for s in (*self.open, *self.closed) if s.session_id == session_id), None)
+
+    def _give_up(self, session: Session, cause: Cause) -> None:
+        """Close `session` by rule."""
+        self._put(session, rules.closed(session, cause.recorded_at), cause)
+
+    def _recall(self, known: Session | None, session: Session, cause: Cause, *, anew: bool) -> None:
+        """Remember a closed session again, and correct what was charged for it if that is now another thing.
+
+        `anew`: the next version is issued even if the same is charged.
+        """
+        charged = self._charged(session)
+        if anew or session.issued != msgspec.structs.replace(
+            records.said(session, charged), hash=_hash_of(session)
+        ):
+            session = self._conclude(session, charged, cause)
+        if known is not None:
+            self.closed.remove(known)
+        self.closed.append(msgspec.structs.replace(session, held=True))
 
     def _give_up_grants(self, after: StationSessions | None) -> None:
         """Of sessions that await an answer and are not remembered: it would find nobody."""

@@ -23,10 +23,7 @@ from libs.events.decisions import (
 from libs.events.ids import derive_id
 from libs.tariffs.usage import Usage, usage_from_readings
 from services.sessions.domain.session import Decided, Outcome, Session, kinds, measured, outcome
-
-DECISIONS: Final = "billing.decisions"
-DECIDED: Final = "billing.decided"
-EVIDENCE: Final = "sessions.evidence"
+from services.sessions.domain.topics import DECIDED
 
 Ruling = SessionDecided | SessionRecalled | SessionEvidenceRecalled
 """What decides about a session. Recalls of version 0.1.0 hold their evidence themselves."""

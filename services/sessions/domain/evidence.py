@@ -15,6 +15,7 @@ from libs.ocpp import quirks
 from libs.ocpp.semantics.model import TransactionStep
 from libs.runtime.clock import SECOND
 from services.sessions.domain import curve, states, tokens
+from services.sessions.domain.origin import Source
 from services.sessions.domain.session import CLOCK_DOUBT, STOP_CONFLICT, Session, Signed, credible, was_over
 from services.sessions.domain.states import STATES
 
@@ -25,15 +26,6 @@ MOST_AHEAD: Final = 24 * 3600 * SECOND
 """How long before the time that it names a message may have come."""
 
 _CLOCK_QUIRKS: Final = frozenset({quirks.TIMESTAMP_OUT_OF_BOUNDS, quirks.TIMESTAMP_UNREADABLE})
-
-
-class Source(msgspec.Struct, frozen=True, gc=False):
-    """The record that a step was read from: its id, when it was recorded, and where it is in the log."""
-
-    event_id: str
-    recorded_at: int
-    partition: int
-    offset: int
 
 
 def begin(step: TransactionStep, version: str, source: Source) -> Session:

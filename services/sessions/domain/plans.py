@@ -6,7 +6,7 @@ what is billed of it; its charge record waits for the answer, for `AWAIT_GRANT` 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -14,14 +14,11 @@ from libs.bus.message import Emit, Message
 from libs.events.ids import derive_id
 from libs.events.plans import PrepaidAsked, PrepaidGranted, withdrawal_id
 from libs.runtime.clock import SECOND
-
-if TYPE_CHECKING:
-    from services.sessions.domain.pricing import Charge
-    from services.sessions.domain.records import Cause
-    from services.sessions.domain.session import Session
-
-ASKED: Final = "billing.prepaid-asked"
-GRANTED: Final = "billing.prepaid"
+from services.sessions.domain.charge import Charge
+from services.sessions.domain.grants import Asked, EarlyGrant, Grant
+from services.sessions.domain.origin import Cause
+from services.sessions.domain.session import Session
+from services.sessions.domain.topics import ASKED
 
 AWAIT_GRANT: Final = 3600 * SECOND
 """How long a charge record waits for what the bundle covers; then it is issued without, and corrected later.
@@ -32,40 +29,6 @@ MOST_WAITING: Final = 64
 """Charge records of a station that wait; where there are more, the first is issued at once."""
 MOST_EARLY: Final = 8
 _EARLY_KEPT: Final = 24 * 3600 * SECOND
-
-
-class Asked(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The last question: its id, and what was asked of which ledger."""
-
-    ask_id: str
-    group_id: str
-    tariff_id: str
-    tariff_version: int
-    month: str
-    timezone: str
-    bundle_wh: int
-    billed_wh: int
-
-    @property
-    def ledger(self) -> tuple[str, str, str]:
-        """Whose bundle of which month."""
-        return self.group_id, self.tariff_id, self.month
-
-
-class Grant(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The answer to a question, and where in the log it is. `wh`: None for what it had before (the month is closed)."""
-
-    ask_id: str
-    wh: int | None
-    partition: int
-    offset: int
-
-
-class EarlyGrant(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An answer that came before what it answers: the log is folded anew, and clocks of edges differ."""
-
-    grant: Grant
-    recorded_at: int
 
 
 def grant_in(message: Message) -> Grant:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -11,36 +11,13 @@ from libs.bus.processor import Tables
 from libs.events.record import Record
 from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered, TokenRegistered
 from libs.ocpp.semantics.received_calls import zone_named
-from libs.tariffs.bill import Bill
 from libs.tariffs.engine import NO_CONTRACT, DriverContract, bill, plan_of, terms_of
 from libs.tariffs.model import billable
 from libs.tariffs.months import month_at, month_text
 from libs.tariffs.usage import Usage
+from services.sessions.domain.charge import Charge, UnderPlan
 from services.sessions.domain.session import Session
-
-STATIONS: Final = "registry.stations"
-SITES: Final = "registry.sites"
-TARIFFS: Final = "registry.tariffs"
-TOKENS: Final = "registry.tokens"
-
-
-class UnderPlan(msgspec.Struct, frozen=True):
-    """The plan that applies, if it has a bundle or a fee: of which group, and in which month by the site's clock."""
-
-    group_id: str
-    bundle_wh: int
-    month: str
-    timezone: str
-
-
-class Charge(msgspec.Struct, frozen=True):
-    """The tariff version that applies, and the bill by it."""
-
-    tariff_id: str
-    version: int
-    currency: str
-    bill: Bill
-    under: UnderPlan | None = None
+from services.sessions.domain.topics import SITES, STATIONS, TARIFFS, TOKENS
 
 
 class _Dated(Protocol):

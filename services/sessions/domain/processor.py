@@ -10,26 +10,41 @@ from libs.bus.message import Emit, Message
 from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.bus.shapes import grown
 from libs.events.commands import CommandConcluded
-from libs.events.decisions import SessionDecided, SessionRecalled
+from libs.events.decisions import SessionRecalled
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.plans import PrepaidGranted
 from libs.ocpp.quirks.book import RuleBook
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.semantics.received_calls import read_step, zone_of
-from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
-from services.sessions.domain import decisions, past, plans, records, rules, shown_price, statuses
+from services.sessions.domain import plans, records, rules, shown_price, statuses
 from services.sessions.domain.book import Book
-from services.sessions.domain.decisions import DECIDED, DECISIONS, EVIDENCE, Ruling, decision_id
-from services.sessions.domain.evidence import Source, absorb, begin
-from services.sessions.domain.pricing import SITES, STATIONS, TARIFFS, TOKENS, placed
-from services.sessions.domain.records import Cause
+from services.sessions.domain.decisions import Ruling, decision_id
+from services.sessions.domain.evidence import absorb, begin
+from services.sessions.domain.origin import Cause, Source
+from services.sessions.domain.pricing import placed
 from services.sessions.domain.session import Session, running
-from services.sessions.domain.station import StationSessions, find, followed, follower, issued_16, surplus
+from services.sessions.domain.station import StationSessions, begins_none, find
 from services.sessions.domain.statuses import Status
+from services.sessions.domain.topics import (
+    ANSWERS,
+    ASKED,
+    CDRS,
+    DECIDED,
+    DECISIONS,
+    EVENTS,
+    EVIDENCE,
+    GRANTED,
+    LIFECYCLE,
+    OUTCOMES,
+    REQUESTS,
+    SITES,
+    STATIONS,
+    TARIFFS,
+    TOKENS,
+    TRANSACTIONS,
+)
 
-TRANSACTIONS: Final = records.TRANSACTIONS
-LIFECYCLE: Final = records.LIFECYCLE
 _ACTIONS: Final = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
 _SIGNS: Final = frozenset({"StatusNotification", "BootNotification"})
 
@@ -48,8 +63,8 @@ class SessionsProcessor(Processor[StationSessions]):
     """
 
     name = "sessions"
-    inputs = (TRANSACTIONS, LIFECYCLE, DECISIONS, EVIDENCE, shown_price.OUTCOMES, plans.GRANTED)
-    outputs = (records.EVENTS, records.CDRS, DECIDED, shown_price.ANSWERS, shown_price.REQUESTS, plans.ASKED)
+    inputs = (TRANSACTIONS, LIFECYCLE, DECISIONS, EVIDENCE, OUTCOMES, GRANTED)
+    outputs = (EVENTS, CDRS, DECIDED, ANSWERS, REQUESTS, ASKED)
     tables = (STATIONS, SITES, TARIFFS, TOKENS)
     state = StationSessions
     former_states = (grown("0.1.0", "7cf0d455fc8709c7"),)
@@ -64,9 +79,9 @@ class SessionsProcessor(Processor[StationSessions]):
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """The exchanges that tell of transactions, be it by a connector's status or a boot; not the later answers to
         pending ones, nor authorisations."""
-        if topic in (DECISIONS, EVIDENCE, plans.GRANTED):
+        if topic in (DECISIONS, EVIDENCE, GRANTED):
             return True
-        if topic == shown_price.OUTCOMES:
+        if topic == OUTCOMES:
             return subject == shown_price.ACTION
         return kind == OcppCallReceived.__name__ and (subject in _ACTIONS or subject in _SIGNS)
 
@@ -159,7 +174,7 @@ def _fold(
             return Step(state)
         if _begun_otherwise(known, session):
             session = placed(before.station_id, session, tables, known.id_token)
-    elif _nothing_new(before, step, record.version):
+    elif begins_none(before, step, record.version):
         return Step(state)
     else:
         session = begin(step, record.version, source)
@@ -175,37 +190,10 @@ def _fold(
         if session.evse_id == known.evse_id:
             return _progress(before, known, session, cause, shown)
     book = Book(before, tables)
-    _put(book, known, session, cause)
+    book.join(known, session, cause)
     book.out += shown
-    if (one := surplus(book.open)) is not None:
-        book.give_up(one, cause)
-        book.bounded = ("open",)
+    book.close_surplus(cause)
     return book.step()
-
-
-def _put(book: Book, known: Session | None, session: Session, cause: Cause) -> None:
-    """Take over what is more than one more step of a session under way: its begin, EVSE or end are news."""
-    if known is None or known.closed_by_rule or known.started_at is None:
-        session = statuses.adopted(session, book.statuses)
-    if known is None or known.started_at is None or session.evse_id != known.evse_id:
-        session = _among(book, session, cause)
-    book.put(known, session, cause)
-    if known is not None and known.session_id and not known.over and not session.over:
-        book.out.append(records.updated(book.station_id, session, cause))
-
-
-def _nothing_new(state: StationSessions, step: TransactionStep, version: str) -> bool:
-    """Whether `step`, of no session that is known, does not begin one: a sample with an odd id, or old news."""
-    odd = step.kind == "updated" and version == Version.V16 and not issued_16(step.transaction_id)
-    return odd or past.recognised(state.past, step)
-
-
-def _among(book: Book, session: Session, cause: Cause) -> Session:
-    """`session`, whose start may be news, with the begin of the next one; those that it follows are over."""
-    sessions = (*book.open, *book.closed)
-    for other in followed(sessions, session):
-        book.follow(other, session.begun_at, cause)
-    return msgspec.structs.replace(session, until=follower(sessions, session))
 
 
 def _begun_otherwise(known: Session, session: Session) -> bool:
@@ -236,25 +224,7 @@ def _status(
     if heard is state.statuses:
         return Step(state)
     book = Book(state, tables)
-    book.statuses = heard
-    repeated = statuses.repeats(heard, status)
-    cause = msgspec.structs.replace(cause, trigger=status.name)
-    news: tuple[Emit, ...] = ()
-    for known in (*state.open, *state.closed):
-        if known.evse_id != status.connector_id:
-            continue
-        seen, following_at = statuses.seen(known, heard, status)
-        if not statuses.of_session(known, seen, following_at):
-            continue
-        session = statuses.absorbed(known, seen, source, repeated=repeated)
-        if session is known:
-            continue
-        book.put(known, session, cause)
-        latest = (session.state_at, session.charging_state) != (known.state_at, known.charging_state)
-        if known.session_id and not known.over and latest and not repeated and seen.at >= known.begun_at:
-            # Of several sessions that a connector cannot have at once, the one that came last.
-            news = (records.updated(state.station_id, session, cause),)
-    book.out += news
+    book.hear(heard, status, source, msgspec.structs.replace(cause, trigger=status.name))
     return book.step()
 
 
@@ -264,10 +234,7 @@ def _boot(
     if state is None:
         return Step(None)
     book = Book(state, tables)
-    for known in state.open:
-        session = statuses.booted(known, cause.recorded_at, source)
-        if session is not known:
-            book.put(known, session, cause)
+    book.restart(source, cause)
     return book.step() if book.open != list(state.open) else Step(state)
 
 
@@ -304,20 +271,7 @@ def _decide(state: StationSessions, message: Message, tables: Tables) -> Step[St
     if decision_id(record) in state.decisions:
         return Step(state)
     book = Book(state, tables)
-    book.decisions = (*state.decisions, decision_id(record))[-decisions.MOST_REMEMBERED :]
-    known = book.find(record.session_id)
-    cause = Cause(decision_id(record), record.occurred_at, record.recorded_at)
-    if not isinstance(record, SessionDecided):
-        waits = any(each.session.session_id == record.session_id for each in state.waiting)
-        session, detail = decisions.recalled(known, record, waits=waits)
-        if session is not None:
-            book.recall(known, session, cause, anew=record.corrected)
-    else:
-        detail = decisions.refusal(known, record)
-        if known is not None and not detail:
-            book.put(known, decisions.decided(known, message), cause)
-    now = book.find(record.session_id)
-    book.out.append(decisions.concluded(record, detail, 0 if now is None else now.revision))
+    book.decide(message, record, Cause(decision_id(record), record.occurred_at, record.recorded_at))
     return book.step()
 
 

@@ -23,37 +23,12 @@ from libs.events.sessions import (
     SessionStarted,
     SessionUpdated,
 )
-from libs.tariffs.usage import Usage
-from services.sessions.domain.decisions import DECISIONS
-from services.sessions.domain.plans import GRANTED
-from services.sessions.domain.pricing import Charge
+from services.sessions.domain.charge import Charge, Charged
+from services.sessions.domain.origin import Cause
 from services.sessions.domain.session import Issued, Outcome, Session, own, running
+from services.sessions.domain.topics import CDRS, DECISIONS, EVENTS, GRANTED, LIFECYCLE, TRANSACTIONS
 
-TRANSACTIONS: Final = "ocpp.transactions"
-LIFECYCLE: Final = "ocpp.lifecycle"
-EVENTS: Final = "sessions.events"
-CDRS: Final = "billing.cdrs"
 NO_TARIFF: Final = "no_tariff"
-
-
-class Charged(msgspec.Struct, frozen=True, gc=False):
-    """What a session amounts to, what of it is billed, and the bill; None without a tariff."""
-
-    result: Outcome
-    usage: Usage
-    charge: Charge | None
-
-
-class Cause(msgspec.Struct, frozen=True, gc=False):
-    """What makes a record be emitted: another record's event_id and times, or a tick's moment as both.
-
-    `trigger`: why the charger told it, if it said so.
-    """
-
-    event_id: str
-    occurred_at: int
-    recorded_at: int
-    trigger: str = ""
 
 
 def started(station_id: str, session: Session, cause: Cause) -> Emit:

@@ -17,7 +17,7 @@ from libs.tariffs.usage import Usage, VehicleState, usage_from_readings
 from services.sessions.domain import curve, energy, states, tokens
 from services.sessions.domain.curve import EMPTY, Curve
 from services.sessions.domain.energy import METER_ROLLBACK, ROLLBACK_TOLERANCE_WH, Measured
-from services.sessions.domain.plans import Asked, Grant
+from services.sessions.domain.grants import Asked, Grant
 from services.sessions.domain.states import still, told
 from services.sessions.domain.tokens import Presented
 

@@ -23,13 +23,11 @@ from libs.runtime.clock import SECOND
 from libs.tariffs.currency import minor_digits
 from libs.tariffs.engine import NO_CONTRACT, DriverContract
 from services.sessions.domain.decisions import open_to_decision, settled
-from services.sessions.domain.pricing import STATIONS, charge
-from services.sessions.domain.records import Cause
+from services.sessions.domain.origin import Cause
+from services.sessions.domain.pricing import charge
 from services.sessions.domain.session import NO_STOP, Session, outcome
+from services.sessions.domain.topics import ANSWERS, REQUESTS, STATIONS
 
-ANSWERS: Final = "commands.dispatch"
-REQUESTS: Final = "commands.requested"
-OUTCOMES: Final = "commands.outcomes"
 ACTION: Final = CostUpdated.__name__
 
 FRESH: Final = 30 * SECOND

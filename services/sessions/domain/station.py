@@ -19,7 +19,8 @@ from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.versions import Version
 from services.sessions.domain import past, statuses
 from services.sessions.domain.energy import ROLLBACK_TOLERANCE_WH
-from services.sessions.domain.plans import MOST_WAITING, EarlyGrant, awaits
+from services.sessions.domain.grants import EarlyGrant
+from services.sessions.domain.plans import MOST_WAITING, awaits
 from services.sessions.domain.rules import REMEMBER, deadline
 from services.sessions.domain.session import Session
 from services.sessions.domain.waiting import Waiting
@@ -116,7 +117,7 @@ def find(state: StationSessions, step: TransactionStep, version: str) -> Session
                 continue
             if session.started_at is not None and session.started_at <= step.at:
                 return session
-    if version == Version.V16 and not issued_16(transaction_id):
+    if version == Version.V16 and not _issued_16(transaction_id):
         return _find_odd(state, step)
     same = [s for s in state.open if s.transaction_id == transaction_id or transaction_id in s.aliases]
     same += [s for s in state.closed if s.transaction_id == transaction_id or transaction_id in s.aliases]
@@ -138,6 +139,12 @@ def find(state: StationSessions, step: TransactionStep, version: str) -> Session
         if _fits_better(session, best, step.at):
             best = session
     return best
+
+
+def begins_none(state: StationSessions, step: TransactionStep, version: str) -> bool:
+    """Whether `step`, of no session that is known, does not begin one: a sample with an odd id, or old news."""
+    odd = step.kind == "updated" and version == Version.V16 and not _issued_16(step.transaction_id)
+    return odd or past.recognised(state.past, step)
 
 
 def surplus(sessions: list[Session]) -> Session | None:
@@ -178,7 +185,7 @@ def _fits_better(session: Session, best: Session, at: int) -> bool:
     return best_begun > at or best_begun < begun
 
 
-def issued_16(transaction_id: str) -> bool:
+def _issued_16(transaction_id: str) -> bool:
     """Whether an OCPP 1.6 transaction id can be one that a central system gave out."""
     try:
         return 0 < int(transaction_id) <= _MOST_ISSUED

@@ -24,7 +24,7 @@ from libs.ocpp.semantics.received_calls import read_exchange
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
 from services.sessions.domain import states
-from services.sessions.domain.evidence import Source
+from services.sessions.domain.origin import Source
 from services.sessions.domain.session import Session, credible
 from services.sessions.domain.states import STATUSES
 
@@ -109,11 +109,14 @@ def repeats(told: bytes, status: Status) -> bool:
     return bool(before) and before[-1].word == status.word
 
 
-def seen(session: Session, told: bytes, status: Status) -> tuple[Status, int | None]:
-    """The status at its moment in the session, and the moment of the connector's next one."""
-    own = _of_connector(session, told, status.connector_id)
+def seen(session: Session, told: bytes, status: Status) -> Status | None:
+    """The status at its moment in the session; None if it does not tell of it. `told`: the station's statuses."""
+    if session.evse_id != status.connector_id:
+        return None
     mine = _dated(session, status)
-    return mine, min([each.at for each in own if each[1:3] > mine[1:3]], default=None)
+    own = _of_connector(session, told, status.connector_id)
+    following_at = min([each.at for each in own if each[1:3] > mine[1:3]], default=None)
+    return mine if _of_session(session, mine, following_at) else None
 
 
 def _of_connector(session: Session, told: bytes, connector_id: int | None) -> list[Status]:
@@ -134,7 +137,46 @@ def unexpired(told: bytes, at: int) -> bytes:
     return _packed([each for each in _unpacked(told) if each.recorded_at + KEPT > at]) if told else told
 
 
-def of_session(session: Session, status: Status, following_at: int | None) -> bool:
+def absorbed(session: Session, status: Status, source: Source, *, repeated: bool) -> Session:
+    """`session` with a status of its connector joined to it; the same object if that is known."""
+    news = _news(session, status)
+    if news and not repeated:
+        news["cause_id"], news["recorded_at"] = source.event_id, source.recorded_at
+    return msgspec.structs.replace(session, **news) if news else session
+
+
+def adopted(session: Session, told: bytes) -> Session:
+    """`session` with all that was told of its connector before it was known."""
+    if session.version != Version.V16 or not told:
+        return session
+    own = _of_connector(session, told, session.evse_id)
+    for index, status in enumerate(own):
+        following_at = own[index + 1].at if index + 1 < len(own) else None
+        if _of_session(session, status, following_at) and (news := _news(session, status)):
+            session = msgspec.structs.replace(session, **news)
+    return session
+
+
+def booted(session: Session, source: Source) -> Session:
+    """`session` whose station started anew; the same object if that says nothing new of it."""
+    at = source.recorded_at
+    if at <= session.recorded_at or abandoned(session) or at <= session.latest_at:
+        return session
+    return msgspec.structs.replace(session, cause_id=source.event_id, recorded_at=at, booted_at=at)
+
+
+def abandoned(session: Session) -> bool:
+    """Whether there is evidence that a transaction is over whose stop has not come: after the last that it told, its
+    connector was there for another vehicle (1.6), or the station started anew."""
+    last = states.last_told(session.states)
+    if last is not None and last[0] > session.latest_at and last[1] in (states.PREPARING, states.GONE):
+        return True
+    if session.booted_at is None or session.booted_at <= session.latest_at:
+        return False
+    return last is None or last[0] <= session.booted_at
+
+
+def _of_session(session: Session, status: Status, following_at: int | None) -> bool:
     """Whether the status tells of the session, be it as the last before it began. `following_at`: when the connector's
     next one was.
 
@@ -151,46 +193,6 @@ def of_session(session: Session, status: Status, following_at: int | None) -> bo
     if ended is not None and status.at >= ended:
         return False
     return status.at >= begun or following_at is None or following_at > begun
-
-
-def absorbed(session: Session, status: Status, source: Source, *, repeated: bool) -> Session:
-    """`session` with a status of its connector joined to it; the same object if that is known."""
-    news = _news(session, status)
-    if news and not repeated:
-        news["cause_id"], news["recorded_at"] = source.event_id, source.recorded_at
-    return msgspec.structs.replace(session, **news) if news else session
-
-
-def adopted(session: Session, told: bytes) -> Session:
-    """`session` with all that was told of its connector before it was known."""
-    if session.version != Version.V16 or not told:
-        return session
-    own = _of_connector(session, told, session.evse_id)
-    for index, status in enumerate(own):
-        following_at = own[index + 1].at if index + 1 < len(own) else None
-        if of_session(session, status, following_at) and (news := _news(session, status)):
-            session = msgspec.structs.replace(session, **news)
-    return session
-
-
-def booted(session: Session, at: int, source: Source) -> Session:
-    """`session` whose station started anew; the same object if that says nothing new of it."""
-    if source.recorded_at <= session.recorded_at or abandoned(session) or at <= session.latest_at:
-        return session
-    return msgspec.structs.replace(
-        session, cause_id=source.event_id, recorded_at=source.recorded_at, booted_at=at
-    )
-
-
-def abandoned(session: Session) -> bool:
-    """Whether there is evidence that a transaction is over whose stop has not come: after the last that it told, its
-    connector was there for another vehicle (1.6), or the station started anew."""
-    last = states.last_told(session.states)
-    if last is not None and last[0] > session.latest_at and last[1] in (states.PREPARING, states.GONE):
-        return True
-    if session.booted_at is None or session.booted_at <= session.latest_at:
-        return False
-    return last is None or last[0] <= session.booted_at
 
 
 def _news(session: Session, status: Status) -> dict[str, Any]:

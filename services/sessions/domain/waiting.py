@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from services.sessions.domain.plans import AWAIT_GRANT, Grant, awaits, carried
+from services.sessions.domain.grants import Grant
+from services.sessions.domain.plans import AWAIT_GRANT, awaits, carried
 from services.sessions.domain.session import Session
 
 

@@ -16,9 +16,9 @@ import msgspec
 
 from libs.events.sessions import CdrIssued
 from libs.runtime.clock import SECOND
-from services.sessions.domain.plans import GRANTED
 from services.sessions.domain.rules import REMEMBER
 from services.sessions.domain.session import NO_START, Session
+from services.sessions.domain.topics import GRANTED
 
 SETTLED_AFTER: Final = REMEMBER + 24 * 3600 * SECOND
 """A session is no longer remembered so long after its last news, so that its record stays as it is."""

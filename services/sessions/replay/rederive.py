@@ -11,8 +11,9 @@ from libs.events.ids import derive_id
 from libs.events.sessions import CdrIssued
 from libs.tariffs.months import month_at, month_text
 from services.sessions.domain.decisions import evidence_of
-from services.sessions.domain.plans import GRANTED, Asked, Grant
+from services.sessions.domain.grants import Asked, Grant
 from services.sessions.domain.session import Issued, Session
+from services.sessions.domain.topics import GRANTED
 from services.sessions.replay.compare import Entry
 
 

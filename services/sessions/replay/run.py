@@ -22,13 +22,9 @@ from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.events.sessions import CdrIssued
 from libs.runtime.clock import SECOND
-from services.sessions.domain.decisions import DECIDED, DECISIONS, EVIDENCE
-from services.sessions.domain.plans import GRANTED
-from services.sessions.domain.pricing import STATIONS
 from services.sessions.domain.processor import SessionsProcessor
-from services.sessions.domain.records import CDRS
 from services.sessions.domain.session import Session
-from services.sessions.domain.shown_price import OUTCOMES
+from services.sessions.domain.topics import CDRS, DECIDED, DECISIONS, EVIDENCE, GRANTED, OUTCOMES, STATIONS
 from services.sessions.replay.compare import Comparison, Entry, Period, Report, Settled, Side
 from services.sessions.replay.fold import Fold
 

@@ -31,8 +31,8 @@ from libs.tariffs.model import (
     Tax,
 )
 from services.plans.domain import ASKED, GRANTED, PlansProcessor
-from services.sessions.domain.decisions import DECISIONS
-from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from services.sessions.domain.processor import SessionsProcessor
+from services.sessions.domain.topics import DECISIONS, TRANSACTIONS
 from tests.unit.sessions.exchanges import NOON, STATION
 from tests.unit.sessions.given import KW22
 

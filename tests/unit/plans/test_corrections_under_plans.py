@@ -10,8 +10,9 @@ from libs.events.plans import PrepaidAsked
 from libs.events.record import Record
 from libs.events.registry import Assignment, GroupMembership
 from libs.tariffs.model import DriverPlan
-from services.sessions.domain.decisions import EVIDENCE, NEWER_KNOWN, recalled
+from services.sessions.domain.decisions import NEWER_KNOWN, recalled
 from services.sessions.domain.session import Session
+from services.sessions.domain.topics import EVIDENCE
 from services.sessions.replay.compare import Comparison, Period, Side
 from services.sessions.replay.rederive import recall_of
 from tests.unit.plans.given import FLEET, World, tables, version

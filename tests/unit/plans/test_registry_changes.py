@@ -13,7 +13,7 @@ from libs.tariffs.model import (
     TariffElement,
     TariffRestrictions,
 )
-from services.sessions.domain.decisions import EVIDENCE
+from services.sessions.domain.topics import EVIDENCE
 from services.sessions.replay.rederive import recall_of
 from tests.unit.plans.given import FLEET, World, tables, version
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, STATION, event2

@@ -16,7 +16,8 @@ from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, Sessi
 from libs.tariffs.model import DriverPlan
 from services.plans.domain import ASKED, GRANTED
 from services.sessions.domain.plans import AWAIT_GRANT
-from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from services.sessions.domain.processor import SessionsProcessor
+from services.sessions.domain.topics import TRANSACTIONS
 from tests.unit.plans.given import FLEET, World, at_station, tables, token, version
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, event2, meter16, start16, stop16
 from tests.unit.sessions.given import kinds

@@ -24,8 +24,9 @@ from libs.events.sessions import (
     SessionStarted,
     SessionUpdated,
 )
-from services.sessions.domain.processor import LIFECYCLE, TRANSACTIONS, SessionsProcessor
+from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.station import StationSessions
+from services.sessions.domain.topics import LIFECYCLE, TRANSACTIONS
 from tests.unit.sessions.exchanges import NOON, STATION
 
 SIGNS = ("StatusNotification", "BootNotification")

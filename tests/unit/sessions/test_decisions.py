@@ -21,17 +21,11 @@ from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected
 from libs.tariffs.documents import parse
 from services.sessions.domain import decisions
-from services.sessions.domain.decisions import (
-    DECISIONS,
-    EVIDENCE,
-    MOST_REMEMBERED,
-    SHAPES,
-    Ruling,
-    evidence_of,
-)
+from services.sessions.domain.decisions import MOST_REMEMBERED, SHAPES, Ruling, evidence_of
 from services.sessions.domain.rules import REMEMBER, REMEMBER_HELD
 from services.sessions.domain.session import Session
 from services.sessions.domain.station import MOST_HELD
+from services.sessions.domain.topics import DECISIONS, EVIDENCE
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, STATION, meter16, start16, stop16
 from tests.unit.sessions.given import Told, kinds, registry
 from tests.unit.states.golden import released

@@ -4,7 +4,8 @@ from libs.bus.message import Message
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import AnswerSource, OcppCallAnswered, OcppCallReceived
 from services.edge.deferred import pending
-from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from services.sessions.domain.processor import SessionsProcessor
+from services.sessions.domain.topics import TRANSACTIONS
 from tests.unit.sessions.exchanges import NOON, SECOND, event2
 from tests.unit.sessions.given import Told, kinds
 

@@ -13,9 +13,9 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import Assignment
 from libs.events.sessions import CdrIssued, CdrLine
-from services.sessions.domain.decisions import DECISIONS, EVIDENCE
-from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.session import NO_START
+from services.sessions.domain.topics import DECISIONS, EVIDENCE, TRANSACTIONS
 from services.sessions.replay.compare import SETTLED_AFTER, Comparison, Entry, Period, Side, differing
 from services.sessions.replay.fold import Fold
 from services.sessions.replay.rederive import Sorted, issued_of, recall_of

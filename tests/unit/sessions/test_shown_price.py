@@ -23,7 +23,7 @@ from libs.ocpp.versions import Version
 from libs.tariffs.model import DriverPlan, TariffTerms, flat_terms
 from services.edge.deferred import pending
 from services.sessions.domain.processor import SessionsProcessor
-from services.sessions.domain.shown_price import OUTCOMES
+from services.sessions.domain.topics import OUTCOMES
 from tests.unit.sessions.exchanges import (
     DAY,
     HOUR,

@@ -17,8 +17,9 @@ from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued
 from libs.ocpp.semantics.model import StepKind, TransactionStep
 from libs.tariffs.documents import parse
-from services.sessions.domain.processor import TRANSACTIONS, SessionsProcessor
+from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.tokens import ACCEPTED, MOST, Presented, joined, refusal
+from services.sessions.domain.topics import TRANSACTIONS
 from tests.unit.plans.given import World
 from tests.unit.sessions.exchanges import HOUR, MINUTE, NOON, STATION, event2, start16, stop16
 from tests.unit.sessions.given import Told, kinds, registry
