@@ -5,7 +5,7 @@ import asyncio
 from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.runtime.service import Health
-from services.plans.domain import PlansProcessor
+from services.plans.domain.processor import PlansProcessor
 from services.plans.settings import PlansSettings
 
 

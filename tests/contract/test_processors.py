@@ -9,7 +9,7 @@ from libs.events.contract import load_contract
 from services.commands.domain.processor import CommandsProcessor
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
-from services.plans.domain import PlansProcessor
+from services.plans.domain.processor import PlansProcessor
 from services.projections.domain.sessions import SessionsLatest
 from services.projections.domain.stations import StationsLatest
 from services.provisioning.domain.capabilities import CapabilitiesProcessor

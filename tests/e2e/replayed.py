@@ -11,7 +11,7 @@ from libs.events.load import StationNews, StationObserved
 from libs.events.record import Record
 from services.commands.domain.processor import CommandsProcessor
 from services.load.domain import LoadObserver
-from services.plans.domain import PlansProcessor
+from services.plans.domain.processor import PlansProcessor
 from services.projections.domain.sessions import SessionsLatest
 from services.projections.domain.stations import StationsLatest
 from services.provisioning.domain.capabilities import CapabilitiesProcessor

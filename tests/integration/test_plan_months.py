@@ -13,7 +13,7 @@ from libs.devstack import Endpoints
 from libs.events.contract import load_contract
 from libs.events.decisions import Decision
 from libs.tariffs.months import month_number, month_start
-from services.plans.domain import ASKED, SETTLE
+from services.plans.domain.processor import ASKED, SETTLE
 from services.sink.settings import SinkSettings
 from tests.integration.sink_process import Database, new_platform, sink_task, until
 from tests.unit.plans.given import World

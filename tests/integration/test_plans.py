@@ -14,7 +14,7 @@ from libs.devstack import Endpoints
 from libs.events.plans import PrepaidAsked, PrepaidGranted
 from libs.events.sessions import CdrCredited, CdrIssued
 from libs.runtime.clock import SECOND, now_us
-from services.plans.domain import ASKED, GRANTED, PlansProcessor
+from services.plans.domain.processor import ASKED, GRANTED, PlansProcessor
 from tests.integration.processor_rig import PARTITIONS, Rig, by_id, kill_repeatedly, open_rig
 from tests.integration.service_process import ServiceProcess
 from tests.unit.plans.given import FLEET, at_station, tables, version

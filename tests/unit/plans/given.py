@@ -30,7 +30,7 @@ from libs.tariffs.model import (
     TariffTerms,
     Tax,
 )
-from services.plans.domain import ASKED, GRANTED, PlansProcessor
+from services.plans.domain.processor import ASKED, GRANTED, PlansProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.topics import DECISIONS, TRANSACTIONS
 from tests.unit.sessions.exchanges import NOON, STATION

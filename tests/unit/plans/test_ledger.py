@@ -12,7 +12,7 @@ from libs.events.ids import derive_id
 from libs.events.plans import PlanMonthCharged, PrepaidAsked, PrepaidGranted
 from libs.tariffs.model import DriverPlan
 from libs.tariffs.months import month_number, month_start
-from services.plans.domain import ASKED, KEEP, SETTLE, PlanLedger, PlansProcessor
+from services.plans.domain.processor import ASKED, KEEP, SETTLE, PlanLedger, PlansProcessor
 from tests.unit.plans.given import FLEET, tables, version
 from tests.unit.sessions.exchanges import DAY, HOUR, NOON
 
@@ -92,7 +92,7 @@ def test_what_is_written_off_is_given_back() -> None:
 
 
 def test_sessions_that_have_nothing_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.plans.domain.MOST_SESSIONS", 2)
+    monkeypatch.setattr("services.plans.domain.processor.MOST_SESSIONS", 2)
     ledger = Ledger()
     assert ledger.ask(ask("a", 0), ask("b", 9_000), ask("c", 8_000), ask("d", 7_000)) == [
         0,

@@ -14,7 +14,7 @@ from libs.events.record import Record
 from libs.events.registry import GroupMembership, TokenRegistered
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded
 from libs.tariffs.model import DriverPlan
-from services.plans.domain import ASKED, GRANTED
+from services.plans.domain.processor import ASKED, GRANTED
 from services.sessions.domain.plans import AWAIT_GRANT
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.topics import TRANSACTIONS

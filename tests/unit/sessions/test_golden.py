@@ -12,7 +12,7 @@ from libs.events.plans import PrepaidAsked, PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import TariffRegistered
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded
-from services.plans.domain import ASKED, GRANTED, PlansProcessor
+from services.plans.domain.processor import ASKED, GRANTED, PlansProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from tests.unit.sessions.clerk import told_by
 from tests.unit.sessions.document import DOCUMENT, document

@@ -28,7 +28,7 @@ from libs.events.registry import (
     TokenRegistered,
 )
 from libs.tariffs.usage import VehicleState
-from services.plans.domain import ASKED, GRANTED, PlansProcessor
+from services.plans.domain.processor import ASKED, GRANTED, PlansProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from tests.unit.sessions.books import Books, price, valid_at
 from tests.unit.sessions.channel import delivered, topic_of

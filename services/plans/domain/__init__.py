@@ -1,0 +1,1 @@
+"""What the ledger of a plan decides. Pure: no I/O, no clock, no randomness."""
