@@ -5,8 +5,8 @@ import asyncio
 from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.runtime.service import Health, until_stopped
-from services.projections.domain.sessions import SessionsLatest
-from services.projections.domain.stations import StationsLatest
+from services.projections.domain.sessions.processor import SessionsLatest
+from services.projections.domain.stations.processor import StationsLatest
 from services.projections.settings import ProjectionsSettings
 
 

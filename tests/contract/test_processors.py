@@ -10,8 +10,8 @@ from services.commands.domain.processor import CommandsProcessor
 from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
 from services.plans.domain.processor import PlansProcessor
-from services.projections.domain.sessions import SessionsLatest
-from services.projections.domain.stations import StationsLatest
+from services.projections.domain.sessions.processor import SessionsLatest
+from services.projections.domain.stations.processor import StationsLatest
 from services.provisioning.domain.capabilities import CapabilitiesProcessor
 from services.provisioning.domain.onboarding import OnboardingProcessor
 from services.sessions.domain.processor import SessionsProcessor

@@ -12,8 +12,8 @@ from libs.events.record import Record
 from services.commands.domain.processor import CommandsProcessor
 from services.load.domain import LoadObserver
 from services.plans.domain.processor import PlansProcessor
-from services.projections.domain.sessions import SessionsLatest
-from services.projections.domain.stations import StationsLatest
+from services.projections.domain.sessions.processor import SessionsLatest
+from services.projections.domain.stations.processor import StationsLatest
 from services.provisioning.domain.capabilities import CapabilitiesProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health import HealthProcessor

@@ -12,8 +12,8 @@ from libs.bus.message import Message
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.devstack import Endpoints
 from libs.events.record import Record
-from services.projections.domain.sessions import CDRS, CHARGES, EVENTS, SESSIONS, SessionsLatest
-from services.projections.domain.stations import HEALTH, LATEST, STATIONS, StationsLatest
+from services.projections.domain.sessions.processor import CDRS, CHARGES, EVENTS, SESSIONS, SessionsLatest
+from services.projections.domain.stations.processor import HEALTH, LATEST, STATIONS, StationsLatest
 from tests.integration.bus import make_topics
 from tests.integration.processor_rig import Rig, by_id, kill_repeatedly, open_rig, running
 from tests.integration.service_process import ServiceProcess

@@ -14,7 +14,7 @@ from libs.events.contract import load_contract
 from libs.events.latest import CdrLatest, SessionLatest
 from libs.events.record import Record
 from libs.events.sessions import BillingDocument
-from services.projections.domain.sessions import (
+from services.projections.domain.sessions.processor import (
     CDRS,
     CHARGES,
     DAY,

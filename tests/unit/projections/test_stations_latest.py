@@ -8,7 +8,7 @@ from libs.events.contract import load_contract
 from libs.events.latest import StationLatest
 from libs.events.telemetry import HealthWindowClosed
 from libs.runtime.clock import SECOND
-from services.projections.domain.stations import HEALTH, LATEST, STATIONS, Removed, StationsLatest
+from services.projections.domain.stations.processor import HEALTH, LATEST, STATIONS, Removed, StationsLatest
 from tests.unit.projections.given import BEGUN, registered, state_changed
 
 
