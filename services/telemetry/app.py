@@ -6,9 +6,9 @@ from libs.bus.bus import connect
 from libs.bus.runtime_faust import FaustRuntime
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.runtime.service import Health, until_stopped
-from services.telemetry.domain.health import HealthProcessor
-from services.telemetry.domain.measurements import MeasurementsProcessor
-from services.telemetry.domain.security import SecurityWatch
+from services.telemetry.domain.health.processor import HealthProcessor
+from services.telemetry.domain.measurements.processor import MeasurementsProcessor
+from services.telemetry.domain.security.processor import SecurityWatch
 from services.telemetry.settings import Part, TelemetrySettings
 
 

@@ -15,9 +15,9 @@ from services.projections.domain.stations.processor import StationsLatest
 from services.provisioning.domain.capabilities import CapabilitiesProcessor
 from services.provisioning.domain.onboarding import OnboardingProcessor
 from services.sessions.domain.processor import SessionsProcessor
-from services.telemetry.domain.health import HealthProcessor
-from services.telemetry.domain.measurements import MeasurementsProcessor
-from services.telemetry.domain.security import SecurityWatch
+from services.telemetry.domain.health.processor import HealthProcessor
+from services.telemetry.domain.measurements.processor import MeasurementsProcessor
+from services.telemetry.domain.security.processor import SecurityWatch
 
 PROCESSORS: list[Processor[Any]] = [
     CommandsProcessor(),

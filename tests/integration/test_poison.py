@@ -62,9 +62,9 @@ from services.projections.domain.stations.processor import StationsLatest
 from services.provisioning.domain.capabilities import CapabilitiesProcessor
 from services.provisioning.domain.onboarding import OnboardingProcessor, OnBoot
 from services.sessions.domain.processor import SessionsProcessor
-from services.telemetry.domain.health import HealthProcessor
-from services.telemetry.domain.measurements import MeasurementsProcessor
-from services.telemetry.domain.security import SecurityWatch
+from services.telemetry.domain.health.processor import HealthProcessor
+from services.telemetry.domain.measurements.processor import MeasurementsProcessor
+from services.telemetry.domain.security.processor import SecurityWatch
 from tests.integration.bus import bus_settings, make_topics
 from tests.integration.sink_process import Database, new_platform, sink_task
 from tests.integration.sink_process import until as until_true

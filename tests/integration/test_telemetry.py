@@ -23,8 +23,8 @@ from libs.events.record import Record
 from libs.events.telemetry import HealthWindowClosed, StationStateChanged
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
-from services.telemetry.domain.health import HEALTH, LIFECYCLE, REJECTED, HealthProcessor
-from services.telemetry.domain.measurements import MEASUREMENTS, TRANSACTIONS, MeasurementsProcessor
+from services.telemetry.domain.health.processor import HEALTH, LIFECYCLE, REJECTED, HealthProcessor
+from services.telemetry.domain.measurements.processor import MEASUREMENTS, TRANSACTIONS, MeasurementsProcessor
 from tests.integration.bus import bus_settings, make_topics
 from tests.integration.service_process import ServiceProcess
 from tests.unit.sessions.exchanges import HOUR, SECOND, event2, meter16

@@ -12,8 +12,8 @@ from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.ocpp_log import ConnectionRefused, FrameRejected
 from libs.events.record import Record
 from libs.events.telemetry import HealthWindowClosed, StationStateChanged
-from services.telemetry.domain.health import LIFECYCLE, REJECTED, HealthProcessor
-from services.telemetry.domain.station import GRACE, MOST_CONNECTORS, WINDOW, StationHealth
+from services.telemetry.domain.health.processor import LIFECYCLE, REJECTED, HealthProcessor
+from services.telemetry.domain.health.station import GRACE, MOST_CONNECTORS, WINDOW, StationHealth
 from tests.unit.sessions.exchanges import MINUTE, NOON, SECOND, STATION, exchange
 from tests.unit.telemetry.lifecycle import boot, closed, envelope, heartbeat, opened, rejected, status
 

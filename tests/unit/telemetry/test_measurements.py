@@ -8,7 +8,7 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import StationRegistered
 from libs.events.telemetry import MeasurementsTaken
-from services.telemetry.domain.measurements import MEASUREMENTS, TRANSACTIONS, MeasurementsProcessor
+from services.telemetry.domain.measurements.processor import MEASUREMENTS, TRANSACTIONS, MeasurementsProcessor
 from tests.unit.sessions.exchanges import HOUR, NOON, STATION, event2, exchange, meter16, start16, stop16
 
 

@@ -12,7 +12,7 @@ from libs.events.ocpp_log import ConnectionOpened
 from libs.events.record import Record
 from libs.events.security import SecurityAlertKind, SecurityAlertRaised
 from libs.ocpp.times import format_timestamp
-from services.telemetry.domain.security import (
+from services.telemetry.domain.security.processor import (
     DISPLACED,
     LIFECYCLE,
     MANY_COMMANDS,

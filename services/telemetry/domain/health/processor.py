@@ -16,8 +16,8 @@ from libs.events.record import Record
 from libs.events.telemetry import HealthWindowClosed, StationStateChanged
 from libs.ocpp.semantics.model import Booted, ConnectorStatusReported
 from libs.ocpp.semantics.received_calls import read_exchange, zone_of
-from services.telemetry.domain import station
-from services.telemetry.domain.station import GRACE, WINDOW, Counts, StationHealth, Window
+from services.telemetry.domain.health import station
+from services.telemetry.domain.health.station import GRACE, WINDOW, Counts, StationHealth, Window
 
 LIFECYCLE: Final = "ocpp.lifecycle"
 REJECTED: Final = "ocpp.rejected"

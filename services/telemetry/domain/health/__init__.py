@@ -1,0 +1,1 @@
+"""The state of stations, and counts per window of their lives."""
