@@ -5,7 +5,8 @@ import asyncio
 from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.runtime.service import Health, until_stopped
-from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
+from services.firmware.domain.campaigns.processor import CampaignProcessor
+from services.firmware.domain.stations.processor import StationFirmwareProcessor
 from services.firmware.settings import FirmwareSettings
 
 

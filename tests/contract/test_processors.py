@@ -7,7 +7,8 @@ import pytest
 from libs.bus.processor import Processor
 from libs.events.contract import load_contract
 from services.commands.domain.processor import CommandsProcessor
-from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
+from services.firmware.domain.campaigns.processor import CampaignProcessor
+from services.firmware.domain.stations.processor import StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
 from services.plans.domain.processor import PlansProcessor
 from services.projections.domain.sessions.processor import SessionsLatest

@@ -54,7 +54,8 @@ from libs.ocpp.times import format_timestamp
 from libs.runtime.clock import now_us
 from libs.tariffs.months import month_at, month_text
 from services.commands.domain.processor import CommandsProcessor
-from services.firmware.domain import CampaignProcessor, StationFirmwareProcessor
+from services.firmware.domain.campaigns.processor import CampaignProcessor
+from services.firmware.domain.stations.processor import StationFirmwareProcessor
 from services.load.domain import LoadObserver, LoadProcessor
 from services.plans.domain.processor import PlansProcessor
 from services.projections.domain.sessions.processor import SessionsLatest

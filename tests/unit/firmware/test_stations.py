@@ -17,8 +17,7 @@ from libs.events.firmware import StationUpdateProgressed, StationUpdateStatus, U
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, OcppCallReceived
 from libs.events.record import Record
-from services.firmware.domain import StationFirmware, StationFirmwareProcessor
-from services.firmware.domain.station import MOST_FAILED
+from services.firmware.domain.stations.processor import MOST_FAILED, StationFirmware, StationFirmwareProcessor
 
 STATION = "cp1"
 SECOND = 1_000_000

@@ -14,7 +14,7 @@ from libs.events.firmware import (
     StationUpdateStatus,
     UpdateStationFirmware,
 )
-from services.firmware.domain import Campaign, CampaignProcessor
+from services.firmware.domain.campaigns.processor import Campaign, CampaignProcessor
 
 SECOND = 1_000_000
 T0 = 1_700_000_000 * SECOND

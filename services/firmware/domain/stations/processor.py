@@ -24,7 +24,14 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.ocpp.semantics.commands import UpdateFirmware
 from libs.ocpp.semantics.dialect import to_request
-from services.firmware.domain.facts import ACTIONS, REQUESTED_BY, Fact, FactKind, concerns_firmware, fact_of
+from services.firmware.domain.stations.facts import (
+    ACTIONS,
+    REQUESTED_BY,
+    Fact,
+    FactKind,
+    concerns_firmware,
+    fact_of,
+)
 
 LIFECYCLE: Final = "ocpp.lifecycle"
 REMEMBERED_FACTS = 16

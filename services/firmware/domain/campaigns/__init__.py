@@ -1,0 +1,1 @@
+"""Campaigns: their tasks, and how many stations are through."""
