@@ -35,7 +35,7 @@ PAGE: Final = "docs/settings.md"
 
 
 class Section(NamedTuple):
-    """One table of the page: the fields that `kind` adds to its bases or gives another default."""
+    """One table of the page: the fields that `kind` adds to its bases or changes."""
 
     title: str
     kind: type[BaseSettings]
@@ -87,15 +87,20 @@ def sections() -> Iterator[Section]:
 
 
 def own_fields(kind: type[BaseSettings]) -> dict[str, FieldInfo]:
-    """The fields of `kind` that none of its bases has with the same default."""
+    """The fields of `kind` that none of its bases has with the same default, type, limits and meaning."""
     bases = [base for base in kind.__bases__ if issubclass(base, BaseSettings)]
     return {
         name: field
         for name, field in kind.model_fields.items()
-        if not any(
-            name in base.model_fields and base.model_fields[name].default == field.default for base in bases
-        )
+        if not any(name in base.model_fields and _alike(base.model_fields[name], field) for base in bases)
     }
+
+
+def _alike(one: FieldInfo, other: FieldInfo) -> bool:
+    told = [
+        (each.default, each.annotation, each.metadata, each.description, each.alias) for each in (one, other)
+    ]
+    return told[0] == told[1]
 
 
 def settings_page() -> str:

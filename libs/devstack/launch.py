@@ -42,6 +42,9 @@ CHUNK = 1 << 18
 MAX_GREETING = 4096
 PR_SET_PDEATHSIG = 1
 SO_ATTACH_FILTER = 26
+TCP_INFO_UNACKED = 24
+CONNECT_S = 5.0
+ACCEPT_S = 0.01
 NO_PASSWORD = sha256(b"").hexdigest()
 
 
@@ -91,7 +94,7 @@ def run_chdb(module: str, folder: str, query: str) -> None:
     chdb.query(query, path=folder)
 
 
-class _Inner:
+class InnerPort:
     """The library's port. Its methods may be called from any thread."""
 
     def __init__(self, port: int, guarded: bool) -> None:
@@ -107,6 +110,10 @@ class _Inner:
         while not (found := [each for each in _sockets_at(self._port) if _listens(each)]):
             time.sleep(0.001)
         _let_in(found[0], None)
+        # Those that the library has not accepted yet are no sockets of this process: they become some when it does.
+        while _waiting(found[0]):
+            time.sleep(0.001)
+        time.sleep(ACCEPT_S)
         for each in _sockets_at(self._port):
             with suppress(OSError):
                 if not _listens(each):
@@ -115,11 +122,14 @@ class _Inner:
             self._listener = found[0]
 
     def connect(self) -> socket.socket:
-        """Return a connection to the library; raises OSError."""
-        if not self._guarded:
-            return socket.create_connection((HOST, self._port))
+        """Return a connection to the library. Raises OSError, also if it takes longer than `CONNECT_S`."""
         client = socket.socket()
+        client.settimeout(CONNECT_S)
         try:
+            if not self._guarded:
+                client.connect((HOST, self._port))
+                client.settimeout(None)
+                return client
             # Nobody else can have this address and port while the socket holds them.
             client.bind((HOST, 0))
             with self._lock:
@@ -130,6 +140,7 @@ class _Inner:
                     client.connect((HOST, self._port))
                 finally:
                     _let_in(self._listener, None)
+            client.settimeout(None)
         except BaseException:
             client.close()
             raise
@@ -149,6 +160,12 @@ def _sockets_at(port: int) -> Iterator[socket.socket]:
 
 def _listens(one: socket.socket) -> bool:
     return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _waiting(listener: socket.socket) -> int:
+    """How many connections wait to be accepted (tcp(7), TCP_INFO of a socket that listens)."""
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_UNACKED + 4)
+    return int.from_bytes(info[TCP_INFO_UNACKED:], sys.byteorder)
 
 
 def _let_in(listener: socket.socket, port: int | None) -> None:
@@ -176,7 +193,7 @@ def _let_in(listener: socket.socket, port: int | None) -> None:
     )
 
 
-def forward(port: int, inner: _Inner, metadata: Path, login: tuple[str, str]) -> None:
+def forward(port: int, inner: InnerPort, metadata: Path, login: tuple[str, str]) -> None:
     """Carry every connection at `port` to `inner` from now on. Raises OSError if `port` is taken.
 
     `metadata`: the server's folder with a file for each database. `login`: user and digest of the password.
@@ -191,7 +208,7 @@ def forward(port: int, inner: _Inner, metadata: Path, login: tuple[str, str]) ->
     Thread(target=accept, daemon=True).start()
 
 
-def _carry(client: socket.socket, inner: _Inner, metadata: Path, login: tuple[str, str]) -> None:
+def _carry(client: socket.socket, inner: InnerPort, metadata: Path, login: tuple[str, str]) -> None:
     with client:
         try:
             greeting = _greeting(client)
@@ -308,7 +325,7 @@ def main() -> None:
     if mode == "exec":
         os.execv(program, [program, *arguments])  # noqa: S606 - a server of ours, by absolute path
     inner_port, module, folder, user, digest, query = arguments
-    inner = _Inner(int(inner_port), guarded=digest != NO_PASSWORD)
+    inner = InnerPort(int(inner_port), guarded=digest != NO_PASSWORD)
     forward(int(program), inner, Path(folder) / "metadata", (user, digest))
     run_chdb(module, folder, query)
 

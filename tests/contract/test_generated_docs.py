@@ -1,7 +1,10 @@
 """Generated documentation is what the contract says now."""
 
+from typing import Literal
+
 import pytest
 import yaml
+from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from deploy import settings_page
@@ -40,3 +43,29 @@ def test_a_setting_without_a_meaning_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(settings_page, "sections", lambda: iter([settings_page.Section("Bare", Bare, "x")]))
     with pytest.raises(ValueError, match=r"Bare\.width"):
         settings_page.settings_page()
+
+
+class Shared(BaseSettings):
+    width: int = Field(default=1, ge=0, description="How wide.")
+    height: int = Field(default=1, description="How high.")
+
+
+def test_a_setting_that_a_service_has_otherwise_than_the_others_is_its_own() -> None:
+    class Same(Shared):
+        pass
+
+    class Default(Shared):
+        width: int = Field(default=2, ge=0, description="How wide.")
+
+    class Limit(Shared):
+        width: int = Field(default=1, ge=1, description="How wide.")
+
+    class Kind(Shared):
+        width: Literal[1, 2] = Field(default=1, description="How wide.")  # type: ignore[assignment]
+
+    class Meaning(Shared):
+        width: int = Field(default=1, ge=0, description="How wide, in metres.")
+
+    assert settings_page.own_fields(Same) == {}
+    for kind in (Default, Limit, Kind, Meaning):
+        assert list(settings_page.own_fields(kind)) == ["width"]
