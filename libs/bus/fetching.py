@@ -1,6 +1,6 @@
 """Records from a consumer, so many bytes of them: what Kafka holds compressed may be hundreds of times as large."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Final, Protocol
 
@@ -11,7 +11,6 @@ _FEW: Final = 16
 """Records that are unpacked before it is known how large they are."""
 _OVERHEAD: Final = 256
 _VALUE_SIZE: Final = attrgetter("serialized_value_size")
-
 
 FED_RECORDS: Final = 2_000
 FED_BYTES: Final = 4 << 20
@@ -96,6 +95,29 @@ async def feed(
         if count >= FED_RECORDS or size >= FED_BYTES or not places:
             return True, True
         wanted = min(_STEP, FED_RECORDS - count)
+
+
+async def steps(
+    consumer: AIOKafkaConsumer, *, timeout_ms: int, max_records: int
+) -> AsyncIterator[dict[TopicPartition, list[ConsumerRecord]]]:
+    """What has arrived, as `getmany` gives it, a few records at a time: no more than 64 are unpacked at once.
+
+    For who is done with each step before asking for the next. Ends when nothing more is at hand, with `max_records`, or
+    with 4 MiB, passed by one step at most. Raises KafkaError, also after some steps.
+    """
+    count = size = 0
+    wanted = min(_FEW, max_records)
+    while wanted > 0 and size < FED_BYTES:
+        fetched = await consumer.getmany(timeout_ms=0 if count else timeout_ms, max_records=wanted)
+        if not fetched:
+            return
+        yield fetched
+        new = sum(map(len, fetched.values()))
+        if new < wanted:
+            return
+        count += new
+        size += sum(record_bytes(record) for records in fetched.values() for record in records)
+        wanted = min(_STEP, max_records - count)
 
 
 def record_bytes(record: Sized) -> int:

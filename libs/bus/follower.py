@@ -16,6 +16,7 @@ from libs.bus.bounded_waits import stop_consumer
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
 from libs.bus.errors import BusError, BusUnavailableError, ContractMismatchError
+from libs.bus.fetching import steps
 from libs.bus.message import Message
 from libs.bus.reading import partitions_of
 from libs.bus.tail import as_message
@@ -252,19 +253,21 @@ class Follower:
             if place.retry_at is not None and place.retry_at <= monotonic():
                 place.retry_at = None
                 consumer.resume(each)
+        found = False
         try:
-            fetched = await consumer.getmany(timeout_ms=200, max_records=_FETCHED_RECORDS)
+            async for fetched in steps(consumer, timeout_ms=200, max_records=_FETCHED_RECORDS):
+                found = True
+                # The consumer's positions are those of what was fetched, which is not handed on yet.
+                self._handing_on = True
+                for each, records in fetched.items():
+                    await self._take_all(consumer, each, records)
+                self._handing_on = False
         except OffsetOutOfRangeError as error:
             await self._find_places(consumer, error.args[0])
             return
-        # The consumer's positions are those of what was fetched, which is not handed on yet.
-        self._handing_on = True
-        for each, records in fetched.items():
-            await self._take_all(consumer, each, records)
-        self._handing_on = False
         if not self.caught_up or self._awaited or monotonic() - self._looked_at >= _LOOK_S:
             await self._look(consumer)
-        if fetched:
+        if found:
             await asyncio.sleep(self._gap_s)
 
     async def _take_all(

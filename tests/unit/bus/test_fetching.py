@@ -9,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from libs.bus.fetching import fetch
+from libs.bus.fetching import fetch, steps
 
 PLACE = TopicPartition("t", 0)
 
@@ -75,3 +75,33 @@ async def test_what_was_read_before_a_failure_is_not_lost() -> None:
     with pytest.raises(KafkaError):
         await read(consumer)
     assert len(await read(consumer)) == 1
+
+
+async def steps_of(consumer: Consumer) -> list[list[int]]:
+    each = steps(cast(AIOKafkaConsumer, consumer), timeout_ms=200, max_records=500)
+    return [[len(record.value) for record in fetched[PLACE]] async for fetched in each]
+
+
+async def test_step_by_step_no_more_than_a_few_are_unpacked_at_once() -> None:
+    taken = await steps_of(Consumer([1 << 20] * 500))
+    assert max(map(len, taken)) <= 64
+    assert sum(map(sum, taken)) <= (4 << 20) + 64 * (1 << 20)
+    taken = await steps_of(Consumer([100] * 100 + [1 << 20] * 500))
+    assert sum(map(sum, taken)) <= (4 << 20) + 64 * (1 << 20)
+
+
+async def test_step_by_step_small_records_come_all_in_their_order() -> None:
+    consumer = Consumer([number % 7 for number in range(1_200)])
+    for begin in (0, 500, 1_000):
+        taken = [size for step in await steps_of(consumer) for size in step]
+        assert taken == [number % 7 for number in range(begin, min(begin + 500, 1_200))]
+    assert await steps_of(consumer) == []
+
+
+async def test_step_by_step_an_error_is_told_once_what_came_before_is_taken() -> None:
+    consumer = Consumer([500] * 100)
+    consumer.failing = 2
+    each = steps(cast(AIOKafkaConsumer, consumer), timeout_ms=200, max_records=500)
+    assert len((await anext(each))[PLACE]) == 16
+    with pytest.raises(KafkaError):
+        await anext(each)
