@@ -187,7 +187,9 @@ class _Kind:
         check = _strict_decoder(self._branch)
 
         def read(data: bytes, at: int) -> tuple[Fields, int]:
-            check(data, at)
+            _, end = check(data, at)
+            if end > len(data):
+                raise EOFError("bytes are missing")
             buffer = BytesIO(data)
             buffer.seek(at)
             fields: Any = schemaless_reader(buffer, writer, ours)
@@ -220,7 +222,7 @@ def _parsed(schema: Any) -> Any:
 
 
 def _strict_decoder(schema: Any) -> Decoder:
-    """Refuses what fastavro reads all the same: it takes -1 for the last symbol, or for the last branch.
+    """Refuses what fastavro reads all the same: -1 as the last symbol or branch, and a last text that is cut off.
 
     What is written with types that the contract does not use is left to fastavro alone.
     """

@@ -8,7 +8,7 @@ import pytest
 from libs.events import codec as module
 from libs.events.avro_encoder import compile_encoder
 from libs.events.codec import BadValueError, Codec
-from libs.events.contract import load_contract
+from libs.events.contract import load_contract, name_repeats
 from tests.contract.test_contract import EXAMPLES, example_record
 
 CONTRACT = load_contract()
@@ -55,6 +55,51 @@ def test_a_branch_that_the_union_lacks_is_refused(index: bytes) -> None:
     value = codec.encode("ocpp.commands", record)
     with pytest.raises(BadValueError):
         codec.decode(value[:5] + index + value[6:])
+
+
+@pytest.mark.parametrize("topic", ["ocpp.commands", "load.plans"])
+@pytest.mark.parametrize("more", [b"\0", b"more"])
+def test_bytes_behind_the_record_and_bytes_that_are_missing_are_refused(topic: str, more: bytes) -> None:
+    """In a union and alone; by the schema that is ours and by one that is resolved."""
+    kind = CONTRACT.topics[topic].schemas[0]
+    newer = json.loads(json.dumps(CONTRACT.schemas[kind]))
+    newer["fields"].append({"name": "added_later", "type": "string"})
+    codec = Codec(CONTRACT, {topic: 1}, {2: newer})
+    record = next(example_record(path) for path in EXAMPLES if path.parent.name == kind)
+    ours = codec.encode(topic, record)
+    fields = ours[5:] if len(CONTRACT.topics[topic].schemas) == 1 else ours[6:]
+    for value in (ours, b"\0\0\0\0\x02" + fields + b"\x02x"):
+        assert codec.decode(value) == record
+        with pytest.raises(BadValueError, match="does not end where its value does"):
+            codec.decode(value + more)
+        # fastavro takes what there is of the last text.
+        with pytest.raises(BadValueError):
+            codec.decode(value[:-1])
+
+
+def test_a_named_type_is_defined_once_and_named_after_that() -> None:
+    colour = {"type": "enum", "name": "Colour", "symbols": ["RED"]}
+    inner = {"type": "record", "name": "Inner", "fields": [{"name": "colour", "type": colour}]}
+    schema = {
+        "type": "record",
+        "name": "Outer",
+        "fields": [
+            {"name": "one", "type": inner},
+            {"name": "two", "type": ["null", inner]},
+            {"name": "many", "type": {"type": "array", "items": colour}},
+            {"name": "text", "type": "string"},
+        ],
+    }
+    defined: set[str] = set()
+    named = name_repeats(schema, defined)
+    assert [field["type"] for field in named["fields"]] == [
+        inner,
+        ["null", "Inner"],
+        {"type": "array", "items": "Colour"},
+        "string",
+    ]
+    assert name_repeats([inner, colour], defined) == ["Inner", "Colour"]
+    assert schema["fields"][1] == {"name": "two", "type": ["null", inner]}, "what was given stays as it was"
 
 
 @pytest.mark.parametrize("byte", [b"\x01", b"\x03"])
