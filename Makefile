@@ -10,7 +10,7 @@ SHARED := -n $(WORKERS)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos fuzz truth bench lint types schemas release docs sbom audit clean
+.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos fuzz truth mutants bench lint types schemas release docs sbom audit clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -65,6 +65,10 @@ fuzz: $(STAMP) ## Fuzz the frame parser for VOLTBUS_FUZZ_SECONDS (300), and OCPP
 truth: $(STAMP) ## Sessions against their truth: VOLTBUS_TRUTH_EXAMPLES (200000) random stations for each property
 	@VOLTBUS_NEW_CASES=1 VOLTBUS_TRUTH_EXAMPLES=$${VOLTBUS_TRUTH_EXAMPLES:-200000} $(RUN)/pytest tests/unit/sessions/test_truth.py \
 	  tests/unit/sessions/test_truth_liars.py tests/unit/sessions/test_truth_machine.py
+
+mutants: $(STAMP) ## Change domains bit by bit and show what no unit test notices; ONLY=services/plans for one
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(RUN)/uv sync --locked --quiet --inexact --group mutants --python $(RUN)/python
+	@$(RUN)/python -m deploy.mutants $(ONLY)
 
 bench: setup ## Print the benchmark tables
 	@$(RUN)/python -m benchmarks
