@@ -61,7 +61,7 @@ def test_a_setting_that_a_service_has_otherwise_than_the_others_is_its_own() -> 
         width: int = Field(default=1, ge=1, description="How wide.")
 
     class Kind(Shared):
-        width: Literal[1, 2] = Field(default=1, description="How wide.")  # type: ignore[assignment]
+        width: Literal[1, 2] = Field(default=1, description="How wide.")
 
     class Meaning(Shared):
         width: int = Field(default=1, ge=0, description="How wide, in metres.")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from libs.bus.message import Emit
+from libs.bus.message import Emit, Message
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.commands import CommandConcluded, CommandDialect, Fate, RequestCommand
 from libs.events.firmware import StationUpdateProgressed, StationUpdateStatus, UpdateStationFirmware
@@ -312,6 +312,13 @@ def test_other_reports_and_commands_are_passed_over() -> None:
     before = station.runtime.state_of(STATION)
     station.feed(call("StatusNotification", {"connectorId": 1}, 2, "ocpp1.6"))
     assert station.runtime.state_of(STATION) == before
+
+
+def test_what_changes_nothing_is_not_stored_again() -> None:
+    station = Station(task())
+    state = station.runtime.state_of(STATION)
+    again = Message("firmware.tasks", 0, 1, STATION, task(), at(0))
+    assert station.runtime.processor.step(state, again, {}).state is state
 
 
 def test_an_unreadable_report_is_passed_over() -> None:

@@ -263,6 +263,16 @@ def test_a_command_without_effect_is_given_again_after_its_expiry() -> None:
     assert site.tick(1000) == []
 
 
+@pytest.mark.parametrize(("over", "told"), [(1_000, []), (1_001, [("a", 10_000)])])
+def test_an_ampere_above_the_share_is_within_it(over: int, told: list[tuple[str, int]]) -> None:
+    site = LoadedSite(20_000, observed("a", 0), observed("b", 1))
+    site.feed(observed("b", 5, 9_900))
+    site.feed(observed("a", 5, 10_000 + over))
+    site.tick(60)
+    site.feed(observed("a", 110, 10_000 + over))
+    assert [each for each in limits(site.tick(200)) if each[0] == "a"] == told
+
+
 def drawn(plan: LoadPlanMade) -> dict[str, int]:
     return {a.station_id: a.drawn_ma for a in plan.allocations if a.drawn_ma}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from libs.bus.message import Emit
+from libs.bus.message import Emit, Message
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.ids import derive_id
 from libs.events.load import EvseObserved
@@ -49,6 +50,19 @@ def ended(transaction: str, seconds: float, evse_id: int = 1) -> SessionEnded:
         started_at=at(0),
         ended_at=at(seconds),
         energy_wh=1000,
+    )
+
+
+def reopened(seconds: float) -> SessionReopened:
+    return SessionReopened(
+        **envelope("again", seconds),
+        session_id="session-t1",
+        evse_id=1,
+        transaction_id="t1",
+        site_id="depot",
+        started_at=at(0),
+        energy_wh=900,
+        revision=1,
     )
 
 
@@ -175,6 +189,41 @@ def test_a_measurement_that_overtakes_its_start_is_kept() -> None:
     assert observer.observe(started("t1", 0)).current_ma == 14000
 
 
+def test_a_measurement_of_another_transaction_waits_for_its_own_start() -> None:
+    observer = Observer()
+    observer.feed(measured(14000, 0, transaction="t2"))
+    assert observer.observe(started("t1", 0)).current_ma is None
+    observer.feed(ended("t1", 10))
+    assert observer.observe(started("t2", 20)).current_ma == 14000
+
+
+def test_a_measurement_that_overtook_its_start_counts_for_that_start_alone() -> None:
+    observer = Observer()
+    observer.feed(measured(14000, 0))
+    observer.feed(started("t1", 0))
+    observer.feed(ended("t1", 10))
+    restarted = msgspec.structs.replace(started("t1", 20), event_id="start-again", session_id="another")
+    assert observer.observe(restarted).current_ma is None
+
+
+def test_a_measurement_of_a_transaction_that_is_over_leaves_nothing_behind() -> None:
+    observer = Observer(started("t1", 0), ended("t1", 10))
+    observer.feed(measured(14000, 12))
+    assert observer.observe(reopened(20)).current_ma is None
+
+
+def test_a_measurement_of_nobody_knows_which_evse_and_transaction_is_not_kept() -> None:
+    observer = Observer(measured(14000, 0, transaction="t9", evse_id=0))
+    assert observer.runtime.state_of(STATION) is None
+
+
+def test_a_measurement_that_waits_and_is_told_again_is_not_stored_again() -> None:
+    observer = Observer(measured(14000, 0))
+    state = observer.runtime.state_of(STATION)
+    again = Message("telemetry.measurements", 0, 1, STATION, measured(14000, 5), at(5))
+    assert observer.runtime.processor.step(state, again, observer.runtime.tables).state is state
+
+
 def test_evses_are_told_apart() -> None:
     observer = Observer(started("a", 0, evse_id=1), started("b", 1, evse_id=2))
     assert observer.observe(measured(8000, 5, transaction="b", evse_id=2)).evse_id == 2
@@ -227,17 +276,7 @@ def test_power_serves_where_there_is_no_current() -> None:
 
 def test_what_goes_on_after_a_rule_closed_it_charges_again() -> None:
     observer = Observer(started("t1", 0), ended("t1", 700))
-    reopened = SessionReopened(
-        **envelope("again", 800),
-        session_id="session-t1",
-        evse_id=1,
-        transaction_id="t1",
-        site_id="depot",
-        started_at=at(0),
-        energy_wh=900,
-        revision=1,
-    )
-    seen = observer.observe(reopened)
+    seen = observer.observe(reopened(800))
     assert (seen.charging, seen.transaction_id, seen.reopened) == (True, "t1", True)
     assert observer.observe(measured(9000, 810)).current_ma == 9000
     last = SessionCorrected(

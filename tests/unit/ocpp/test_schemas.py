@@ -85,8 +85,15 @@ def test_only_custom_data_is_open() -> None:
 
 @pytest.mark.parametrize("number", [2**63 - 1, 2**63, 2**64, 2**100, -(2**80)])
 def test_huge_integers_are_judged_not_fatal(number: int) -> None:
-    payload = SAMPLE_16 | {"transactionId": number}
-    schemas.validate(Version.V16, "MeterValues", "request", payload)
+    assert (
+        schemas.validate(Version.V16, "MeterValues", "request", SAMPLE_16 | {"transactionId": number}) is None
+    )
+    violation = schemas.validate(Version.V16, "MeterValues", "request", SAMPLE_16 | {"meterValue": number})
+    assert violation is not None
+    assert (violation.code, violation.path) == (ErrorCode.TYPE_CONSTRAINT_VIOLATION, "/meterValue")
+    # 2.1 says that an EVSE's number is not below 0.
+    violation = schemas.validate(Version.V21, "StatusNotification", "request", STATUS_2 | {"evseId": number})
+    assert (violation is None) is (number >= 0)
 
 
 def test_bottomless_payloads_are_judged_not_fatal() -> None:

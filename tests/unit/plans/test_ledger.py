@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.ids import derive_id
-from libs.events.plans import PlanMonthCharged, PrepaidAsked, PrepaidGranted
+from libs.events.plans import PlanMonthCharged, PlanTax, PrepaidAsked, PrepaidGranted
 from libs.tariffs.model import DriverPlan
 from libs.tariffs.months import month_number, month_start
 from services.plans.domain.processor import ASKED, KEEP, SETTLE, PlanLedger, PlansProcessor
@@ -124,6 +124,7 @@ def test_a_month_is_charged_once_with_its_taxes_and_its_use() -> None:
     (charged,) = ledger.charged(END + SETTLE)
     assert (charged.month, charged.from_at, charged.to_at) == ("2026-11", END - 30 * DAY, END)
     assert (charged.net_minor, charged.tax_minor, charged.amount_minor) == (4_900, 931, 5_831)
+    assert charged.taxes == (PlanTax(name="VAT", rate_milli=19_000, net_minor=4_900, tax_minor=931),)
     assert (charged.bundle_wh, charged.used_wh, charged.sessions) == (20_000, 20_000, 2)
     assert ledger.charged(END + SETTLE + DAY) == []
 
@@ -132,13 +133,78 @@ def test_months_without_use_are_charged_too() -> None:
     ledger = Ledger()
     ledger.ask(ask("a", 12_000))
     until = month_start(NOVEMBER + 3, BERLIN) + SETTLE
-    assert [each.month for each in ledger.charged(until)] == ["2026-11", "2026-12", "2027-01"]
+    charged = ledger.charged(until)
+    assert [(each.month, each.used_wh, each.sessions) for each in charged] == [
+        ("2026-11", 12_000, 1),
+        ("2026-12", 0, 0),
+        ("2027-01", 0, 0),
+    ]
+
+
+def test_each_month_is_charged_two_days_after_its_end_also_while_earlier_ones_are_forgotten() -> None:
+    ledger = Ledger()
+    october = month_start(NOVEMBER, BERLIN) - HOUR
+    ledger.ask(ask("a", 1_000, at=october, month="2026-10"))
+    charged = ledger.charged(month_start(NOVEMBER + 5, BERLIN))
+    assert [(each.month, each.recorded_at - each.to_at) for each in charged] == [
+        (month, SETTLE) for month in ("2026-10", "2026-11", "2026-12", "2027-01", "2027-02")
+    ]
+
+
+def test_a_month_that_is_charged_still_has_its_bundle_and_is_not_charged_again() -> None:
+    ledger = Ledger()
+    ledger.ask(ask("a", 12_000))
+    ledger.charged(END + KEEP - DAY)
+    due_at = ledger.state.due_at
+    assert ledger.ask(ask("b", 12_000, at=END + KEEP - HOUR)) == [8_000]
+    assert ledger.state.due_at == due_at
+    assert ledger.charged(END + KEEP - HOUR) == []
+
+
+def test_a_bundle_without_a_fee_is_charged_with_nothing() -> None:
+    ledger = Ledger(DriverPlan(group_id="fleet", prepaid_wh=20_000))
+    ledger.ask(ask("a", 12_000))
+    (charged,) = ledger.charged(END + SETTLE)
+    assert (charged.net_minor, charged.tax_minor, charged.amount_minor, charged.taxes) == (0, 0, 0, ())
+    assert (charged.bundle_wh, charged.used_wh) == (20_000, 12_000)
+
+
+@pytest.mark.parametrize(
+    ("named_from", "named_until", "charged"),
+    [
+        (0, END - 30 * DAY, []),
+        (0, END - 30 * DAY + 1, ["2026-11"]),
+        (END - 1, END + DAY, ["2026-11"]),
+        (END, END + DAY, []),
+    ],
+)
+def test_a_month_is_charged_if_its_plan_was_named_at_any_moment_of_it(
+    named_from: int, named_until: int, charged: list[str]
+) -> None:
+    ledger = Ledger()
+    ledger.ask(ask("a", 12_000))
+    versions = (
+        version(),
+        version(FLEET, number=2, valid_from=named_from),
+        version(number=3, valid_from=named_until),
+    )
+    ledger.runtime.tables["registry.tariffs"] = tables(*versions)["registry.tariffs"]
+    assert [each.month for each in ledger.charged(END + SETTLE)] == charged
 
 
 def test_a_plan_without_a_bundle_is_charged_and_not_answered() -> None:
     ledger = Ledger(DriverPlan(group_id="fleet", monthly_fee_minor=900))
     assert ledger.ask(ask("a", 12_000, bundle_wh=0)) == []
     assert [each.net_minor for each in ledger.charged(END + SETTLE)] == [900]
+
+
+def test_a_month_is_charged_two_days_and_closed_92_days_after_its_end() -> None:
+    assert (SETTLE, KEEP) == (2 * DAY, 92 * DAY)
+    ledger = Ledger()
+    ledger.ask(ask("a", 12_000))
+    assert ledger.state.due_at == END + 2 * DAY
+    ledger.charged(END + 2 * DAY)
+    assert ledger.state.due_at == month_start(NOVEMBER + 2, BERLIN) + 2 * DAY
 
 
 def test_charging_ends_with_the_plan() -> None:
@@ -172,6 +238,21 @@ def test_when_a_month_is_closed_sessions_keep_what_they_had() -> None:
     # Also questions that were recorded before it was closed.
     assert ledger.ask(ask("c", 9_000)) == [None]
     assert ledger.state.months == ()
+    assert ledger.runtime.bounded == {"late": 3}
+    told = [emit.record for emit in ledger.runtime.emitted if isinstance(emit.record, PrepaidGranted)]
+    assert [(each.closed, each.granted_wh) for each in told] == [(False, 12_000)] + 3 * [(True, 0)]
+    assert all(each.recorded_at > each.occurred_at for each in told), "after the question"
+
+
+def test_a_plan_that_has_ended_forgets_its_months_when_they_are_closed() -> None:
+    ledger = Ledger()
+    ledger.ask(ask("a", 12_000))
+    ledger.runtime.tables["registry.tariffs"] = tables(version())["registry.tariffs"]
+    assert ledger.charged(END + SETTLE) == []
+    assert ledger.state.due_at == END + KEEP
+    ledger.charged(END + KEEP)
+    assert not ledger.state.months
+    assert ledger.state.due_at is None
 
 
 def test_a_clock_that_is_far_ahead_has_no_share() -> None:

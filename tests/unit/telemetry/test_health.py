@@ -85,6 +85,19 @@ def test_an_opening_told_again_does_not_reconnect() -> None:
     assert not told.state.connected
 
 
+def test_a_call_of_a_connection_that_is_over_does_not_reconnect() -> None:
+    told = Told(opened(1, NOON), closed(1, NOON + 1))
+    assert told.tell(heartbeat(NOON + 2)) == []
+    assert told.state is not None
+    assert not told.state.connected
+
+
+def test_another_error_is_news_although_the_status_stays() -> None:
+    told = Told(opened(1, NOON), status(1, "Faulted", NOON + 1, error="GroundFailure"))
+    told.tell(status(1, "Faulted", NOON + 2, error="OverVoltage"))
+    assert [(c.error_code, c.since) for c in told.states[-1].connectors] == [("OverVoltage", NOON + 2)]
+
+
 def test_a_status_from_a_displaced_connection_does_not_undo_a_newer_one() -> None:
     told = Told(opened(1, NOON), opened(2, NOON + 1), status(1, "Charging", NOON + 10, epoch=2))
     assert told.tell(status(1, "Available", NOON + 5, epoch=1)) == []
@@ -193,6 +206,15 @@ def test_what_comes_after_its_window_counts_in_the_next() -> None:
     told.tell(rejected(1, NOON + 1))
     told.tick(NOON + 10 * WINDOW)
     assert [(w.calls, w.rejected) for w in told.windows] == [(1, 0), (0, 1), (1, 0)]
+    assert len({w.event_id for w in told.windows}) == 3
+
+
+def test_what_comes_after_two_windows_were_closed_at_once_counts_in_neither() -> None:
+    told = Told(heartbeat(NOON), heartbeat(NOON + WINDOW))
+    told.tick(NOON + 10 * WINDOW)
+    told.tell(rejected(1, NOON + WINDOW + 1))
+    told.tick(NOON + 20 * WINDOW)
+    assert [(w.calls, w.rejected) for w in told.windows] == [(1, 0), (1, 0), (0, 1)]
     assert len({w.event_id for w in told.windows}) == 3
 
 
