@@ -12,7 +12,7 @@ from services.simulator.clock import SECOND_US
 from services.simulator.domain.power import WUS_PER_WH, Car, Meter, share_out
 from services.simulator.domain.profiles import ProfileStore
 from services.simulator.domain.scenario import Arrival, Station
-from services.simulator.link import Link, Message, World
+from services.simulator.link import Commands, Link, Message, World
 from services.simulator.rpc import CallRefused, ConnectionLost
 from services.simulator.session import Evse, Session
 
@@ -28,8 +28,8 @@ REMOTE_ENERGY_WH, REMOTE_POWER_W = (3_000, 20_000), (7_360, 11_040, 22_080)
 class Charger(Link):
     """The part of a virtual charger that does not depend on the OCPP version."""
 
-    def __init__(self, station: Station, world: World) -> None:
-        super().__init__(station, world)
+    def __init__(self, station: Station, world: World, commands: Commands) -> None:
+        super().__init__(station, world, commands)
         make = self.make
         through = make.version == "1.6"
         self.evses = {

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
+from services.simulator.operations import Operated
 from services.simulator.rpc import RpcMixin, handles
 
-if TYPE_CHECKING:
-    from services.simulator.operations import Operated
-
-C = TypeVar("C", bound="Operated")
+C = TypeVar("C", bound=Operated)
 
 
 class CommonCommands(RpcMixin, Generic[C]):

@@ -12,14 +12,20 @@ from dataclasses import dataclass
 from services.simulator.clock import Clock
 from services.simulator.domain.plan import plan
 from services.simulator.domain.profiles import instant_us
-from services.simulator.domain.scenario import Arrival, Outage, Scenario
-from services.simulator.link import Answered, Journal, Refused, World
+from services.simulator.domain.scenario import Arrival, Outage, Scenario, Station
+from services.simulator.link import Answered, Commands, Journal, Refused, World
 from services.simulator.operations import Operated
 from services.simulator.session import SessionTruth
-from services.simulator.v16 import Charger16
-from services.simulator.v201 import Charger201
+from services.simulator.v16.commands import Commands16
+from services.simulator.v16.reports import Charger16
+from services.simulator.v201.commands import Commands201
+from services.simulator.v201.reports import Charger201
 
-VERSIONS: dict[str, type[Operated]] = {"1.6": Charger16, "2.0.1": Charger201}
+VERSIONS: dict[str, tuple[type[Operated], Commands]] = {
+    "1.6": (Charger16, Commands16),
+    "2.0.1": (Charger201, Commands201),
+}
+"""What a charger of each OCPP version reports, and how it answers commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ class Fleet:
         self.journal = Journal(on_answered=on_answered)
         world = World(spec, url, self.clock, self.seed, self.journal, timeout_s)
         self.chargers: dict[str, Operated] = {
-            station.id: VERSIONS[station.make.version](station, world) for station in spec.stations
+            station.id: _charger(station, world) for station in spec.stations
         }
         self._drain_s = drain_s
         self._over = asyncio.Event()
@@ -195,6 +201,11 @@ class Fleet:
             reconnects=journal.reconnects,
             failures=len(journal.failures),
         )
+
+
+def _charger(station: Station, world: World) -> Operated:
+    charger, commands = VERSIONS[station.make.version]
+    return charger(station, world, commands)
 
 
 def clock_of(spec: Scenario, speed: float | None = None) -> Clock:

@@ -86,18 +86,22 @@ class World:
     timeout_s: float
 
 
+Commands = Callable[[Any, ClientConnection, float], RpcMixin]
+"""Makes the handlers of the central system's calls: of a charger, its connection, and how long it waits for answers."""
+
+
 class Link(ABC):
     """Keeps one charger connected to `world.url`/<station id> and delivers what it has to say.
 
     Transaction messages wait in `outbox` until they are answered, in order and unchanged, over any number of
-    connections. Everything else is sent only while connected and accepted.
+    connections. Everything else is sent only while connected and accepted. Each connection is answered by `commands`.
     """
 
     subprotocol: str
-    rpc_class: Callable[[Any, ClientConnection, float], RpcMixin]
 
-    def __init__(self, station: Station, world: World) -> None:
+    def __init__(self, station: Station, world: World, commands: Commands) -> None:
         self.station, self.world = station, world
+        self._commands = commands
         self.clock, self.journal = world.clock, world.journal
         self.make = station.make
         self.firmware = self.make.firmware
@@ -265,7 +269,7 @@ class Link(ABC):
 
     async def _serve(self, connection: ClientConnection) -> None:
         """Serve one connection until it ends."""
-        self._rpc = rpc = self.rpc_class(self, connection, self.world.timeout_s)
+        self._rpc = rpc = self._commands(self, connection, self.world.timeout_s)
         self.journal.connections += 1
         self._answered_since_connect = False
         reader = asyncio.create_task(rpc.serve())

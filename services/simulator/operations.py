@@ -12,7 +12,7 @@ from services.simulator.charger import Charger
 from services.simulator.clock import SECOND_US
 from services.simulator.domain.profiles import Period, Purpose, Unit, composite, parse_profile
 from services.simulator.domain.scenario import Station
-from services.simulator.link import Message, World
+from services.simulator.link import Commands, Message, World
 from services.simulator.session import Evse, Reservation
 
 # Simulated seconds that a firmware download and installation, and a boot, take.
@@ -22,8 +22,8 @@ DOWNLOAD_S, INSTALL_S, BOOT_S = 60.0, 60.0, 15.0
 class Operated(Charger):
     """A charger that carries out orders; the versions' handlers translate to and from the wire."""
 
-    def __init__(self, station: Station, world: World) -> None:
-        super().__init__(station, world)
+    def __init__(self, station: Station, world: World, commands: Commands) -> None:
+        super().__init__(station, world, commands)
         self.firmware_status = "Idle"
         self.firmware_request: int | None = None
         self._updating: asyncio.Task[Any] | None = None

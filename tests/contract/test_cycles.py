@@ -13,13 +13,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 Graph = Mapping[str, frozenset[str]]
 
-_HANDLERS = "a charger is given the handlers of its commands"
-KNOWN_MODULES: dict[frozenset[str], str] = {
-    frozenset({"services.simulator.v16", "services.simulator.v16_commands"}): _HANDLERS,
-    frozenset(
-        {"services.simulator.v201", "services.simulator.v201_commands", "services.simulator.v201_variables"}
-    ): _HANDLERS,
-}
 KNOWN_PACKAGES: dict[frozenset[str], str] = {
     frozenset({"libs.events", "libs.tariffs"}): "a registered tariff has terms, and terms are nested records",
     frozenset(
@@ -29,7 +22,7 @@ KNOWN_PACKAGES: dict[frozenset[str], str] = {
 
 
 def test_no_modules_import_each_other() -> None:
-    assert set(cycles(import_graph(ROOT, "libs", "services"))) == set(KNOWN_MODULES)
+    assert not list(cycles(import_graph(ROOT, "libs", "services")))
 
 
 def test_no_sibling_packages_import_each_other() -> None:

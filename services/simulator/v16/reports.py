@@ -11,14 +11,12 @@ from services.simulator.domain.power import VOLTAGE_V
 from services.simulator.link import Message
 from services.simulator.operations import Operated
 from services.simulator.session import Session
-from services.simulator.v16_commands import Commands16
 
 
 class Charger16(Operated):
     """A 1.6 charger, well-behaved or with the odd habits of its make."""
 
     subprotocol = "ocpp1.6"
-    rpc_class = Commands16
 
     def time(self, instant_us: int) -> str:
         """An instant as this make writes it."""

@@ -12,7 +12,6 @@ from services.simulator.domain.power import VOLTAGE_V
 from services.simulator.link import Message
 from services.simulator.operations import Operated
 from services.simulator.session import Evse, Session
-from services.simulator.v201_commands import Commands201
 
 # Why a transaction ends, in the words of 1.6: (triggerReason, stoppedReason).
 ENDED: dict[str, tuple[str, str]] = {
@@ -30,7 +29,6 @@ class Charger201(Operated):
     """A 2.0.1 charger: TxStartPoint Authorized, TxStopPoint EVConnected or Authorized."""
 
     subprotocol = "ocpp2.0.1"
-    rpc_class = Commands201
 
     def time(self, instant_us: int) -> str:
         """An instant on the wire."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ocpp.v201 import call_result
 
 from services.simulator.domain.profiles import Profile, instant_us, parse_profile, purpose_of
 from services.simulator.link import Message
 from services.simulator.rpc import handles
-from services.simulator.v201_variables import MAX_STACK_LEVEL, Variables201
-
-if TYPE_CHECKING:
-    from services.simulator.session import Evse
+from services.simulator.session import Evse
+from services.simulator.v201.variables import MAX_STACK_LEVEL, Variables201
 
 
 class Commands201(Variables201):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ocpp.v201 import call_result
 
 from services.simulator.commands import CommonCommands
 from services.simulator.link import Message
 from services.simulator.rpc import Rpc201, handles
-
-if TYPE_CHECKING:
-    from services.simulator.v201 import Charger201  # noqa: F401 - an argument of the base class
+from services.simulator.v201.reports import Charger201
 
 MAX_STACK_LEVEL = 10
 ITEMS_PER_MESSAGE = 4
@@ -24,7 +22,7 @@ WRITABLE = {
 }
 
 
-class Variables201(CommonCommands["Charger201"], Rpc201):
+class Variables201(CommonCommands[Charger201], Rpc201):
     """Handlers of the calls about variables and reports; the other commands build on it."""
 
     results = call_result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ocpp.v16 import call_result
 
@@ -11,10 +11,8 @@ from services.simulator.commands import CommonCommands
 from services.simulator.domain.profiles import Profile, instant_us, parse_profile, purpose_of
 from services.simulator.link import Message
 from services.simulator.rpc import Rpc16, handles
-
-if TYPE_CHECKING:
-    from services.simulator.session import Evse
-    from services.simulator.v16 import Charger16  # noqa: F401 - an argument of the base class
+from services.simulator.session import Evse
+from services.simulator.v16.reports import Charger16
 
 PROFILES = "Core,FirmwareManagement,LocalAuthListManagement,Reservation,SmartCharging,RemoteTrigger"
 MAX_STACK_LEVEL = 10
@@ -22,7 +20,7 @@ MAX_SCHEDULE_PERIODS = 24
 MAX_KEYS = 50
 
 
-class Commands16(CommonCommands["Charger16"], Rpc16):
+class Commands16(CommonCommands[Charger16], Rpc16):
     """Handlers of the central system's calls; each answers at once and acts afterwards."""
 
     results = call_result

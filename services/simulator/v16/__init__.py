@@ -1,0 +1,1 @@
+"""Chargers that speak OCPP 1.6."""

@@ -1,0 +1,1 @@
+"""Chargers that speak OCPP 2.0.1."""
