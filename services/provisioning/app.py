@@ -6,8 +6,8 @@ from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.runtime.service import Health, until_stopped
 from services.provisioning.certificates import answer_about_certificates
-from services.provisioning.domain.capabilities import CapabilitiesProcessor
-from services.provisioning.domain.onboarding import OnboardingProcessor
+from services.provisioning.domain.capabilities.processor import CapabilitiesProcessor
+from services.provisioning.domain.onboarding.processor import OnboardingProcessor
 from services.provisioning.settings import ProvisioningSettings
 
 

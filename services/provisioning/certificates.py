@@ -38,8 +38,13 @@ from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
 from libs.security.url_guard import UrlRefusedError
-from services.provisioning.domain.contracts import ChainRefusedError, validated
-from services.provisioning.ocsp import CertificateId, Finding, OcspUnusableError, certificate_id
+from services.provisioning.domain.certificates.contracts import ChainRefusedError, validated
+from services.provisioning.domain.certificates.ocsp import (
+    CertificateId,
+    Finding,
+    OcspUnusableError,
+    certificate_id,
+)
 from services.provisioning.ocsp_client import Found, OcspClient, OcspUnavailableError
 from services.provisioning.settings import ProvisioningSettings
 

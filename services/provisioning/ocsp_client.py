@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from libs.runtime.clock import SECOND, now_us
 from libs.security.url_guard import Address, GuardedUrl, Network, UrlRefusedError, check_address, guarded_url
-from services.provisioning.ocsp import CertificateId, Finding, read_response, request_for
+from services.provisioning.domain.certificates.ocsp import CertificateId, Finding, read_response, request_for
 
 LARGEST: Final = 64 << 10
 """Bytes of a response."""

@@ -10,7 +10,7 @@ from pydantic_settings import NoDecode
 from libs.bus.settings import BusSettings
 from libs.runtime.settings import ServiceSettings
 from libs.security.url_guard import networks
-from services.provisioning.domain.onboarding import OnBoot
+from services.provisioning.domain.onboarding.processor import OnBoot
 
 
 class ProvisioningSettings(ServiceSettings, BusSettings):

@@ -14,7 +14,7 @@ from services.load.domain import LoadObserver
 from services.plans.domain.processor import PlansProcessor
 from services.projections.domain.sessions.processor import SessionsLatest
 from services.projections.domain.stations.processor import StationsLatest
-from services.provisioning.domain.capabilities import CapabilitiesProcessor
+from services.provisioning.domain.capabilities.processor import CapabilitiesProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health.processor import HealthProcessor
 from services.telemetry.domain.measurements.processor import MeasurementsProcessor

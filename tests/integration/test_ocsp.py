@@ -27,7 +27,7 @@ from libs.runtime.service import Health
 from libs.security.url_guard import UrlRefusedError
 from services.provisioning import ocsp_client
 from services.provisioning.certificates import TOKENS, answer_about_certificates
-from services.provisioning.ocsp import OcspUnusableError, certificate_id
+from services.provisioning.domain.certificates.ocsp import OcspUnusableError, certificate_id
 from services.provisioning.ocsp_client import LARGEST, OcspClient, OcspUnavailableError
 from services.provisioning.settings import ProvisioningSettings
 from tests.integration.api_platform import stamp

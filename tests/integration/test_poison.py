@@ -60,8 +60,8 @@ from services.load.domain import LoadObserver, LoadProcessor
 from services.plans.domain.processor import PlansProcessor
 from services.projections.domain.sessions.processor import SessionsLatest
 from services.projections.domain.stations.processor import StationsLatest
-from services.provisioning.domain.capabilities import CapabilitiesProcessor
-from services.provisioning.domain.onboarding import OnboardingProcessor, OnBoot
+from services.provisioning.domain.capabilities.processor import CapabilitiesProcessor
+from services.provisioning.domain.onboarding.processor import OnboardingProcessor, OnBoot
 from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health.processor import HealthProcessor
 from services.telemetry.domain.measurements.processor import MeasurementsProcessor

@@ -1,1 +1,1 @@
-"""What provisioning decides, as pure folds."""
+"""What provisioning decides. Pure: no I/O, no clock, no randomness."""

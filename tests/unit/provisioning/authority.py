@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
-from services.provisioning.ocsp import key_bits
+from services.provisioning.domain.certificates.ocsp import key_bits
 
 Key = ec.EllipticCurvePrivateKey
 

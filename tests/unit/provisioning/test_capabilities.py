@@ -12,7 +12,7 @@ from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, OcppCallReceived, OcppCallSent
 from libs.events.stations import CapabilitiesLearned
-from services.provisioning.domain.capabilities import (
+from services.provisioning.domain.capabilities.processor import (
     MOST_LACKING,
     MOST_VARIABLES,
     CapabilitiesProcessor,

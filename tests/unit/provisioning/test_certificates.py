@@ -15,7 +15,7 @@ from libs.ocpp import schemas
 from libs.ocpp.versions import Version
 from libs.runtime.clock import now_us
 from services.provisioning.certificates import CertificateDesk
-from services.provisioning.ocsp import CertificateId
+from services.provisioning.domain.certificates.ocsp import CertificateId
 from services.provisioning.ocsp_client import Found, OcspClient, OcspUnavailableError
 
 HASHES = {

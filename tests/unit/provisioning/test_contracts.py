@@ -21,8 +21,13 @@ from libs.ocpp import schemas
 from libs.ocpp.versions import Version
 from libs.runtime.clock import now_us
 from services.provisioning.certificates import CertificateDesk
-from services.provisioning.domain.contracts import ChainRefusedError, Link, validated
-from services.provisioning.ocsp import CertificateId, OcspUnusableError, certificate_id, read_response
+from services.provisioning.domain.certificates.contracts import ChainRefusedError, Link, validated
+from services.provisioning.domain.certificates.ocsp import (
+    CertificateId,
+    OcspUnusableError,
+    certificate_id,
+    read_response,
+)
 from services.provisioning.ocsp_client import Found, OcspClient, OcspUnavailableError
 from tests.unit.provisioning.authority import Authority
 

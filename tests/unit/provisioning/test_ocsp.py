@@ -11,7 +11,7 @@ from cryptography.x509 import ocsp
 
 from libs.runtime.clock import now_us
 from services.provisioning.certificates import contract_status
-from services.provisioning.ocsp import (
+from services.provisioning.domain.certificates.ocsp import (
     CertificateId,
     Finding,
     OcspUnusableError,

@@ -17,7 +17,7 @@ from libs.ocpp.semantics.abilities import NOTHING_KNOWN
 from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.versions import Version
-from services.provisioning.domain.onboarding import WAITS, OnboardingProcessor, OnBoot
+from services.provisioning.domain.onboarding.processor import WAITS, OnboardingProcessor, OnBoot
 from services.provisioning.settings import ProvisioningSettings
 
 STATION = "cp-1"

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from libs.ocpp.certificates import is_sound_key, values_of
-from services.provisioning.ocsp import CertificateId, key_bits
+from services.provisioning.domain.certificates.ocsp import CertificateId, key_bits
 
 LONGEST: Final = 5
 """Certificates in a chain: 15118 has a contract, two authorities below the root, and the root."""

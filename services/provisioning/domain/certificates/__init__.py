@@ -1,0 +1,1 @@
+"""Certificates: what OCSP says of them, and which contract certificates are valid."""

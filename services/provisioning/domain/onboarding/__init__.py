@@ -1,0 +1,1 @@
+"""What stations are asked when they have booted."""
