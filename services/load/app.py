@@ -5,7 +5,8 @@ import asyncio
 from libs.bus.bus import connect
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.runtime.service import Health, until_stopped
-from services.load.domain import LoadObserver, LoadProcessor
+from services.load.domain.sites.processor import LoadProcessor
+from services.load.domain.stations.processor import LoadObserver
 from services.load.settings import LoadSettings
 
 

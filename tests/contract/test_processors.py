@@ -9,7 +9,8 @@ from libs.events.contract import load_contract
 from services.commands.domain.processor import CommandsProcessor
 from services.firmware.domain.campaigns.processor import CampaignProcessor
 from services.firmware.domain.stations.processor import StationFirmwareProcessor
-from services.load.domain import LoadObserver, LoadProcessor
+from services.load.domain.sites.processor import LoadProcessor
+from services.load.domain.stations.processor import LoadObserver
 from services.plans.domain.processor import PlansProcessor
 from services.projections.domain.sessions.processor import SessionsLatest
 from services.projections.domain.stations.processor import StationsLatest

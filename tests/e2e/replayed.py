@@ -10,7 +10,7 @@ from libs.events.latest import SessionLatest
 from libs.events.load import StationNews, StationObserved
 from libs.events.record import Record
 from services.commands.domain.processor import CommandsProcessor
-from services.load.domain import LoadObserver
+from services.load.domain.stations.processor import LoadObserver
 from services.plans.domain.processor import PlansProcessor
 from services.projections.domain.sessions.processor import SessionsLatest
 from services.projections.domain.stations.processor import StationsLatest

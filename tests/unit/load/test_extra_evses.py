@@ -8,12 +8,13 @@ from libs.bus.message import Message
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.load import EvseObserved, StationNews, StationObserved
 from libs.events.registry import StationRegistered
-from services.load.domain import LoadObserver, LoadProcessor
-from services.load.domain.site import MOST_EVSES as MOST_OF_SITE
-from services.load.domain.station import DEFAULT_EVSES, MOST_EVSES, MOST_EXTRAS
+from services.load.domain.sites.processor import LoadProcessor
+from services.load.domain.sites.site import MOST_EVSES as MOST_OF_SITE
+from services.load.domain.stations.processor import LoadObserver
+from services.load.domain.stations.station import DEFAULT_EVSES, MOST_EVSES, MOST_EXTRAS
 from tests.unit.load.records import STATION, at
-from tests.unit.load.test_load import SITE, LoadedSite, observed
-from tests.unit.load.test_observer import Observer, ended, measured, registered, started
+from tests.unit.load.sites.test_plans import SITE, LoadedSite, observed
+from tests.unit.load.stations.test_observer import Observer, ended, measured, registered, started
 
 
 def station(station_id: str, evses: int) -> StationRegistered:

@@ -11,10 +11,11 @@ from libs.events.ocpp_log import CallOutcome, OcppCallSent, StationLocated
 from libs.events.record import Record
 from libs.events.registry import Assignment, SiteRegistered, StationRegistered
 from services.commands.domain.processor import CommandsProcessor
-from services.load.domain import LoadObserver, LoadProcessor
+from services.load.domain.sites.processor import LoadProcessor
+from services.load.domain.stations.processor import LoadObserver
 from tests.e2e.replayed import comparable
 from tests.unit.load.records import STATION, at, envelope
-from tests.unit.load.test_whereabouts import boot
+from tests.unit.load.stations.test_whereabouts import boot
 
 SITE = "depot"
 REGISTERED = StationRegistered(

@@ -13,11 +13,12 @@ from libs.events.commands import CommandConcluded, CommandDialect, Fate, Request
 from libs.events.load import EvseObserved
 from libs.events.registry import Assignment, StationRegistered
 from libs.events.sessions import SessionEnded, SessionStarted
-from services.load.domain import LoadObserver, Station
-from services.load.domain.site import ASK_AGAIN, REPEAT_AFTER
+from services.load.domain.sites.site import ASK_AGAIN, REPEAT_AFTER
+from services.load.domain.stations.processor import LoadObserver
+from services.load.domain.stations.station import Station
 from tests.unit.load.records import SECOND, STATION, at, envelope
-from tests.unit.load.test_load import SITE, LoadedSite, commands, drawn, limits, observed, shares
-from tests.unit.load.test_observer import ended, started
+from tests.unit.load.sites.test_plans import SITE, LoadedSite, commands, drawn, limits, observed, shares
+from tests.unit.load.stations.test_observer import ended, started
 
 REFUSED, UNANSWERED, TAKEN = False, None, True
 """What became of a limit."""

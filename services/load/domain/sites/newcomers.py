@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from libs.events.load import StationNews, StationObserved
-from services.load.domain.allocation import MIN_SHARE_MA
+from services.load.domain.sites.allocation import MIN_SHARE_MA
 
 DEFAULT_LIMIT_MA = MIN_SHARE_MA
 """What a newcomer may draw on each EVSE: it charges, but no less can be given."""

@@ -16,7 +16,8 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import Assignment, StationRegistered
 from libs.events.sessions import SessionStarted
-from services.load.domain import LoadObserver, Station
+from services.load.domain.stations.processor import LoadObserver
+from services.load.domain.stations.station import Station
 from tests.unit.load.records import STATION, at, envelope
 
 

@@ -21,8 +21,8 @@ from libs.events.sessions import (
     SessionUpdated,
 )
 from libs.events.telemetry import MeasurementsTaken, Sample
-from services.load.domain import LoadObserver, Station
-from services.load.domain.observer import measured_current
+from services.load.domain.stations.processor import LoadObserver, measured_current
+from services.load.domain.stations.station import Station
 from tests.unit.load.records import STATION, at, envelope
 
 

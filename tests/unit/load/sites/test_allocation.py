@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.load.domain.allocation import MIN_SHARE_MA, STEP_MA, share
+from services.load.domain.sites.allocation import MIN_SHARE_MA, STEP_MA, share
 
 LIMITS = st.integers(-1_000, 400_000)
 USABLE = st.lists(st.integers(0, 80_000), max_size=20)

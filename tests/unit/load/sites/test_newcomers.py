@@ -17,7 +17,8 @@ from libs.ocpp.semantics.abilities import Abilities
 from libs.ocpp.semantics.degradation import plan_command
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.versions import Version
-from services.load.domain import LoadProcessor, Site
+from services.load.domain.sites.processor import LoadProcessor
+from services.load.domain.sites.site import Site
 from tests.unit.load.records import SECOND, at
 
 SITE = "depot"

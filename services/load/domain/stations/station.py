@@ -36,7 +36,7 @@ class Measured(msgspec.Struct, frozen=True):
     current_ma: int
 
 
-class Evse(msgspec.Struct, frozen=True):
+class StationEvse(msgspec.Struct, frozen=True):
     """An EVSE: its running session if any, the current last told and when, and the session that ended last."""
 
     evse_id: int
@@ -59,7 +59,7 @@ class Station(msgspec.Struct, frozen=True):
     `took_no_limit`: it did not take the limit of a transaction, since when it has been charging all the time.
     """
 
-    evses: tuple[Evse, ...] = ()
+    evses: tuple[StationEvse, ...] = ()
     station_id: str = ""
     site_id: str | None = None
     moves_at: int | None = None
@@ -72,11 +72,11 @@ class Station(msgspec.Struct, frozen=True):
         """The site that hears of it: where it is, else the one that it left last."""
         return self.site_id or self.left_site_id
 
-    def evse(self, evse_id: int) -> Evse:
+    def evse(self, evse_id: int) -> StationEvse:
         """The EVSE of that number."""
-        return next((evse for evse in self.evses if evse.evse_id == evse_id), Evse(evse_id))
+        return next((evse for evse in self.evses if evse.evse_id == evse_id), StationEvse(evse_id))
 
-    def running(self, transaction_id: str) -> Evse | None:
+    def running(self, transaction_id: str) -> StationEvse | None:
         """The EVSE on which a transaction runs."""
         return next((evse for evse in self.evses if evse.transaction_id == transaction_id), None)
 
@@ -93,7 +93,7 @@ class Station(msgspec.Struct, frozen=True):
             return None
         return replace(self, evses=tuple(evse for evse in self.evses if evse is not idle))
 
-    def with_evse(self, evse: Evse) -> Station:
+    def with_evse(self, evse: StationEvse) -> Station:
         """This station with one EVSE changed."""
         others = [other for other in self.evses if other.evse_id != evse.evse_id]
         evses = tuple(sorted([*others, evse], key=lambda each: each.evse_id))

@@ -14,7 +14,8 @@ from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.commands import RequestCommand
 from libs.events.load import EvseObserved, LoadPlanMade
 from libs.events.registry import SiteRegistered
-from services.load.domain import LoadProcessor, Site
+from services.load.domain.sites.processor import LoadProcessor
+from services.load.domain.sites.site import Site
 from tests.unit.load.records import SECOND, T0, at
 
 SITE = "depot"

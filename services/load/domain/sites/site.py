@@ -16,8 +16,8 @@ import msgspec
 from msgspec.structs import replace
 
 from libs.events.load import Allocation, EvseObserved
-from services.load.domain.allocation import MIN_SHARE_MA, STEP_MA, share
-from services.load.domain.newcomers import Member
+from services.load.domain.sites.allocation import MIN_SHARE_MA, STEP_MA, share
+from services.load.domain.sites.newcomers import Member
 
 SECOND = 1_000_000
 
@@ -48,7 +48,7 @@ MOST_EVSES: Final = 1_000
 """EVSEs of a site, and its stations, that are kept; what starts or comes beyond has no part in its plans."""
 
 
-class Evse(msgspec.Struct, frozen=True):
+class SiteEvse(msgspec.Struct, frozen=True):
     """An EVSE of the site. `transaction_id` None: it does not charge. `share_ma` None: nothing commanded yet.
 
     `cap_ma`: what it was seen to use, with headroom. `unused_since`: when its share became well more than that.
@@ -117,7 +117,7 @@ class Site(msgspec.Struct, frozen=True):
     """
 
     site_id: str
-    evses: tuple[Evse, ...] = ()
+    evses: tuple[SiteEvse, ...] = ()
     plan_no: int = 0
     limit_ma: int | None = None
     allocations: tuple[Allocation, ...] = ()
@@ -163,12 +163,12 @@ class Site(msgspec.Struct, frozen=True):
         """Whether anything charges."""
         return any(evse.transaction_id is not None for evse in self.evses)
 
-    def charging(self) -> list[Evse]:
+    def charging(self) -> list[SiteEvse]:
         """The EVSEs that charge, in order of arrival, those that are `extra` last."""
         busy = [evse for evse in self.evses if evse.transaction_id is not None]
         return sorted(busy, key=lambda evse: (evse.extra, evse.changed_at, evse.station_id, evse.evse_id))
 
-    def with_evses(self, changed: Iterable[Evse]) -> Site:
+    def with_evses(self, changed: Iterable[SiteEvse]) -> Site:
         """This site with some EVSEs changed."""
         evses = {(evse.station_id, evse.evse_id): evse for evse in (*self.evses, *changed)}
         return replace(self, evses=tuple(evses[name] for name in sorted(evses)))
@@ -193,11 +193,11 @@ class Observed(msgspec.Struct, frozen=True):
 def observe(site: Site, seen: EvseObserved, *, extra: bool = False) -> Observed | None:
     """Fold an observation; None if it says nothing new (repeated, or of a transaction that is over)."""
     name = (seen.station_id, seen.evse_id)
-    evse = next((each for each in site.evses if (each.station_id, each.evse_id) == name), Evse(*name))
+    evse = next((each for each in site.evses if (each.station_id, each.evse_id) == name), SiteEvse(*name))
     if not seen.charging:
         if evse.transaction_id is None or seen.transaction_id != evse.transaction_id:
             return None
-        over = Evse(*name, ended_transaction_id=evse.transaction_id, changed_at=seen.recorded_at)
+        over = SiteEvse(*name, ended_transaction_id=evse.transaction_id, changed_at=seen.recorded_at)
         return Observed(site.with_evses([over]), True)
     if seen.transaction_id is None or (
         seen.transaction_id == evse.ended_transaction_id and not seen.reopened
@@ -210,7 +210,7 @@ def observe(site: Site, seen: EvseObserved, *, extra: bool = False) -> Observed 
     if not site.busy:
         site = replace(site, checked_at=seen.recorded_at)
     before = evse.transaction_id or evse.ended_transaction_id
-    arrived = Evse(
+    arrived = SiteEvse(
         *name,
         transaction_id=seen.transaction_id,
         ended_transaction_id=None if before == seen.transaction_id else before,
@@ -224,7 +224,7 @@ def observe(site: Site, seen: EvseObserved, *, extra: bool = False) -> Observed 
     return Observed(site.with_evses([arrived]), True)
 
 
-def _measure(site: Site, evse: Evse, seen: EvseObserved) -> Observed | None:
+def _measure(site: Site, evse: SiteEvse, seen: EvseObserved) -> Observed | None:
     if seen.current_ma is None or seen.recorded_at < evse.measured_at:
         return None
     nearly = evse.share_ma is not None and seen.current_ma > evse.share_ma - NEARLY_MA
@@ -254,7 +254,7 @@ def note_answer(site: Site, seen: EvseObserved) -> Site | None:
     return None if again_at == evse.again_at else site.with_evses([replace(evse, again_at=again_at)])
 
 
-def _note_unused(evse: Evse, now: int) -> Evse:
+def _note_unused(evse: SiteEvse, now: int) -> SiteEvse:
     """Set or unset since when the EVSE leaves much of its share unused."""
     given, drawn = evse.share_ma, evse.measured_ma
     unused = given is not None and drawn is not None and given > MIN_SHARE_MA and drawn < given - UNUSED_MA
@@ -263,12 +263,12 @@ def _note_unused(evse: Evse, now: int) -> Evse:
     return replace(evse, unused_since=now if unused else None)
 
 
-def may_disobey(evse: Evse) -> bool:
+def may_disobey(evse: SiteEvse) -> bool:
     """Whether it was measured above its share after it was told of it, and has not been found to disobey yet."""
     return evse.ignores_share and not evse.disobeys and evse.commanded_at < evse.measured_at
 
 
-def obeys_by(evse: Evse) -> int:
+def obeys_by(evse: SiteEvse) -> int:
     """Until when it has the time to obey what it was told last."""
     return evse.commanded_at + OBEYS_WITHIN
 
@@ -294,7 +294,7 @@ class Plan(msgspec.Struct, frozen=True):
     """A new plan: the site with it in force, and the EVSEs to be commanded, decreases first."""
 
     site: Site
-    commanded: tuple[Evse, ...]
+    commanded: tuple[SiteEvse, ...]
 
 
 def make_plan(site: Site, limit_ma: int, now: int) -> Plan | None:
@@ -345,7 +345,7 @@ def make_plan(site: Site, limit_ma: int, now: int) -> Plan | None:
     return Plan(site, tuple(told))
 
 
-def _shares(limit_ma: int, charging: list[Evse]) -> tuple[list[int], list[int]]:
+def _shares(limit_ma: int, charging: list[SiteEvse]) -> tuple[list[int], list[int]]:
     """Shares of EVSEs in order of arrival, and what those that disobey are counted with (0: the share).
 
     These are told the share that they would have, and the others share what they leave.
@@ -359,7 +359,7 @@ def _shares(limit_ma: int, charging: list[Evse]) -> tuple[list[int], list[int]]:
     return [given if drawn else next(left) for given, drawn in zip(fair, counted, strict=True)], counted
 
 
-def _fair(limit_ma: int, charging: list[Evse]) -> list[int]:
+def _fair(limit_ma: int, charging: list[SiteEvse]) -> list[int]:
     shares = share(limit_ma, [evse.usable_ma for evse in charging if not evse.extra])
     return shares + share(limit_ma - sum(shares), [evse.usable_ma for evse in charging if evse.extra])
 

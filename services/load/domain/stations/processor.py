@@ -24,11 +24,11 @@ from libs.events.sessions import SessionCorrected, SessionEnded, SessionReopened
 from libs.events.telemetry import MeasurementsTaken, Sample
 from libs.ocpp.semantics.commands import ClearLimit, SetLimit
 from libs.ocpp.semantics.model import place_of
-from services.load.domain.station import (
+from services.load.domain.stations.station import (
     STATIONS,
-    Evse,
     Measured,
     Station,
+    StationEvse,
     away,
     booted,
     concluded,
@@ -265,7 +265,7 @@ def _limit_concluded(state: Station | None, record: CommandConcluded, tables: Ta
 
 
 def _observation(
-    evse: Evse,
+    evse: StationEvse,
     cause: _Begin | _End | MeasurementsTaken | CommandConcluded,
     tables: Tables,
     *,

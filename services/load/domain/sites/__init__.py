@@ -1,0 +1,1 @@
+"""Sites, and the plans by which their limits are shared."""

@@ -1,0 +1,1 @@
+"""Stations and their EVSEs, as their sites hear of them."""
