@@ -14,8 +14,8 @@ from libs.events.contract import dead_letter_topic
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
 from services.sink import metrics
-from services.sink.domain import PROCESSOR, BadRecord
-from services.sink.pipeline import Ports, TablePipeline
+from services.sink.domain.blocks import BadRecord
+from services.sink.pipeline import PROCESSOR, Ports, TablePipeline
 from services.sink.settings import SinkSettings
 from services.sink.writer import ClickHouseWriter, Writer
 

@@ -16,9 +16,13 @@ from libs.clickhouse.table_mapping import DEAD_LETTERS_TABLE, TableLayout
 from libs.events.codec import CodecError, UnknownSchemaIdError
 from libs.runtime.logging import get_logger
 from services.sink import metrics
-from services.sink.domain import PROCESSOR, BadRecord, Batches, Block, DecodeFields, Pending, build_block
+from services.sink.domain.blocks import BadRecord, Batches, Block, DecodeFields, build_block
+from services.sink.domain.pending import Pending
 from services.sink.settings import SinkSettings
 from services.sink.writer import Writer
+
+PROCESSOR = "sink"
+"""Its name in consumer groups, dead letters and metrics."""
 
 log = get_logger(__name__)
 

@@ -11,7 +11,7 @@ from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.migrate import migrate
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.clickhouse.table_mapping import DERIVED, TableLayout
-from services.sink.domain import Block
+from services.sink.domain.blocks import Block
 
 T = TypeVar("T")
 

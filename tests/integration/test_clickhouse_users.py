@@ -22,7 +22,7 @@ from libs.devstack import packages
 from libs.devstack.clickhouse import ClickHouse
 from libs.devstack.endpoints import HOST, free_ports
 from libs.events.contract import load_contract
-from services.sink.domain import build_block
+from services.sink.domain.blocks import build_block
 from services.sink.writer import ClickHouseWriter
 
 pytestmark = pytest.mark.skipif(not packages.is_supported(), reason="needs the embedded ClickHouse")

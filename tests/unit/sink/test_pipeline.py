@@ -15,7 +15,7 @@ from libs.clickhouse.table_mapping import TableLayout, layouts
 from libs.events.codec import BadValueError, CodecError, UnknownSchemaIdError
 from libs.events.contract import load_contract
 from services.sink import pipeline as module
-from services.sink.domain import BadRecord, Block, Fields
+from services.sink.domain.blocks import BadRecord, Block, Fields
 from services.sink.pipeline import Ports, TablePipeline
 from services.sink.settings import SinkSettings
 from tests.metrics import value_of

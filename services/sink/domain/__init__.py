@@ -1,0 +1,1 @@
+"""What the sink decides. Pure: no I/O, no clock, no randomness."""
