@@ -6,37 +6,9 @@ import pytest
 
 from libs.bus.processor import Processor
 from libs.events.contract import load_contract
-from services.commands.domain.processor import CommandsProcessor
-from services.firmware.domain.campaigns.processor import CampaignProcessor
-from services.firmware.domain.stations.processor import StationFirmwareProcessor
-from services.load.domain.sites.processor import LoadProcessor
-from services.load.domain.stations.processor import LoadObserver
-from services.plans.domain.processor import PlansProcessor
-from services.projections.domain.sessions.processor import SessionsLatest
-from services.projections.domain.stations.processor import StationsLatest
-from services.provisioning.domain.capabilities.processor import CapabilitiesProcessor
-from services.provisioning.domain.onboarding.processor import OnboardingProcessor
-from services.sessions.domain.processor import SessionsProcessor
-from services.telemetry.domain.health.processor import HealthProcessor
-from services.telemetry.domain.measurements.processor import MeasurementsProcessor
-from services.telemetry.domain.security.processor import SecurityWatch
+from tests.contract.processors import every_processor
 
-PROCESSORS: list[Processor[Any]] = [
-    CommandsProcessor(),
-    SessionsProcessor(),
-    PlansProcessor(),
-    MeasurementsProcessor(),
-    HealthProcessor(),
-    SecurityWatch(),
-    CapabilitiesProcessor(),
-    OnboardingProcessor(),
-    LoadObserver(),
-    LoadProcessor(),
-    CampaignProcessor(),
-    StationFirmwareProcessor(),
-    SessionsLatest(),
-    StationsLatest(),
-]
+PROCESSORS: list[Processor[Any]] = [kind() for kind in every_processor()]
 TOPICS = load_contract().topics
 
 
@@ -55,7 +27,7 @@ def test_joined_topics_are_partitioned_alike(processor: Processor[Any]) -> None:
     assert len({(TOPICS[name].partitions, TOPICS[name].scaling) for name in names}) == 1
 
 
-def test_every_processor_is_checked_here() -> None:
+def test_topic_files_name_every_processor_and_nobody_else() -> None:
     services = {"edge", "api", "cli", "sink", "certificates", "downstream"}
     named = {name for topic in TOPICS.values() for name in (*topic.producers, *topic.consumers)}
     assert named == {processor.name for processor in PROCESSORS} | services
