@@ -2,9 +2,9 @@
 
     python -m deploy.mutants [PART...]
 
-PART is a service, a library, or a file of one, as `services/plans`, `libs/tariffs`, `services/load/domain/site.py`.
-Without any these are the domains of all services and the tariffs, which takes hours. The tests are those in
-`tests/unit/<name>`.
+PART is a service, a library, or a file of one, as `services/plans`, `libs/tariffs` or
+`services/load/domain/sites/site.py`. Without any these are the domains of all services and the tariffs, which takes
+hours. The tests are those in `tests/unit/<name>`.
 Changes are tried by mutmut on a copy; nothing of the working tree is touched. Module constants, decorated functions and
 class bodies are not changed.
 """
@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 def parts(root: Path = ROOT) -> Iterator[Part]:
     """The domain of each service that has unit tests, and the tariffs."""
-    for domain in sorted(root.glob("services/*/domain*")):
+    for domain in sorted(root.glob("services/*/domain")):
         part = part_of(domain.parent.relative_to(root).as_posix())
         if (root / part.tests).is_dir():
             yield part
@@ -45,7 +45,7 @@ def part_of(path: str) -> Part:
     if top not in ("services", "libs") or not names:
         raise ValueError(f"{path} is no service, no library, and no file of one")
     source = f"{top}/{names[0]}"
-    files = path if path != source else f"{source}/domain*" if top == "services" else f"{source}/*"
+    files = path if path != source else f"{source}/domain/*" if top == "services" else f"{source}/*"
     if not files.endswith(("*", ".py")):
         files += "/*"
     return Part(source, files, f"tests/unit/{names[0]}")

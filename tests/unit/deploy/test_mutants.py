@@ -11,7 +11,7 @@ from deploy.mutants import ROOT, Part, main, part_of, parts, prepare, unnoticed
 @pytest.mark.parametrize(
     ("path", "part"),
     [
-        ("services/plans", Part("services/plans", "services/plans/domain*", "tests/unit/plans")),
+        ("services/plans", Part("services/plans", "services/plans/domain/*", "tests/unit/plans")),
         ("libs/tariffs", Part("libs/tariffs", "libs/tariffs/*", "tests/unit/tariffs")),
         ("libs/bus/timers.py", Part("libs/bus", "libs/bus/timers.py", "tests/unit/bus")),
         ("services/load/domain", Part("services/load", "services/load/domain/*", "tests/unit/load")),
@@ -51,12 +51,12 @@ def test_it_runs_in_a_place_of_its_own_with_settings_of_its_own(tmp_path: Path) 
 
 def test_what_lives_and_what_no_test_runs_is_shown() -> None:
     results = """
-    services.plans.domain.x__late__mutmut_1: killed
-    services.plans.domain.x__late__mutmut_2: survived
-    services.plans.domain.x__turn__mutmut_3: timeout
-    services.plans.domain.x__turn__mutmut_4: no tests
+    services.plans.domain.processor.x__late__mutmut_1: killed
+    services.plans.domain.processor.x__late__mutmut_2: survived
+    services.plans.domain.processor.x__turn__mutmut_3: timeout
+    services.plans.domain.processor.x__turn__mutmut_4: no tests
     """
     assert unnoticed(results) == [
-        ("services.plans.domain.x__late__mutmut_2", "survived"),
-        ("services.plans.domain.x__turn__mutmut_4", "no tests"),
+        ("services.plans.domain.processor.x__late__mutmut_2", "survived"),
+        ("services.plans.domain.processor.x__turn__mutmut_4", "no tests"),
     ]
