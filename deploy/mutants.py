@@ -40,9 +40,9 @@ def parts(root: Path = ROOT) -> Iterator[Part]:
 
 
 def part_of(path: str) -> Part:
-    """The part that `path` names. Raises ValueError for a path that is in no service or library."""
+    """The part that `path` (from the root) names. Raises ValueError for one that is in no service or library."""
     top, *names = Path(path).parts or ("",)
-    if top not in ("services", "libs") or not names:
+    if top not in ("services", "libs") or not names or not (ROOT / path).exists():
         raise ValueError(f"{path} is no service, no library, and no file of one")
     source = f"{top}/{names[0]}"
     files = path if path != source else f"{source}/domain/*" if top == "services" else f"{source}/*"

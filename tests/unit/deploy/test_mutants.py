@@ -21,7 +21,9 @@ def test_a_path_names_what_is_changed_and_the_tests_that_have_to_notice(path: st
     assert part_of(path) == part
 
 
-@pytest.mark.parametrize("path", ["tests/unit", "services", "/etc", ""])
+@pytest.mark.parametrize(
+    "path", ["tests/unit", "services", "services/nothing", "libs/bus/nothing.py", "/etc", ""]
+)
 def test_nothing_else_is_changed(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="no service"):
         part_of(path)
