@@ -17,7 +17,12 @@ from libs.events.firmware import StationUpdateProgressed, StationUpdateStatus, U
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, OcppCallReceived
 from libs.events.record import Record
-from services.firmware.domain.stations.processor import MOST_FAILED, StationFirmware, StationFirmwareProcessor
+from services.firmware.domain.stations.processor import (
+    MOST_FAILED,
+    REMEMBERED_FACTS,
+    StationFirmware,
+    StationFirmwareProcessor,
+)
 
 STATION = "cp1"
 SECOND = 1_000_000
@@ -319,6 +324,11 @@ def test_what_changes_nothing_is_not_stored_again() -> None:
     state = station.runtime.state_of(STATION)
     again = Message("firmware.tasks", 0, 1, STATION, task(), at(0))
     assert station.runtime.processor.step(state, again, {}).state is state
+    # Nor is what is older than all that is remembered.
+    station = Station(*[boot("1.0", 10 + number) for number in range(REMEMBERED_FACTS)])
+    state = station.runtime.state_of(STATION)
+    older = Message("ocpp.lifecycle", 0, 1_000, STATION, boot("1.0", 1), at(1))
+    assert station.runtime.processor.step(state, older, {}).state is state
 
 
 def test_an_unreadable_report_is_passed_over() -> None:
