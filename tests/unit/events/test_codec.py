@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from libs.events import codec as module
@@ -75,6 +76,15 @@ def test_bytes_behind_the_record_and_bytes_that_are_missing_are_refused(topic: s
         # fastavro takes what there is of the last text.
         with pytest.raises(BadValueError):
             codec.decode(value[:-1])
+
+
+def test_a_last_text_that_is_cut_off_is_refused() -> None:
+    codec = Codec(CONTRACT, TOPICS)
+    record = next(example_record(path) for path in EXAMPLES if path.parent.name == "DispatchRefused")
+    value = codec.encode("ocpp.commands", msgspec.structs.replace(record, detail="send_by has passed"))
+    assert value.endswith(b"has passed")
+    with pytest.raises(BadValueError):
+        codec.decode(value[:-1])
 
 
 def test_a_named_type_is_defined_once_and_named_after_that() -> None:
