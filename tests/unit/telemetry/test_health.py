@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.ocpp_log import ConnectionRefused, FrameRejected
 from libs.events.record import Record
+from libs.events.registry import StationRegistered
 from libs.events.telemetry import HealthWindowClosed, StationStateChanged
-from services.telemetry.domain.health.processor import LIFECYCLE, REJECTED, HealthProcessor
+from services.telemetry.domain.health.processor import LIFECYCLE, REJECTED, STATIONS, HealthProcessor
 from services.telemetry.domain.health.station import GRACE, MOST_CONNECTORS, WINDOW, StationHealth
 from tests.unit.sessions.exchanges import MINUTE, NOON, SECOND, STATION, exchange
 from tests.unit.telemetry.lifecycle import boot, closed, envelope, heartbeat, opened, rejected, status
@@ -58,6 +60,27 @@ def test_what_a_station_says_of_itself() -> None:
     ]
 
 
+def test_what_a_boot_does_not_say_is_empty() -> None:
+    payload = {"chargePointVendor": "Acme", "chargePointModel": "One"}
+    told = Told(exchange("BootNotification", payload, at=NOON, recorded_at=NOON))
+    assert (told.states[-1].serial, told.states[-1].firmware_version) == ("", "")
+
+
+def test_a_status_without_a_zone_has_that_of_the_station() -> None:
+    told = Told()
+    told.runtime.tables[STATIONS][STATION] = StationRegistered(
+        **envelope("registered", NOON), timezone="Europe/Berlin"
+    )
+    payload = {
+        "connectorId": 1,
+        "status": "Charging",
+        "errorCode": "NoError",
+        "timestamp": "2026-11-22T12:59:00",
+    }
+    told.tell(exchange("StatusNotification", payload, at=NOON, recorded_at=NOON))
+    assert [c.since for c in told.states[-1].connectors] == [NOON - MINUTE]
+
+
 def test_moments_alone_are_no_change() -> None:
     told = Told(opened(1, NOON), boot(NOON + 1), status(1, "Available", NOON + 2))
     assert (
@@ -96,6 +119,13 @@ def test_another_error_is_news_although_the_status_stays() -> None:
     told = Told(opened(1, NOON), status(1, "Faulted", NOON + 1, error="GroundFailure"))
     told.tell(status(1, "Faulted", NOON + 2, error="OverVoltage"))
     assert [(c.error_code, c.since) for c in told.states[-1].connectors] == [("OverVoltage", NOON + 2)]
+
+
+def test_an_opening_that_is_told_after_its_end_does_not_reconnect() -> None:
+    told = Told(opened(1, NOON), closed(2, NOON + 2))
+    assert told.tell(opened(2, NOON + 1)) == []
+    assert told.state is not None
+    assert not told.state.connected
 
 
 def test_a_status_from_a_displaced_connection_does_not_undo_a_newer_one() -> None:
@@ -235,6 +265,35 @@ def test_refused_handshakes_leave_no_state() -> None:
 def test_connectors_are_bounded() -> None:
     told = Told(*(status(n, "Available", NOON + n) for n in range(1, 200)))
     assert len(told.states[-1].connectors) == MOST_CONNECTORS
+    told.tell(status(MOST_CONNECTORS, "Charging", NOON + SECOND))
+    assert told.states[-1].connectors[-1].status == "Charging", "those that are known still are"
+
+
+def availability(evse_id: int, word: str, connector_id: int = 1) -> dict[str, Any]:
+    return {
+        "eventId": 1,
+        "timestamp": "2026-11-22T12:00:00Z",
+        "trigger": "Delta",
+        "actualValue": word,
+        "eventNotificationType": "HardWiredNotification",
+        "component": {"name": "Connector", "evse": {"id": evse_id, "connectorId": connector_id}},
+        "variable": {"name": "AvailabilityState"},
+    }
+
+
+def test_of_several_connectors_in_one_call_those_that_can_be_are_told_and_each_fault_counts() -> None:
+    data = [
+        availability(1, "Faulted"),
+        availability(2**40, "Faulted"),
+        availability(1, "Faulted", 2**40),
+        availability(2, "Faulted"),
+    ]
+    payload = {"generatedAt": "2026-11-22T12:00:00Z", "seqNo": 0, "eventData": data}
+    told = Told(exchange("NotifyEvent", payload, at=NOON, recorded_at=NOON, version="ocpp2.0.1"))
+    assert [(c.evse_id, c.connector_id) for c in told.states[-1].connectors] == [(1, 1), (2, 1)]
+    assert told.runtime.bounded == {"connectors": 1}
+    told.tick(NOON + WINDOW + GRACE)
+    assert told.windows[0].faults == 2
 
 
 @pytest.mark.parametrize("repeats", [1, 5])
