@@ -9,25 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-import yaml
 
 from libs.bus.settings import BusSettings
 from libs.runtime.settings import read_settings
-from libs.tariffs.documents import parse
-from libs.tariffs.validation import TariffError
+from libs.tariffs.amounts import kwh, money
 from services.cli.bus import run_on_bus
 from services.cli.client import CliError, Json, as_json
 from services.cli.moments import iso, micros, moment_given
-from services.cli.output import AsJson, console, kwh, moment, money, printable, table
+from services.cli.output import AsJson, console, moment, printable, table
 
 if TYPE_CHECKING:
-    from libs.bus.processor import Tables
-    from libs.events.registry import TariffRegistered
-    from libs.ocpp.quirks.book import RuleBook
-    from services.sessions.replay.compare import Report, Row
-    from services.sessions.replay.run import Job, Progress
+    from services.sessions.replay.change import Change
+    from services.sessions.replay.compare import Period, Report, Row
+    from services.sessions.replay.run import Progress
 
-_TARIFFS: Final = "registry.tariffs"
 _SAY_EVERY: Final = timedelta(seconds=5)
 
 From = Annotated[
@@ -57,6 +52,12 @@ class Span:
             raise typer.BadParameter("must be later than --from", param_hint="--to")
         self.read_from = max(0, self.since - timedelta(days=lead_days) // timedelta(microseconds=1))
         self.now = micros(now)
+
+    def period(self, site: str | None) -> "Period":
+        """The sessions to be compared: those of `site`, if it is one."""
+        from services.sessions.replay.compare import Period  # noqa: PLC0415
+
+        return Period(self.since, self.until, self.read_from, site)
 
 
 def backtest(
@@ -90,10 +91,16 @@ def backtest(
     json: AsJson = False,
 ) -> None:
     """Read recorded traffic with a change and without, and show what would be charged otherwise. Writes nothing."""
+    from services.sessions.replay.change import Change, ChangeError  # noqa: PLC0415
+
     if (tariff is not None) + (rules is not None) + against_issued != 1:
         raise typer.BadParameter("one of --tariff, --rules and --against-issued", param_hint="--tariff")
     span = Span(since, until, lead_days)
-    report = run_on_bus(_compare(span, _Change(tariff, tariff_id, currency, rules), site, station, json))
+    try:
+        change = Change(tariff, tariff_id, currency, rules)
+        report = run_on_bus(_compare(span, change, site, station, json))
+    except ChangeError as error:
+        raise CliError(str(error)) from error
     if json:
         typer.echo(as_json(as_builtins(report)))
     else:
@@ -102,152 +109,16 @@ def backtest(
         raise typer.Exit(1)
 
 
-class _Change:
-    """What is changed on the side AFTER; nothing: BEFORE is what was issued."""
-
-    def __init__(
-        self, tariff: Path | None, tariff_id: str | None, currency: str | None, rules: Path | None
-    ) -> None:
-        self._tariff = tariff
-        self._tariff_id = tariff_id
-        self._currency = currency
-        self._rules = rules
-
-    @property
-    def any(self) -> bool:
-        """Whether there is a change."""
-        return self._tariff is not None or self._rules is not None
-
-    def book(self) -> "RuleBook | None":
-        """The rules in force with those of the file."""
-        from libs.ocpp.quirks.book import in_force  # noqa: PLC0415
-        from libs.ocpp.quirks.rules import RuleError, load_file  # noqa: PLC0415
-
-        if self._rules is None:
-            return None
-        try:
-            return in_force().overlaid(load_file(self._rules))
-        except RuleError as error:
-            raise CliError(str(error)) from error
-
-    def tables(self, tables: "Tables") -> "Tables":
-        """The tables with the tariff of the file."""
-        if self._tariff is None:
-            return tables
-        changed = changed_tariff(self._tariff, self._tariff_id, self._currency, tables)
-        return {**tables, _TARIFFS: {**tables[_TARIFFS], changed.tariff_id: changed}}
-
-
-def changed_tariff(
-    file: Path, tariff_id: str | None, currency: str | None, tables: "Tables"
-) -> "TariffRegistered":
-    """The tariff in a file: whole, with dated versions, or terms that hold for every session.
-
-    Raises CliError for a file that cannot be read, or a tariff that is not there.
-    """
-    import msgspec  # noqa: PLC0415
-
-    from libs.events.registry import TariffRegistered  # noqa: PLC0415
-    from libs.tariffs.model import base_price_milli  # noqa: PLC0415
-
-    written = _written(file)
-    said, said_currency = written.pop("tariff_id", None), written.pop("currency", None)
-    name = tariff_id or said
-    known = tables[_TARIFFS].get(name or "")
-    if not isinstance(known, TariffRegistered):
-        names = ", ".join(sorted(tables[_TARIFFS])) or "none"
-        which = (
-            "say which tariff it replaces: --tariff-id" if name is None else f"there is no tariff {name!r}"
-        )
-        raise CliError(f"{which} (there are: {names})")
-    if "versions" in written:
-        versions = tuple(_version(file, each) for each in written["versions"])
-        return msgspec.structs.replace(known, versions=versions)
-    own = currency or said_currency or known.versions[-1].currency
-    terms = _terms(file, written, own)
-    last = known.versions[-1]
-    version = msgspec.structs.replace(
-        last,
-        version=last.version + 1,
-        valid_from=0,
-        currency=own,
-        price_per_kwh_milli=base_price_milli(terms),
-        terms=terms,
-    )
-    return msgspec.structs.replace(known, versions=(version,))
-
-
-def _written(file: Path) -> dict[str, Any]:
-    try:
-        # This loader makes texts, lists and dicts only: 0.10 is no float.
-        found = yaml.load(file.read_text(), Loader=yaml.BaseLoader)  # noqa: S506
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CliError(f"{file} cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise CliError(f"{file} is no tariff")
-    return found
-
-
-def _version(file: Path, written: Any) -> Any:
-    """A version as `tariffs show --json` prints it, read without guessing."""
-    from libs.events.registry import TariffVersion  # noqa: PLC0415
-
-    try:
-        terms = written.get("terms")
-        return TariffVersion(
-            version=int(written["version"]),
-            valid_from=micros(datetime.fromisoformat(written["valid_from"])),
-            currency=written["currency"],
-            price_per_kwh_milli=int(written["price_per_kwh_milli"]),
-            terms=_terms(file, terms, written["currency"]) if isinstance(terms, dict) else None,
-        )
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise CliError(f"{file}: a version lacks or misspells {error}") from None
-
-
-def _terms(file: Path, written: Any, currency: str) -> Any:
-    try:
-        return parse(written, currency, texts=True)
-    except TariffError as error:
-        raise CliError("\n  ".join([f"{file}:", *map(str, error.problems)])) from None
-
-
 async def _compare(
-    span: Span, change: _Change, site: str | None, station: str | None, quiet: bool
+    span: Span, change: "Change", site: str | None, station: str | None, quiet: bool
 ) -> "Report":
     from libs.bus.bus import connect  # noqa: PLC0415
-    from services.sessions.domain.processor import SessionsProcessor  # noqa: PLC0415
-    from services.sessions.replay.run import Changed, compare, registry  # noqa: PLC0415
+    from services.sessions.replay import run  # noqa: PLC0415
 
-    book = change.book()
     async with connect(read_settings(BusSettings)) as bus:
-        tables = await registry(bus)
-        job = job_of(
-            span,
-            Changed(SessionsProcessor(), tables) if change.any else None,
-            Changed(SessionsProcessor(book=book), change.tables(tables)),
-            site,
-            station,
+        return await run.backtest(
+            bus, change, span.period(site), span.now, station=station, progress=progress(quiet)
         )
-        return await compare(bus, job, progress(quiet))
-
-
-def job_of(span: Span, before: Any, after: Any, site: str | None, station: str | None) -> "Job":
-    """What is to be read for a period, a site and a station."""
-    from services.sessions.replay.compare import Period  # noqa: PLC0415
-    from services.sessions.replay.run import TRAIL, Job, stations_of  # noqa: PLC0415
-
-    stations = None if site is None else stations_of(site, after.tables)
-    if station is not None:
-        own = {station.casefold()}
-        stations = own if stations is None else stations & own
-    return Job(
-        period=Period(span.since, span.until, span.read_from, site),
-        read_until=min(span.until + TRAIL, span.now),
-        before=before,
-        after=after,
-        stations=stations,
-    )
 
 
 def progress(quiet: bool) -> "Progress":

@@ -3,7 +3,7 @@
 What takes long to load is imported when it is needed.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,7 @@ from services.cli.output import AsJson, console, printable
 
 if TYPE_CHECKING:
     from libs.events.sessions import CdrIssued
-    from services.cli.cdrs_checks import Check, Document, Priced
+    from services.sessions.audit.checks import Document, Priced
 
 _MANY = 1_000_000
 
@@ -25,8 +25,9 @@ def explain(
     json: AsJson = False,
 ) -> None:
     """Show how each amount of a charge record came about, and check it. Status 1 if something is wrong."""
-    from services.cli.cdrs_checks import checks, chosen  # noqa: PLC0415
-    from services.cli.cdrs_text import explained  # noqa: PLC0415
+    from services.sessions.audit.checks import checks, chosen  # noqa: PLC0415
+    from services.sessions.audit.report import reported  # noqa: PLC0415
+    from services.sessions.audit.text import explained  # noqa: PLC0415
 
     client = api(context)
     documents = documents_of(client, cdr_id=record) or documents_of(client, session_id=record)
@@ -37,7 +38,7 @@ def explain(
     priced = _priced(client, cdr)
     found = checks(cdr, documents, _predecessor(client, cdr), priced)
     if json:
-        typer.echo(as_json(_as_json(cdr, documents, found, priced)))
+        typer.echo(as_json(reported(cdr, documents, found, priced)))
     else:
         out = console()
         for line in explained(cdr, documents, found, priced):
@@ -53,7 +54,7 @@ def verify(
 ) -> None:
     """Walk the chain of a station's charge records and credit notes. Status 1 if it is broken."""
     from libs.events.cdr_hash import UnknownHashVersionError  # noqa: PLC0415
-    from services.cli.cdrs_checks import chain_faults  # noqa: PLC0415
+    from services.sessions.audit.checks import chain_faults  # noqa: PLC0415
 
     documents = documents_of(api(context), station_id=station)
     if not documents:
@@ -106,7 +107,7 @@ def _priced(client: Client, cdr: "CdrIssued") -> "Priced | None":
     from libs.events.registry import TariffVersion  # noqa: PLC0415
     from libs.ocpp.semantics.received_calls import zone_named  # noqa: PLC0415
     from libs.tariffs.documents import parse  # noqa: PLC0415
-    from services.cli.cdrs_checks import Priced  # noqa: PLC0415
+    from services.sessions.audit.checks import Priced  # noqa: PLC0415
 
     if cdr.tariff_id is None or cdr.site_id is None:
         return None
@@ -128,38 +129,3 @@ def _priced(client: Client, cdr: "CdrIssued") -> "Priced | None":
         )
         return Priced(version, getattr(zone_named(zone), "key", "UTC"))
     return None
-
-
-def _as_json(
-    cdr: "Document", documents: "list[Document]", found: "list[Check]", priced: "Priced | None"
-) -> dict[str, Any]:
-    import msgspec  # noqa: PLC0415
-
-    from libs.events.sessions import CdrIssued  # noqa: PLC0415
-    from libs.tariffs.documents import render  # noqa: PLC0415
-    from libs.tariffs.engine import terms_of  # noqa: PLC0415
-    from services.cli.cdrs_checks import exact_minor, recomputed, segments  # noqa: PLC0415
-    from services.cli.cdrs_text import REASONS, query_of  # noqa: PLC0415
-
-    assert isinstance(cdr, CdrIssued)
-    made = None if priced is None else recomputed(cdr, priced)
-    exact = [exact_minor(line) for line in cdr.lines]
-    return {
-        "record": msgspec.to_builtins(cdr),
-        "verified": all(each.holds for each in found),
-        "checks": [msgspec.to_builtins(each) for each in found],
-        "segments": [msgspec.to_builtins(each) for each in segments(cdr)],
-        "review": {each: REASONS.get(each, "") for each in cdr.review},
-        "queries": [query_of(each, cdr.station_id) for each in cdr.sources],
-        "tariff": None
-        if priced is None
-        else {"zone": priced.zone, "terms": render(terms_of(priced.version), priced.version.currency)},
-        "lines": [
-            {
-                "exact_minor": None if exact[number] is None else str(exact[number]),
-                "element": None if made is None else made.lines[number].element,
-            }
-            for number in range(len(cdr.lines))
-        ],
-        "documents": [{"type": type(each).__name__} | msgspec.to_builtins(each) for each in documents],
-    }

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from libs.tariffs.amounts import kwh
 from services.cli.client import Client, CliError, as_json, segment
 from services.cli.context import api, given
-from services.cli.output import AsJson, console, kwh, moment, printable, table, whole
+from services.cli.output import AsJson, console, moment, printable, table, whole
 
 _LOOK_S: Final = 0.3
 _WORDS: Final = {

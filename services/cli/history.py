@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from libs.tariffs.amounts import kwh, money, price
 from services.cli.client import Json, as_json, segment
 from services.cli.context import api
 from services.cli.moments import written_out
-from services.cli.output import AsJson, Limit, kwh, listing, moment, money, price, sheet, table
+from services.cli.output import AsJson, Limit, listing, moment, sheet, table
 
 sessions = typer.Typer(help="Charging sessions, up to about a second ago.", no_args_is_help=True)
 cdrs = typer.Typer(help="Charge records, each in its newest version.", no_args_is_help=True)

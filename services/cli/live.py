@@ -9,6 +9,7 @@ import httpx
 import typer
 from rich.text import Text
 
+from libs.tariffs.amounts import kwh, money
 from services.cli.client import Client, Json, as_json, segment
 from services.cli.context import api
 from services.cli.output import (
@@ -16,10 +17,8 @@ from services.cli.output import (
     Limit,
     ampere,
     console,
-    kwh,
     listing,
     moment,
-    money,
     printable,
     sheet,
     styled,

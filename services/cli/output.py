@@ -140,27 +140,9 @@ def moment(text: str | None) -> str:
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def kwh(wh: int | None) -> str:
-    """Energy."""
-    return "" if wh is None else f"{Decimal(wh) / 1000:.3f}"
-
-
 def ampere(milli: int | None) -> str:
     """Current."""
     return "" if milli is None else f"{(Decimal(milli) / 1000).normalize():f}"
-
-
-def money(minor: int, currency: str | None) -> str:
-    """An amount."""
-    if currency is None:
-        return ""
-    digits = minor_digits(currency)
-    return f"{Decimal(minor).scaleb(-digits):.{digits}f} {currency}"
-
-
-def price(milli: int, currency: str) -> str:
-    """A price per kWh from thousandths of the minor unit."""
-    return f"{Decimal(milli).scaleb(-3 - minor_digits(currency)).normalize():f} {currency}"
 
 
 def price_milli(text: str, currency: str) -> int:

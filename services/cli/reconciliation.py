@@ -8,10 +8,11 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
+from libs.tariffs.amounts import kwh, money
 from services.cli.client import Json, as_json
 from services.cli.context import api
 from services.cli.moments import written_out
-from services.cli.output import AsJson, Column, console, kwh, moment, money, printable, table, working
+from services.cli.output import AsJson, Column, console, moment, printable, table, working
 
 _PATIENCE_S: Final = 600
 

@@ -4,7 +4,6 @@ These read Kafka themselves, and write to billing.decisions and sessions.evidenc
 when it is needed.
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -20,7 +19,6 @@ from services.cli.backtest import (
     To,
     as_builtins,
     ids,
-    job_of,
     print_report,
     progress,
 )
@@ -32,15 +30,11 @@ from services.cli.moments import iso
 from services.cli.output import AsJson, console, done, printable
 
 if TYPE_CHECKING:
-    from libs.bus.bus import Bus
-    from libs.events.decisions import SessionEvidenceRecalled, SessionRecalled
+    from libs.events.decisions import SessionRecalled
     from libs.events.sessions import CdrIssued
     from services.sessions.replay.compare import Report
     from services.sessions.replay.rederive import Sorted
 
-_DECISIONS: Final = "billing.decisions"
-_EVIDENCE: Final = "sessions.evidence"
-_DAY: Final = 86_400_000_000
 _SHOWN: Final = 20
 
 Reason = Annotated[str, typer.Option(help="Why, for whoever reads the corrections.")]
@@ -122,69 +116,28 @@ async def _rederive(
     span: Span, station: str | None, told: tuple[str, str] | None, quiet: bool
 ) -> "tuple[Report, Sorted]":
     """`told`: why, and who asks for it; None: only look."""
-    import msgspec  # noqa: PLC0415
-
     from libs.bus.bus import connect  # noqa: PLC0415
-    from services.sessions.domain.processor import SessionsProcessor  # noqa: PLC0415
-    from services.sessions.replay.rederive import Sorted, recall_of  # noqa: PLC0415
-    from services.sessions.replay.run import Changed, compare, registry  # noqa: PLC0415
+    from services.sessions.replay.corrections import differing, recalls_of, write  # noqa: PLC0415
 
-    found = Sorted()
     async with connect(read_settings(BusSettings)) as bus:
-        after = Changed(SessionsProcessor(), await registry(bus))
-        job = msgspec.structs.replace(job_of(span, None, after, None, station), settled=found.add)
-        report = await compare(bus, job, progress(quiet))
+        report, found = await differing(
+            bus, span.period(None), span.now, station=station, progress=progress(quiet)
+        )
         if told is not None:
-            now = now_us()
-            recalls = []
-            for entry in found.recalled:
-                assert entry.before is not None
-                assert entry.session is not None
-                recalls.append(
-                    recall_of(entry.before, entry.session, reason=told[0], decided_by=told[1], now=now)
-                )
-            await _publish(bus, recalls)
+            await write(bus, recalls_of(found, reason=told[0], decided_by=told[1], now=now_us()))
     return report, found
 
 
 async def _recall(cdr: "CdrIssued", reason: str, by: str) -> "SessionRecalled":
-    import msgspec  # noqa: PLC0415
-
     from libs.bus.bus import connect  # noqa: PLC0415
     from libs.events.ids import new_id  # noqa: PLC0415
-    from services.sessions.domain.processor import SessionsProcessor  # noqa: PLC0415
-    from services.sessions.replay.compare import Entry  # noqa: PLC0415
+    from services.sessions.replay.corrections import forgotten, write  # noqa: PLC0415
     from services.sessions.replay.rederive import recall_of  # noqa: PLC0415
-    from services.sessions.replay.run import Changed, compare, registry  # noqa: PLC0415
 
-    found: list[Entry] = []
-
-    def look(entry: Entry, fields: tuple[str, ...]) -> None:
-        if entry.before is not None and entry.before.session_id == cdr.session_id:
-            found.append(entry)
-
-    lead_days = 8 + (cdr.ended_at - cdr.started_at) // _DAY
-    span = Span(iso(cdr.ended_at), iso(max(cdr.ended_at, cdr.recorded_at) + 1), lead_days)
     async with connect(read_settings(BusSettings)) as bus:
-        after = Changed(SessionsProcessor(), await registry(bus))
-        job = msgspec.structs.replace(job_of(span, None, after, None, cdr.station_id), settled=look)
-        await compare(bus, job)
-        session = found[0].session if found else None
+        session, read_from = await forgotten(bus, cdr, now_us())
         if session is None:
-            raise CliError(f"the log has no such session from {iso(span.read_from)} on")
+            raise CliError(f"the log has no such session from {iso(read_from)} on")
         recall = recall_of(cdr, session, reason=reason, decided_by=by, now=now_us(), event_id=new_id())
-        await _publish(bus, [recall])
+        await write(bus, [recall])
     return recall[0]
-
-
-async def _publish(bus: "Bus", recalls: "Iterable[tuple[SessionRecalled, SessionEvidenceRecalled]]") -> None:
-    from libs.bus.producer import Producer  # noqa: PLC0415
-
-    producer = Producer(bus, "cli")
-    await producer.start()
-    try:
-        for record, evidence in recalls:
-            await producer.send_and_wait(_DECISIONS, record.station_id, record)
-            await producer.send_and_wait(_EVIDENCE, record.station_id, evidence)
-    finally:
-        await producer.stop()

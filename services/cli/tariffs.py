@@ -6,12 +6,13 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from libs.tariffs.amounts import price
 from libs.tariffs.documents import parse, render
 from libs.tariffs.validation import TariffError
 from services.cli.client import CliError, Json, as_json, segment
 from services.cli.context import api, given
 from services.cli.entries import remove, save
-from services.cli.output import AsJson, Limit, Search, done, listing, moment, price, price_milli, sheet, table
+from services.cli.output import AsJson, Limit, Search, done, listing, moment, price_milli, sheet, table
 
 app = typer.Typer(help="Tariffs: prices by version; a version never changes.", no_args_is_help=True)
 

@@ -21,7 +21,7 @@ from libs.events.cdr_hash import HASH_VERSION, UnknownHashVersionError, digest, 
 from libs.events.codec import Codec
 from libs.events.contract import ROOT, load_contract, load_releases
 from libs.events.sessions import BillingDocument, CdrCredited, CdrIssued
-from services.cli.cdrs_checks import chain_faults
+from services.sessions.audit.checks import chain_faults
 from tests.contract.cdr_documents import full
 
 GOLDEN = sorted((Path(__file__).parent / "golden" / "cdr_hash").glob("*.json"))

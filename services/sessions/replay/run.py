@@ -25,6 +25,7 @@ from libs.runtime.clock import SECOND
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.session import Session
 from services.sessions.domain.topics import CDRS, DECIDED, DECISIONS, EVIDENCE, GRANTED, OUTCOMES, STATIONS
+from services.sessions.replay.change import Change
 from services.sessions.replay.compare import Comparison, Entry, Period, Report, Settled, Side
 from services.sessions.replay.fold import Fold
 
@@ -75,6 +76,28 @@ def stations_of(site_id: str, tables: Mapping[str, Mapping[str, Record]]) -> set
         for key, station in tables.get(STATIONS, {}).items()
         if isinstance(station, StationRegistered) and any(site.id == site_id for site in station.sites)
     }
+
+
+def job_of(period: Period, now: int, before: Changed | None, after: Changed, station: str | None) -> Job:
+    """What is to be read for a period, its site and a station; `now` in microseconds."""
+    stations = None if period.site_id is None else stations_of(period.site_id, after.tables)
+    if station is not None:
+        own = {station.casefold()}
+        stations = own if stations is None else stations & own
+    return Job(period, min(period.until + TRAIL, now), before, after, stations)
+
+
+async def backtest(
+    bus: Bus, change: Change, period: Period, now: int, *, station: str | None, progress: Progress
+) -> Report:
+    """Fold the log with a change and without it; without any, beside the records that were issued.
+
+    Raises ChangeError for a tariff that cannot be tried, and as `compare` does.
+    """
+    tables = await registry(bus)
+    before = Changed(SessionsProcessor(), tables) if change.any else None
+    after = Changed(SessionsProcessor(book=change.book), change.tables(tables))
+    return await compare(bus, job_of(period, now, before, after, station), progress)
 
 
 async def compare(bus: Bus, job: Job, progress: Progress = lambda number, count, part: None) -> Report:

@@ -14,8 +14,9 @@ from libs.events.registry import TariffRegistered, TariffVersion
 from libs.tariffs.engine import terms_of
 from libs.tariffs.model import Dimension
 from services.cli import app as cli
-from services.cli.backtest import Span, changed_tariff
-from services.cli.client import Client, CliError
+from services.cli.backtest import Span
+from services.cli.client import Client
+from services.sessions.replay.change import ChangeError, changed_tariff
 
 DAY = 86_400_000_000
 TABLES: dict[str, dict[str, Any]] = {
@@ -103,7 +104,7 @@ def test_what_is_shown_can_be_edited_and_given(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_used_is_said(tmp_path: Path, text: str, tariff_id: str | None, words: str) -> None:
-    with pytest.raises(CliError) as error:
+    with pytest.raises(ChangeError) as error:
         changed_tariff(written(tmp_path, text), tariff_id, None, TABLES)
     assert words in str(error.value)
 

@@ -9,9 +9,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
+from libs.tariffs.amounts import kwh, money, price
 from services.cli import app as cli
 from services.cli.client import Client, CliError
-from services.cli.output import ampere, kwh, money, price, price_milli, printable
+from services.cli.output import ampere, price_milli, printable
 
 Json = dict[str, Any]
 

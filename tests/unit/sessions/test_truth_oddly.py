@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from libs.events.registry import TariffVersion
 from libs.tariffs.documents import parse
-from services.cli.cdrs_checks import checks
+from services.sessions.audit.checks import checks
 from services.sessions.domain.session import CLOCK_DOUBT, MOST_SLIP, MOST_UNHEARD
 from tests.unit.sessions.books import Books
 from tests.unit.sessions.channel import SECOND, delivered, recorded

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from libs.events.sessions import CdrIssued, CdrLine, CdrSource
 from libs.ocpp.semantics.received_calls import zone_named
+from libs.tariffs.amounts import kwh, money, price
 from libs.tariffs.bill import Bill, LineKind
 from libs.tariffs.currency import minor_digits
 from libs.tariffs.documents import render
 from libs.tariffs.engine import terms_of
 from libs.tariffs.model import DriverPlan, RoundingScope, TariffTerms
-from services.cli.cdrs_checks import (
+from services.sessions.audit.checks import (
     Check,
     Document,
     Priced,
@@ -24,7 +25,6 @@ from services.cli.cdrs_checks import (
     recomputed,
     segments,
 )
-from services.cli.output import kwh, money, price
 
 REASONS: Final = {
     "no_meter": "the station sent no registers at all",

@@ -9,8 +9,8 @@ import pytest
 from libs.events.registry import SiteRegistered, TariffRegistered
 from libs.events.sessions import CdrCredited, CdrIssued
 from libs.ocpp.semantics.received_calls import zone_named
-from services.cli.cdrs_checks import Priced, chain_faults, checks
-from services.cli.cdrs_text import explained
+from services.sessions.audit.checks import Priced, chain_faults, checks
+from services.sessions.audit.text import explained
 from tests.unit.sessions.exchanges import DAY, NOON
 from tests.unit.sessions.given import Told, registry
 from tests.unit.sessions.history import Added, History
