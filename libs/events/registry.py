@@ -6,7 +6,7 @@ One class per Avro schema of the same name; the schemas carry each field's meani
 from enum import StrEnum
 
 from libs.events.record import NestedRecord, Record
-from libs.tariffs.model import TariffTerms
+from libs.events.tariffs import TariffTerms
 
 
 class Assignment(NestedRecord, frozen=True, kw_only=True):

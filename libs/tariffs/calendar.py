@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from libs.tariffs.model import DayOfWeek, TariffRestrictions
+from libs.events.tariffs import DayOfWeek, TariffRestrictions
 
 SECOND: Final = 1_000_000
 DAY_S: Final = 86_400

@@ -14,8 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from libs.tariffs.currency import minor_digits
-from libs.tariffs.model import (
+from libs.events.tariffs import (
     DayOfWeek,
     Dimension,
     DriverPlan,
@@ -28,6 +27,7 @@ from libs.tariffs.model import (
     TariffTerms,
     Tax,
 )
+from libs.tariffs.currency import minor_digits
 from libs.tariffs.validation import Problem, TariffError, problems
 
 _HIGHEST_NUMBER: Final = 1_000_000_000_000

@@ -22,9 +22,7 @@ from typing import Final
 import msgspec
 
 from libs.events.registry import TariffVersion
-from libs.tariffs.bill import Bill, LineKind
-from libs.tariffs.calendar import DAY, SECOND, Calendar, rule_of
-from libs.tariffs.model import (
+from libs.events.tariffs import (
     Dimension,
     DriverPlan,
     PriceComponent,
@@ -34,6 +32,8 @@ from libs.tariffs.model import (
     Tax,
     flat_terms,
 )
+from libs.tariffs.bill import Bill, LineKind
+from libs.tariffs.calendar import DAY, SECOND, Calendar, rule_of
 from libs.tariffs.totals import SCALE, Amount, Taxes, bill_of
 from libs.tariffs.usage import Interval, Usage, VehicleState
 

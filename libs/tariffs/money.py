@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from libs.tariffs.model import RoundingMode
+from libs.events.tariffs import RoundingMode
 
 
 def round_div(number: int, divisor: int, mode: RoundingMode) -> int:

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
+from libs.events.tariffs import DriverPlan, RoundingScope, TariffTerms, Tax
 from libs.tariffs.bill import Bill, Line, LineKind, TaxAmount
-from libs.tariffs.model import DriverPlan, RoundingScope, TariffTerms, Tax
 from libs.tariffs.money import apportion, round_div
 
 SCALE: Final = 1_800_000_000_000

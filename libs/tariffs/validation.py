@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
+from libs.events.tariffs import Dimension, PriceComponent, TariffRestrictions, TariffTerms
 from libs.tariffs.calendar import rule_of
-from libs.tariffs.model import Dimension, PriceComponent, TariffRestrictions, TariffTerms
 
 MOST_ELEMENTS: Final = 100
 MOST_PLANS: Final = 1000

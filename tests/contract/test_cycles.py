@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[2]
 Graph = Mapping[str, frozenset[str]]
 
 KNOWN_PACKAGES: dict[frozenset[str], str] = {
-    frozenset({"libs.events", "libs.tariffs"}): "a registered tariff has terms, and terms are nested records",
     frozenset(
         {"libs.ocpp.quirks", "libs.ocpp.semantics"}
     ): "rules correct what is read, and trials of rules read",

@@ -15,8 +15,8 @@ from libs.events.registry import (
     TariffVersion,
     TokenRegistered,
 )
+from libs.events.tariffs import TariffTerms
 from libs.runtime.clock import iso
-from libs.tariffs.model import TariffTerms
 from services.api.domain.errors import Conflict
 
 STATIONS: Final = "registry.stations"

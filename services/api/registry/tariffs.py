@@ -8,9 +8,9 @@ from fastapi import Query, Response, status
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from libs.events.registry import TariffRegistered
+from libs.events.tariffs import TariffTerms, base_price_milli
 from libs.runtime.clock import now_us
 from libs.tariffs.documents import parse, render
-from libs.tariffs.model import TariffTerms, base_price_milli
 from libs.tariffs.validation import TariffError
 from services.api.context import Api
 from services.api.domain.dated import version_in_force

@@ -9,13 +9,13 @@ from fractions import Fraction
 from typing import Any, Final
 
 from libs.events.sessions import CdrIssued, CdrLine, CdrSource
+from libs.events.tariffs import DriverPlan, RoundingScope, TariffTerms
 from libs.ocpp.semantics.received_calls import zone_named
 from libs.tariffs.amounts import kwh, money, price
 from libs.tariffs.bill import Bill, LineKind
 from libs.tariffs.currency import minor_digits
 from libs.tariffs.documents import render
 from libs.tariffs.engine import terms_of
-from libs.tariffs.model import DriverPlan, RoundingScope, TariffTerms
 from services.sessions.audit.checks import (
     Check,
     Document,

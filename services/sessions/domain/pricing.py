@@ -10,9 +10,9 @@ import msgspec
 from libs.bus.processor import Tables
 from libs.events.record import Record
 from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered, TokenRegistered
+from libs.events.tariffs import billable
 from libs.ocpp.semantics.received_calls import zone_named
 from libs.tariffs.engine import NO_CONTRACT, DriverContract, bill, plan_of, terms_of
-from libs.tariffs.model import billable
 from libs.tariffs.months import month_at, month_text
 from libs.tariffs.usage import Usage
 from services.sessions.domain.charge import Charge, UnderPlan

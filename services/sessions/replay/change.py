@@ -11,10 +11,10 @@ import yaml
 
 from libs.bus.processor import Tables
 from libs.events.registry import TariffRegistered, TariffVersion
+from libs.events.tariffs import TariffTerms, base_price_milli
 from libs.ocpp.quirks.book import RuleBook, in_force
 from libs.ocpp.quirks.rules import RuleError, load_file
 from libs.tariffs.documents import parse
-from libs.tariffs.model import TariffTerms, base_price_milli
 from libs.tariffs.validation import TariffError
 from services.sessions.domain.topics import TARIFFS
 

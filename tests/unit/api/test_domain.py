@@ -20,11 +20,11 @@ from libs.events.registry import (
     TariffVersion,
     TokenRegistered,
 )
+from libs.events.tariffs import flat_terms
 from libs.ocpp.semantics.commands import Reset, SetVariables, VariableValue
 from libs.ocpp.semantics.dialect import from_fields, to_fields
 from libs.ocpp.versions import Version, station_identity
 from libs.security.sealing import Sealer
-from libs.tariffs.model import flat_terms
 from services.api.domain.cursors import LAST, cursor_of, position_at
 from services.api.domain.dated import in_force, power_in_force, version_in_force
 from services.api.domain.errors import Conflict, Invalid

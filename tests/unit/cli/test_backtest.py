@@ -11,8 +11,8 @@ from typer import BadParameter
 from typer.testing import CliRunner
 
 from libs.events.registry import TariffRegistered, TariffVersion
+from libs.events.tariffs import Dimension
 from libs.tariffs.engine import terms_of
-from libs.tariffs.model import Dimension
 from services.cli import app as cli
 from services.cli.backtest import Span
 from services.cli.client import Client

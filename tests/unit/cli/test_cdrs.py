@@ -18,9 +18,7 @@ from libs.events.plans import PrepaidAsked, PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import SiteRegistered, TariffVersion, TokenRegistered
 from libs.events.sessions import CdrCredited, CdrIssued
-from libs.runtime.clock import iso
-from libs.tariffs.documents import render
-from libs.tariffs.model import (
+from libs.events.tariffs import (
     Dimension,
     DriverPlan,
     PriceComponent,
@@ -29,6 +27,8 @@ from libs.tariffs.model import (
     TariffTerms,
     Tax,
 )
+from libs.runtime.clock import iso
+from libs.tariffs.documents import render
 from services.cli import app as cli
 from services.cli.client import Client
 from tests.unit.cli.test_cli import page, problem

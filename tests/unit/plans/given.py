@@ -22,7 +22,7 @@ from libs.events.registry import (
     TokenStatus,
 )
 from libs.events.sessions import CdrCredited, CdrIssued
-from libs.tariffs.model import (
+from libs.events.tariffs import (
     Dimension,
     DriverPlan,
     PriceComponent,

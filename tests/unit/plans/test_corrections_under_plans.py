@@ -9,7 +9,7 @@ from libs.events.decisions import SessionRecalled
 from libs.events.plans import PrepaidAsked
 from libs.events.record import Record
 from libs.events.registry import Assignment, GroupMembership
-from libs.tariffs.model import DriverPlan
+from libs.events.tariffs import DriverPlan
 from services.sessions.domain.decisions import NEWER_KNOWN, recalled
 from services.sessions.domain.session import Session
 from services.sessions.domain.topics import EVIDENCE

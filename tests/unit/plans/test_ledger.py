@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.ids import derive_id
 from libs.events.plans import PlanMonthCharged, PlanTax, PrepaidAsked, PrepaidGranted
-from libs.tariffs.model import DriverPlan
+from libs.events.tariffs import DriverPlan
 from libs.tariffs.months import month_number, month_start
 from services.plans.domain.processor import ASKED, KEEP, SETTLE, PlanLedger, PlansProcessor
 from tests.unit.plans.given import FLEET, tables, version

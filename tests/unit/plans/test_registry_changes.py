@@ -6,7 +6,7 @@ import msgspec
 
 from libs.events.decisions import Decision
 from libs.events.registry import SiteRegistered, TariffVersion
-from libs.tariffs.model import (
+from libs.events.tariffs import (
     Dimension,
     DriverPlan,
     PriceComponent,

@@ -13,7 +13,7 @@ from libs.events.plans import PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import GroupMembership, TokenRegistered
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded
-from libs.tariffs.model import DriverPlan
+from libs.events.tariffs import DriverPlan
 from services.plans.domain.processor import ASKED, GRANTED
 from services.sessions.domain.plans import AWAIT_GRANT
 from services.sessions.domain.processor import SessionsProcessor

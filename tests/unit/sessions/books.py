@@ -8,7 +8,7 @@ from libs.events.cdr_hash import digest
 from libs.events.record import Record
 from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded
-from libs.tariffs.model import Dimension, PriceComponent, TariffElement, TariffTerms
+from libs.events.tariffs import Dimension, PriceComponent, TariffElement, TariffTerms
 from tests.unit.sessions.meter import Visit
 from tests.unit.tariffs.ledger import Ledger
 

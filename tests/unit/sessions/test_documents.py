@@ -2,7 +2,7 @@
 
 from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrReading, CdrSource
-from libs.tariffs.model import Dimension, PriceComponent, TariffElement, TariffRestrictions, TariffTerms, Tax
+from libs.events.tariffs import Dimension, PriceComponent, TariffElement, TariffRestrictions, TariffTerms, Tax
 from tests.unit.sessions.exchanges import HOUR, MINUTE, NOON, event2, meter16, start16, stop16
 from tests.unit.sessions.given import Told, registry
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from libs.events.registry import Assignment, TariffVersion
-from libs.tariffs.model import Dimension, PriceComponent, TariffElement, flat_terms
+from libs.events.tariffs import Dimension, PriceComponent, TariffElement, flat_terms
 from libs.tariffs.usage import Interval
 from libs.tariffs.validation import problems
 from services.sessions.domain.pricing import charge

@@ -16,11 +16,11 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import StationRegistered, TariffVersion, TokenRegistered
 from libs.events.sessions import CdrIssued
+from libs.events.tariffs import DriverPlan, TariffTerms, flat_terms
 from libs.ocpp import schemas
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.versions import Version
-from libs.tariffs.model import DriverPlan, TariffTerms, flat_terms
 from services.edge.deferred import pending
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.topics import OUTCOMES

@@ -8,7 +8,7 @@ import pytest
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrSource
-from libs.tariffs.model import Dimension, PriceComponent, TariffElement, TariffTerms
+from libs.events.tariffs import Dimension, PriceComponent, TariffElement, TariffTerms
 from services.sessions.domain.statuses import MOST_OF_CONNECTOR, MOST_OF_STATION
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, event2, meter16, start16, stop16
 from tests.unit.sessions.given import Told, kinds, registry

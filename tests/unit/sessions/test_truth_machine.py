@@ -15,7 +15,7 @@ from libs.events.decisions import Decision, SessionDecided, SessionDecisionConcl
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import TariffRegistered, TariffVersion
-from libs.tariffs.model import TariffTerms
+from libs.events.tariffs import TariffTerms
 from services.sessions.domain.processor import SessionsProcessor
 from tests.unit.sessions.books import Books, price, valid_at
 from tests.unit.sessions.channel import HOUR, MINUTE, SECOND, topic_of

@@ -15,7 +15,7 @@ from libs.events.ocpp_log import CallError, OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import Assignment, StationRegistered, TariffRegistered, TariffVersion
 from libs.events.sessions import SessionCorrected, SessionStarted
-from libs.tariffs.model import TariffTerms, flat_terms
+from libs.events.tariffs import TariffTerms, flat_terms
 from services.sink.domain.blocks import Block, build_block
 
 CONTRACT = load_contract()

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from libs.tariffs.model import DriverPlan, PriceComponent, TariffRestrictions, TariffTerms
+from libs.events.tariffs import DriverPlan, PriceComponent, TariffRestrictions, TariffTerms
 from libs.tariffs.usage import Interval, Usage
 
 US = 1_000_000

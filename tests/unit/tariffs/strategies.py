@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from libs.tariffs.model import (
+from libs.events.tariffs import (
     DayOfWeek,
     Dimension,
     DriverPlan,

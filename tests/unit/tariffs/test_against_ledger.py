@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from libs.events.tariffs import TariffTerms
 from libs.tariffs.bill import Bill, LineKind
 from libs.tariffs.engine import pricer
-from libs.tariffs.model import TariffTerms
 from libs.tariffs.usage import Usage
 from libs.tariffs.validation import problems
 from tests.unit.tariffs.ledger import Ledger

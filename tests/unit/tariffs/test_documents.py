@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
+from libs.events.tariffs import TariffTerms
 from libs.tariffs.documents import parse, render
-from libs.tariffs.model import TariffTerms
 from libs.tariffs.validation import TariffError, problems
 from tests.unit.tariffs.strategies import terms
 

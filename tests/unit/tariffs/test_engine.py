@@ -7,9 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.events.registry import TariffVersion
-from libs.tariffs.bill import Bill, Line, LineKind
-from libs.tariffs.engine import DriverContract, bill, monthly_bill, pricer
-from libs.tariffs.model import (
+from libs.events.tariffs import (
     Dimension,
     DriverPlan,
     PriceComponent,
@@ -19,6 +17,8 @@ from libs.tariffs.model import (
     TariffTerms,
     Tax,
 )
+from libs.tariffs.bill import Bill, Line, LineKind
+from libs.tariffs.engine import DriverContract, bill, monthly_bill, pricer
 from libs.tariffs.usage import Interval, VehicleState, truncate
 from tests.unit.tariffs.strategies import US, places, terms, usages, utc
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.tariffs.model import RoundingMode
+from libs.events.tariffs import RoundingMode
 from libs.tariffs.money import apportion, round_div
 
 RULES = {RoundingMode.HALF_EVEN: ROUND_HALF_EVEN, RoundingMode.HALF_UP: ROUND_HALF_UP}

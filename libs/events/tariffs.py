@@ -1,8 +1,8 @@
 """What a version of a tariff consists of, as it is stored: OCPI 2.2.1's tariff elements, and what OCPI lacks.
 
 Integers only: prices are thousandths of a minor currency unit per kWh, hour or session, rates thousandths of a
-percent, energy Wh, power W, current mA, durations seconds. `written` holds the form in which people write them.
-Times of day and dates are the site's own, by its clocks.
+percent, energy Wh, power W, current mA, durations seconds. Times of day and dates are the site's own, by its clocks.
+`libs.tariffs.documents` reads and writes the form in which people write them.
 """
 
 from enum import StrEnum
