@@ -1,9 +1,9 @@
 """`python -m services.telemetry`.
 
 VOLTBUS_TELEMETRY says which processors this process runs: `measurements` (every meter value, transactional
-runtime), `health` (lifecycle events, Faust) or `both`. Both is the default: one process less on a small
-installation. They share nothing but the connection settings, so that a large one starts them apart and scales
-measurements alone.
+runtime), `health` (lifecycle events, Faust), `security` (connections and alerts, transactional runtime) or `all`.
+All is the default: fewer processes on a small installation. They share nothing but the connection settings, so that
+a large one starts them apart and scales measurements alone.
 """
 
 from libs.runtime.service import run_service

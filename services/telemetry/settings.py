@@ -9,17 +9,17 @@ from libs.runtime.settings import ServiceSettings
 
 
 class Part(StrEnum):
-    """Which processors a process runs; BOTH: all of them."""
+    """Which processors a process runs; ALL: every one."""
 
     MEASUREMENTS = "measurements"
     HEALTH = "health"
     SECURITY = "security"
-    BOTH = "both"
+    ALL = "all"
 
 
 class TelemetrySettings(ServiceSettings, BusSettings):
     """What every service has, and which processors to run."""
 
     telemetry: Part = Field(
-        default=Part.BOTH, description="Processors that this process runs; `both`: all of them."
+        default=Part.ALL, description="Processors that this process runs; `all`: every one."
     )
