@@ -109,11 +109,6 @@ class Inputs:
         return [place for place, size in self._bytes.items() if size >= ENOUGH_BYTES]
 
     @property
-    def held_bytes(self) -> int:
-        """What is buffered, of all inputs, in bytes."""
-        return sum(self._bytes.values())
-
-    @property
     def reached(self) -> int:
         """The moment (microseconds) up to which all that was written has been taken, of every input; 0 for none."""
         return min((each.reached for each in self._watermarks.values()), default=0)

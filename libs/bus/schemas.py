@@ -74,13 +74,6 @@ class SchemaRegistry:
             raise ContractMismatchError(f"{subject}: refused by the schema registry: {response.text[:500]}")
         return RegisteredSchema(subject, _answer(response, "id"), schema)
 
-    async def is_compatible(self, subject: str, schema: Any) -> bool:
-        """Whether `schema` could be registered under `subject` now."""
-        response = await self._request(
-            "POST", f"compatibility/subjects/{subject}/versions", {"schema": json.dumps(schema)}
-        )
-        return bool(_answer(response, "is_compatible"))
-
     async def schema_by_id(self, schema_id: int) -> Any | None:
         """The schema registered as `schema_id`, None if the registry says that there is none."""
         response = await self._request("GET", f"schemas/ids/{schema_id}", None)

@@ -154,15 +154,3 @@ def _decoder(state: Any) -> Callable[[bytes], Any]:
 
 def _upcast(former: FormerState[S], decode: Callable[[bytes], Any], value: bytes) -> S:
     return former.upcast(decode(value))
-
-
-T = TypeVar("T")
-
-
-def same_fields(to: type[T]) -> Callable[[Any], T]:
-    """An upcast or downcast between types of which one has more fields: with defaults and, in arrays, at the end.
-
-    What only the other has is left out, what only `to` has gets its default.
-    """
-    decode = _decoder(to)
-    return lambda state: decode(msgspec.msgpack.encode(state))

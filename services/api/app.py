@@ -127,9 +127,7 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
 def _context(
     settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry, readers: tuple[Reader, Lane]
 ) -> Context:
-    desk = CommandDesk(
-        writer, _sealer(settings), most_bytes=settings.commands_bytes, many=settings.commands_alert
-    )
+    desk = CommandDesk(writer, most_bytes=settings.commands_bytes, many=settings.commands_alert)
     reader, reports = readers
     live = Live()
     timeout_s = settings.publish_timeout_s
@@ -161,6 +159,7 @@ def _context(
             ring_bytes=settings.stream_bytes,
         ),
         desk=desk,
+        sealer=_sealer(settings),
         campaigns=campaigns,
         certificates=certificates,
         passwords=Passwords(registry, desk),

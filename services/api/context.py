@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from libs.clickhouse.reader import Reader
 from libs.events.contract import Contract
+from libs.security.sealing import Sealer
 from services.api.billing.history import History
 from services.api.commands.desk import CommandDesk
 from services.api.equipment.certificate_writer import Certificates
@@ -21,7 +22,9 @@ from services.api.writer import Writer
 
 
 class Context(msgspec.Struct, frozen=True):
-    """The parts of one API process. `requester`: whose key the request has that is served, as in `requester_of`."""
+    """The parts of one API process. `sealer`: what seals passwords in commands; None if there is no key for that.
+
+    `requester`: whose key the request has that is served, as in `requester_of`."""
 
     settings: ApiSettings
     contract: Contract
@@ -33,6 +36,7 @@ class Context(msgspec.Struct, frozen=True):
     live: Live
     hub: Hub
     desk: CommandDesk
+    sealer: Sealer | None
     campaigns: Campaigns
     certificates: Certificates
     passwords: Passwords

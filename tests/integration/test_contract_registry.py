@@ -61,7 +61,8 @@ async def test_only_compatible_changes_are_registered(settings: BusSettings) -> 
         await apply_contract(settings, incompatible)
     async with SchemaRegistry(settings) as registry:
         subject = f"{settings.namespace}.billing.cdrs-value"
-        assert not await registry.is_compatible(subject, incompatible.value_schema("billing.cdrs"))
+        with pytest.raises(ContractMismatchError, match="refused by the schema registry"):
+            await registry.register(subject, incompatible.value_schema("billing.cdrs"))
         assert await registry.schema_by_id(applied.schema_ids["billing.cdrs"]) == compatible.value_schema(
             "billing.cdrs"
         )

@@ -32,12 +32,6 @@ def problems(rule: QuirkRule, book: RuleBook) -> list[str]:
     return found
 
 
-def call_of(example: Example) -> CallReceived | SendReceived | None:
-    """The example's frame as the RPC machine hands it over; None if it is refused or nothing to answer."""
-    received = RpcMachine(example.version, Role.CSMS).receive(example.frame.encode())
-    return received if isinstance(received, CallReceived | SendReceived) else None
-
-
 def micros(moment: datetime) -> int:
     """Microseconds since the Unix epoch."""
     return (moment - _EPOCH) // timedelta(microseconds=1)

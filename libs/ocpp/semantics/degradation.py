@@ -1,7 +1,7 @@
 """What is sent to a charger that lacks what a command takes: something lesser, by name, or nothing.
 
-`DEGRADATIONS` is the whole of it; `docs/semantics.md` lists it. A command about more items than fit into one message is
-planned piece by piece (`libs.ocpp.semantics.splitting`).
+`DEGRADATIONS` is the whole of it; `docs/semantic-model.md` lists it. A command about more items than fit into one
+message is planned piece by piece (`libs.ocpp.semantics.splitting`).
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class Conversation:
             self.station_id,
             wish,
             command_id,
-            sealer=self._api.desk.sealer,
+            sealer=self._api.sealer,
             requested_by=self._requested_by,
             now=now,
             ttl_us=left,

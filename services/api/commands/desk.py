@@ -8,7 +8,6 @@ from typing import Final
 
 from libs.bus.message import Message
 from libs.events.commands import CommandConcluded, RequestCommand
-from libs.security.sealing import Sealer
 from services.api.domain.errors import Invalid
 from services.api.domain.volume import Volume
 from services.api.http import metrics
@@ -27,15 +26,12 @@ _KEYS: Final = 20_000
 class CommandDesk:
     """Commands of this process and outcomes of all; the recent ones in memory, `most_bytes` of either.
 
-    `sealer`: what seals the passwords in them. So `many` of one who asks within an hour are told to operators (0:
+    So `many` of one who asks within an hour are told to operators (0:
     never).
     """
 
-    def __init__(
-        self, writer: Writer, sealer: Sealer | None = None, *, most_bytes: int, many: int = 0
-    ) -> None:
+    def __init__(self, writer: Writer, *, most_bytes: int, many: int = 0) -> None:
         self._writer = writer
-        self.sealer = sealer
         self._volume = Volume(many)
         self._requests = RecentRecords(RequestCommand, most_bytes)
         self._outcomes = RecentRecords(CommandConcluded, most_bytes)

@@ -141,7 +141,7 @@ async def send_command(
         station_id,
         wish,
         command_id,
-        sealer=api.desk.sealer,
+        sealer=api.sealer,
         requested_by=requester,
         now=now_us(),
         ttl_us=int(body.ttl_s * SECOND),

@@ -141,7 +141,7 @@ async def rotate_password(
         station_id,
         wish,
         new_id(),
-        sealer=api.desk.sealer,
+        sealer=api.sealer,
         requested_by=requester,
         now=now_us(),
         ttl_us=int(body.ttl_s * SECOND),

@@ -55,7 +55,7 @@ class Rig:
         registry = Registry(cast(Any, self.tables), cast(Changes, None), 5, 1)
         desk = CommandDesk(cast(Any, SimpleNamespace(write=self._write)), most_bytes=1 << 20)
         settings = ApiSettings.model_validate({"api_key": KEY})
-        context = SimpleNamespace(settings=settings, registry=registry, desk=desk, live=Live())
+        context = SimpleNamespace(settings=settings, registry=registry, desk=desk, sealer=None, live=Live())
         self.app = create_application(cast(Context, context), Health())
         self.app.dependency_overrides[context_of] = lambda: context
 

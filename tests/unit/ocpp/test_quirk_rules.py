@@ -11,13 +11,15 @@ import pytest
 import yaml
 
 from libs.ocpp.errors import ErrorCode
+from libs.ocpp.frames import CallReceived
 from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.quirks import MEANINGS
 from libs.ocpp.quirks.book import RuleBook, in_force
 from libs.ocpp.quirks.effects import AnyEffect, RuleEffect
-from libs.ocpp.quirks.examples import call_of, micros, problems
+from libs.ocpp.quirks.examples import micros, problems
 from libs.ocpp.quirks.rules import Example, Match, QuirkRule, RuleError, load_file, load_rules
 from libs.ocpp.routing import ROUTES
+from libs.ocpp.rpc import Role, RpcMachine
 from libs.ocpp.versions import Version
 from services.edge.domain.answers import Asked, answer
 from services.edge.domain.rules import ReadModels, Rules, UnknownStations, UnknownTokens
@@ -38,8 +40,8 @@ def test_examples_come_out_as_the_rule_says(rule: QuirkRule) -> None:
     ("name", "example"), [e for e in EXAMPLES if e[1].answer is not None], ids=lambda e: str(e)[:40]
 )
 def test_the_edge_gives_the_answer_of_the_example(name: str, example: Example) -> None:
-    call = call_of(example)
-    assert call is not None
+    call = RpcMachine(example.version, Role.CSMS).receive(example.frame.encode())
+    assert isinstance(call, CallReceived)
     checked = check_call(example.version, call.action, call.payload)
     assert isinstance(checked, CheckedCall)
     models = ReadModels({}, {}, OPEN)

@@ -19,7 +19,8 @@ from libs.events.tariffs import (
 )
 from libs.tariffs.bill import Bill, Line, LineKind
 from libs.tariffs.engine import DriverContract, bill, monthly_bill, pricer
-from libs.tariffs.usage import Interval, VehicleState, truncate
+from libs.tariffs.usage import Interval, VehicleState
+from tests.unit.tariffs.cut import truncate
 from tests.unit.tariffs.strategies import US, places, terms, usages, utc
 
 RELAXED = settings(

@@ -6,46 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.tariffs.usage import Interval, VehicleState, checked, register_at, truncate, usage_from_readings
+from libs.tariffs.usage import Interval, VehicleState, checked, usage_from_readings
 
 MINUTE = 60_000_000
-INTERVALS = st.builds(
-    lambda start, length, wh: Interval(start, start + length, wh),
-    st.integers(0, 10**15),
-    st.integers(0, 10**11),
-    st.integers(0, 100_000),
-)
-
-
-@given(INTERVALS, st.lists(st.integers(0, 10**11), max_size=6))
-def test_parts_add_up_and_stay_close_to_their_exact_share(interval: Interval, offsets: list[int]) -> None:
-    length = interval.end - interval.start
-    cuts = sorted({interval.start, interval.end, *(interval.start + o for o in offsets if o < length)})
-    parts = [register_at(interval, b) - (register_at(interval, a) if a > interval.start else 0)
-             for a, b in pairwise(cuts)]  # fmt: skip
-    if length:
-        assert sum(parts) == interval.energy_wh
-    for (a, b), part in zip(pairwise(cuts), parts, strict=True):
-        assert abs(part * length - interval.energy_wh * (b - a)) <= length
-        assert part >= 0
-
-
-def test_a_cut_is_rounded_half_up_to_the_watt_hour() -> None:
-    interval = Interval(0, 4 * MINUTE, 2)
-    assert [register_at(interval, n * MINUTE) for n in range(5)] == [0, 1, 1, 2, 2]
-
-
-@given(INTERVALS, st.integers(0, 10**11))
-def test_what_was_used_so_far_is_a_beginning_of_the_whole(interval: Interval, after: int) -> None:
-    at = interval.start + after
-    so_far = truncate((interval,), at)
-    assert sum(each.energy_wh for each in so_far) <= interval.energy_wh
-    if at >= interval.end:
-        assert so_far == (interval,)
-    elif after:
-        assert (so_far[0].end, so_far[0].energy_wh) == (at, register_at(interval, at))
-    else:
-        assert so_far == ()
 
 
 def test_gaps_and_negative_amounts_are_refused() -> None:
