@@ -28,6 +28,7 @@ RETRY_S: Final = 0.5
 _JOIN_S: Final = 30.0
 _PLACE_S: Final = 2.0
 _FETCHED_RECORDS: Final = 500
+_AT_ONCE: Final = 256
 _FETCHED_BYTES: Final = 8 << 20
 FAILURES: Final = 20
 """In a row: what goes on for ten seconds does not end by itself."""
@@ -66,20 +67,18 @@ class ConcurrentConsumer:
 
     The start offset is committed even if nothing arrives, so that the next member continues from there.
 
-    Up to `most` messages are handled at a time, in any order: one that takes long delays no other. Offsets are
+    Up to 256 messages are handled at a time, in any order: one that takes long delays no other. Offsets are
     committed when all before them are handled, so that after a crash some are handled again. What cannot be read, or
     fails in `handle`, is logged and counted. A membership that only fails is given up for a new one.
 
     `healthy`: whether what is written from now on will be read, as far as can be told.
     """
 
-    def __init__(
-        self, bus: Bus, topics: Collection[str], group: str, wants: Wants, *, most: int = 256
-    ) -> None:
+    def __init__(self, bus: Bus, topics: Collection[str], group: str, wants: Wants) -> None:
         self._bus = bus
         self._group = group
         self._wants = wants
-        self._most = asyncio.Semaphore(most)
+        self._most = asyncio.Semaphore(_AT_ONCE)
         self._progress: dict[TopicPartition, OffsetTracker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._topics = [bus.settings.topic(topic) for topic in topics]

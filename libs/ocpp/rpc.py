@@ -162,16 +162,14 @@ class RpcMachine:
         self._take(message_id, InboundEvent.FAIL)
         return self._error_frame(frames.CALLERROR, message_id, code, description, details)
 
-    def refuse_result(
-        self, message_id: str, code: ErrorCode, description: str = "", details: Payload | None = None
-    ) -> str | None:
+    def refuse_result(self, message_id: str, code: ErrorCode, description: str = "") -> str | None:
         """Return the CALLRESULTERROR frame that tells the peer its answer was unusable.
 
         ``None`` before 2.1, which has no such message.
         """
         if self.version is not Version.V21:
             return None
-        return self._error_frame(frames.CALLRESULTERROR, message_id, code, description, details)
+        return self._error_frame(frames.CALLRESULTERROR, message_id, code, description, None)
 
     def timeout(self, message_id: str) -> Call | None:
         """Free the slot if ``message_id`` still waits, and return its CALL; a late answer will be ignored."""

@@ -1,7 +1,7 @@
 """A topic as an iterator, for tests and benchmarks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Literal, Self
 
@@ -20,13 +20,10 @@ class Tail:
         self,
         bus: Bus,
         topic: str,
-        partitions: Sequence[int] | None = None,
         start: Literal["beginning", "end"] = "end",
     ) -> None:
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
-        self._follower = Follower(
-            bus, "tail", (topic,), self._messages.put_nowait, partitions=partitions, start=start
-        )
+        self._follower = Follower(bus, "tail", (topic,), self._messages.put_nowait, start=start)
 
     async def __aenter__(self) -> Self:
         await self._follower.__aenter__()
