@@ -78,7 +78,7 @@ class Place:
         return Place((*self.names, name), (*self.optional, optional))
 
 
-class Fault(msgspec.Struct, frozen=True):
+class Fault(msgspec.Struct, frozen=True, gc=False):
     """One failed keyword. ``path`` leads to ``instance``; ``expected`` is the keyword's argument.
 
     ``required`` has one fault for each missing name, ``additionalProperties`` one for each object: ``expected`` is
@@ -174,6 +174,15 @@ class _Node:
     def visit(self, value: Any, found: Found) -> None:
         """Add the faults of ``value`` and of what is in it."""
 
+    def visit_all(self, items: list[Any], found: Found) -> None:
+        """Add the faults of a list's items; the trail's last step is the number of one."""
+        trail, visit = found.trail, self.visit
+        for number, item in enumerate(items):
+            trail[-1] = number
+            visit(item, found)
+            if found.left < 0:
+                break
+
 
 class _Anything(_Node):
     bare = (type(None),)
@@ -208,6 +217,17 @@ class _Value(_Node):
         for keyword, expected in self.wrong(value):
             found.add(keyword, value, expected, self._place)
 
+    def visit_all(self, items: list[Any], found: Found) -> None:
+        # As above, with a call for each item instead of three: of these a payload may have most.
+        wrong, trail, faults, place = self.wrong, found.trail, found.faults, self._place
+        for number, item in enumerate(items):
+            for keyword, expected in wrong(item):
+                trail[-1] = number
+                faults.append(Fault(keyword, tuple(trail), item, expected, place))
+                found.left -= 1
+            if found.left < 0:
+                break
+
     def wrong(self, value: Any) -> Sequence[tuple[str, Any]]:
         """The keywords that fail, each with its argument."""
         kind = type(value)
@@ -241,14 +261,9 @@ class _List(_Node):
             found.add("minItems", value, self._least, self._place)
         if len(value) > self._most:
             found.add("maxItems", value, self._most, self._place)
-        trail, visit = found.trail, self._items.visit
-        trail.append(0)
-        for number, item in enumerate(value):
-            trail[-1] = number
-            visit(item, found)
-            if found.left < 0:
-                break
-        trail.pop()
+        found.trail.append(0)
+        self._items.visit_all(value, found)
+        found.trail.pop()
 
 
 class _Object(_Node):

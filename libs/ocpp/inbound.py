@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from libs.ocpp import quirks, schemas
 from libs.ocpp.errors import ErrorCode
@@ -67,7 +68,7 @@ class CheckedCall(msgspec.Struct, frozen=True):
     quirks: tuple[str, ...] = ()
 
 
-class _Drop(msgspec.Struct, frozen=True):
+class _Drop(msgspec.Struct, frozen=True, gc=False):
     """Remove what ``path`` leads to."""
 
     path: tuple[str | int, ...]
@@ -78,7 +79,7 @@ class _Drop(msgspec.Struct, frozen=True):
     """The quirk of what the message is read without although it is required."""
 
 
-class _Put(msgspec.Struct, frozen=True):
+class _Put(msgspec.Struct, frozen=True, gc=False):
     """Replace what ``path`` leads to by ``value``."""
 
     path: tuple[str | int, ...]
@@ -86,13 +87,13 @@ class _Put(msgspec.Struct, frozen=True):
     value: Any
 
 
-class _Keep(msgspec.Struct, frozen=True):
+class _Keep(msgspec.Struct, frozen=True, gc=False):
     """Tolerate the value as it is."""
 
     quirk: str
 
 
-class _Strip(msgspec.Struct, frozen=True):
+class _Strip(msgspec.Struct, frozen=True, gc=False):
     """Remove properties of the object that ``path`` leads to."""
 
     path: tuple[str | int, ...]
@@ -103,8 +104,11 @@ class _Strip(msgspec.Struct, frozen=True):
 _ODD_MOMENT: Final = _Keep(quirks.TIMESTAMP_FORMAT)
 _UNLISTED: Final = _Keep(quirks.UNLISTED_VALUE)
 
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+
 _Change = _Drop | _Put | _Strip
 _Bend = _Change | _Keep
+_Known = dict[tuple[Place, str, type, Any], tuple[_Bend | None, bool]]
 
 
 def check_call(version: Version, action: str, payload: Payload) -> CheckedCall | Violation:
@@ -223,16 +227,15 @@ def _changes(
     put: tuple[str | int, ...] | None = None
     gone: tuple[str | int, ...] | None = None
     settled = True
+    known: _Known = {}
     for fault in faults:
         path = fault.path
         if path == put or (gone is not None and path[: len(gone)] == gone):
             continue
-        bend = _rule_of(action, kind, fault)
-        if isinstance(bend, _Put):
-            bend, closed = _lasting(action, kind, fault, bend, seen)
-            if isinstance(bend, _Put) and not closed:
-                received.setdefault(path, fault)
-                settled = False
+        bend, closed = _helpful(action, kind, fault, seen, known)
+        if isinstance(bend, _Put) and not closed:
+            received.setdefault(path, fault)
+            settled = False
         if bend is None:
             # The peer is told what it sent, not what became of that: 7 for a name is a wrong type.
             return schemas.violation(received.get(path, fault))
@@ -251,6 +254,30 @@ def _changes(
             put = path
         changes.append(bend)
     return changes, settled
+
+
+def _helpful(
+    action: str, kind: Kind, fault: Fault, seen: dict[str, None], known: _Known
+) -> tuple[_Bend | None, bool]:
+    """What helps against a fault, None if nothing does, and whether nothing is wrong then that is not kept.
+
+    A thousand samples may have the same fault: `known` has what helps against those of single values.
+    """
+    value = fault.instance
+    same = (fault.place, fault.keyword, type(value), value) if type(value) in _SCALARS else None
+    if same is not None and same in known:
+        bend, closed = known[same]
+        return _at_path(bend, fault.path), closed
+    bend = _rule_of(action, kind, fault)
+    helps = _lasting(action, kind, fault, bend, seen) if isinstance(bend, _Put) else (bend, True)
+    if same is not None:
+        known[same] = helps
+    return helps
+
+
+def _at_path(bend: _Bend | None, path: tuple[str | int, ...]) -> _Bend | None:
+    """What helps against the same fault at another `path`."""
+    return bend if bend is None or isinstance(bend, _Keep) else replace(bend, path=path[: len(bend.path)])
 
 
 def _lasting(

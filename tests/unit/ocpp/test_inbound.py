@@ -393,6 +393,25 @@ def test_samples_that_need_two_repairs_each_are_taken(count: int) -> None:
     assert checked.payload["meterValue"] == [{"timestamp": AT, "sampledValue": [{"value": 1.5}]}] * count
 
 
+def test_the_same_fault_is_mended_wherever_it_is() -> None:
+    """What helps against a value is remembered, but not where it was, nor for another type or place."""
+    samples = [
+        {"value": 7},
+        {"value": "1"},
+        {"value": 7},
+        {"value": 7.0},
+        {"value": "1", "measurand": 7},
+        GOOD,
+    ]
+    payload = _meter(*samples)
+    payload["meterValue"] *= 2
+    checked = check_call(V16, "MeterValues", payload)
+    assert isinstance(checked, CheckedCall)
+    kept = [{"value": "7"}, {"value": "1"}, {"value": "7"}, {"value": "7.0"}, GOOD]
+    assert checked.payload == {"connectorId": 1, "meterValue": [{"timestamp": AT, "sampledValue": kept}] * 2}
+    assert set(checked.quirks) == {quirks.NUMBER_FOR_STRING, quirks.SAMPLE_DROPPED}
+
+
 def test_a_blank_item_does_not_leave_a_list_too_short() -> None:
     needs = {"chargingNeeds": {"requestedEnergyTransfer": "DC", "availableEnergyTransfer": [""]}, "evseId": 1}
     assert isinstance(check_call(Version.V21, "NotifyEVChargingNeeds", needs), Violation)
