@@ -175,13 +175,10 @@ class _Node:
         """Add the faults of ``value`` and of what is in it."""
 
     def visit_all(self, items: list[Any], found: Found) -> None:
-        """Add the faults of a list's items; the trail's last step is the number of one."""
-        trail, visit = found.trail, self.visit
-        for number, item in enumerate(items):
-            trail[-1] = number
-            visit(item, found)
-            if found.left < 0:
-                break
+        """Add the faults of a list's items; the trail's last step is the number of one.
+
+        Of these a payload may have most, so it takes as few calls as can be for each.
+        """
 
 
 class _Anything(_Node):
@@ -218,7 +215,6 @@ class _Value(_Node):
             found.add(keyword, value, expected, self._place)
 
     def visit_all(self, items: list[Any], found: Found) -> None:
-        # As above, with a call for each item instead of three: of these a payload may have most.
         wrong, trail, faults, place = self.wrong, found.trail, found.faults, self._place
         for number, item in enumerate(items):
             for keyword, expected in wrong(item):
@@ -246,16 +242,41 @@ class _Value(_Node):
         return wrong
 
 
-class _List(_Node):
-    def __init__(self, schema: Schema, place: Place, items: _Node) -> None:
+class _Container(_Node):
+    """A value with others in it, of the type `kind`, which a schema calls `named`."""
+
+    kind: type
+    named: str
+
+    def __init__(self, place: Place) -> None:
         self._place = place
+
+    def visit_all(self, items: list[Any], found: Found) -> None:
+        kind, visit, trail, faults = self.kind, self.visit, found.trail, found.faults
+        for number, item in enumerate(items):
+            trail[-1] = number
+            if type(item) is kind:
+                visit(item, found)
+            else:
+                faults.append(Fault("type", tuple(trail), item, self.named, self._place))
+                found.left -= 1
+            if found.left < 0:
+                break
+
+
+class _List(_Container):
+    kind = list
+    named = "array"
+
+    def __init__(self, schema: Schema, place: Place, items: _Node) -> None:
+        super().__init__(place)
         self._items = items
         self._least = schema.get("minItems", 0)
         self._most = schema.get("maxItems", _NO_LIMIT)
 
     def visit(self, value: Any, found: Found) -> None:
         if type(value) is not list:
-            found.add("type", value, "array", self._place)
+            found.add("type", value, self.named, self._place)
             return
         if len(value) < self._least:
             found.add("minItems", value, self._least, self._place)
@@ -266,9 +287,12 @@ class _List(_Node):
         found.trail.pop()
 
 
-class _Object(_Node):
+class _Object(_Container):
+    kind = dict
+    named = "object"
+
     def __init__(self, schema: Schema, place: Place, properties: Mapping[str, _Node]) -> None:
-        self._place = place
+        super().__init__(place)
         self._properties = properties
         self._required: tuple[str, ...] = tuple(schema.get("required", ()))
         self._optional = properties.keys() - self._required
@@ -276,7 +300,7 @@ class _Object(_Node):
 
     def visit(self, value: Any, found: Found) -> None:
         if type(value) is not dict:
-            found.add("type", value, "object", self._place)
+            found.add("type", value, self.named, self._place)
             return
         for name in self._required:
             if name not in value:
