@@ -48,7 +48,10 @@ def part_of(path: str) -> Part:
     files = path if path != source else f"{source}/domain/*" if top == "services" else f"{source}/*"
     if not files.endswith(("*", ".py")):
         files += "/*"
-    return Part(source, files, f"tests/unit/{names[0]}")
+    tests = f"tests/unit/{names[0]}"
+    if ".." in names or not any(ROOT.glob(files)) or not (ROOT / tests).is_dir():
+        raise ValueError(f"{path} has no code of its own to mutate, or no unit tests")
+    return Part(source, files, tests)
 
 
 def prepare(part: Part, folder: Path, root: Path = ROOT) -> None:

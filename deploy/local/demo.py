@@ -40,7 +40,7 @@ TARGET_FIRMWARE: Final = "9.0.0"
 CAMPAIGN_STATIONS: Final = ("nrv-0001", "nrv-0002", "ama-0001", "rel-0001")
 _SETTLED_LONG_AGO: Final = timedelta(days=1)
 _REFRESH_S: Final = 0.25
-_NOT_TOLD: Final = frozenset({"", "PENDING", "REQUESTED"})
+_NOT_TOLD: Final = frozenset({"PENDING", "REQUESTED"})
 
 # Share of the day at which something happens.
 COMMANDS_AT: Final = 0.15
@@ -163,21 +163,23 @@ class _Demo:
         )
 
     async def _await_campaign(self) -> None:
-        body = await self._poll(f"campaigns/{self.campaign_id}", lambda campaign: bool(campaign["finished"]))
+        body = await self._poll(
+            f"campaigns/{self.campaign_id}", lambda campaign: bool(campaign["finished"]), 60
+        )
         self.campaign_finished = body is not None
         if body is not None:
             self.screen.say(
                 f"firmware campaign finished: {body['installed']} installed, {body['failed']} failed"
             )
             return
-        answer = await self.api.get(f"campaigns/{self.campaign_id}/stations")
-        for row in answer.json()["items"] if answer.is_success else ():
+        page = await self._poll(f"campaigns/{self.campaign_id}/stations", lambda page: True, 5)
+        for row in page["items"] if page is not None else ():
             self.screen.say(f"firmware campaign not finished: {row['station_id']} is {row['status']}")
 
-    async def _poll(self, path: str, done: Callable[[Any], bool]) -> Any:
-        """What the API answers when it is `done`; None after a minute without."""
+    async def _poll(self, path: str, done: Callable[[Any], bool], most_s: float) -> Any:
+        """What the API answers when it is `done`; None after so many seconds without."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(most_s):
                 while True:
                     with suppress(httpx.TransportError):
                         answer = await self.api.get(path)
@@ -191,6 +193,7 @@ class _Demo:
         await self._poll(
             f"campaigns/{self.campaign_id}/stations",
             lambda page: all(row["status"] not in _NOT_TOLD for row in page["items"]),
+            10,
         )
         victim = self.platform.services["edge-0"]
         self.screen.say(

@@ -104,7 +104,8 @@ class _Strip(msgspec.Struct, frozen=True, gc=False):
 _ODD_MOMENT: Final = _Keep(quirks.TIMESTAMP_FORMAT)
 _UNLISTED: Final = _Keep(quirks.UNLISTED_VALUE)
 
-_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+_SINGLE: Final = frozenset({str, int, bool, type(None)})
+"""Types of values of which equal ones are the same; 0.0 and -0.0 are not."""
 
 _Change = _Drop | _Put | _Strip
 _Bend = _Change | _Keep
@@ -264,7 +265,7 @@ def _helpful(
     A thousand samples may have the same fault: `known` has what helps against those of single values.
     """
     value = fault.instance
-    same = (fault.place, fault.keyword, type(value), value) if type(value) in _SCALARS else None
+    same = (fault.place, fault.keyword, type(value), value) if type(value) in _SINGLE else None
     if same is not None and same in known:
         bend, closed = known[same]
         return _at_path(bend, fault.path), closed

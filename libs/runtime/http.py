@@ -36,6 +36,10 @@ FOR_HEALTH: Final = HttpBounds()
 """Enough for probes and metrics."""
 
 
+KEPT_ALIVE_S: Final = 65
+"""Longer than clients and proxies keep a connection: one that is closed as a request comes costs the client that."""
+
+
 class _EmbeddedServer(uvicorn.Server):
     """uvicorn without its signal handlers: the process's own decide when to stop."""
 
@@ -141,6 +145,7 @@ async def serve_http(
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=KEPT_ALIVE_S,
         # Else anybody on this machine could come from anywhere.
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,

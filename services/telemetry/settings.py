@@ -16,6 +16,11 @@ class Part(StrEnum):
     SECURITY = "security"
     ALL = "all"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Part | None":
+        # As 0.1.0 called it.
+        return cls.ALL if value == "both" else None
+
 
 class TelemetrySettings(ServiceSettings, BusSettings):
     """What every service has, and which processors to run."""

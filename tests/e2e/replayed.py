@@ -10,6 +10,7 @@ from libs.events.latest import SessionLatest
 from libs.events.load import StationNews, StationObserved
 from libs.events.record import Record
 from services.commands.domain.processor import CommandsProcessor
+from services.commands.domain.turn import NO_WORD
 from services.load.domain.stations.processor import LoadObserver
 from services.plans.domain.processor import PlansProcessor
 from services.projections.domain.sessions.processor import SessionsLatest
@@ -73,16 +74,18 @@ def comparable(record: Record) -> Record | None:
     """What of a record a replay has to give again; None for nothing.
 
     Left out is which limit or cost was overtaken by a newer one, and what follows from it: that the station was not
-    reached or said no (ADR 0007). Of a command that was never sent, why not, and when that was noticed. Of stations'
-    news the moves, and where a station was before. Of the latest state of a session which of its records said it last.
+    reached or said no (ADR 0007). Of a command that no edge reports on, whether it expired or its fate is unknown, why
+    and when. Of stations' news the moves, and where a station was before. Of the latest state of a session which of its
+    records said it last.
     """
     match record:
         case StationObserved():
             return None if record.news in _MOVES or record.command_id else replace(record, other_site_id=None)
         case CommandConcluded(requested_by=service) if service in _OVERTAKING:
             return None
-        case CommandConcluded(fate=Fate.EXPIRED):
-            return replace(record, reason="", attempts=0, cause_id="", recorded_at=0)
+        case CommandConcluded() if record.fate is Fate.EXPIRED or record.reason == NO_WORD:
+            unreported = replace(record, fate=Fate.EXPIRED, reason="", attempts=0, cause_id="")
+            return replace(unreported, occurred_at=0, recorded_at=0)
         case SessionLatest():
             return replace(record, event_id="", cause_id="", occurred_at=0, recorded_at=0)
         case _:

@@ -26,8 +26,7 @@ _KEYS: Final = 20_000
 class CommandDesk:
     """Commands of this process and outcomes of all; the recent ones in memory, `most_bytes` of either.
 
-    So `many` of one who asks within an hour are told to operators (0:
-    never).
+    Operators are told of one who asks for `many` within an hour (0: never).
     """
 
     def __init__(self, writer: Writer, *, most_bytes: int, many: int = 0) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from msgspec.structs import replace
 
@@ -33,6 +35,8 @@ from services.commands.domain.ledger import (
     remembered,
     utf8_length,
 )
+
+NO_WORD: Final = "no word from the edge that it was dispatched to"
 
 
 class Turn:
@@ -250,7 +254,7 @@ class Turn:
         if flight is not None and flight.give_up_at <= self.now:
             waiting = self.ledger.waiting(flight.command_id)
             if waiting is not None:
-                self._decide(waiting, Fate.UNKNOWN, "no word from the edge that it was dispatched to")
+                self._decide(waiting, Fate.UNKNOWN, NO_WORD)
         for waiting in [w for w in self.ledger.grounded() if w.expires_at <= self.now]:
             # Not when that was noticed: a replay may see things in another order.
             self._decide(waiting, Fate.EXPIRED, self._why_not_sent(waiting), occurred_at=waiting.expires_at)

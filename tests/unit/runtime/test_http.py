@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from libs.runtime import http
 from libs.runtime.http import CUT, HttpBounds, serve_http
 from tests.metrics import value_of
 
@@ -112,6 +113,17 @@ async def test_those_that_were_answered_and_stay_make_room() -> None:
         assert await answered(port) == b"HTTP/1.1 200 OK\r\n"
         for _, writer in stay:
             writer.close()
+
+
+async def test_who_is_silent_after_an_answer_is_kept_longer_than_clients_and_proxies_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert http.KEPT_ALIVE_S > 60  # what proxies usually wait; httpx 5 s
+    monkeypatch.setattr(http, "KEPT_ALIVE_S", 0.2)
+    async with serving(PATIENT) as port:
+        reader, _ = await opened(port, WHOLE)
+        async with asyncio.timeout(30):
+            assert (await reader.read()).endswith(b"here")
 
 
 async def test_an_address_takes_only_its_share_from_others() -> None:
