@@ -168,6 +168,11 @@ class Member(Generic[S]):
                 self._events.get_nowait()
             self._processed.clear()
             self._positions.clear()
+            for tp in self._watermarks:
+                # From now on that is another process's.
+                metrics.LAG.labels(
+                    self._processor.name, self._bus.settings.logical(tp.topic), tp.partition
+                ).set(0)
             self._watermarks.clear()
             self._standstill.end()
 

@@ -131,6 +131,11 @@ class Inputs:
                 buffer[0].offset if buffer else position,
             )
 
+    def leave(self) -> None:
+        """Show no lag any more: from now on that is another process's."""
+        for gauge in self._lag_gauges.values():
+            gauge.set(0)
+
     def _lag(self, place: TopicPartition) -> int | None:
         """Records of `place` that are not processed; None while it has not been fetched from."""
         end = self._end(place)

@@ -103,6 +103,7 @@ class PartitionTask(Generic[S]):
         if self._task is None:
             return
         await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
+        self._inputs.leave()
         if not self._task.done():
             log.warning("task_given_up", processor=self._processor.name, partition=self._number)
             self._task.cancel()

@@ -11,8 +11,10 @@ from aiokafka import ConsumerRecord, TopicPartition
 from libs.bus import inputs
 from libs.bus.fetching import FED_BYTES, FED_RECORDS, feed, value_bytes_of
 from libs.bus.inputs import ENOUGH_BYTES, Inputs
+from libs.bus.metrics import LAG
 from libs.bus.settings import BusSettings
 from libs.testing.memory_kafka import MemoryBroker, MemoryConsumer, MemoryProducer
+from tests.metrics import value_of
 
 A, B = TopicPartition("a", 0), TopicPartition("b", 0)
 
@@ -197,3 +199,14 @@ async def test_what_is_forgotten_is_not_counted() -> None:
     assert rig.inputs.filled == []
     await rig.inputs.seek_to_committed()
     assert rig.inputs.needs_fetch == [A, B]
+
+
+async def test_a_partition_that_was_left_shows_no_lag() -> None:
+    rig = await Rig().start()
+    await rig.write(a=[1, 2, 3])
+    await rig.fetch()
+    await rig.inputs.observe()
+    lag = LAG.labels("test", "a", 0)
+    assert value_of(lag) == 3
+    rig.inputs.leave()
+    assert value_of(lag) == 0

@@ -306,6 +306,15 @@ def test_stored_answers_are_bounded() -> None:
     assert isinstance(machine.receive('[2,"0","Heartbeat",{}]'), CallReceived)
 
 
+def test_calls_that_timed_out_are_remembered_up_to_a_bound() -> None:
+    machine = csms()
+    for number in range(frames.KEPT_ANSWERS + 1):
+        machine.call("Reset", {"type": "Soft"}, f"c{number}")
+        machine.timeout(f"c{number}")
+    late = [machine.receive(f'[3,"c{number}",{{}}]') for number in (0, 1)]
+    assert [isinstance(each, Ignored) and each.call is not None for each in late] == [False, True]
+
+
 def test_overlapping_calls_are_tolerated_and_bounded() -> None:
     """Rule 3 binds the peer; real chargers replay their queue without waiting."""
     machine = csms()
