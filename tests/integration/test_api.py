@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -240,9 +241,12 @@ async def test_sites_and_tariffs_are_assigned_by_time(api: Platform) -> None:
     body = {"station_id": "MOVER", "site_id": "S1", "site_valid_from": past}
     station = await ok(await http.post("/stations", json=body), 201)
     assert station["site_id"] == "S1"
+    asked_at = datetime.now(UTC)
     moved = await ok(await http.patch("/stations/mover", json={"site_id": "S2"}))
     assert [each["id"] for each in moved["sites"]] == ["S1", "S2"]
-    assert moved["site_id"] == "S1"  # until every service knows
+    # Not before every service knows.
+    settled = datetime.fromisoformat(moved["sites"][1]["valid_from"])
+    assert settled >= asked_at + timedelta(seconds=api.settings.settle_s)
 
     async def at_s2() -> bool:
         found = await ok(await http.get("/stations", params={"site_id": "S2"}))
