@@ -69,12 +69,18 @@ SHARE = "VOLTBUS_TEST_PORTS"
 """Environment variable: the part of `PORTS` that is this process's, `FIRST-LAST`, where others look for ports too."""
 
 
+_given: set[int] = set()
+
+
 def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
-    """Return `count` different loopback ports that nothing listens on now and that are not in `taken`."""
+    """Return `count` different loopback ports that nothing listens on now and that are not in `taken`.
+
+    None is given to this process twice while there are others: whoever asked for it may not listen on it yet.
+    """
     first, _, last = os.environ.get(SHARE, f"{PORTS[0]}-{PORTS[-1]}").partition("-")
     share = range(int(first), int(last) + 1)
     ports: list[int] = []
-    for port in random.sample(share, len(share)):
+    for port in sorted(random.sample(share, len(share)), key=_given.__contains__):
         if len(ports) == count:
             break
         if port in taken:
@@ -85,4 +91,5 @@ def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
             except OSError:
                 continue
         ports.append(port)
+    _given.update(ports)
     return ports
