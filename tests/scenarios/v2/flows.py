@@ -41,6 +41,7 @@ class Transaction:
         self.cs = cs
         self.transaction_id = f"{cs.station_id[:28]}/{name}"
         self.seq_no = 0
+        self._last: Json = {}
 
     async def event(self, kind: str, trigger: str, state: str | None = None, **fields: Any) -> Json:
         """Send a TransactionEvent; the answer. `info` joins transactionInfo, `meter` is a register in Wh."""
@@ -62,7 +63,12 @@ class Transaction:
             "transactionInfo": info,
         }
         self.seq_no += 1
-        return await self.cs.call("TransactionEvent", payload | fields)
+        self._last = payload | fields
+        return await self.repeated()
+
+    async def repeated(self) -> Json:
+        """Send the last event as it was, with a new message id."""
+        return await self.cs.call("TransactionEvent", self._last)
 
     async def started(self, trigger: str = "Authorized", state: str = "EVConnected", **fields: Any) -> Json:
         fields = {"evse": {"id": 1, "connectorId": 1}, "idToken": token(), "meter": 1000, **fields}
