@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
-import yaml
 
 ROOT = Path(__file__).resolve().parents[2] / "proto_schemas"
 
@@ -92,7 +91,7 @@ def load_contract(root: Path = ROOT) -> Contract:
     topics = {}
     for path in sorted((root / "topics").glob("*.yaml")):
         try:
-            topic = msgspec.convert(yaml.safe_load(path.read_text()), Topic)
+            topic = msgspec.yaml.decode(path.read_bytes(), type=Topic)
         except msgspec.ValidationError as error:
             raise ValueError(f"{path.name}: {error}") from error
         if topic.name != path.stem:
