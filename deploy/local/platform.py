@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import httpx
 import msgspec
 from pydantic import SecretStr
 
@@ -25,6 +24,7 @@ from libs.devstack.clickhouse import USER as CLICKHOUSE_USER
 from libs.devstack.endpoints import HOST, free_ports
 from libs.devstack.errors import StackError
 from libs.devstack.process import Reporter, ServerProcess, wait_ready
+from libs.devstack.registry import answers_ok
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 READY_DEADLINE_S: Final = 90.0
@@ -91,10 +91,7 @@ class Service(ServerProcess):
 
     def is_ready(self) -> bool:
         """Ask `/health/ready`."""
-        try:
-            return httpx.get(f"{self._ready_at}/health/ready", timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return answers_ok(f"{self._ready_at}/health/ready")
 
 
 class Secrets(msgspec.Struct, frozen=True):

@@ -67,7 +67,7 @@ class RegistryServer(ServerProcess):
 
     def is_ready(self) -> bool:
         """Say whether its own readiness check passes and the subjects can be listed."""
-        ready = _answers_ok(f"http://{HOST}:{self._management_port}/health/ready")
+        ready = answers_ok(f"http://{HOST}:{self._management_port}/health/ready")
         return ready and registry_answers(self.url)
 
 
@@ -88,10 +88,11 @@ def registry_settings(bootstrap: str) -> Mapping[str, str]:
 
 def registry_answers(url: str) -> bool:
     """Say whether the registry's Confluent-compatible API at this base URL lists its subjects now."""
-    return _answers_ok(f"{url}/subjects")
+    return answers_ok(f"{url}/subjects")
 
 
-def _answers_ok(url: str) -> bool:
+def answers_ok(url: str) -> bool:
+    """Say whether a GET of this `http` URL is answered with 200 within a second."""
     # The standard library's client, because polling with one that prepares TLS each time costs half a core.
     address = urlsplit(url)
     connection = HTTPConnection(address.hostname or HOST, address.port, timeout=1)
