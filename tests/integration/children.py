@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 
+import httpx
 from pydantic import SecretStr
 
 from libs.devstack import launch
@@ -46,3 +48,14 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
         for name, value in settings.items()
         if value is not None
     }
+
+
+def text_at(url: str) -> str:
+    """What an `http` URL answers. Raises httpx.TransportError if nobody does."""
+    return _http().get(url).text
+
+
+@cache
+def _http() -> httpx.Client:
+    # One for all, because each takes long to read the certificates that it trusts.
+    return httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))

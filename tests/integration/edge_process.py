@@ -14,7 +14,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -23,13 +22,14 @@ from libs.bus import bus as libs_bus
 from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
 from libs.devstack.endpoints import free_ports
+from libs.devstack.registry import answers_ok
 from libs.events.ids import new_id
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import FrameRejected, OcppCallReceived, StationLocated
 from libs.events.record import Record
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
-from tests.integration.children import environment, python
+from tests.integration.children import environment, python, text_at
 
 TOPICS = (
     "ocpp.transactions",
@@ -86,13 +86,10 @@ class EdgeProcess:
     def is_ready(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, f"the edge ended with status {self._process.returncode}"
-        try:
-            return httpx.get(f"http://127.0.0.1:{self._http}/health/ready", timeout=1).status_code == 200
-        except httpx.TransportError:
-            return False
+        return answers_ok(f"http://127.0.0.1:{self._http}/health/ready")
 
     def metrics(self) -> str:
-        return httpx.get(f"http://127.0.0.1:{self._http}/metrics", timeout=60).text
+        return text_at(f"http://127.0.0.1:{self._http}/metrics")
 
     def children(self) -> list[int]:
         """Processes that this one started."""

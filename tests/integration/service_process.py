@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
-import httpx
-
 from libs.bus.settings import BusSettings
 from libs.devstack.endpoints import free_ports
-from tests.integration.children import environment, python
+from libs.devstack.registry import answers_ok
+from tests.integration.children import environment, python, text_at
 
 
 class ServiceProcess:
@@ -30,13 +29,10 @@ class ServiceProcess:
     def is_ready(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, f"{self.name} ended with status {self._process.returncode}"
-        try:
-            return httpx.get(f"http://127.0.0.1:{self._port}/health/ready", timeout=1).status_code == 200
-        except httpx.TransportError:
-            return False
+        return answers_ok(f"http://127.0.0.1:{self._port}/health/ready")
 
     def metrics(self) -> str:
-        return httpx.get(f"http://127.0.0.1:{self._port}/metrics", timeout=60).text
+        return text_at(f"http://127.0.0.1:{self._port}/metrics")
 
     def kill(self) -> None:
         assert self._process is not None

@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
 from libs.devstack import Endpoints
 from libs.devstack.endpoints import free_ports
+from libs.devstack.registry import answers_ok
 from libs.runtime.service import Health
 from services.sink.app import run
 from services.sink.settings import SinkSettings
@@ -85,17 +84,13 @@ class SinkProcess:
         return int(most)
 
     async def is_ready(self) -> bool:
-        return await self._status("/health/ready") == 200
+        return await self._answers("/health/ready")
 
     async def is_live(self) -> bool:
-        return await self._status("/health/live") == 200
+        return await self._answers("/health/live")
 
-    async def _status(self, path: str) -> int:
-        try:
-            async with httpx.AsyncClient() as http:
-                return (await http.get(f"http://127.0.0.1:{self._port}{path}")).status_code
-        except httpx.TransportError:
-            return 0
+    async def _answers(self, path: str) -> bool:
+        return await asyncio.to_thread(answers_ok, f"http://127.0.0.1:{self._port}{path}")
 
 
 class Database:
@@ -118,11 +113,13 @@ class Database:
         await asyncio.to_thread(self._client.execute, f"DROP DATABASE IF EXISTS {self._name}")
 
 
-async def until(fact: Callable[[], Awaitable[bool]], what: str, deadline_s: float = 180) -> None:
+async def until(
+    fact: Callable[[], Awaitable[bool]], what: str, deadline_s: float = 180, pause_s: float = 0.05
+) -> None:
     """Wait until `fact` is true."""
     try:
         async with asyncio.timeout(deadline_s):
             while not await fact():  # noqa: ASYNC110 - the fact is another process's
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(pause_s)
     except TimeoutError:
         raise AssertionError(f"not within {deadline_s} s: {what}") from None

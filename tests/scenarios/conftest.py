@@ -27,7 +27,7 @@ def station_of(item: pytest.Item) -> Json:
     return {**fields, "station_id": name[:MAX_IDENTITY_LENGTH].rstrip("-")}
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def rig(
     stack: Endpoints, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Rig]:

@@ -64,7 +64,7 @@ async def running_platform(stack: Endpoints, stations: Sequence[Json], folder: P
             secrets_key=SECRETS,
             least_security_profile=0,
         ),
-        ServiceProcess("sink", settings, **database, sink_interval_ms=100),
+        ServiceProcess("sink", settings, **database, sink_interval_ms=250),
         ServiceProcess("telemetry", settings),
         ServiceProcess("sessions", settings),
         ServiceProcess("commands", settings),
