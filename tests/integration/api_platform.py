@@ -92,7 +92,7 @@ async def api(stack: Endpoints) -> AsyncIterator[Platform]:
     await make_topics(settings)
     stop = asyncio.Event()
     sink = asyncio.create_task(
-        run_sink(SinkSettings.model_validate({**where, "sink_interval_ms": 50}), Health(), stop)
+        run_sink(SinkSettings.model_validate({**where, "sink_interval_ms": 100}), Health(), stop)
     )
     try:
         async with (

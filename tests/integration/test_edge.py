@@ -25,6 +25,7 @@ from tests.integration.edge_process import (
     BOOT_2,
     BOOT_16,
     Charger,
+    EdgeProcess,
     Log,
     calls,
     charger,
@@ -86,18 +87,17 @@ async def session_2(c: Charger) -> None:
     ("version", "session"), [("ocpp1.6", session_16), ("ocpp2.0.1", session_2), ("ocpp2.1", session_2)]
 )
 async def test_every_answered_call_is_in_the_log_once_with_its_answer(
-    bus: BusSettings, log: Log, version: str, session: Callable[[Charger], Any]
+    process: EdgeProcess, log: Log, version: str, session: Callable[[Charger], Any]
 ) -> None:
     name = f"Session-{version}"
-    async with edge(bus) as process:
-        async with charger(process, name, version) as c:
-            await session(c)
-        await logged_as_answered(log, name.lower(), c.answered)
-        (opened,) = log.of("ocpp.lifecycle", ConnectionOpened, name.lower())
-        closed = await ending(log, name.lower())
-        assert (closed.cause_id, closed.connection_epoch) == (opened.event_id, opened.connection_epoch)
-        assert closed.code == 1000
-        await leaving(log, name.lower())
+    async with charger(process, name, version) as c:
+        await session(c)
+    await logged_as_answered(log, name.lower(), c.answered)
+    (opened,) = log.of("ocpp.lifecycle", ConnectionOpened, name.lower())
+    closed = await ending(log, name.lower())
+    assert (closed.cause_id, closed.connection_epoch) == (opened.event_id, opened.connection_epoch)
+    assert closed.code == 1000
+    await leaving(log, name.lower())
     topics = {
         c.action: t for t in ("ocpp.lifecycle", "ocpp.transactions") for c in log.of(t, OcppCallReceived)
     }
@@ -219,8 +219,8 @@ async def test_bad_frames_get_a_clear_error_and_the_socket_stays(
         assert max(r.frame_bytes for r in rejected) > 300_000
 
 
-async def test_an_absurdly_large_frame_closes_the_socket_and_is_noted(bus: BusSettings, log: Log) -> None:
-    async with edge(bus) as process, charger(process, "huge") as c:
+async def test_an_absurdly_large_frame_closes_the_socket_and_is_noted(process: EdgeProcess, log: Log) -> None:
+    async with charger(process, "huge") as c:
         await c.call("Heartbeat", {})
         await c.send('[2,"m","DataTransfer",{"vendorId":"' + "x" * (2 << 20) + '"}]')
         assert await c.closed() == 1009
@@ -242,13 +242,13 @@ async def test_a_flood_of_garbage_is_answered_but_not_written_down(bus: BusSetti
 
 @pytest.mark.parametrize("version", [str(version) for version in Version])
 async def test_a_message_id_used_for_each_heartbeat_is_answered_with_the_time_that_it_is(
-    bus: BusSettings, log: Log, version: str
+    process: EdgeProcess, log: Log, version: str
 ) -> None:
     """Boots and tokens likewise: their answers hold at their moment."""
     boot = BOOT_16 if version == "ocpp1.6" else BOOT_2
     token = {"idTag": "T"} if version == "ocpp1.6" else {"idToken": {"idToken": "T", "type": "ISO14443"}}
     station_id = f"one-id-{version}"
-    async with edge(bus) as process, charger(process, station_id, version) as c:
+    async with charger(process, station_id, version) as c:
         for action, payload in (("BootNotification", boot), ("Heartbeat", {}), ("Authorize", token)):
             for _ in range(3):
                 await c.call(action, payload, "1")
@@ -257,13 +257,12 @@ async def test_a_message_id_used_for_each_heartbeat_is_answered_with_the_time_th
         assert len(set(times)) == 3
 
 
-async def test_a_repeated_call_gets_the_stored_answer_and_one_record(bus: BusSettings, log: Log) -> None:
+async def test_a_repeated_call_gets_the_stored_answer_and_one_record(process: EdgeProcess, log: Log) -> None:
     start = {"connectorId": 1, "idTag": "TAG", "timestamp": stamp(), "meterStart": 100}
-    async with edge(bus) as process:
-        async with charger(process, "repeat") as c:
-            first = await c.call("StartTransaction", start, "same")
-            assert await c.call("StartTransaction", start, "same") == first
-            third = await c.call("StartTransaction", start, "other")
-            assert third["transactionId"] == first["transactionId"]
-            await c.call("Heartbeat", {})
-        await logged_as_answered(log, "repeat", c.answered)
+    async with charger(process, "repeat") as c:
+        first = await c.call("StartTransaction", start, "same")
+        assert await c.call("StartTransaction", start, "same") == first
+        third = await c.call("StartTransaction", start, "other")
+        assert third["transactionId"] == first["transactionId"]
+        await c.call("Heartbeat", {})
+    await logged_as_answered(log, "repeat", c.answered)

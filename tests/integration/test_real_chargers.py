@@ -64,9 +64,9 @@ async def mute(process: EdgeProcess, station: str) -> AsyncIterator[Mute]:
         writer.close()
 
 
-async def test_a_broken_result_fails_its_call_and_the_socket_stays(bus: BusSettings, log: Log) -> None:
+async def test_a_broken_result_fails_its_call_and_the_socket_stays(process: EdgeProcess, log: Log) -> None:
     """Grizzl-E: the answer to GetConfiguration ends too early."""
-    async with edge(bus) as process, charger(process, "truncated") as c:
+    async with charger(process, "truncated") as c:
         await c.call("BootNotification", BOOT_16)
         dispatch = dispatch_to(await location(log, "truncated"), "GetConfiguration", {"key": ["X"]})
         await send_command(log, dispatch)
@@ -83,30 +83,30 @@ async def test_a_broken_result_fails_its_call_and_the_socket_stays(bus: BusSetti
         assert rejected.frame_bytes == len(rejected.frame) + len(',{"configurationKey":[]')
 
 
-async def test_spellings_of_an_identity_are_one_station(bus: BusSettings, log: Log) -> None:
-    async with edge(bus) as process:
-        answered: dict[str, Any] = {}
-        for spelling in ("CaseCP-1", "CASECP-1", "casecp-1"):
-            async with charger(process, spelling) as c:
-                c.answered = answered
-                await c.call("StatusNotification", STATUS)
-        await logged_as_answered(log, "casecp-1", answered)
-        opened = log.of("ocpp.lifecycle", ConnectionOpened, "casecp-1")
-        assert len({r.connection_epoch for r in opened}) == 3
+async def test_spellings_of_an_identity_are_one_station(process: EdgeProcess, log: Log) -> None:
+    answered: dict[str, Any] = {}
+    for spelling in ("CaseCP-1", "CASECP-1", "casecp-1"):
+        async with charger(process, spelling) as c:
+            c.answered = answered
+            await c.call("StatusNotification", STATUS)
+    await logged_as_answered(log, "casecp-1", answered)
+    opened = log.of("ocpp.lifecycle", ConnectionOpened, "casecp-1")
+    assert len({r.connection_epoch for r in opened}) == 3
 
 
-async def test_paths_with_extra_slashes_and_folders_lead_to_the_station(bus: BusSettings, log: Log) -> None:
+async def test_paths_with_extra_slashes_and_folders_lead_to_the_station(
+    process: EdgeProcess, log: Log
+) -> None:
     """SETEC."""
-    async with edge(bus) as process:
-        for number, path in enumerate(
-            ("//ocpp//setec", "/ocpp/setec/", "/ocpp/services/v16//setec", "/ocpp/setec?serial=1")
-        ):
-            async with connect(
-                f"ws://127.0.0.1:{process.port}{path}", subprotocols=[Subprotocol("ocpp1.6")], proxy=None
-            ) as socket:
-                c = Charger(socket)
-                await c.call("StatusNotification", STATUS, f"path-{number}")
-                await logged_as_answered(log, "setec", c.answered)
+    for number, path in enumerate(
+        ("//ocpp//setec", "/ocpp/setec/", "/ocpp/services/v16//setec", "/ocpp/setec?serial=1")
+    ):
+        async with connect(
+            f"ws://127.0.0.1:{process.port}{path}", subprotocols=[Subprotocol("ocpp1.6")], proxy=None
+        ) as socket:
+            c = Charger(socket)
+            await c.call("StatusNotification", STATUS, f"path-{number}")
+            await logged_as_answered(log, "setec", c.answered)
 
 
 async def test_a_charger_that_never_pongs_is_kept_by_its_heartbeats(bus: BusSettings, log: Log) -> None:
@@ -185,11 +185,10 @@ async def test_a_status_before_the_boot_is_answered_and_names_the_equipment(
         ]
 
 
-async def test_a_flood_of_history_is_taken_in_order_and_harms_nobody(bus: BusSettings, log: Log) -> None:
+async def test_a_flood_of_history_is_taken_in_order_and_harms_nobody(process: EdgeProcess, log: Log) -> None:
     """Hundreds of queued meter values at once, without waiting for answers."""
     count = 600
     async with (
-        edge(bus) as process,
         charger(process, "flooding") as c,
         charger(process, "neighbour") as other,
     ):
