@@ -10,7 +10,7 @@ SHARED := -n $(WORKERS)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test unit contract integration scenarios interop e2e chaos fuzz truth mutants bench lint types schemas release docs sbom audit clean
+.PHONY: help setup up demo test unit contract integration scenarios interop slow e2e chaos fuzz truth mutants bench lint types schemas release docs sbom audit clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -33,7 +33,7 @@ up: setup ## Run the whole platform in the foreground, with data kept in .voltbu
 demo: setup ## Run the main job end to end on a stack of its own and check the figures
 	@$(RUN)/python -m deploy.local demo
 
-test: setup ## Run every test but those that take minutes each (chaos, e2e, fuzz, truth)
+test: setup ## Run every test but those that take minutes each (slow, chaos, e2e, fuzz, truth)
 	@$(RUN)/pytest $(SHARED)
 
 unit: $(STAMP) ## Tests without I/O
@@ -51,6 +51,9 @@ scenarios: setup ## What a central system must do, case by case, from a charger'
 interop: setup ## Chargers on other people's OCPP libraries (npm, Go, Java, Python)
 	@VOLTBUS_INTEROP=all $(RUN)/pytest tests/interop -v --durations=20
 
+slow: setup ## Slow tests that are in neither chaos nor e2e
+	@$(RUN)/pytest --ignore tests/e2e -m "slow and not chaos"
+
 e2e: setup ## Tests of the whole platform, also the slow ones
 	@$(RUN)/pytest tests/e2e -m "slow or not slow"
 
@@ -60,7 +63,7 @@ chaos: setup ## Kill tests, ten rounds each, also of single parts
 fuzz: $(STAMP) ## Fuzz the frame parser for VOLTBUS_FUZZ_SECONDS (300), and OCPP's property tests at length
 	@VOLTBUS_NEW_CASES=1 VOLTBUS_HOSTILE_EVENTS=10000 VOLTBUS_FUZZ_SECONDS=$${VOLTBUS_FUZZ_SECONDS:-300} \
 	  $(RUN)/pytest tests/contract/test_bounds.py tests/unit/ocpp/test_frame_fuzz.py \
-	  tests/unit/ocpp/test_rpc_model_lossy.py tests/unit/ocpp/test_actions_property.py tests/unit/events tests/contract/test_hostile_calls.py
+	  tests/unit/ocpp/test_rpc_model.py tests/unit/ocpp/test_rpc_model_lossy.py tests/unit/ocpp/test_actions_property.py tests/unit/events tests/contract/test_hostile_calls.py
 
 truth: $(STAMP) ## Sessions against their truth: VOLTBUS_TRUTH_EXAMPLES (200000) random stations for each property
 	@VOLTBUS_NEW_CASES=1 VOLTBUS_TRUTH_EXAMPLES=$${VOLTBUS_TRUTH_EXAMPLES:-200000} $(RUN)/pytest tests/unit/sessions/test_truth.py \

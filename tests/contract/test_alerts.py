@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Final
 
 import pytest
@@ -31,6 +32,7 @@ def rules() -> Iterator[Mapping[str, Any]]:
 RULES: Final = list(rules())
 
 
+@cache
 def labels_of_series() -> dict[str, set[str]]:
     """Names of the labels of every time series that the code declares."""
     found: dict[str, set[str]] = dict(PROCESS)
@@ -43,9 +45,6 @@ def labels_of_series() -> dict[str, set[str]]:
             of_a_bucket = {"le"} if ending == "_bucket" else set()
             found[f"{ast.literal_eval(call.args[0])}{ending}"] = labels | of_a_bucket
     return found
-
-
-LABELS: Final = labels_of_series()
 
 
 def named_series(expression: str) -> set[str]:
@@ -67,14 +66,15 @@ def test_a_rule_is_complete_and_names_what_exists(rule: Mapping[str, Any]) -> No
     expression, summary = rule["expr"], rule["annotations"]["summary"]
     series = named_series(expression)
     assert series
-    assert series <= LABELS.keys()
-    known = set.union(*(LABELS[name] for name in series)) | OF_THE_SCRAPE
+    labels = labels_of_series()
+    assert series <= labels.keys()
+    known = set.union(*(labels[name] for name in series)) | OF_THE_SCRAPE
     grouped = {name for names in re.findall(r"\bby \(([^)]*)\)", expression) for name in names.split(", ")}
     filtered = set(re.findall(r"[{,]\s*(\w+)\s*[=!]", expression))
     assert grouped | filtered <= known
     aggregates = re.match(r"\(?(sum|max|min|count)\b|.* by \(", expression)
     assert set(re.findall(r"\$labels\.(\w+)", summary)) <= (grouped if aggregates else known)
-    if re.search(r"increase\(.*\) > 0$", expression) and any(LABELS[name] for name in series):
+    if re.search(r"increase\(.*\) > 0$", expression) and any(labels[name] for name in series):
         # Without labels a series is there from the start. Else a counter's first event is a new one, and only then is
         # nothing there that hides it.
         assert re.search(r"\((voltbus_\w+)(\{[^}]*\})? unless \1.* offset \w+\) or increase\(\1", expression)

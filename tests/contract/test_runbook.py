@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,12 @@ KINDS = {"Counter": "_total", "Gauge": "", "Histogram": "", "Summary": ""}
 LEVELS = {"error", "exception", "critical"}
 
 
-def calls() -> Iterator[ast.Call]:
+@cache
+def calls() -> tuple[ast.Call, ...]:
+    return tuple(_calls())
+
+
+def _calls() -> Iterator[ast.Call]:
     for folder in ("libs", "services", "deploy"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):

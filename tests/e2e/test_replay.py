@@ -74,6 +74,7 @@ def differences(before: Record, after: Record) -> str:
     return f"{type(before).__name__} {before.event_id}: {fields}"
 
 
+@pytest.mark.slow
 async def test_a_replay_gives_the_same_records(platform: Platform) -> None:
     ledger = Ledger(platform)
     await ledger.round(seed=7)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from deploy.local.platform import ROOT
 from deploy.local.settings import LocalSettings, on_free_ports
@@ -78,19 +79,27 @@ def play(url: str, seed: int) -> list[int]:
     return [session["energy_wh"] for session in played["sessions"]]
 
 
+def operator(settings: LocalSettings, printed: str) -> httpx.Client:
+    """A client of the API with the key that was printed."""
+    key = re.search(r"API key +(\S+)", printed)
+    assert key is not None
+    return httpx.Client(
+        base_url=f"http://127.0.0.1:{settings.api_port}/api/v1/",
+        headers={"Authorization": f"Bearer {key[1]}"},
+        timeout=30,
+    )
+
+
+def charging_url(settings: LocalSettings) -> str:
+    return f"ws://127.0.0.1:{settings.edge_port}/ocpp"
+
+
 def test_up_serves_chargers_consumers_and_operators(tmp_path: Path) -> None:
     settings = on_free_ports(tmp_path / "data")
-    with running(settings) as (process, printed):
-        key = re.search(r"API key +(\S+)", printed)
-        assert key is not None
+    with running(settings) as (_, printed):
         assert "Unknown stations and tokens are let in here" in printed
-        api = httpx.Client(
-            base_url=f"http://127.0.0.1:{settings.api_port}/api/v1/",
-            headers={"Authorization": f"Bearer {key[1]}"},
-            timeout=30,
-        )
-        url = f"ws://127.0.0.1:{settings.edge_port}/ocpp"
-        truth = play(url, seed=1)
+        api = operator(settings, printed)
+        truth = play(charging_url(settings), seed=1)
         found = wait_for_sessions(api, len(truth), sum(truth))
 
         registry = f"http://127.0.0.1:{settings.registry_port}/apis/ccompat/v7"
@@ -100,6 +109,14 @@ def test_up_serves_chargers_consumers_and_operators(tmp_path: Path) -> None:
             found
         )
 
+
+@pytest.mark.slow
+def test_up_goes_on_after_a_crash_and_has_its_data_the_next_day(tmp_path: Path) -> None:
+    settings = on_free_ports(tmp_path / "data")
+    with running(settings) as (process, printed):
+        api, url = operator(settings, printed), charging_url(settings)
+        truth = play(url, seed=1)
+        found = wait_for_sessions(api, len(truth), sum(truth))
         pgrep = ["pgrep", "-P", str(process.pid), "-f", "services.sessions"]
         victim = subprocess.run(pgrep, capture_output=True, text=True, check=True).stdout
         os.kill(int(victim), signal.SIGKILL)

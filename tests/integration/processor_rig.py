@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +26,8 @@ from tests.integration.service_process import ServiceProcess
 
 R = TypeVar("R", bound=Record)
 PARTITIONS = 3
+KILLS = 4 if os.environ.get("VOLTBUS_CHAOS_ROUNDS") else 2
+"""Of one test; `make chaos` takes more."""
 
 
 class Rig:

@@ -22,11 +22,10 @@ from libs.events.ocpp_log import (
     StationLocated,
 )
 from libs.runtime.clock import SECOND, now_us
-from tests.integration.processor_rig import Rig, copy_log, kill_repeatedly, open_rig, running
+from tests.integration.processor_rig import KILLS, Rig, copy_log, kill_repeatedly, open_rig, running
 
 STATIONS = 24
 COMMANDS = 5
-ROUNDS = 4
 
 
 @pytest.fixture
@@ -170,7 +169,7 @@ async def test_killed_again_and_again_every_command_has_one_fate(
             if station not in away:
                 await edges.connect(station)
         killer = asyncio.create_task(
-            kill_repeatedly(rig, service, random.sample(range(len(wanted)), ROUNDS), lambda: len(concluded()))
+            kill_repeatedly(rig, service, random.sample(range(len(wanted)), KILLS), lambda: len(concluded()))
         )
         for command, station in wanted.items():
             await rig.publish(

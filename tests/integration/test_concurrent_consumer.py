@@ -11,7 +11,7 @@ from libs.bus.errors import BusUnavailableError
 from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
-from libs.devstack import Stack
+from libs.devstack import Endpoints, Stack
 from libs.events.ids import new_id
 from libs.events.registry import StationRegistered
 from libs.runtime.clock import now_us
@@ -29,10 +29,12 @@ def station(name: str) -> StationRegistered:
 
 
 async def test_a_reader_goes_on_after_its_broker_was_killed_and_commits_again(
-    private_stack: Callable[..., Stack], namespace: str
+    stack: Endpoints, private_stack: Callable[..., Stack], namespace: str
 ) -> None:
-    servers = await asyncio.to_thread(private_stack, clickhouse=False)
-    settings = bus_settings(servers.endpoints, namespace, partitions=3, slots=4)
+    servers = await asyncio.to_thread(private_stack, registry=False, clickhouse=False)
+    settings = bus_settings(
+        servers.endpoints, namespace, registry_url=stack.registry_url, partitions=3, slots=4
+    )
     await make_topics(settings)
     broker = servers.brokers[0]
     first, second = Reading(settings), Reading(settings)

@@ -259,6 +259,7 @@ def test_clickhouse_survives_clients_that_vanish_while_they_connect(stack: Endpo
         time.sleep(0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.chaos
 async def test_every_part_keeps_its_data_over_kill_9(private_stack: StackFactory) -> None:
     servers = await asyncio.to_thread(private_stack)
@@ -289,6 +290,7 @@ async def test_every_part_keeps_its_data_over_kill_9(private_stack: StackFactory
     assert register(at.registry_url, "other-value", avro(ENERGY)).is_success
 
 
+@pytest.mark.slow
 @pytest.mark.chaos
 async def test_three_brokers_lose_nothing_acknowledged_when_one_is_killed(
     private_stack: StackFactory,

@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from libs.bus.settings import BusSettings
-from libs.devstack import Stack
+from libs.devstack import Endpoints, Stack
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import (
     ConnectionOpened,
@@ -107,10 +107,12 @@ async def call_for_ever(c: Charger) -> None:
 
 
 async def test_without_kafka_nothing_is_answered_and_all_is_well_when_it_returns(
-    private_stack: Callable[..., Stack], namespace: str
+    stack: Endpoints, private_stack: Callable[..., Stack], namespace: str
 ) -> None:
-    servers = await asyncio.to_thread(private_stack, clickhouse=False)
-    settings = bus_settings(servers.endpoints, namespace, partitions=3, slots=4)
+    servers = await asyncio.to_thread(private_stack, registry=False, clickhouse=False)
+    settings = bus_settings(
+        servers.endpoints, namespace, registry_url=stack.registry_url, partitions=3, slots=4
+    )
     await make_topics(settings)
     async with edge(settings, publish_timeout_s=2) as process:
         async with charger(process, "cut") as c:

@@ -24,10 +24,9 @@ from libs.events.firmware import (
 from libs.events.ids import derive_id, new_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.runtime.clock import SECOND, now_us
-from tests.integration.processor_rig import Rig, by_id, copy_log, kill_repeatedly, open_rig, running
+from tests.integration.processor_rig import KILLS, Rig, by_id, copy_log, kill_repeatedly, open_rig, running
 
 STATIONS = 40
-ROUNDS = 4
 FINAL = (StationUpdateStatus.INSTALLED, StationUpdateStatus.FAILED)
 
 
@@ -137,7 +136,7 @@ async def test_killed_again_and_again_a_campaign_asks_and_counts_each_station_on
     with running("firmware", rig) as service:
         killer = asyncio.create_task(
             kill_repeatedly(
-                rig, service, random.sample(range(STATIONS), ROUNDS), lambda: len(final_words(rig))
+                rig, service, random.sample(range(STATIONS), KILLS), lambda: len(final_words(rig))
             )
         )
         definition = campaign(stations)

@@ -20,11 +20,10 @@ from libs.events.registry import Assignment, SiteRegistered, StationRegistered
 from libs.events.sessions import SessionEnded, SessionStarted
 from libs.events.telemetry import MeasurementsTaken, Sample
 from libs.runtime.clock import now_us
-from tests.integration.processor_rig import Rig, by_id, copy_log, kill_repeatedly, open_rig, running
+from tests.integration.processor_rig import KILLS, Rig, by_id, copy_log, kill_repeatedly, open_rig, running
 
 SITES = {"north": 100_000, "south": 40_000, "free": None}
 STATIONS = 8
-ROUNDS = 4
 
 
 @pytest.fixture
@@ -113,7 +112,7 @@ async def test_killed_again_and_again_each_site_has_one_sequence_of_plans(
     await register(rig, stations)
     with running("load", rig) as service:
         killer = asyncio.create_task(
-            kill_repeatedly(rig, service, random.sample(range(80), ROUNDS), lambda: len(observations()))
+            kill_repeatedly(rig, service, random.sample(range(80), KILLS), lambda: len(observations()))
         )
         for name in stations:
             await start(rig, name, f"a-{name}")

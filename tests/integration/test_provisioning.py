@@ -18,12 +18,11 @@ from libs.events.stations import CapabilitiesLearned
 from libs.ocpp.semantics.commands import Command, SetLimit
 from libs.ocpp.semantics.dialect import to_request
 from libs.runtime.clock import SECOND, now_us
-from tests.integration.processor_rig import Rig, by_id, copy_log, kill_repeatedly, open_rig, running
+from tests.integration.processor_rig import KILLS, Rig, by_id, copy_log, kill_repeatedly, open_rig, running
 from tests.integration.service_process import ServiceProcess
 
 LIMIT = SetLimit(evse_id=1, transaction_id="7", limit_milliamp=16_000, profile_id=5, stack_level=0, phases=1)
 STATIONS = 20
-ROUNDS = 3
 
 
 @pytest.fixture
@@ -196,7 +195,7 @@ async def test_killed_again_and_again_it_learns_everything_once(
             kill_repeatedly(
                 rig,
                 service,
-                [STATIONS // 2 * mark for mark in range(1, ROUNDS + 1)],
+                [STATIONS // 2 * mark for mark in range(1, min(KILLS, 3) + 1)],
                 lambda: len(rig.messages["stations.capabilities"]),
             )
         )

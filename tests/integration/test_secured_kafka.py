@@ -137,7 +137,7 @@ async def test_a_client_certificate_is_as_good_as_a_password(world: World) -> No
         await read(settings, f"{NAMESPACE}.registry.credentials")
 
 
-@pytest.mark.parametrize("proof", ["certificate", "password"])
+@pytest.mark.parametrize("proof", [pytest.param("certificate", marks=pytest.mark.slow), "password"])
 def test_the_schema_registry_keeps_its_schemas_there_with_just_its_rights(
     world: World, tmp_path: Path, proof: Literal["certificate", "password"]
 ) -> None:

@@ -28,6 +28,7 @@ from libs.testing.tail import Tail
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.topics import TRANSACTIONS
 from tests.integration.bus import bus_settings, make_topics
+from tests.integration.processor_rig import KILLS
 from tests.integration.service_process import ServiceProcess
 from tests.unit.sessions.exchanges import DAY
 from tests.unit.sessions.given import registry
@@ -36,7 +37,6 @@ from tests.unit.sessions.truthful import channel, truth
 VERSIONS = ("ocpp1.6", "ocpp2.0.1", "ocpp2.1")
 OUTPUTS = ("sessions.events", "billing.cdrs")
 Key = tuple[str, str]
-KILLS = 4
 
 
 @pytest.fixture

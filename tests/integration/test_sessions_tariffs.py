@@ -25,7 +25,7 @@ from libs.events.sessions import CdrIssued
 from libs.runtime.clock import SECOND, now_us
 from libs.tariffs.documents import parse
 from services.sessions.domain.processor import SessionsProcessor
-from tests.integration.processor_rig import Rig, copy_log, kill_repeatedly, open_rig, running
+from tests.integration.processor_rig import KILLS, Rig, copy_log, kill_repeatedly, open_rig, running
 from tests.unit.sessions.books import Books
 from tests.unit.sessions.channel import HOUR, delivered, topic_of
 from tests.unit.sessions.charger import told_by
@@ -35,7 +35,6 @@ from tests.unit.sessions.meter import visits
 from tests.unit.sessions.test_truth import VERSIONS, Tables, tables_of
 
 ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "1"))
-KILLS = 4
 STAGES = 3
 STATIONS = 16
 DECISIONS = "billing.decisions"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 from libs.bus.bus import connect
 from libs.bus.producer import Producer
+from libs.devstack import Endpoints
 from libs.devstack.endpoints import free_ports
 from services.sink.settings import SinkSettings
 from tests.conftest import StackFactory
@@ -36,11 +38,11 @@ def services(settings: SinkSettings) -> list[ServiceProcess]:
 
 
 async def test_every_service_ends_in_time_and_nothing_is_lost_when_kafka_and_clickhouse_are_gone(
-    private_stack: StackFactory, namespace: str
+    stack: Endpoints, private_stack: StackFactory, namespace: str
 ) -> None:
-    servers = private_stack()
+    servers = private_stack(registry=False)
     assert servers.clickhouse is not None
-    settings = await new_platform(servers.endpoints, namespace)
+    settings = await new_platform(replace(servers.endpoints, registry_url=stack.registry_url), namespace)
     (broker,) = servers.brokers
     sink, others = SinkProcess(settings), services(settings)
     await sink.start()

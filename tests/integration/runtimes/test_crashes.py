@@ -13,7 +13,7 @@ from tests.integration.bus import bus_settings, make_topics
 from tests.integration.runtimes.bench import KafkaBench, kafka_bench, until
 from tests.integration.runtimes.tally import CONTRACT, call
 
-ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "1"))
 STATIONS = [f"s{number}" for number in range(8)]
 CALLS = 150
 

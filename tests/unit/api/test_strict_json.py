@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from libs.runtime.service import Health
 from services.api.application import create_application
@@ -17,15 +19,24 @@ from services.api.settings import ApiSettings
 
 KEY = "a-key-for-these-tests"
 SETTINGS = ApiSettings.model_validate({"api_key": KEY})
-# None of these bodies reaches a handler.
-APP = create_application(cast(Context, SimpleNamespace(settings=SETTINGS)), Health())
-BODIES = [
-    (method.upper(), re.sub(r"\{[^}]*\}", "5f1c1bd6-6b9e-4d1f-9d2e-0b2c5a1e3f44", path))
-    for path, methods in APP.openapi()["paths"].items()
-    for method, described in methods.items()
-    if "requestBody" in described
-]
 DEEP = 300
+
+
+@cache
+def application() -> FastAPI:
+    # None of these bodies reaches a handler.
+    return create_application(cast(Context, SimpleNamespace(settings=SETTINGS)), Health())
+
+
+@cache
+def bodies() -> list[tuple[str, str]]:
+    """Method and path of every route that takes one."""
+    return [
+        (method.upper(), re.sub(r"\{[^}]*\}", "5f1c1bd6-6b9e-4d1f-9d2e-0b2c5a1e3f44", path))
+        for path, methods in application().openapi()["paths"].items()
+        for method, described in methods.items()
+        if "requestBody" in described
+    ]
 
 
 def nested(depth: int) -> bytes:
@@ -56,7 +67,7 @@ NOT_JSON = {
 
 async def answer(method: str, path: str, content: bytes, kind: str = "application/json") -> httpx.Response:
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": kind}
-    transport = httpx.ASGITransport(APP, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(application(), raise_app_exceptions=False)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://api", headers=headers, verify=False
     ) as http:
@@ -64,12 +75,12 @@ async def answer(method: str, path: str, content: bytes, kind: str = "applicatio
 
 
 def test_there_are_routes_with_bodies() -> None:
-    assert len(BODIES) > 20
+    assert len(bodies()) > 20
 
 
 @pytest.mark.parametrize("kind", NOT_JSON)
 async def test_what_is_not_json_by_the_letter_is_refused_at_every_route(kind: str) -> None:
-    for method, path in BODIES:
+    for method, path in bodies():
         given = await answer(method, path, NOT_JSON[kind])
         assert given.status_code == 422, (method, path, given.text)
         body: dict[str, Any] = given.json()
@@ -79,7 +90,7 @@ async def test_what_is_not_json_by_the_letter_is_refused_at_every_route(kind: st
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-16", "application/vnd.api+json"])
 async def test_the_content_type_does_not_choose_another_reader(kind: str) -> None:
-    for method, path in BODIES:
+    for method, path in bodies():
         given = await answer(method, path, NOT_JSON["UTF-16"], kind)
         assert given.status_code == 422, (method, path)
         assert "not JSON" in given.json()["detail"], (method, path)

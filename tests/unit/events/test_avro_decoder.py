@@ -19,7 +19,7 @@ REFUSALS = (IndexError, KeyError, ValueError, struct.error)
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(8))
 @given(data=st.data())
 def test_every_record_is_read_as_fastavro_reads_it(name: str, data: st.DataObject) -> None:
     schema = plain(SCHEMAS[name])
@@ -33,7 +33,7 @@ def test_every_record_is_read_as_fastavro_reads_it(name: str, data: st.DataObjec
 
 
 @pytest.mark.parametrize("name", ["OcppCallReceived", "MeasurementsTaken", "StationRegistered"])
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(8))
 @given(data=st.data())
 def test_garbage_is_refused_or_read_as_fastavro_reads_it(name: str, data: st.DataObject) -> None:
     schema = plain(SCHEMAS[name])

@@ -15,7 +15,7 @@ from tests.unit.ocpp.payloads import examples
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
-@settings(max_examples=examples(20))
+@settings(max_examples=examples(8))
 @given(data=st.data())
 def test_every_record_is_written_as_fastavro_writes_it(name: str, data: st.DataObject) -> None:
     schema = plain(SCHEMAS[name])

@@ -364,7 +364,7 @@ def test_whatever_comes_is_one_of_the_known_outcomes(version: Version) -> None:
 
 @pytest.mark.parametrize("version", Version)
 def test_memory_does_not_grow_with_what_comes(version: Version) -> None:
-    cases = CASES // 20
+    cases = CASES // 40
     run(version, 2, cases)  # caches fill
     tracemalloc.start()
     try:

@@ -23,6 +23,7 @@ from libs.ocpp.frames import (
 from libs.ocpp.rpc import CallOutstanding, Role, RpcMachine, RpcMisuse
 from libs.ocpp.rpc_states import INCOMING, OUTGOING, Effect, Inbound, InboundEvent, Slot, SlotEvent
 from libs.ocpp.versions import Version
+from tests.unit.ocpp.payloads import examples
 
 FRAME = '[2,"m","Heartbeat",{}]'
 
@@ -154,7 +155,7 @@ class _Side:
 STEPS = ["call", "take", "answer", "fail", "retry", "time_out"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     version=st.sampled_from(list(Version)),
     steps=st.lists(st.tuples(st.booleans(), st.sampled_from(STEPS)), max_size=80),
@@ -208,7 +209,7 @@ noise = (
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     version=st.sampled_from(list(Version)),
     role=st.sampled_from(list(Role)),

@@ -278,5 +278,5 @@ class LossyLine(RuleBasedStateMachine):
 
 def test_no_loss_repetition_or_forgery_breaks_a_rule() -> None:
     run_state_machine_as_test(
-        LossyLine, settings=settings(max_examples=examples(100), stateful_step_count=60, deadline=None)
+        LossyLine, settings=settings(max_examples=examples(40), stateful_step_count=60, deadline=None)
     )

@@ -37,7 +37,7 @@ from tests.unit.sessions.exchanges import NOON, STATION
 from tests.unit.sessions.meter import MOST_W, US, Visit, visits
 from tests.unit.tariffs.strategies import places, terms
 
-EXAMPLES = int(os.environ.get("VOLTBUS_TRUTH_EXAMPLES") or 400)
+EXAMPLES = int(os.environ.get("VOLTBUS_TRUTH_EXAMPLES") or 150)
 VERSIONS = ["ocpp1.6", "ocpp2.0.1", "ocpp2.1"]
 KINDS = (VehicleState.CHARGING, VehicleState.SUSPENDED, VehicleState.IDLE)
 Tables = dict[str, dict[str, Record]]
