@@ -5,7 +5,7 @@ The overridden parts are Faust's own extension points or, where it has none, nam
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from faust.transport.drivers import aiokafka as faust_aiokafka
 from faust.types import TP, EventT
 
 from libs.bus.connection import connection
-from libs.bus.membership import heartbeat_interval_s
+from libs.bus.membership import METADATA_AGE_MS, heartbeat_interval_s
 from libs.bus.settings import BusSettings
 from libs.runtime.logging import get_logger
 
@@ -43,18 +43,46 @@ class _ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
 
 
 class Consumer(faust_aiokafka.Consumer):
-    """Commits what `processed` was called for. `started_at`: where each partition was last taken up."""
+    """Reads inputs from `take_up` on, and commits what `processed` was called for.
+
+    `started_at`: where each input partition was last taken up.
+    """
 
     started_at: Mapping[TP, int] = MappingProxyType({})
 
     def _new_consumer_thread(self) -> _ConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Read on, but not yet what are inputs."""
+        # In a rebalance Faust throws away what it has read, some of it after it has gone back to where to begin.
+        super().resume_partitions({tp for tp in tps if self._is_changelog_tp(tp)})
+
+    async def take_up(self, except_for: Container[int]) -> None:
+        """Read the inputs from where the group left them, `except_for` these partitions; after every rebalance.
+
+        Raises IllegalStateError if the next rebalance takes the partitions away meanwhile.
+        """
+        inputs = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
+        if inputs:
+            await self.perform_seek()
+        self.started_at = {tp: self._committed_offset[tp] or 0 for tp in inputs}
+        super().resume_partitions({tp for tp in inputs if tp.partition not in except_for})
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Take up each partition where the group left it."""
+        """Go to where the group left each partition."""
         committed = await super().seek_to_committed()
-        self.started_at = {TP(*tp): max(0, offset or 0) for tp, offset in committed.items()}
+        # Faust leaves the position where it is, maybe past records that it threw away, if nothing is committed.
+        begin = {tp: 0 for tp, offset in committed.items() if not offset and not self._is_changelog_tp(tp)}
+        if begin:
+            await self.seek_wait(begin)
         return committed
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Note which rebalance this is."""
+        app: Any = self.app
+        app.assigned_in = app.rebalancing_count
+        await super().on_partitions_assigned(assigned, generation_id)
 
     def ack(self, message: Any) -> bool:
         """Nothing."""
@@ -86,6 +114,22 @@ class App(faust.App):
 
     drain: Callable[[], Awaitable[None]]
     """Finishes what is being processed, so that nothing of it is written after the partitions have gone."""
+    assigned_in: int = 0
+    """The number of the rebalance that gave the partitions."""
+    _settled: int = 0
+
+    @property
+    def settled(self) -> int | None:
+        """The number of the last rebalance if it is over, tables restored; None in a rebalance and before the first."""
+        return self._settled if 0 < self._settled == self.rebalancing_count else None
+
+    def on_rebalance_end(self) -> None:
+        """Note that the rebalance is over, if it is the last."""
+        super().on_rebalance_end()
+        # Faust may end one while the partitions of the next are being assigned.
+        tables: Any = self.tables
+        if tables.recovery._generation_id == self.consumer_generation_id:
+            self._settled = self.assigned_in
 
     def _create_directories(self) -> None:
         """Tables live in memory: nothing to put anywhere."""
@@ -135,6 +179,7 @@ def make_app(
         broker_commit_interval=COMMIT_INTERVAL_S,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=2 << 20,
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
         stream_recovery_delay=0.0,
         # What is not finished is handed over again; waiting for it can take as long as Kafka is away.
         stream_wait_empty=False,
@@ -153,8 +198,8 @@ def make_app(
     return app
 
 
-def make_table(app: App, topic: str, on_recover: Callable[[], Awaitable[None]]) -> Any:
-    """The store (bytes by bytes) that Faust restores from Kafka's `topic`, its changelog; then calls `on_recover`.
+def make_table(app: App, topic: str) -> Any:
+    """The store (bytes by bytes) that Faust restores from Kafka's `topic`, its changelog.
 
     What a rebalance made Faust throw away is missing in it.
     """
@@ -163,9 +208,7 @@ def make_table(app: App, topic: str, on_recover: Callable[[], Awaitable[None]]) 
         key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True,
         acks=False, internal=True, maxsize=131_072,
     )  # fmt: skip
-    return app.Table(
-        "state", key_type=bytes, value_type=bytes, changelog_topic=changelog, on_recover=on_recover
-    ).data
+    return app.Table("state", key_type=bytes, value_type=bytes, changelog_topic=changelog).data
 
 
 class RecoveryWatch:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Generic
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.types import TP, EventT
 
 from libs.bus import metrics
@@ -71,7 +71,7 @@ class Member(Generic[S]):
         self._processor = processor
         self._tables = tables
         self._header_filter = HeaderFilter(processor)
-        self._restored = True
+        self._taken_up: int | None = None
         settings = bus.settings
         self._events: asyncio.Queue[EventT[Any]] = asyncio.Queue(QUEUED_EVENTS)
         self._working = asyncio.Lock()
@@ -87,22 +87,18 @@ class Member(Generic[S]):
         self._app = make_app(group, settings, processor.inputs, self._events.put, self._drain)
         table: Any = {}
         if processor.state is not None:
-            table = make_table(self._app, settings.topic(processor.state_topic), self._recovered)
+            table = make_table(self._app, settings.topic(processor.state_topic))
         self._states = FaustStates(bus, processor, codec, table)
 
     @property
     def ready(self) -> bool:
         """Whether it is in the group and works on all its partitions."""
-        return self._in_group and not self._standstill and not self._waiting
+        working = self._in_group and self._taken_up == self._app.settled
+        return working and not self._standstill and not self._waiting
 
     @property
     def _in_group(self) -> bool:
-        return bool(
-            self._app.started
-            and not self._app.rebalancing
-            and self._app.tables.actives_ready
-            and not self._app.should_stop
-        )
+        return self._app.started and self._app.settled is not None and not self._app.should_stop
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take part until `stop`. Raises what made Faust give up, or what the producer raised."""
@@ -176,13 +172,23 @@ class Member(Generic[S]):
             self._watermarks.clear()
             self._standstill.end()
 
-    async def _recovered(self) -> None:
-        """Faust has assigned partitions and restored the table; it must not wait here for more than that."""
-        self._restored = False
+    async def _take_up(self) -> None:
+        """Begin with the partitions that a rebalance gave."""
+        # The next one may begin meanwhile.
+        rebalance = self._app.settled
+        if self._processor.state is not None:
+            await self._restore()
+        while not self._events.empty():
+            self._events.get_nowait()
+        consumer: Any = self._app.consumer
+        try:
+            await consumer.take_up(self._standstill)
+        except IllegalStateError as error:
+            log.info("rebalance_again", processor=self._processor.name, error=str(error))
+        else:
+            self._taken_up = rebalance
 
     async def _restore(self) -> None:
-        # At the beginning: the next assignment may come while we read.
-        self._restored = True
         partitions = {tp.partition for tp in self._app.assignor.assigned_actives()}
         for number, error in (await self._states.restore(partitions)).items():
             self._stand_still(number, error)
@@ -199,7 +205,6 @@ class Member(Generic[S]):
         left: list[EventT[Any]] = []
         while True:
             events = left or await self._next_events()
-            # Faust hands over the first events a moment before it says that it is ready: they are kept for then.
             while not self._in_group:
                 await asyncio.sleep(READY_POLL_S)
                 await recovery.look()
@@ -207,8 +212,9 @@ class Member(Generic[S]):
             async with self._working:
                 if not self._in_group:
                     continue
-                if not self._restored:
-                    await self._restore()
+                if self._taken_up != self._app.settled:
+                    await self._take_up()
+                    continue
                 left = await self._process(events)
                 if clock() >= self._next_look:
                     self._next_look = clock() + TICK_INTERVAL_S
@@ -241,24 +247,15 @@ class Member(Generic[S]):
         started_at: int = consumer.started_at.get(tp, 0)
         return self._processed.get(tp, started_at)
 
-    async def _of_this_generation(self, events: list[EventT[Any]]) -> dict[TP, list[EventT[Any]]]:
-        """Events by partition; those that were handed over for an earlier assignment are read again."""
-        consumer: Any = self._app.consumer
-        generation = self._app.consumer_generation_id
+    def _of_this_generation(self, events: list[EventT[Any]]) -> dict[TP, list[EventT[Any]]]:
+        """Events by partition, without those that were handed over for an earlier assignment."""
         runs: dict[TP, list[EventT[Any]]] = {}
-        early: set[TP] = set()
         for event in events:
-            tp = event.message.tp
-            if tp.partition in self._standstill:
+            message = event.message
+            if message.partition in self._standstill:
                 continue
-            if event.message.generation_id == generation:
-                runs.setdefault(tp, []).append(event)
-            else:
-                early.add(tp)
-        # Faust goes back only to what is committed, and on a partition without that to nowhere.
-        for tp in early & consumer.assignment():
-            runs.pop(tp, None)
-            await consumer.seek(tp, self._expected(tp))
+            if message.generation_id == self._app.consumer_generation_id:
+                runs.setdefault(message.tp, []).append(event)
         return runs
 
     async def _process(self, events: list[EventT[Any]]) -> list[EventT[Any]]:
@@ -267,7 +264,7 @@ class Member(Generic[S]):
         Returns those that are left over because a schema cannot be looked up.
         """
         consumer: Any = self._app.consumer
-        runs = await self._of_this_generation(events)
+        runs = self._of_this_generation(events)
         for tp, run in runs.items():
             await check_gaps(self._checker, tp, self._expected(tp), [event.message.offset for event in run])
         changes: Changes[S] = Changes()

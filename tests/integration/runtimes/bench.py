@@ -22,6 +22,7 @@ from libs.events.sessions import SessionUpdated
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from tests.integration.children import python
+from tests.integration.patience import WAIT_S
 from tests.integration.runtimes.tally import (
     CONTRACT,
     LIFECYCLE,
@@ -32,8 +33,6 @@ from tests.integration.runtimes.tally import (
     Tally,
     TallyState,
 )
-
-WAIT_S = 60.0
 
 KafkaRuntime = TransactionalRuntime[TallyState] | FaustRuntime[TallyState]
 

@@ -17,6 +17,7 @@ from libs.bus.log_range import LogRange
 from libs.bus.partitioner import partition_of
 from libs.bus.processor import Processor, Step
 from libs.runtime.clock import SECOND, now_us
+from tests.integration.patience import WAIT_S
 from tests.integration.runtimes.bench import Bench, KafkaBench, Member, runtime_class, until
 from tests.integration.runtimes.tally import (
     DISPATCH,
@@ -258,7 +259,7 @@ async def until_forgotten(bench: KafkaBench, key: str) -> None:
     consumer = AIOKafkaConsumer(topic, **connection(bench.bus.settings), auto_offset_reset="earliest")
     await consumer.start()
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             async for record in consumer:
                 if record.key == key.encode() and record.value is None:
                     return
@@ -318,7 +319,7 @@ async def test_inputs_that_are_not_partitioned_alike_are_refused(kafka: KafkaBen
     await kafka.send(call("s1", "Add", 1))
     stop = asyncio.Event()
     with pytest.raises(ContractMismatchError, match="unequal partition counts"):
-        await asyncio.wait_for(runtime_class(kafka.kind)(kafka.bus, Joined()).run(stop), 30)
+        await asyncio.wait_for(runtime_class(kafka.kind)(kafka.bus, Joined()).run(stop), WAIT_S)
     assert not kafka.seen
 
 

@@ -29,6 +29,7 @@ from libs.events.contract import Contract
 from libs.events.ocpp_log import OcppCallReceived
 from libs.runtime.clock import SECOND
 from libs.runtime.http import serve_http
+from tests.integration.patience import WAIT_S
 from tests.integration.runtimes.bench import KafkaBench, Member, kafka_bench, runtime_class, until
 from tests.integration.runtimes.tally import CONTRACT, STATE, TRANSACTIONS, Tally, TallyState, call
 
@@ -121,7 +122,7 @@ async def last_state(kafka: KafkaBench, key: str) -> ConsumerRecord:
     await consumer.start()
     try:
         consumer.assign([place])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             async for record in consumer:
                 if record.key == key.encode():
                     return record

@@ -1,10 +1,16 @@
 """What a rebalance costs: states that nobody has changed are kept, and who has a name comes back at once."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from aiokafka import AIOKafkaProducer
+from faust.tables.recovery import Recovery
 
 from libs.bus import metrics
 from libs.bus.connection import connection
+from libs.bus.faust_app import Consumer
+from libs.bus.faust_member import QUEUED_EVENTS
 from libs.bus.partitioner import partition_of
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.settings import BusSettings
@@ -12,6 +18,8 @@ from tests.integration.runtimes.bench import KafkaBench, kafka_bench, until
 from tests.integration.runtimes.tally import STATE, Tally, call
 
 STATIONS = [f"s{number}" for number in range(6)]
+FAUST_FETCH_S = 1.2
+"""Longer than a fetch of Faust waits for records."""
 
 
 def restores(how: str) -> float:
@@ -104,3 +112,53 @@ def seen(kafka: KafkaBench, station: str) -> set[int]:
 
 def counts(total: int) -> set[int]:
     return set(range(1, total + 1))
+
+
+@pytest.fixture
+def long_rebalances(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust takes its time in rebalances: longer than a fetch that is under way waits for records."""
+    build, seek = Recovery._build_highwaters, Consumer.perform_seek
+
+    async def slow_build(*args: Any) -> None:
+        await asyncio.sleep(FAUST_FETCH_S)
+        await build(*args)
+
+    async def slow_seek(consumer: Consumer) -> None:
+        await seek(consumer)
+        await asyncio.sleep(FAUST_FETCH_S)
+
+    monkeypatch.setattr(Recovery, "_build_highwaters", slow_build)
+    monkeypatch.setattr(Consumer, "perform_seek", slow_seek)
+
+
+@pytest.mark.parametrize("kind", ["faust"])
+async def test_what_is_fetched_in_a_rebalance_is_handled_after_it(
+    kafka: KafkaBench, long_rebalances: None
+) -> None:
+    """Also where nothing is committed, and nothing follows that would show that something was left out."""
+    first = await kafka.start()
+    second = await kafka.start()
+    await until(lambda: first.runtime.ready and second.runtime.ready, "both members to be ready")
+    await second.stop()
+    await add(kafka, 1)
+    assert first.runtime.ready
+
+
+@pytest.mark.parametrize("kind", ["faust"])
+async def test_many_records_that_wait_for_a_member_are_handled_without_a_second_start(
+    kafka: KafkaBench, long_rebalances: None
+) -> None:
+    """More than wait for the member, so that Faust has more of them when it throws away what it has."""
+    many = 2 * QUEUED_EVENTS // len(STATIONS)
+    first = await kafka.start()
+    await add(kafka, 1)
+    await first.stop()
+    for _ in range(many):
+        await kafka.send(*(call(station, "Add", 1) for station in STATIONS))
+    restarts = metrics.TASK_RESTARTS.labels(Tally.name)._value
+    before = restarts.get()
+    await kafka.start()
+    for station in STATIONS:
+        outputs = await kafka.outputs(station, 1 + many)
+        assert [output.meter_wh for output in outputs] == list(range(1, 2 + many))
+    assert restarts.get() == before

@@ -15,6 +15,7 @@ from libs.bus.faust_states import FORM, Entry
 from libs.bus.partitioner import partition_of
 from libs.bus.reading import read_to_end
 from libs.bus.shapes import fingerprint
+from tests.integration.patience import WAIT_S
 from tests.integration.runtimes.bench import Bench, KafkaBench, Member, MemoryBench, runtime_class, until
 from tests.integration.runtimes.tally import (
     STATE,
@@ -89,7 +90,7 @@ async def failure(kafka: KafkaBench, tally: Tally) -> tuple[StateShapeError, str
     """What ends a member that runs `tally`, and its group."""
     runtime = runtime_class(kafka.kind)(kafka.bus, tally)
     with pytest.raises(StateShapeError) as raised:
-        await asyncio.wait_for(runtime.run(asyncio.Event()), 60)
+        await asyncio.wait_for(runtime.run(asyncio.Event()), WAIT_S)
     return raised.value, runtime.group
 
 
@@ -148,7 +149,7 @@ async def test_a_process_that_stops_leaves_its_partitions_to_one_that_can_read_t
     able = await kafka.start()
     blind = Member(runtime_class(kafka.kind)(kafka.bus, Blind()))
     with pytest.raises(StateShapeError):
-        await asyncio.wait_for(blind.task, 60)
+        await asyncio.wait_for(blind.task, WAIT_S)
     await kafka.send(*(call(station, "Add", 1) for station in STATIONS))
     for station in STATIONS:
         assert [output.energy_wh for output in await kafka.outputs(station, 1)] == [701]

@@ -3,7 +3,7 @@
 import pytest
 
 from libs.bus.faust_app import make_app
-from libs.bus.membership import heartbeat_interval_s, membership
+from libs.bus.membership import METADATA_AGE_MS, heartbeat_interval_s, membership
 from libs.bus.settings import BusSettings
 
 
@@ -26,3 +26,12 @@ def test_faust_takes_every_session_timeout(timeout_s: float) -> None:
     conf = make_app("g", settings, ["ocpp.lifecycle"], nothing, nothing).conf
     assert conf.broker_session_timeout == timeout_s
     assert conf.broker_request_timeout >= timeout_s > conf.broker_heartbeat_interval
+
+
+async def test_no_member_stands_for_minutes_because_a_broker_did_not_know_a_topic_yet() -> None:
+    async def nothing(*arguments: object) -> None: ...
+
+    assert METADATA_AGE_MS <= 10_000
+    assert membership(BusSettings())["metadata_max_age_ms"] == METADATA_AGE_MS
+    conf = make_app("g", BusSettings(), ["ocpp.lifecycle"], nothing, nothing).conf
+    assert conf.consumer_metadata_max_age_ms == METADATA_AGE_MS

@@ -1,0 +1,53 @@
+"""When a rebalance of the Faust runtime is over."""
+
+import pytest
+
+from libs.bus.faust_app import App, make_app
+from libs.bus.settings import BusSettings
+
+
+@pytest.fixture
+async def app() -> App:
+    async def nothing(*_: object) -> None: ...
+
+    return make_app("g", BusSettings(), ["ocpp.lifecycle"], nothing, nothing)
+
+
+def assign(app: App, generation: int) -> None:
+    app.consumer_generation_id = generation
+    app.assigned_in = app.rebalancing_count
+
+
+def end(app: App, generation: int) -> None:
+    """Faust's recovery ends the rebalance that it knows of."""
+    vars(app.tables.recovery).update(_generation_id=generation)  # type: ignore[attr-defined]
+    app.on_rebalance_end()
+
+
+async def test_it_is_over_when_the_tables_are_restored_until_the_next_begins(app: App) -> None:
+    assert app.settled is None
+    app.on_rebalance_start()
+    assign(app, 7)
+    assert app.settled is None
+    end(app, 7)
+    first = app.settled
+    assert first is not None
+    app.on_rebalance_start()
+    assert app.settled is None
+    assign(app, 8)
+    end(app, 8)
+    assert app.settled not in (None, first)
+
+
+async def test_an_end_that_comes_when_the_next_has_begun_is_none(app: App) -> None:
+    app.on_rebalance_start()
+    assign(app, 7)
+    app.on_rebalance_start()
+    end(app, 7)
+    assert app.settled is None
+    assign(app, 8)
+    assert app.settled is None
+    end(app, 7)
+    assert app.settled is None
+    end(app, 8)
+    assert app.settled is not None
