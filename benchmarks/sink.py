@@ -27,7 +27,7 @@ from clickhouse_driver import Client
 from rich.console import Console
 from rich.table import Table
 
-from libs.bus.admin import apply_contract
+from libs.bus.admin import apply_contract, topics_known
 from libs.bus.bus import connect
 from libs.bus.connection import connection
 from libs.bus.producer import Producer
@@ -78,6 +78,7 @@ async def make_copy_topic(settings: SinkSettings) -> None:
     await admin.start()
     partitions = load_contract().topics[TOPIC].partitions
     await admin.create_topics([NewTopic(COPY, num_partitions=partitions, replication_factor=1)])
+    await topics_known(admin, {COPY: partitions})
     await admin.close()
 
 

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError, for_code
+from aiokafka.protocol.metadata import MetadataRequest
 
 from libs.bus.bus import contract_topics
 from libs.bus.connection import connection
@@ -17,6 +18,10 @@ from libs.bus.settings import DEAD_LETTER_BYTES, TOPIC_BYTES, BusSettings
 from libs.events.contract import Contract, Topic, dead_letter_topic, load_contract
 
 _FORGOTTEN_S: Final = 30.0
+_KNOWN_S: Final = 60.0
+_LOOK_S: Final = 0.05
+_ANSWER_S: Final = 5.0
+"""A broker that takes longer is left out: it may be down."""
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -27,11 +32,12 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 async def apply_contract(settings: BusSettings, contract: Contract | None = None) -> Applied:
-    """Create every topic that is missing and register every schema.
+    """Create every topic that is missing and register every schema; the topics can be used when it returns.
 
     Raises ContractMismatchError if a topic exists with another partition count (changing it would break each
     charger's order), or if a schema is not compatible with what is registered. Raises BusUnavailableError if the
-    registry does not answer, KafkaError if Kafka does not take a topic or the schemas.
+    registry does not answer, KafkaError if Kafka does not take a topic or the schemas, or if brokers still do not know
+    a topic, or a leader of each of its partitions, after a minute.
     """
     contract = contract or load_contract()
     created = await _create_topics(settings, wanted_topics(settings, contract))
@@ -93,9 +99,52 @@ async def _create_topics(settings: BusSettings, wanted: list[NewTopic]) -> list[
                 raise ContractMismatchError(
                     f"topic {topic.name} has {have} partitions, the contract asks for {topic.num_partitions}"
                 )
+        await topics_known(admin, {topic.name: topic.num_partitions for topic in wanted})
         return [topic.name for topic in missing]
     finally:
         await admin.close()
+
+
+async def topics_known(
+    admin: AIOKafkaAdminClient, counts: Mapping[str, int], timeout_s: float = _KNOWN_S
+) -> None:
+    """Return when every broker that answers names these Kafka topics, with a leader for each of so many partitions.
+
+    A topic that was just made is not known everywhere, and who joins a group through a broker that does not know it is
+    given nothing of it. Raises KafkaTimeoutError, which says what is lacking, after `timeout_s`.
+    """
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while lacking := await _lacking(admin, counts):
+        if asyncio.get_running_loop().time() >= deadline:
+            raise KafkaTimeoutError(f"after {timeout_s:g} s not ready for use: {'; '.join(lacking)}")
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _lacking(admin: AIOKafkaAdminClient, counts: Mapping[str, int]) -> list[str]:
+    """What brokers do not know yet, in words; nothing of brokers that do not answer, unless none does."""
+    client = admin._client
+    brokers = [broker.nodeId for broker in client.cluster.brokers()]
+    answers = await asyncio.gather(*(_described_by(client, broker, list(counts)) for broker in brokers))
+    if not any(answer is not None for answer in answers):
+        return ["no broker answers"]
+    return [
+        f"broker {broker} lacks {', '.join(missing[:3])}{' and others' * (len(missing) > 3)}"
+        for broker, answer in zip(brokers, answers, strict=True)
+        if answer is not None and (missing := [name for name in counts if answer.get(name) != counts[name]])
+    ]
+
+
+async def _described_by(client: Any, broker: int, names: list[str]) -> dict[str, int] | None:
+    """How many partitions with a leader each topic has, as `broker` knows it; None if that does not answer."""
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            answer = await client.send(broker, MetadataRequest(names, allow_auto_topic_creation=False))
+    except (KafkaError, TimeoutError):
+        return None
+    return {
+        topic["topic"]: sum(partition["leader"] >= 0 for partition in topic["partitions"])
+        for topic in answer.to_object()["topics"]
+    }
 
 
 async def _register_schemas(settings: BusSettings, contract: Contract) -> dict[str, RegisteredSchema]:

@@ -16,6 +16,7 @@ from libs.bus.errors import BusError
 from libs.bus.fetching import fetch
 from libs.bus.membership import membership
 from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Message, header
+from libs.bus.reading import partitions_of
 from libs.bus.tail import read_message
 from libs.events.codec import CodecError, UnknownRecordError
 from libs.runtime.logging import get_logger
@@ -81,7 +82,7 @@ class ConcurrentConsumer:
         self._most = asyncio.Semaphore(_AT_ONCE)
         self._progress: dict[TopicPartition, OffsetTracker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._topics = [bus.settings.topic(topic) for topic in topics]
+        self._topics = topics
         self._consumer = self._new_consumer()
         self._committed: dict[TopicPartition, int] = {}
         self._failures = 0
@@ -96,9 +97,10 @@ class ConcurrentConsumer:
     async def run(self, handle: Handle, stop: asyncio.Event) -> None:
         """Hand messages to `handle` until `stop`; then finish what is under way.
 
-        Raises KafkaConnectionError if no broker answers at the start, BusError if it cannot commit any more.
+        Raises KafkaConnectionError if no broker answers at the start, ContractMismatchError if a topic is not there,
+        BusError if it cannot commit any more.
         """
-        await self._consumer.start()
+        await self._join()
         committing = asyncio.create_task(self._commit_again_and_again())
         try:
             while not stop.is_set():
@@ -116,7 +118,7 @@ class ConcurrentConsumer:
             await stop_consumer(self._consumer)
 
     def _new_consumer(self) -> AIOKafkaConsumer:
-        consumer = AIOKafkaConsumer(
+        return AIOKafkaConsumer(
             **connection(self._bus.settings),
             group_id=self._bus.settings.group(self._group),
             client_id=f"voltbus-{self._group}",
@@ -126,8 +128,19 @@ class ConcurrentConsumer:
             fetch_max_wait_ms=100,
             **membership(self._bus.settings),
         )
-        consumer.subscribe(self._topics, listener=_Listener(self))
-        return consumer
+
+    async def _join(self) -> None:
+        """Become a member of the group, of topics that are known."""
+        await self._consumer.start()
+        try:
+            # Who does not know a topic yet is given nothing of it, and a new group would begin behind its records.
+            for topic in self._topics:
+                await partitions_of(self._bus.settings, topic, self._consumer)
+        except BaseException:
+            await stop_consumer(self._consumer)
+            raise
+        names = [self._bus.settings.topic(topic) for topic in self._topics]
+        self._consumer.subscribe(names, listener=_Listener(self))
 
     def _leave_all(self) -> None:
         self._member = False
@@ -140,7 +153,7 @@ class ConcurrentConsumer:
         await stop_consumer(self._consumer)
         self._consumer = self._new_consumer()
         async with asyncio.timeout(_JOIN_S):
-            await self._consumer.start()
+            await self._join()
         self._failures = 0
 
     async def _take_places(self) -> None:

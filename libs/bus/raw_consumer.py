@@ -101,7 +101,6 @@ class RawConsumer:
             fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
             fetch_max_bytes=_FETCH_BYTES,
             max_poll_interval_ms=300_000,
-            metadata_max_age_ms=60_000,
             **membership(bus.settings),
         )
 

@@ -8,7 +8,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
 
-from libs.bus.admin import apply_contract, delete_topics
+from libs.bus.admin import apply_contract, delete_topics, topics_known
 from libs.bus.bus import connect
 from libs.bus.connection import connection
 from libs.bus.errors import BusUnavailableError, ContractMismatchError
@@ -74,6 +74,7 @@ async def test_a_schema_that_kafka_does_not_take_is_an_error(settings: BusSettin
     try:
         small = {"cleanup.policy": "compact", "max.message.bytes": "200"}
         await admin.create_topics([NewTopic(settings.topic(SCHEMAS_TOPIC), 1, 1, topic_configs=small)])
+        await topics_known(admin, {settings.topic(SCHEMAS_TOPIC): 1})
     finally:
         await admin.close()
     with pytest.raises(MessageSizeTooLargeError):

@@ -22,6 +22,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from clickhouse_driver import Client
 from clickhouse_driver.errors import NetworkError, ServerException, SocketTimeoutError
 
+from libs.bus.admin import topics_known
 from libs.devstack import Endpoints, Ports, ProcessStack, Stack, StackError, launch, packages
 from libs.devstack.clickhouse import ClickHouse
 from libs.devstack.endpoints import free_ports
@@ -36,6 +37,7 @@ async def create_topic(bootstrap: str, name: str, partitions: int = 1, replicas:
     try:
         response = await admin.create_topics([NewTopic(name, partitions, replicas)])
         assert [error[1] for error in response.topic_errors] == [0], response
+        await topics_known(admin, {name: partitions})
     finally:
         await admin.close()
 

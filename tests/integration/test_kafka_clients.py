@@ -14,10 +14,10 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeError, ProducerFenced
 
+from libs.bus.admin import topics_known
 from libs.devstack import Endpoints
 from libs.testing.memory_kafka import MemoryBroker, MemoryConsumer, MemoryProducer
-
-WAIT_S = 30
+from tests.integration.patience import WAIT_S
 
 
 class Kafka(Protocol):
@@ -76,6 +76,7 @@ async def kafka(request: pytest.FixtureRequest) -> AsyncIterator[Kafka]:
         admin = AIOKafkaAdminClient(**where)
         await admin.start()
         await admin.create_topics([NewTopic(topic, 2, 1)])
+        await topics_known(admin, {topic: 2})
         quick = {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 500, "fetch_max_wait_ms": 50}
         yield Clients(
             topic, partial(AIOKafkaConsumer, **where, **quick), partial(AIOKafkaProducer, **where), clients

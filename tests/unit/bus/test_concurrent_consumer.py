@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from aiokafka import TopicPartition
@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from libs.bus import concurrent_consumer
 from libs.bus.concurrent_consumer import ConcurrentConsumer, OffsetTracker
+from libs.bus.errors import ContractMismatchError
 from libs.bus.message import Message
 from libs.bus.settings import BusSettings
 from libs.testing.memory_kafka import MemoryBroker, MemoryConsumer, MemoryProducer
@@ -125,6 +126,17 @@ async def test_a_membership_that_only_fails_is_given_up_for_a_new_one(rig: Rig) 
         rig.broker.fail("getmany", *[KafkaError("for ever")] * concurrent_consumer.FAILURES)
         await until(lambda: len(rig.made) == 3 and reader.healthy)
         assert rig.broker.groups[GROUP].members == [rig.made[2]]
+
+
+async def test_who_does_not_know_a_topic_does_not_join(rig: Rig) -> None:
+    """It would be given nothing, and look healthy."""
+    reader = ConcurrentConsumer(
+        Mock(settings=SETTINGS), ["ocpp.lifecycle", "ocpp.new"], "g", lambda *_: False
+    )
+    with pytest.raises(ContractMismatchError, match=r"ocpp\.new"):
+        await reader.run(AsyncMock(), asyncio.Event())
+    assert rig.broker.groups[GROUP].balanced is None
+    assert not reader.healthy
 
 
 async def test_only_what_is_assigned_is_committed(rig: Rig) -> None:
