@@ -28,10 +28,11 @@ from services.api.settings import ApiSettings
 from services.sink.app import run as run_sink
 from services.sink.settings import SinkSettings
 from tests.integration.bus import make_topics
+from tests.integration.patience import WAIT_S
 
 KEY = "an-operators-key-0123456789"
 ANNAS_KEY = "annas-own-key-0123456789"
-DEADLINE_S = 30.0
+DEADLINE_S = WAIT_S
 
 Json = dict[str, Any]
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.integration.edge_process import BOOT_2, BOOT_16, Charger, EdgeProcess, charger
+from tests.integration.patience import WAIT_S
 
 Answer = Callable[[dict[str, Any]], dict[str, Any] | str]
 """A command's payload to the result's, or to the code of an error."""
@@ -41,7 +42,7 @@ class Device:
         message_id = self.wire.next_id()
         waiting = self._waiting[message_id] = asyncio.get_running_loop().create_future()
         await self.wire.send([2, message_id, action, payload])
-        frame = await asyncio.wait_for(waiting, 20)
+        frame = await asyncio.wait_for(waiting, WAIT_S)
         return frame[2] if frame[0] == 3 else frame
 
     def of(self, action: str) -> list[dict[str, Any]]:

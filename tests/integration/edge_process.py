@@ -30,6 +30,7 @@ from libs.events.record import Record
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from tests.integration.children import environment, python, text_at
+from tests.integration.patience import WAIT_S
 
 TOPICS = (
     "ocpp.transactions",
@@ -40,7 +41,7 @@ TOPICS = (
 )
 
 
-async def until(condition: Callable[[], Any], deadline_s: float = 60.0, what: str = "") -> Any:
+async def until(condition: Callable[[], Any], deadline_s: float = WAIT_S, what: str = "") -> Any:
     """Poll until `condition` gives something true, and return that."""
     end = time.monotonic() + deadline_s
     while not (found := condition()):
@@ -152,7 +153,7 @@ class Charger:
     async def send(self, frame: object) -> None:
         await self.socket.send(frame if isinstance(frame, str | bytes) else orjson.dumps(frame).decode())
 
-    async def receive(self, timeout_s: float = 60) -> list[Any]:
+    async def receive(self, timeout_s: float = WAIT_S) -> list[Any]:
         async with asyncio.timeout(timeout_s):
             frame: list[Any] = orjson.loads(await self.socket.recv())
             return frame
@@ -166,7 +167,7 @@ class Charger:
         self.answered[message_id] = frame[2] if frame[0] == 3 else frame
         return self.answered[message_id]
 
-    async def closed(self, timeout_s: float = 60) -> int:
+    async def closed(self, timeout_s: float = WAIT_S) -> int:
         """Wait for the close, and return its code."""
         async with asyncio.timeout(timeout_s):
             await self.socket.wait_closed()

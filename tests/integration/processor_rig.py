@@ -22,6 +22,7 @@ from libs.events.contract import dead_letter_topic, load_contract
 from libs.events.record import Record
 from libs.testing.tail import Tail
 from tests.integration.bus import bus_settings, make_topics
+from tests.integration.patience import WAIT_S
 from tests.integration.service_process import ServiceProcess
 
 R = TypeVar("R", bound=Record)
@@ -65,7 +66,7 @@ class Rig:
     def records(self, topic: str, kind: type[R]) -> list[R]:
         return [m.record for m in self.messages[topic] if isinstance(m.record, kind)]
 
-    async def until(self, condition: Callable[[], Any], what: str, deadline_s: float = 60) -> None:
+    async def until(self, condition: Callable[[], Any], what: str, deadline_s: float = WAIT_S) -> None:
         """Poll until `condition` holds; whatever a follower raised is raised here."""
         end = time.monotonic() + deadline_s
         while not condition():

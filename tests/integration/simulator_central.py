@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from services.simulator.schemas import call_error, result_error
+from tests.integration.patience import WAIT_S
 
 VERSIONS = {"ocpp1.6": "1.6", "ocpp2.0.1": "2.0.1"}
 
@@ -152,7 +153,7 @@ class Central:
         self._pending[message_id] = waiting = asyncio.get_running_loop().create_future()
         connection = self.connections[station_id]
         await connection.send(json.dumps([2, message_id, action, payload]))
-        kind, *rest = await asyncio.wait_for(waiting, 5)
+        kind, *rest = await asyncio.wait_for(waiting, WAIT_S)
         if kind == 4:
             return {"error": rest[0]}
         version = VERSIONS[str(connection.subprotocol)]
@@ -176,7 +177,7 @@ def service_unavailable(retry_after: str) -> Response:
     )
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = WAIT_S) -> None:
     """Wait for a fact, with a deadline."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110

@@ -31,7 +31,7 @@ async def ledger(api: Platform) -> AsyncIterator[None]:
 
 async def answering(wire: Charger, answer: object) -> list[object]:
     """Answer the next CALL; returns its frame."""
-    frame = await wire.receive(30)
+    frame = await wire.receive()
     assert frame[0] == 2
     await wire.send([3, frame[1], answer] if isinstance(answer, dict) else [4, frame[1], answer, "no", {}])
     return frame

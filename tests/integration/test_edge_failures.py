@@ -33,6 +33,7 @@ from tests.integration.edge_process import (
     open_log,
     until,
 )
+from tests.integration.patience import WAIT_S
 
 PING = b"\x89" + bytes([0x80 | 125]) + bytes(4 + 125)
 DEAF_HANDSHAKE = (
@@ -129,7 +130,7 @@ async def test_without_kafka_nothing_is_answered_and_all_is_well_when_it_returns
         assert refused.value.response.status_code == 503
         assert int(refused.value.response.headers["Retry-After"]) > 0
         await asyncio.to_thread(servers.brokers[0].start)
-        await until(process.is_ready, 60, "ready again")
+        await until(process.is_ready, WAIT_S, "ready again")
         async with charger(process, "cut") as again:
             await again.call("BootNotification", BOOT_16)
         async with open_log(settings) as log:

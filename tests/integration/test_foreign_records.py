@@ -27,6 +27,7 @@ from tests.integration.api_platform import KEY, stamp
 from tests.integration.attack_rig import overheard, status_of
 from tests.integration.edge_process import EdgeProcess, charger, until
 from tests.integration.follower_faults import write_raw
+from tests.integration.patience import WAIT_S
 from tests.integration.service_process import ServiceProcess
 
 HOME: dict[str, Record] = {
@@ -108,16 +109,16 @@ async def test_foreign_records_disturb_neither_who_runs_nor_who_starts(
         assert (await http.put("/stations/before", json={})).status_code == 201
         written = await defile(writing)
         of_edge = sum(1 for topic in TABLES if topic not in ("registry.sites", "registry.tariffs"))
-        await until(lambda: passed_over(api, "api-registry") == written, 30, "the API passed over all")
+        await until(lambda: passed_over(api, "api-registry") == written, WAIT_S, "the API passed over all")
         share = written * of_edge // len(TABLES)
-        await until(lambda: passed_over(edge, "edge") == share, 30, "the edge passed over all")
+        await until(lambda: passed_over(edge, "edge") == share, WAIT_S, "the edge passed over all")
         assert set(await answers(http)) <= {200, 404}
         assert (await http.put("/stations/guarded", json={"security_profile": 1})).status_code == 201
         password = {"password": "sixteen-or-more-x"}
         assert (await http.post("/stations/guarded/password", json=password)).status_code in (200, 404, 405)
         edge.kill()
         edge.launch()
-        await until(edge.is_ready, 60, "the edge is back")
+        await until(edge.is_ready, WAIT_S, "the edge is back")
         async with charger(edge, "before"):
             pass
         assert (await status_of(charger(edge, "guarded")))[0] == 401

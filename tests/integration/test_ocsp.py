@@ -38,6 +38,7 @@ from tests.integration.edge_process import (
     edge,
     until,
 )
+from tests.integration.patience import WAIT_S
 from tests.unit.provisioning.authority import Authority
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -104,7 +105,7 @@ async def provisioning(bus: BusSettings, authorities: Path, **settings: object) 
     async with connect(made) as connected:
         running = asyncio.create_task(answer_about_certificates(connected, made, health, stop))
         try:
-            await until(lambda: running.done() or health.is_ready(), 30, "provisioning is ready")
+            await until(lambda: running.done() or health.is_ready(), WAIT_S, "provisioning is ready")
             yield
         finally:
             stop.set()

@@ -68,6 +68,7 @@ from services.telemetry.domain.health.processor import HealthProcessor
 from services.telemetry.domain.measurements.processor import MeasurementsProcessor
 from services.telemetry.domain.security.processor import SecurityWatch
 from tests.integration.bus import bus_settings, make_topics
+from tests.integration.patience import WAIT_S
 from tests.integration.sink_process import Database, new_platform, sink_task
 from tests.integration.sink_process import until as until_true
 from tests.unit.sessions.exchanges import exchange, meter16, start16
@@ -330,7 +331,7 @@ class Bench:
 
 
 async def until(fact: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + WAIT_S
     while not fact():
         assert time.monotonic() < end, what
         await asyncio.sleep(0.02)

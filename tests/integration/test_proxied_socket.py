@@ -18,6 +18,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from services.edge.proxied import ProxiedSocket
 from tests.integration.certificates import Authority, client_context
+from tests.integration.patience import WAIT_S
 
 ADDRESS = "203.0.113.9"
 V1 = f"PROXY TCP4 {ADDRESS} 127.0.0.1 4369 9080\r\n".encode()
@@ -100,7 +101,7 @@ def test_tls_in_the_same_segment_as_the_header_is_understood(tmp_path: Path, run
             client.do_handshake()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(V1 + outgoing.read())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 incoming.write(await reader.read(1 << 16))
                 try:
@@ -137,7 +138,7 @@ def test_without_a_header_a_proxy_is_cut_in_time(run: Callable[..., Any], sent: 
         port = next(iter(server.sockets)).getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             with suppress(ConnectionResetError):
                 assert await reader.read() == b""
         writer.close()

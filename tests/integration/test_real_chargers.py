@@ -29,6 +29,7 @@ from tests.integration.edge_process import (
     logged_as_answered,
     until,
 )
+from tests.integration.patience import WAIT_S
 from tests.integration.test_edge_commands import dispatch_to, send_command, sent
 
 STATUS = {"connectorId": 1, "errorCode": "NoError", "status": "Available"}
@@ -45,7 +46,7 @@ class Mute:
         """Send one and wait for its answer."""
         text = orjson.dumps([2, message_id, "Heartbeat", {}])
         self._writer.write(Frame(Opcode.TEXT, text).serialize(mask=True))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             await self._reader.readuntil(f'[3,"{message_id}"'.encode())
 
 

@@ -28,6 +28,7 @@ from libs.testing.tail import Tail
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.topics import TRANSACTIONS
 from tests.integration.bus import bus_settings, make_topics
+from tests.integration.patience import WAIT_S
 from tests.integration.processor_rig import KILLS
 from tests.integration.service_process import ServiceProcess
 from tests.unit.sessions.exchanges import DAY
@@ -199,7 +200,7 @@ async def arrived(found: dict[Key, list[Record]], wanted: int, deadline_s: float
         await asyncio.sleep(0.005)
 
 
-async def until_ready(service: ServiceProcess, deadline_s: float = 30) -> None:
+async def until_ready(service: ServiceProcess, deadline_s: float = WAIT_S) -> None:
     end = time.monotonic() + deadline_s
     while not service.is_ready():
         assert time.monotonic() < end, f"{service.name} is not ready after {deadline_s} s"

@@ -25,6 +25,7 @@ from services.simulator.domain.scenario import Arrival, Group, Scenario
 from services.simulator.fleet import Fleet
 from tests.integration.device import Answer, Device, device
 from tests.integration.edge_process import Log, edge, stamp, until
+from tests.integration.patience import WAIT_S
 from tests.integration.service_process import ServiceProcess
 from tests.integration.test_deferred import dropped
 
@@ -145,7 +146,7 @@ async def test_what_the_driver_sees_is_what_the_charge_record_says(bus: BusSetti
             edge(bus, slot=1, edge_id="edge-price", deferred=f"{ENDED}:30") as process,
         ):
             for service in running.values():
-                await until(service.is_ready, 60, f"{service.name} is ready")
+                await until(service.is_ready, WAIT_S, f"{service.name} is ready")
             for station, version in chargers.items():
                 async with device(process, station, SHOWS, version) as charger:
                     begun = now_us() - HOUR
@@ -187,7 +188,7 @@ async def test_the_charger_waits_no_longer_than_it_was_said_and_the_energy_never
             edge(bus, slot=2, edge_id="edge-alone", deferred=f"{ENDED}:2") as process,
             device(process, "alone-201", SHOWS) as charger,
         ):
-            await until(running["sessions"].is_ready, 60, "sessions is ready")
+            await until(running["sessions"].is_ready, WAIT_S, "sessions is ready")
             begun = now_us() - HOUR
             await tell(charger, event("Started", 0, begun, 0, **TOKEN))
             running["sessions"].kill()
@@ -219,7 +220,7 @@ async def test_simulated_drivers_see_what_they_are_charged(bus: BusSettings, log
             edge(bus, slot=3, edge_id="edge-simulated", deferred=f"{ENDED}:30") as process,
         ):
             for service in running.values():
-                await until(service.is_ready, 60, f"{service.name} is ready")
+                await until(service.is_ready, WAIT_S, f"{service.name} is ready")
             fleet = Fleet(scenario, f"ws://127.0.0.1:{process.port}/ocpp")
             try:
                 await fleet.run()

@@ -24,6 +24,7 @@ from tests.integration.edge_process import (
     stamp,
     until,
 )
+from tests.integration.patience import WAIT_S
 
 CHARGERS = 300
 PER_SECOND = 50
@@ -96,15 +97,15 @@ async def test_all_who_come_back_at_once_are_served_and_nothing_answered_is_lost
         async with asyncio.TaskGroup() as tasks:
             for name in crowd.names:
                 tasks.create_task(crowd.live(name))
-            await until(lambda: len(crowd.started) == CHARGERS, 90, "all have a transaction")
+            await until(lambda: len(crowd.started) == CHARGERS, WAIT_S, "all have a transaction")
             if lost == "edge":
                 process.kill()
                 await process.start()
             else:
                 crowd.cut()
-            await until(lambda: crowd.stopped == CHARGERS, 90, "all are served again")
+            await until(lambda: crowd.stopped == CHARGERS, WAIT_S, "all are served again")
             # Each is where the log says that it is, by its last connection.
-            await until(lambda: all(at_home(log, name) for name in crowd.names), 30, "all are located")
+            await until(lambda: all(at_home(log, name) for name in crowd.names), WAIT_S, "all are located")
             crowd.over.set()
         assert crowd.refused
         assert all(status == 503 and seconds >= 1 for status, seconds in crowd.refused)
@@ -117,11 +118,13 @@ async def test_all_who_come_back_at_once_are_served_and_nothing_answered_is_lost
             return Counter(call.message_id for call in calls)
 
         answered = {message_id for each in crowd.answered.values() for message_id in each}
-        await until(lambda: answered <= seen().keys(), 30, "all that was answered is in the log")
+        await until(lambda: answered <= seen().keys(), WAIT_S, "all that was answered is in the log")
         assert {message_id for message_id, times in seen().items() if times > 1} == set()
         # Where a station is may be said again: what is said of the lost process can overtake it.
         assert log.duplicates(crowd.names, elsewhere_than="edge.connections") == []
-        await until(lambda: all(ended(log, name) for name in crowd.names), 30, "every connection has ended")
+        await until(
+            lambda: all(ended(log, name) for name in crowd.names), WAIT_S, "every connection has ended"
+        )
 
 
 def at_home(log: Log, name: str) -> bool:

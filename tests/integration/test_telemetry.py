@@ -26,6 +26,7 @@ from libs.testing.tail import Tail
 from services.telemetry.domain.health.processor import HEALTH, LIFECYCLE, REJECTED, HealthProcessor
 from services.telemetry.domain.measurements.processor import MEASUREMENTS, TRANSACTIONS, MeasurementsProcessor
 from tests.integration.bus import bus_settings, make_topics
+from tests.integration.patience import WAIT_S
 from tests.integration.service_process import ServiceProcess
 from tests.unit.sessions.exchanges import HOUR, SECOND, event2, meter16
 from tests.unit.telemetry.lifecycle import boot, closed, heartbeat, opened, rejected, status
@@ -80,7 +81,7 @@ async def read(bus: Bus, topic: str, found: dict[str, list[Record]]) -> None:
             found[message.key].append(message.record)
 
 
-async def until(condition: object, what: str, deadline_s: float = 60) -> None:
+async def until(condition: object, what: str, deadline_s: float = WAIT_S) -> None:
     assert callable(condition)
     end = time.monotonic() + deadline_s
     while not condition():
