@@ -42,12 +42,13 @@ TOPICS = (
 
 
 async def until(condition: Callable[[], Any], deadline_s: float = WAIT_S, what: str = "") -> Any:
-    """Poll until `condition` gives something true, and return that."""
-    end = time.monotonic() + deadline_s
+    """Poll until `condition` gives something true, and return that: less often when it takes long."""
+    begun = time.monotonic()
     while not (found := condition()):
-        if time.monotonic() > end:
+        waited = time.monotonic() - begun
+        if waited > deadline_s:
             raise AssertionError(f"not in {deadline_s} s: {what or condition}")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(min(0.1, max(0.02, waited / 20)))
     return found
 
 
