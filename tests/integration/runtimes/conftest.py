@@ -7,9 +7,11 @@ import pytest
 from libs.bus.guarantees import GUARANTEES, RUNTIMES
 from libs.bus.settings import BusSettings
 from libs.devstack import Endpoints
-from tests.integration.bus import bus_settings, make_topics
+from tests.integration.bus import SESSION_TIMEOUT_S, bus_settings, make_topics
 from tests.integration.runtimes.bench import Bench, KafkaBench, MemoryBench, drop_contract, kafka_bench
 from tests.integration.runtimes.tally import CONTRACT
+
+PATIENT_TIMEOUT_S = 6.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,9 +31,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[BusSettings]:
+async def settings(
+    request: pytest.FixtureRequest, stack: Endpoints, namespace: str
+) -> AsyncIterator[BusSettings]:
     """Settings of a namespace in which the contract is applied."""
-    settings = bus_settings(stack, namespace, slots=3)
+    # Where nobody is killed, nobody is taken for dead because the machine is busy.
+    patient = request.node.get_closest_marker("chaos") is None
+    timeout_s = PATIENT_TIMEOUT_S if patient else SESSION_TIMEOUT_S
+    settings = bus_settings(stack, namespace, slots=3, kafka_session_timeout_s=timeout_s)
     await make_topics(settings, CONTRACT)
     yield settings
     await drop_contract(settings)

@@ -86,7 +86,7 @@ async def test_more_failures_than_the_limit_stop_the_partition_and_no_other(stri
     await until(lambda: stopped("failures") == 1, "the partition to stop")
     await strict.send(call(ELSEWHERE, "Add", 1), call(ELSEWHERE, "Add", 1))
     await strict.outputs(ELSEWHERE, 2)
-    assert not member.runtime.ready
+    await until(lambda: not member.runtime.ready, "the member to say that it is not ready")
     assert await strict.dead(2) == [each.event_id for each in poison[:2]]
     assert len(await strict.outputs(HERE, 1)) == 1
     await member.stop()
