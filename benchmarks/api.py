@@ -20,14 +20,14 @@ from libs.events.contract import load_contract
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
 from libs.events.registry import Assignment, StationRegistered
+from libs.events.topics import COMMANDS_OUTCOMES, EDGE_CONNECTIONS, REGISTRY_STATIONS
 from libs.runtime.service import tune_gc
 from services.api.commands.desk import CommandDesk
-from services.api.domain.renewal import STATIONS
 from services.api.live.hub import Hub, Wording
 from services.api.live.latest import Live
 from services.api.live.state import StateQuery, list_states
 from services.api.registry.stations import StationQuery, list_stations
-from services.api.registry.table import LOCATIONS, TABLES, Registry
+from services.api.registry.table import TABLES, Registry
 
 MANY = 100_000
 SITES = 2_000
@@ -134,7 +134,9 @@ def filled(tables: Tables) -> None:
         name = f"cp-{(number * 7_919) % MANY:06}"
         at = (Assignment(id=f"site-{number % SITES}", valid_from=1),)
         tables.put(
-            STATIONS, name, StationRegistered(**stamp(), station_id=name, name=f"Post {number}", sites=at)
+            REGISTRY_STATIONS,
+            name,
+            StationRegistered(**stamp(), station_id=name, name=f"Post {number}", sites=at),
         )
         where = StationLocated(
             **stamp(),
@@ -145,7 +147,7 @@ def filled(tables: Tables) -> None:
             version="ocpp1.6",
             connected=True,
         )
-        tables.put(LOCATIONS, name, where)
+        tables.put(EDGE_CONNECTIONS, name, where)
 
 
 def show(what: str, cpu: float, held: float) -> None:
@@ -226,7 +228,7 @@ def memory() -> None:
                 requested_by="api",
                 attempts=1,
             )
-            take(Message("commands.outcomes", 0, number, "cp-1", outcome, 0))
+            take(Message(COMMANDS_OUTCOMES, 0, number, "cp-1", outcome, 0))
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         print(

@@ -30,6 +30,7 @@ from libs.bus.settings import BusSettings
 from libs.bus.tail import read_all
 from libs.devstack import Endpoints
 from libs.events.ocpp_log import OcppCallReceived
+from libs.events.topics import OCPP_LIFECYCLE, OCPP_TRANSACTIONS
 
 HELD_S = 10.0
 SPARE_FILES = 1_000
@@ -93,7 +94,7 @@ async def calls_in_kafka(bus: BusSettings) -> Counter[str]:
     """How often each message id is in the log."""
     found: Counter[str] = Counter()
     async with connect(bus) as connected:
-        for topic in ("ocpp.lifecycle", "ocpp.transactions"):
+        for topic in (OCPP_LIFECYCLE, OCPP_TRANSACTIONS):
             async for message in read_all(connected, topic):
                 if isinstance(message.record, OcppCallReceived):
                     found[message.record.message_id] += 1

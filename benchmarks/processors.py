@@ -37,10 +37,11 @@ from libs.events.contract import Contract, load_contract
 from libs.events.ids import derive_id, new_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.sessions import SessionUpdated
+from libs.events.topics import OCPP_TRANSACTIONS, SESSIONS_EVENTS
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 
-INPUT, OUTPUT, STATE = "ocpp.transactions", "sessions.events", "state.sessions"
+INPUT, OUTPUT, STATE = OCPP_TRANSACTIONS, SESSIONS_EVENTS, "state.sessions"
 STATIONS = 2_000
 EVENTS = {"transactional": 200_000, "faust": 20_000}
 ROUND_TRIPS = 300

@@ -25,6 +25,7 @@ from libs.events.registry import (
     StationRegistered,
     TariffRegistered,
 )
+from libs.events.topics import REGISTRY_SITES, REGISTRY_STATIONS, REGISTRY_TARIFFS
 from libs.ocpp.times import format_timestamp
 from libs.runtime.clock import SECOND
 
@@ -58,20 +59,20 @@ def registry(stations: int) -> Iterator[tuple[str, str, Record]]:
     """Topic, key and record of everything that operators configured."""
     tariff = msgspec.convert(json.loads(TARIFF.read_text()), TariffRegistered)
     versions = tuple(msgspec.structs.replace(version, valid_from=0) for version in tariff.versions)
-    yield "registry.tariffs", tariff.tariff_id, msgspec.structs.replace(tariff, versions=versions)
+    yield REGISTRY_TARIFFS, tariff.tariff_id, msgspec.structs.replace(tariff, versions=versions)
     for number in range(SITES):
         site = SiteRegistered(
             **_envelope(0), site_id=f"site-{number}", timezone="UTC",
             tariffs=(Assignment(id=tariff.tariff_id, valid_from=0),),
         )  # fmt: skip
-        yield "registry.sites", site.site_id, site
+        yield REGISTRY_SITES, site.site_id, site
     for number in range(stations):
         station = StationRegistered(
             **_envelope(0), station_id=station_name(number),
             sites=(Assignment(id=f"site-{number % SITES}", valid_from=0),),
             power_ratings=(PowerRating(power_w=11_040, valid_from=0),),
         )  # fmt: skip
-        yield "registry.stations", station.station_id, station
+        yield REGISTRY_STATIONS, station.station_id, station
 
 
 def traffic(stations: int, events: int, now: int) -> Iterator[OcppCallReceived]:

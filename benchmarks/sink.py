@@ -39,10 +39,11 @@ from libs.events.codec import HEADER_BYTES, MAGIC
 from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
+from libs.events.topics import OCPP_TRANSACTIONS
 from services.sink.settings import SinkSettings
 
 TABLE = "ocpp_transactions"
-TOPIC = "ocpp.transactions"
+
 COPY = "benchmark.calls"
 """The records of TOPIC for the Kafka engine."""
 ENGINE = "ClickHouse's Kafka engine, from a copy without the union"
@@ -76,7 +77,7 @@ def settings_for(servers: Endpoints, database: str) -> SinkSettings:
 async def make_copy_topic(settings: SinkSettings) -> None:
     admin = AIOKafkaAdminClient(**connection(settings))
     await admin.start()
-    partitions = load_contract().topics[TOPIC].partitions
+    partitions = load_contract().topics[OCPP_TRANSACTIONS].partitions
     await admin.create_topics([NewTopic(COPY, num_partitions=partitions, replication_factor=1)])
     await topics_known(admin, {COPY: partitions})
     await admin.close()
@@ -103,9 +104,9 @@ async def write_log(settings: SinkSettings, records: int) -> None:
                 message_id=derive_id("message", str(number)), action="MeterValues",
                 payload=PAYLOAD % number, answer="{}",
             )  # fmt: skip
-            await producer.send(TOPIC, record.station_id, record)
+            await producer.send(OCPP_TRANSACTIONS, record.station_id, record)
             # Behind the header comes the branch of the union.
-            body = bus.codec.encode(TOPIC, record)[HEADER_BYTES + 1 :]
+            body = bus.codec.encode(OCPP_TRANSACTIONS, record)[HEADER_BYTES + 1 :]
             await copying.send(COPY, prefix + body, record.station_id.encode())
         await copying.stop()
         await producer.stop()
@@ -193,7 +194,7 @@ async def simple_loop(settings: SinkSettings) -> None:
     """A consumer, a record object each, rows in batches of a thousand, offsets committed now and then."""
     async with connect(settings) as bus:
         consumer = AIOKafkaConsumer(
-            settings.topic(TOPIC), **connection(settings), group_id="benchmark-loop",
+            settings.topic(OCPP_TRANSACTIONS), **connection(settings), group_id="benchmark-loop",
             auto_offset_reset="earliest", isolation_level="read_committed",
         )  # fmt: skip
         await consumer.start()
@@ -245,7 +246,7 @@ def kafka_engine(settings: SinkSettings, records: int, clickhouse_pid: int) -> R
     )
     began, server = time.perf_counter(), cpu_seconds(clickhouse_pid)
     client.execute(
-        f"CREATE MATERIALIZED VIEW log_mv TO {TABLE} AS SELECT '{TOPIC}' AS _topic,"
+        f"CREATE MATERIALIZED VIEW log_mv TO {TABLE} AS SELECT '{OCPP_TRANSACTIONS}' AS _topic,"
         " log._partition AS _partition, log._offset AS _offset, log._key AS _key, event_id, station_id,"
         " fromUnixTimestamp64Micro(log.occurred_at, 'UTC') AS occurred_at,"
         " fromUnixTimestamp64Micro(log.recorded_at, 'UTC') AS recorded_at, cause_id,"

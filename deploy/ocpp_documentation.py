@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from libs.events.topics import OCPP_COMMANDS
 from libs.ocpp import quirks, schemas
 from libs.ocpp.quirks.document import rules_document
-from libs.ocpp.routing import COMMANDS, ROUTES, Policy, Route
+from libs.ocpp.routing import ROUTES, Policy, Route
 from libs.ocpp.rpc_states import INCOMING, OUTGOING
 from libs.ocpp.semantics.document import commands_of, events_of, events_of_result, model_document, names
 from libs.ocpp.versions import Version
@@ -129,7 +130,7 @@ def _to_stations(version: Version) -> Iterator[str]:
             yield _row(
                 _named(route),
                 _schemas(version, action),
-                f"`{COMMANDS}`",
+                f"`{OCPP_COMMANDS}`",
                 names(commands_of(version, action)),
                 names(events_of_result(version, action)),
             )

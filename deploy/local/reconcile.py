@@ -13,6 +13,7 @@ from libs.bus.tail import read_all
 from libs.clickhouse.client import ClickHouseClient, ClickHouseUnavailableError
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded, SessionReopened
+from libs.events.topics import BILLING_CDRS, SESSIONS_EVENTS
 from libs.tariffs.currency import minor_digits
 
 T = TypeVar("T")
@@ -125,13 +126,13 @@ async def reconcile(
 
 async def _from_log(bus: Bus) -> tuple[Source, Source]:
     sessions: dict[str, SessionEnded | SessionCorrected] = {}
-    async for message in read_all(bus, "sessions.events"):
+    async for message in read_all(bus, SESSIONS_EVENTS):
         if isinstance(message.record, SessionEnded | SessionCorrected):
             sessions[message.record.session_id] = message.record
         elif isinstance(message.record, SessionReopened):
             sessions.pop(message.record.session_id, None)
     cdrs: dict[str, CdrIssued] = {}
-    async for message in read_all(bus, "billing.cdrs"):
+    async for message in read_all(bus, BILLING_CDRS):
         record = message.record
         if isinstance(record, CdrIssued) and (
             record.cdr_id not in cdrs or record.version > cdrs[record.cdr_id].version
@@ -193,7 +194,7 @@ class ShownTotals(msgspec.Struct, frozen=True):
 async def check_totals(sessions: Iterable[Shown], bus: Bus) -> ShownTotals:
     """Compare what drivers were shown with the charge records, which were written before it was shown."""
     charged: dict[tuple[str, str], set[float]] = defaultdict(set)
-    async for message in read_all(bus, "billing.cdrs"):
+    async for message in read_all(bus, BILLING_CDRS):
         record = message.record
         if isinstance(record, CdrIssued) and record.currency is not None:
             amount = record.amount_minor / 10 ** minor_digits(record.currency)

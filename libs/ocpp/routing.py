@@ -12,11 +12,8 @@ from typing import Final
 
 import msgspec
 
+from libs.events.topics import OCPP_COMMANDS, OCPP_LIFECYCLE, OCPP_TRANSACTIONS
 from libs.ocpp.versions import Version
-
-TRANSACTIONS: Final = "ocpp.transactions"
-LIFECYCLE: Final = "ocpp.lifecycle"
-COMMANDS: Final = "ocpp.commands"
 
 
 class Direction(StrEnum):
@@ -163,12 +160,12 @@ def _route(version: Version, action: str, senders: tuple[bool, bool]) -> Route:
     to_csms, to_station = senders
     direction = Direction.BOTH if to_csms and to_station else Direction.TO_CSMS
     if not to_csms:
-        return Route(action, Direction.TO_STATION, COMMANDS, Policy.NONE, False, False, False)
+        return Route(action, Direction.TO_STATION, OCPP_COMMANDS, Policy.NONE, False, False, False)
     is_send = action in _SENDS
     return Route(
         action=action,
         direction=direction,
-        topic=TRANSACTIONS if action in _TRANSACTION_ACTIONS else LIFECYCLE,
+        topic=OCPP_TRANSACTIONS if action in _TRANSACTION_ACTIONS else OCPP_LIFECYCLE,
         policy=Policy.NONE if is_send else _POLICIES.get(action, Policy.DEFAULT),
         # 2.0.1 B02, B03: SecurityError for all but BootNotification. 1.6 §4.2 binds only the station, and
         # real ones send a StatusNotification first.

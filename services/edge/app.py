@@ -16,20 +16,20 @@ from libs.events.commands import AnswerCall, DispatchCommand
 from libs.events.ocpp_log import StationLocated
 from libs.events.registry import CredentialsRegistered, StationRegistered, TokenRegistered
 from libs.events.stations import CapabilitiesLearned
+from libs.events.topics import (
+    COMMANDS_DISPATCH,
+    EDGE_CONNECTIONS,
+    REGISTRY_CREDENTIALS,
+    REGISTRY_STATIONS,
+    REGISTRY_TOKENS,
+    STATIONS_CAPABILITIES,
+)
 from libs.ocpp import schemas
 from libs.runtime.clock import SECOND
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health, tune_gc
 from libs.security.sealing import Sealer
-from services.edge.context import (
-    CAPABILITIES_TOPIC,
-    CREDENTIALS_TOPIC,
-    DISPATCH_TOPIC,
-    LOCATIONS_TOPIC,
-    STATIONS_TOPIC,
-    TOKENS_TOPIC,
-    Context,
-)
+from services.edge.context import Context
 from services.edge.directory import Directory
 from services.edge.domain.quota import Quota, Rates
 from services.edge.domain.rules import ReadModels, Rules
@@ -63,7 +63,7 @@ async def _serve(
     tables = TableSet(
         bus,
         "edge",
-        (STATIONS_TOPIC, CREDENTIALS_TOPIC, TOKENS_TOPIC, CAPABILITIES_TOPIC, LOCATIONS_TOPIC),
+        (REGISTRY_STATIONS, REGISTRY_CREDENTIALS, REGISTRY_TOKENS, STATIONS_CAPABILITIES, EDGE_CONNECTIONS),
     )
     publisher = Publisher(lambda: Producer(bus, "edge", timeout_s=settings.publish_timeout_s))
     context = Context(
@@ -71,11 +71,11 @@ async def _serve(
         slot=settings.slot % _slots(bus),
         settings=settings,
         models=ReadModels(
-            cast(Mapping[str, StationRegistered], tables[STATIONS_TOPIC]),
-            cast(Mapping[str, TokenRegistered], tables[TOKENS_TOPIC]),
+            cast(Mapping[str, StationRegistered], tables[REGISTRY_STATIONS]),
+            cast(Mapping[str, TokenRegistered], tables[REGISTRY_TOKENS]),
             rules_of(settings),
-            cast(Mapping[str, CapabilitiesLearned], tables[CAPABILITIES_TOPIC]),
-            cast(Mapping[str, CredentialsRegistered], tables[CREDENTIALS_TOPIC]),
+            cast(Mapping[str, CapabilitiesLearned], tables[STATIONS_CAPABILITIES]),
+            cast(Mapping[str, CredentialsRegistered], tables[REGISTRY_CREDENTIALS]),
         ),
         publisher=publisher,
         gate=Gate(settings.max_unacknowledged_bytes),
@@ -84,7 +84,7 @@ async def _serve(
         freshness=Freshness(tables.catch_up, settings.catch_up_s),
         sealer=_sealer(settings),
     )
-    directory = Directory(context, cast(Mapping[str, StationLocated], tables[LOCATIONS_TOPIC]))
+    directory = Directory(context, cast(Mapping[str, StationLocated], tables[EDGE_CONNECTIONS]))
     server = EdgeServer(context, directory, lambda: caught_up.is_set() and tables.ready and publisher.healthy)
     health.live("server", lambda: server.serving)
     health.live("publisher", lambda: publisher.working)
@@ -95,13 +95,13 @@ async def _serve(
     await publisher.start()
     await server.start()
     async with tables:
-        tables.on_change(LOCATIONS_TOPIC, directory.on_located)
-        tables.on_change(STATIONS_TOPIC, directory.on_registry)
-        tables.on_change(CREDENTIALS_TOPIC, directory.on_registry)
+        tables.on_change(EDGE_CONNECTIONS, directory.on_located)
+        tables.on_change(REGISTRY_STATIONS, directory.on_registry)
+        tables.on_change(REGISTRY_CREDENTIALS, directory.on_registry)
         directory.bury_predecessor()
         take, slots = partial(_take, directory), (context.slot,)
         async with Follower(
-            bus, "edge-dispatch", (DISPATCH_TOPIC,), take, partitions=slots, start="end"
+            bus, "edge-dispatch", (COMMANDS_DISPATCH,), take, partitions=slots, start="end"
         ) as news:
             health.ready("dispatch", lambda: news.ready)
             # Every call makes some fifty objects, which reference counting frees; by default that is a collection
@@ -137,7 +137,7 @@ def _quota(settings: EdgeSettings) -> Quota:
 
 
 def _slots(bus: Bus) -> int:
-    return bus.settings.slots or bus.contract.topics[DISPATCH_TOPIC].partitions
+    return bus.settings.slots or bus.contract.topics[COMMANDS_DISPATCH].partitions
 
 
 def rules_of(settings: EdgeSettings) -> Rules:

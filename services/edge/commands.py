@@ -13,6 +13,7 @@ from websockets.protocol import State
 from libs.events.commands import DispatchCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallError, CallOutcome, DispatchRefused, OcppCallSent, RefusalReason
+from libs.events.topics import OCPP_COMMANDS
 from libs.ocpp import schemas
 from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.frames import MAX_MESSAGE_ID, ErrorReceived, Refused, ResultReceived
@@ -25,7 +26,7 @@ from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from libs.security.sealing import is_sealed
 from services.edge import metrics
-from services.edge.context import COMMANDS_TOPIC, Context
+from services.edge.context import Context
 from services.edge.domain.acceptance import AskedFor, asks_for, why_not_send
 from services.edge.domain.location import Holding
 from services.edge.socket import StationSocket
@@ -65,7 +66,7 @@ def refuse(context: Context, dispatch: DispatchCommand, reason: RefusalReason, d
     now = now_us()
     metrics.DISPATCH_REFUSED.labels(reason).inc()
     context.publisher.post(
-        COMMANDS_TOPIC,
+        OCPP_COMMANDS,
         dispatch.station_id,
         DispatchRefused(
             event_id=derive_id(dispatch.event_id, f"refused/{context.edge_id}"),
@@ -251,7 +252,7 @@ class CommandLane:
         metrics.COMMANDS.labels(end.outcome).inc()
         metrics.COMMAND_SECONDS.observe((now - sent_at) / SECOND)
         self._context.publisher.post(
-            COMMANDS_TOPIC,
+            OCPP_COMMANDS,
             dispatch.station_id,
             OcppCallSent(
                 event_id=derive_id(dispatch.event_id, "sent"),

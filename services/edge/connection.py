@@ -7,12 +7,13 @@ from websockets.frames import CloseCode
 
 from libs.bus.errors import BusUnavailableError
 from libs.events.ocpp_log import StationLocated
+from libs.events.topics import EDGE_CONNECTIONS, OCPP_LIFECYCLE
 from libs.ocpp.rpc import Role, RpcMachine
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
 from services.edge import metrics
 from services.edge.commands import CommandLane
-from services.edge.context import LIFECYCLE_TOPIC, LOCATIONS_TOPIC, Context
+from services.edge.context import Context
 from services.edge.conversation import Conversation
 from services.edge.domain.admission import Admission
 from services.edge.domain.authentication import Proof
@@ -103,7 +104,7 @@ class StationConnection:
         """Say once more where the station is, because an older record came after ours."""
         self.ours_seen = False
         self._context.publisher.post(
-            LOCATIONS_TOPIC, self.holding.station_id, self._located(True, self._opened_at)
+            EDGE_CONNECTIONS, self.holding.station_id, self._located(True, self._opened_at)
         )
 
     def _located(self, connected: bool, now: int) -> StationLocated:
@@ -153,8 +154,8 @@ class StationConnection:
             self.socket.peer, admission.standing.registered, admission.proof.profile, now
         )
         announced = asyncio.gather(
-            await send(LIFECYCLE_TOPIC, station_id, opened),
-            await send(LOCATIONS_TOPIC, station_id, self._located(True, now)),
+            await send(OCPP_LIFECYCLE, station_id, opened),
+            await send(EDGE_CONNECTIONS, station_id, self._located(True, now)),
         )
         announced.add_done_callback(self._on_announced)
         self.conversation.announced = announced
@@ -174,8 +175,8 @@ class StationConnection:
         self.conversation.rejects.conclude(too_large, now)
         ended, why = self._verdict or (socket.close_code or CloseCode.ABNORMAL_CLOSURE, socket.close_reason)
         closed = self._scribe.closed(int(ended), why or "", self._opened_at, now)
-        post(LIFECYCLE_TOPIC, station_id, closed)
+        post(OCPP_LIFECYCLE, station_id, closed)
         if not self.replaced:
-            post(LOCATIONS_TOPIC, station_id, self._located(False, now))
+            post(EDGE_CONNECTIONS, station_id, self._located(False, now))
         metrics.CLOSED.labels("station" if self._verdict is None else self._verdict[1]).inc()
         log.info("station_disconnected", code=int(ended), reason=why, **self.holding.ids)

@@ -5,7 +5,6 @@ from typing import Final
 
 import msgspec
 
-from libs.ocpp.routing import COMMANDS, LIFECYCLE
 from libs.security.sealing import Sealer
 from services.edge.domain.quota import Quota
 from services.edge.domain.rules import ReadModels
@@ -13,16 +12,6 @@ from services.edge.freshness import Freshness
 from services.edge.gate import Gate
 from services.edge.publisher import Publisher
 from services.edge.settings import EdgeSettings
-
-COMMANDS_TOPIC: Final = COMMANDS
-LIFECYCLE_TOPIC: Final = LIFECYCLE
-REJECTED_TOPIC: Final = "ocpp.rejected"
-LOCATIONS_TOPIC: Final = "edge.connections"
-DISPATCH_TOPIC: Final = "commands.dispatch"
-STATIONS_TOPIC: Final = "registry.stations"
-CREDENTIALS_TOPIC: Final = "registry.credentials"
-TOKENS_TOPIC: Final = "registry.tokens"
-CAPABILITIES_TOPIC: Final = "stations.capabilities"
 
 RECORD_OVERHEAD: Final = 512
 """Bytes that a record takes beside its payload while it is under way, roughly."""

@@ -8,11 +8,12 @@ from websockets.frames import CloseCode
 from libs.events.commands import AnswerCall, DispatchCommand
 from libs.events.ocpp_log import RefusalReason, StationLocated
 from libs.events.record import Record
+from libs.events.topics import EDGE_CONNECTIONS, OCPP_LIFECYCLE
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
 from services.edge.commands import refuse
 from services.edge.connection import StationConnection
-from services.edge.context import LIFECYCLE_TOPIC, LOCATIONS_TOPIC, Context
+from services.edge.context import Context
 from services.edge.deferred import drop
 from services.edge.domain.admission import Admission
 from services.edge.domain.authentication import Certificate, outdated
@@ -163,9 +164,9 @@ class Directory:
             holding = Holding(record.station_id, record.edge_id, record.connection_epoch)
             scribe = Scribe(holding, record.slot, record.version)
             closed = scribe.closed(_ABNORMAL, "the edge process was lost", record.occurred_at, now)
-            post(LIFECYCLE_TOPIC, record.station_id, closed)
+            post(OCPP_LIFECYCLE, record.station_id, closed)
             left = scribe.located(False, now, record.security_profile, record.remote_address)
-            post(LOCATIONS_TOPIC, record.station_id, left)
+            post(EDGE_CONNECTIONS, record.station_id, left)
         if lost:
             log.warning("predecessor_was_lost", connections=len(lost))
         return len(lost)

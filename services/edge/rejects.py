@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from libs.events.record import Record
+from libs.events.topics import OCPP_REJECTED
 from libs.ocpp.errors import ErrorCode, spell
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.schemas import Violation
 from libs.ocpp.versions import Version
 from libs.runtime.clock import now_us
 from services.edge import metrics
-from services.edge.context import RECORD_OVERHEAD, REJECTED_TOPIC, Context
+from services.edge.context import RECORD_OVERHEAD, Context
 from services.edge.domain.limits import GarbageMeter
 from services.edge.records import FRAME_KEPT, Scribe
 
@@ -63,17 +64,17 @@ class Rejects:
             action=action,
             answered=answered,
         )
-        await self._publish(REJECTED_TOPIC, record, min(len(frame), FRAME_KEPT) + RECORD_OVERHEAD)
+        await self._publish(OCPP_REJECTED, record, min(len(frame), FRAME_KEPT) + RECORD_OVERHEAD)
 
     def conclude(self, too_large: bool, now: int) -> None:
         """Post what is still to be said when the connection is over. `too_large`: a frame that was ended it."""
         station_id = self._scribe.station_id
         if too_large:
             code, reason = spell(self._version, ErrorCode.FORMAT_VIOLATION), "frame is far too large"
-            self._post(REJECTED_TOPIC, station_id, self._scribe.rejected(b"", code, reason, now))
+            self._post(OCPP_REJECTED, station_id, self._scribe.rejected(b"", code, reason, now))
         if self._garbage.unrecorded:
             reason = "the connection ended" + self._unrecorded()
-            self._post(REJECTED_TOPIC, station_id, self._scribe.rejected(b"", IGNORED, reason, now))
+            self._post(OCPP_REJECTED, station_id, self._scribe.rejected(b"", IGNORED, reason, now))
 
     def _unrecorded(self) -> str:
         count, self._garbage.unrecorded = self._garbage.unrecorded, 0

@@ -17,13 +17,14 @@ from websockets.typing import Subprotocol
 
 from libs.events.ids import new_id
 from libs.events.ocpp_log import ConnectionRefused
+from libs.events.topics import OCPP_REJECTED
 from libs.runtime import descriptors
 from libs.runtime.allowance import Allowance
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from libs.runtime.waiting import WaitingRoom
 from services.edge import metrics
-from services.edge.context import REJECTED_TOPIC, Context
+from services.edge.context import Context
 from services.edge.directory import Directory
 from services.edge.domain.admission import Admission, Refusal, RefusalReason, admit, identify
 from services.edge.domain.authentication import NOTHING_SHOWN, Shown, outdated
@@ -304,7 +305,7 @@ class EdgeServer:
             count=count.count,
             first_at=count.first_at,
         )
-        self._context.publisher.post(REJECTED_TOPIC, count.identity, record)
+        self._context.publisher.post(OCPP_REJECTED, count.identity, record)
 
     async def _handle(self, socket: ServerConnection) -> None:
         assert isinstance(socket, StationSocket)

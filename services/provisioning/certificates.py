@@ -29,6 +29,7 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import TokenRegistered, TokenStatus
+from libs.events.topics import COMMANDS_DISPATCH, OCPP_LIFECYCLE, OCPP_TRANSACTIONS, REGISTRY_TOKENS
 from libs.ocpp import schemas
 from libs.ocpp.certificates import hash_data
 from libs.ocpp.inbound import CheckedCall, check_call
@@ -51,9 +52,8 @@ from services.provisioning.settings import ProvisioningSettings
 log = get_logger(__name__)
 
 NAME: Final = "certificates"
-TOPICS: Final = ("ocpp.lifecycle", "ocpp.transactions")
-TOKENS: Final = "registry.tokens"
-DISPATCH: Final = "commands.dispatch"
+TOPICS: Final = (OCPP_LIFECYCLE, OCPP_TRANSACTIONS)
+
 
 ACTIONS: Final = frozenset({"GetCertificateStatus", "GetCertificateChainStatus", "Authorize"})
 _HASHES: Final = "iso15118CertificateHashData"
@@ -287,7 +287,7 @@ class CertificateDesk:
                 async with self._restarting:
                     if self._producer.failed:
                         await self._producer.restart()
-            await self._producer.send_and_wait(DISPATCH, str(slot), record, partition=slot)
+            await self._producer.send_and_wait(COMMANDS_DISPATCH, str(slot), record, partition=slot)
         except BusUnavailableError as error:
             # The edge answers alone; nothing is to be made up for when Kafka is back.
             log.warning("answer_not_written", call_id=call.event_id, error=str(error))
@@ -311,7 +311,7 @@ async def answer_about_certificates(
     bus: Bus, settings: ProvisioningSettings, health: Health, stop: asyncio.Event
 ) -> None:
     """Answer what chargers ask about certificates until `stop`."""
-    tables = TableSet(bus, NAME, (TOKENS,))
+    tables = TableSet(bus, NAME, (REGISTRY_TOKENS,))
     producer = Producer(bus, NAME)
     authorities = read_authorities(settings.certificate_authorities)
     client = OcspClient(
@@ -327,7 +327,7 @@ async def answer_about_certificates(
             desk = CertificateDesk(
                 client,
                 producer,
-                tables[TOKENS],
+                tables[REGISTRY_TOKENS],
                 unknown_tokens=settings.unknown_tokens == "accept",
                 catch_up=tables.catch_up,
                 authorities=authorities,

@@ -17,9 +17,10 @@ from libs.events.catalogue import RECORDS
 from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.record import Record
+from libs.events.topics import OCPP_LIFECYCLE, OCPP_TRANSACTIONS
 from libs.ocpp import schemas
 from libs.ocpp.inbound import CheckedCall, check_call
-from libs.ocpp.routing import LIFECYCLE, ROUTES, TRANSACTIONS
+from libs.ocpp.routing import ROUTES
 from libs.ocpp.semantics.variables import LIMITING_KEYS
 from libs.ocpp.times import format_timestamp
 from libs.ocpp.versions import Version
@@ -293,7 +294,7 @@ def _wanted(processor: Processor[Any], topic: str, name: str) -> bool:
 
 @cache
 def _calls(topic: str) -> list[tuple[Version, str]]:
-    assert topic in (LIFECYCLE, TRANSACTIONS)
+    assert topic in (OCPP_LIFECYCLE, OCPP_TRANSACTIONS)
     return [
         (version, action)
         for version in Version

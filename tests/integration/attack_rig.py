@@ -18,8 +18,8 @@ from libs.events.ocpp_log import (
     OcppCallReceived,
 )
 from libs.events.record import Record
+from libs.events.topics import OCPP_TRANSACTIONS
 from services.sessions.domain.processor import SessionsProcessor
-from services.sessions.domain.topics import TRANSACTIONS
 from tests.integration.children import python
 from tests.integration.edge_process import (
     EdgeProcess,
@@ -40,7 +40,7 @@ def billed(log: Log, *stations: str) -> list[Record]:
     runtime = MemoryRuntime(SessionsProcessor(), registry())
     for call in log.records["ocpp.transactions"]:
         if isinstance(call, OcppCallReceived) and call.station_id in stations:
-            runtime.feed(TRANSACTIONS, call.station_id, call)
+            runtime.feed(OCPP_TRANSACTIONS, call.station_id, call)
     assert not runtime.dead
     return [emit.record for emit in runtime.emitted if emit.record is not None]
 

@@ -34,10 +34,10 @@ from libs.events.registry import (
     TariffVersion,
 )
 from libs.events.sessions import CdrCredited, CdrIssued
+from libs.events.topics import OCPP_TRANSACTIONS
 from libs.runtime.clock import iso, now_us
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.station import StationSessions
-from services.sessions.domain.topics import TRANSACTIONS
 from tests.integration.processor_rig import Rig, open_rig
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, SECOND, meter16, start16, stop16
 
@@ -98,7 +98,7 @@ async def tell(rig: Rig, station: str, exchanges: list[OcppCallReceived], **fiel
         own = msgspec.structs.replace(
             each, station_id=station, event_id=event_id, cause_id=event_id, **fields
         )
-        await rig.publish(TRANSACTIONS, station, own)
+        await rig.publish(OCPP_TRANSACTIONS, station, own)
 
 
 @asynccontextmanager

@@ -15,9 +15,9 @@ from libs.clickhouse.client import ClickHouseClient
 from libs.events.decisions import SessionDecisionConcluded
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
+from libs.events.topics import OCPP_TRANSACTIONS
 from libs.runtime.clock import now_us
 from services.sessions.domain.processor import SessionsProcessor
-from services.sessions.domain.topics import TRANSACTIONS
 from tests.integration.api_platform import Platform, api, ok, until
 from tests.integration.test_cli import shell
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, meter16, start16, stop16
@@ -56,7 +56,7 @@ async def tell(api: Platform, station: str, exchanges: list[OcppCallReceived]) -
     for each in exchanges:
         event_id = derive_id(each.event_id, station)
         record = msgspec.structs.replace(each, station_id=station, event_id=event_id, cause_id=event_id)
-        await api.emit(TRANSACTIONS, station, record)
+        await api.emit(OCPP_TRANSACTIONS, station, record)
 
 
 async def issued(api: Platform, station: str, count: int) -> list[dict[str, Any]]:

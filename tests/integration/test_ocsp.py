@@ -23,10 +23,11 @@ from libs.bus.bus import connect
 from libs.bus.settings import BusSettings
 from libs.events.ocpp_log import AnswerSource, OcppCallAnswered
 from libs.events.registry import TokenRegistered, TokenStatus
+from libs.events.topics import REGISTRY_TOKENS
 from libs.runtime.service import Health
 from libs.security.url_guard import UrlRefusedError
 from services.provisioning import ocsp_client
-from services.provisioning.certificates import TOKENS, answer_about_certificates
+from services.provisioning.certificates import answer_about_certificates
 from services.provisioning.domain.certificates.ocsp import OcspUnusableError, certificate_id
 from services.provisioning.ocsp_client import LARGEST, OcspClient, OcspUnavailableError
 from services.provisioning.settings import ProvisioningSettings
@@ -126,7 +127,7 @@ async def test_stations_get_the_responder_s_word_and_contracts_are_authorised(
     token = TokenRegistered(
         **stamp(), id_token="emaid-1", type="eMAID", status=TokenStatus.ACCEPTED, group_id="g"
     )
-    await log.publish(TOKENS, "emaid-1", token)
+    await log.publish(REGISTRY_TOKENS, "emaid-1", token)
     async with (
         responding() as responder,
         provisioning(bus, authorities),

@@ -12,8 +12,9 @@ from libs.bus.producer import Producer
 from libs.devstack import Endpoints
 from libs.events.contract import load_contract
 from libs.events.decisions import Decision
+from libs.events.topics import BILLING_PREPAID_ASKED
 from libs.tariffs.months import month_number, month_start
-from services.plans.domain.processor import ASKED, SETTLE
+from services.plans.domain.processor import SETTLE
 from services.sink.settings import SinkSettings
 from tests.integration.sink_process import Database, new_platform, sink_task, until
 from tests.unit.plans.given import World
@@ -46,7 +47,7 @@ async def test_a_month_shows_what_sessions_have_now_and_its_fee(settings: SinkSe
     assert [cdr.prepaid_wh for cdr in world.cdrs] == [8_000, 12_000, 0, 1_000]
 
     records = [*world.sessions.emitted, *world.plans.emitted]
-    wanted = {ASKED, *world.plans.processor.outputs}
+    wanted = {BILLING_PREPAID_ASKED, *world.plans.processor.outputs}
     database = Database(settings)
     async with connect(settings) as bus, sink_task(settings):
         producer = Producer(bus, "test")

@@ -13,8 +13,9 @@ from libs.bus.runtime_memory import MemoryRuntime
 from libs.devstack import Endpoints
 from libs.events.plans import PrepaidAsked, PrepaidGranted
 from libs.events.sessions import CdrCredited, CdrIssued
+from libs.events.topics import BILLING_PREPAID, BILLING_PREPAID_ASKED
 from libs.runtime.clock import SECOND, now_us
-from services.plans.domain.processor import ASKED, GRANTED, PlansProcessor
+from services.plans.domain.processor import PlansProcessor
 from tests.integration.processor_rig import PARTITIONS, Rig, by_id, kill_repeatedly, open_rig
 from tests.integration.service_process import ServiceProcess
 from tests.unit.plans.given import FLEET, at_station, tables, version
@@ -59,7 +60,7 @@ async def test_stations_share_a_bundle_while_its_ledger_is_killed(rig: Rig) -> N
     for topic, records in registry.items():
         for key, record in records.items():
             await rig.publish(topic, key, record)
-    rig.follow(ASKED, GRANTED, "billing.cdrs", "ocpp.transactions")
+    rig.follow(BILLING_PREPAID_ASKED, BILLING_PREPAID, "billing.cdrs", "ocpp.transactions")
     sessions, ledger = (ServiceProcess(name, rig.bus.settings) for name in ("sessions", "plans"))
     for service in (sessions, ledger):
         service.start()
@@ -67,23 +68,26 @@ async def test_stations_share_a_bundle_while_its_ledger_is_killed(rig: Rig) -> N
         for service in (sessions, ledger):
             await rig.ready(service)
         for part in range(3):
-            have = len(rig.messages[GRANTED])
+            have = len(rig.messages[BILLING_PREPAID])
             await publish(rig, names, range(part * SESSIONS // 3, (part + 1) * SESSIONS // 3))
-            await kill_repeatedly(rig, ledger, [have + 3], lambda: len(rig.messages[GRANTED]))
+            await kill_repeatedly(rig, ledger, [have + 3], lambda: len(rig.messages[BILLING_PREPAID]))
         await rig.until(lambda: len(latest(rig)) == 2 * SESSIONS, "every session has its record", 120)
-        await rig.until(lambda: len(rig.messages[GRANTED]) >= len(rig.messages[ASKED]), "all is answered")
+        await rig.until(
+            lambda: len(rig.messages[BILLING_PREPAID]) >= len(rig.messages[BILLING_PREPAID_ASKED]),
+            "all is answered",
+        )
         await rig.ready(ledger)
     finally:
         status = [service.stop() for service in (ledger, sessions)]
     assert status == [0, 0]
 
     assert len({m.partition for m in rig.messages["ocpp.transactions"]}) == len(names)
-    documents, grants = by_id(rig.messages["billing.cdrs"]), by_id(rig.messages[GRANTED])
-    asks = [m.record for m in rig.messages[ASKED] if isinstance(m.record, PrepaidAsked)]
-    assert len({m.partition for m in rig.messages[ASKED]}) == 1
+    documents, grants = by_id(rig.messages["billing.cdrs"]), by_id(rig.messages[BILLING_PREPAID])
+    asks = [m.record for m in rig.messages[BILLING_PREPAID_ASKED] if isinstance(m.record, PrepaidAsked)]
+    assert len({m.partition for m in rig.messages[BILLING_PREPAID_ASKED]}) == 1
     # What a ledger in memory makes of the same questions in the same order.
     memory = MemoryRuntime(PlansProcessor(), registry)
-    expected = [emit.record for ask in asks for emit in memory.feed(ASKED, ask.group_id, ask)]
+    expected = [emit.record for ask in asks for emit in memory.feed(BILLING_PREPAID_ASKED, ask.group_id, ask)]
     assert {r.event_id: r for r in expected if isinstance(r, PrepaidGranted)} == grants
     # Nobody else's documents name it; the bundle is used up, and no more than that.
     final = latest(rig)

@@ -23,10 +23,10 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.events.sessions import CdrIssued, SessionCorrected, SessionEnded
+from libs.events.topics import OCPP_TRANSACTIONS
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from services.sessions.domain.processor import SessionsProcessor
-from services.sessions.domain.topics import TRANSACTIONS
 from tests.integration.bus import bus_settings, make_topics
 from tests.integration.patience import WAIT_S
 from tests.integration.processor_rig import KILLS
@@ -95,7 +95,8 @@ def anywhere(logs: dict[str, list[OcppCallReceived]]) -> dict[str, list[Message]
     """The log before it is known where its records will be."""
     return {
         station_id: [
-            Message(TRANSACTIONS, 0, n, station_id, each, each.recorded_at) for n, each in enumerate(records)
+            Message(OCPP_TRANSACTIONS, 0, n, station_id, each, each.recorded_at)
+            for n, each in enumerate(records)
         ]
         for station_id, records in logs.items()
     }
@@ -104,7 +105,7 @@ def anywhere(logs: dict[str, list[OcppCallReceived]]) -> dict[str, list[Message]
 async def log_as_written(bus: Bus, total: int) -> dict[str, list[Message]]:
     """The log with the places that its records have got."""
     placed: dict[str, list[Message]] = defaultdict(list)
-    async with Tail(bus, TRANSACTIONS, start="beginning") as tail:
+    async with Tail(bus, OCPP_TRANSACTIONS, start="beginning") as tail:
         async for message in tail:
             placed[message.key].append(message)
             total -= 1
@@ -129,7 +130,7 @@ def mixed(logs: dict[str, list[OcppCallReceived]], random: Random) -> list[OcppC
 
 
 async def publish(producer: Producer, records: list[OcppCallReceived]) -> None:
-    sent = [await producer.send(TRANSACTIONS, record.station_id, record) for record in records]
+    sent = [await producer.send(OCPP_TRANSACTIONS, record.station_id, record) for record in records]
     await asyncio.gather(*sent)
 
 

@@ -21,10 +21,17 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import FrameRejected, OcppCallReceived
 from libs.events.record import Record
 from libs.events.telemetry import HealthWindowClosed, StationStateChanged
+from libs.events.topics import (
+    OCPP_LIFECYCLE,
+    OCPP_REJECTED,
+    OCPP_TRANSACTIONS,
+    TELEMETRY_HEALTH,
+    TELEMETRY_MEASUREMENTS,
+)
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
-from services.telemetry.domain.health.processor import HEALTH, LIFECYCLE, REJECTED, HealthProcessor
-from services.telemetry.domain.measurements.processor import MEASUREMENTS, TRANSACTIONS, MeasurementsProcessor
+from services.telemetry.domain.health.processor import HealthProcessor
+from services.telemetry.domain.measurements.processor import MeasurementsProcessor
 from tests.integration.bus import bus_settings, make_topics
 from tests.integration.patience import WAIT_S
 from tests.integration.service_process import ServiceProcess
@@ -47,25 +54,25 @@ async def bus(stack: Endpoints, namespace: str) -> AsyncIterator[Bus]:
 def life(random: Random, station_id: str, begin: int) -> Log:
     """What the edge recorded of a station, in its order; topics as they fall."""
     at, epoch = begin, 1
-    records: list[tuple[str, Record]] = [(LIFECYCLE, opened(1, at)), (LIFECYCLE, boot(at + 1))]
+    records: list[tuple[str, Record]] = [(OCPP_LIFECYCLE, opened(1, at)), (OCPP_LIFECYCLE, boot(at + 1))]
     for n in range(random.randint(5, 25)):
         at += SECOND
         match random.randrange(6):
             case 0:
-                records.append((LIFECYCLE, heartbeat(at, epoch=epoch)))
+                records.append((OCPP_LIFECYCLE, heartbeat(at, epoch=epoch)))
             case 1:
-                records.append((REJECTED, rejected(n, at)))
+                records.append((OCPP_REJECTED, rejected(n, at)))
             case 2:
-                records.append((LIFECYCLE, opened(epoch + 1, at)))
-                records.append((LIFECYCLE, closed(epoch, at + 1)))
+                records.append((OCPP_LIFECYCLE, opened(epoch + 1, at)))
+                records.append((OCPP_LIFECYCLE, closed(epoch, at + 1)))
                 epoch += 1
             case 3:
-                records.append((TRANSACTIONS, meter16(7, at, n)))
+                records.append((OCPP_TRANSACTIONS, meter16(7, at, n)))
             case 4:
-                records.append((TRANSACTIONS, event2("Updated", "tx", n, at, n)))
+                records.append((OCPP_TRANSACTIONS, event2("Updated", "tx", n, at, n)))
             case _:
                 connector, word = random.randint(1, 2), random.choice(STATUSES)
-                records.append((LIFECYCLE, status(connector, word, at, epoch=epoch)))
+                records.append((OCPP_LIFECYCLE, status(connector, word, at, epoch=epoch)))
     log: Log = []
     for topic, record in records:
         event_id = derive_id(record.event_id, station_id)
@@ -114,7 +121,7 @@ async def test_killed_again_and_again_it_tells_the_same(bus: Bus, seed: int) -> 
 
     measurements, stations = MemoryRuntime(MeasurementsProcessor()), MemoryRuntime(HealthProcessor())
     for topic, key, record in log:
-        (measurements if topic == TRANSACTIONS else stations).feed(topic, key, record)
+        (measurements if topic == OCPP_TRANSACTIONS else stations).feed(topic, key, record)
     measured = {r.event_id: r for emit in measurements.emitted if (r := emit.record)}
     changes: dict[str, list[Record]] = defaultdict(list)
     for emit in stations.emitted:
@@ -125,7 +132,7 @@ async def test_killed_again_and_again_it_tells_the_same(bus: Bus, seed: int) -> 
     await producer.start()
     samples: dict[str, list[Record]] = defaultdict(list)
     health: dict[str, list[Record]] = defaultdict(list)
-    calls = sum(isinstance(record, OcppCallReceived) and topic == LIFECYCLE for topic, _, record in log)
+    calls = sum(isinstance(record, OcppCallReceived) and topic == OCPP_LIFECYCLE for topic, _, record in log)
     refused = sum(isinstance(record, FrameRejected) for _, _, record in log)
 
     def windows() -> list[HealthWindowClosed]:
@@ -134,8 +141,8 @@ async def test_killed_again_and_again_it_tells_the_same(bus: Bus, seed: int) -> 
 
     async with asyncio.TaskGroup() as tasks:
         readers = [
-            tasks.create_task(read(bus, MEASUREMENTS, samples)),
-            tasks.create_task(read(bus, HEALTH, health)),
+            tasks.create_task(read(bus, TELEMETRY_MEASUREMENTS, samples)),
+            tasks.create_task(read(bus, TELEMETRY_HEALTH, health)),
         ]
         service = ServiceProcess("telemetry", bus.settings)
         service.start()

@@ -1,7 +1,7 @@
 """What operators decide about sessions that are in review."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Header, Response, status
 from msgspec.structs import asdict
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from libs.events.decisions import Decision, SessionDecided
 from libs.events.ids import new_id
+from libs.events.topics import BILLING_DECISIONS
 from libs.runtime.clock import now_us
 from services.api.context import Api, Context, Requester
 from services.api.domain.errors import Conflict, Invalid, NotFound
@@ -18,8 +19,6 @@ from services.api.http.routing import location, routes
 from services.api.rows import Row
 
 router = routes("sessions and charge records")
-
-DECISIONS: Final = "billing.decisions"
 
 
 class NewDecision(Input):
@@ -101,7 +100,7 @@ async def decide(
         reason=body.reason,
         decided_by=requester,
     )
-    await api.writer.write(DECISIONS, record.station_id, record)
+    await api.writer.write(BILLING_DECISIONS, record.station_id, record)
     fate = {"decision_id": decision_id, "decided_at": now, "status": "pending", "detail": ""}
     return ShownDecision.model_validate({**asdict(record), **fate, "resulting_version": None})
 

@@ -8,15 +8,12 @@ from typing import Final
 
 from libs.bus.message import Message
 from libs.events.commands import CommandConcluded, RequestCommand
+from libs.events.topics import COMMANDS_REQUESTED, SECURITY_ALERTS
 from services.api.domain.errors import Invalid
 from services.api.domain.volume import Volume
 from services.api.http import metrics
 from services.api.recent import RecentRecords
 from services.api.writer import Writer
-
-REQUESTED: Final = "commands.requested"
-OUTCOMES: Final = "commands.outcomes"
-ALERTS: Final = "security.alerts"
 
 Write = Callable[[RequestCommand], Awaitable[None]]
 
@@ -59,13 +56,13 @@ class CommandDesk:
         if request.event_id in self._requests:
             return False
         if write is None:
-            await self._writer.write(REQUESTED, request.station_id, request, traceparent)
+            await self._writer.write(COMMANDS_REQUESTED, request.station_id, request, traceparent)
         else:
             await write(request)
         metrics.COMMANDS.labels(request.dialect.value).inc()
         self._requests.put(request.event_id, request)
         if (alert := self._volume.note(request)) is not None:
-            await self._writer.write(ALERTS, alert.station_id, alert)
+            await self._writer.write(SECURITY_ALERTS, alert.station_id, alert)
         return True
 
     def take(self, message: Message) -> None:

@@ -16,15 +16,17 @@ from libs.events.registry import (
     TokenRegistered,
 )
 from libs.events.tariffs import TariffTerms
+from libs.events.topics import (
+    REGISTRY_CREDENTIALS,
+    REGISTRY_SITES,
+    REGISTRY_STATIONS,
+    REGISTRY_TARIFFS,
+    REGISTRY_TOKENS,
+)
 from libs.runtime.clock import iso
 from services.api.domain.errors import Conflict
 
-STATIONS: Final = "registry.stations"
-CREDENTIALS: Final = "registry.credentials"
-SITES: Final = "registry.sites"
-TOKENS: Final = "registry.tokens"
-TARIFFS: Final = "registry.tariffs"
-TOPICS: Final = (STATIONS, CREDENTIALS, SITES, TOKENS, TARIFFS)
+TOPICS: Final = (REGISTRY_STATIONS, REGISTRY_CREDENTIALS, REGISTRY_SITES, REGISTRY_TOKENS, REGISTRY_TARIFFS)
 
 UNWRITTEN: Final[Mapping[str, Any]] = {"event_id": "", "occurred_at": 0, "recorded_at": 0, "cause_id": ""}
 """The common fields of an entry that was never written."""

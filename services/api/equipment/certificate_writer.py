@@ -11,8 +11,9 @@ from libs.bus.lookup import records_of
 from libs.bus.message import Emit
 from libs.bus.sole_writer import SoleWriter
 from libs.events.commands import Fate, RequestCommand
+from libs.events.topics import COMMANDS_REQUESTED
 from libs.runtime.clock import SECOND, now_us
-from services.api.commands.desk import REQUESTED, CommandDesk
+from services.api.commands.desk import CommandDesk
 from services.api.domain.errors import Conflict
 from services.api.rows import Row
 
@@ -49,7 +50,9 @@ class Certificates:
             async with asyncio.timeout(self._timeout_s), self._one_at_a_time:
                 await self._write(command, known)
         except TimeoutError as error:
-            raise BusUnavailableError(f"{REQUESTED}: not acknowledged in {self._timeout_s} s") from error
+            raise BusUnavailableError(
+                f"{COMMANDS_REQUESTED}: not acknowledged in {self._timeout_s} s"
+            ) from error
 
     async def stop(self) -> None:
         """Let another process have its turn without waiting."""
@@ -61,7 +64,9 @@ class Certificates:
             if not self._writer.holds:
                 await self._writer.claim()
             # Of what others wrote before this claim all is in the topic, and after it they write nothing.
-            for record in await records_of(self._bus, REQUESTED, station_id, now_us() - _LOOK_BACK_US):
+            for record in await records_of(
+                self._bus, COMMANDS_REQUESTED, station_id, now_us() - _LOOK_BACK_US
+            ):
                 if isinstance(record, RequestCommand) and (record.action, record.cause_id) == (
                     command.action,
                     command.cause_id,
@@ -73,7 +78,7 @@ class Certificates:
                     + ("PENDING" if fate is None else fate.value)
                 )
             try:
-                await self._writer.write([Emit(REQUESTED, station_id, command)])
+                await self._writer.write([Emit(COMMANDS_REQUESTED, station_id, command)])
             except ClaimLostError:
                 await asyncio.sleep(random.uniform(0, LONGEST_PAUSE_S))  # noqa: S311
                 continue

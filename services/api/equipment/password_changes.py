@@ -11,13 +11,14 @@ import orjson
 
 from libs.events.commands import CommandConcluded, Fate, RequestCommand
 from libs.events.registry import CredentialsRegistered, PasswordDigest
+from libs.events.topics import REGISTRY_CREDENTIALS
 from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.ocpp.passwords import SALT_BYTES
 from libs.runtime.logging import get_logger
 from services.api.commands.desk import CommandDesk
 from services.api.domain.credentials import begun, kept, settled, with_passwords
 from services.api.domain.errors import NotFound
-from services.api.domain.renewal import CREDENTIALS, Stamp, removal
+from services.api.domain.renewal import Stamp, removal
 from services.api.registry.changes import Written
 from services.api.registry.table import Registry
 
@@ -67,9 +68,9 @@ class Passwords:
 
         def decide() -> Written:
             old = registry.credentials.get(station_id)
-            return {} if old is None else {CREDENTIALS: removal(old, registry.stamp(author))}
+            return {} if old is None else {REGISTRY_CREDENTIALS: removal(old, registry.stamp(author))}
 
-        await registry.change(CREDENTIALS, station_id, decide)
+        await registry.change(REGISTRY_CREDENTIALS, station_id, decide)
         log.info("password_removed", station_id=station_id, changed_by=author)
 
     async def rotate(self, station_id: str, password: bytes, request: RequestCommand) -> Change:
@@ -100,9 +101,9 @@ class Passwords:
         def decide() -> Written:
             current = registry.credentials.get(station_id)
             left = settled(current, new, took, registry.stamp(author))
-            return {} if left is current else {CREDENTIALS: left}
+            return {} if left is current else {REGISTRY_CREDENTIALS: left}
 
-        await registry.change(CREDENTIALS, station_id, decide)
+        await registry.change(REGISTRY_CREDENTIALS, station_id, decide)
         log.info("password_settled", station_id=station_id, took=took)
 
     async def _begin(
@@ -119,9 +120,9 @@ class Passwords:
             if station_id not in registry.stations:
                 raise NotFound(f"there is no station {station_id!r}")
             made[:] = [make(registry.credentials.get(station_id), registry.stamp(author))]
-            return {CREDENTIALS: made[0]}
+            return {REGISTRY_CREDENTIALS: made[0]}
 
-        await registry.change(CREDENTIALS, station_id, decide)
+        await registry.change(REGISTRY_CREDENTIALS, station_id, decide)
         return made[0]
 
     async def _follow(

@@ -11,11 +11,10 @@ from libs.bus.message import Emit
 from libs.bus.sole_writer import SoleWriter
 from libs.clickhouse.reader import Reader
 from libs.events.firmware import DefineCampaign
+from libs.events.topics import FIRMWARE_CAMPAIGNS
 from libs.runtime.clock import SECOND, now_us
 from services.api.live.latest import Live
 from services.api.rows import Row, record_of
-
-CAMPAIGNS: Final = "firmware.campaigns"
 
 _LOOK_BACK_US: Final = 24 * 3600 * SECOND
 """How far back the topic is read: by then ClickHouse knows a campaign."""
@@ -48,7 +47,9 @@ class Campaigns:
             async with asyncio.timeout(self._timeout_s), self._one_at_a_time:
                 return await self._define(wanted)
         except TimeoutError as error:
-            raise BusUnavailableError(f"{CAMPAIGNS}: not acknowledged in {self._timeout_s} s") from error
+            raise BusUnavailableError(
+                f"{FIRMWARE_CAMPAIGNS}: not acknowledged in {self._timeout_s} s"
+            ) from error
 
     async def stop(self) -> None:
         """Let another process have its turn without waiting."""
@@ -99,11 +100,13 @@ class Campaigns:
             if not self._writer.holds:
                 await self._writer.claim()
             # Of what others wrote before this claim all is in the topic, and after it they write nothing.
-            for record in await records_of(self._bus, CAMPAIGNS, campaign_id, now_us() - _LOOK_BACK_US):
+            for record in await records_of(
+                self._bus, FIRMWARE_CAMPAIGNS, campaign_id, now_us() - _LOOK_BACK_US
+            ):
                 if isinstance(record, DefineCampaign):
                     return record
             try:
-                await self._writer.write([Emit(CAMPAIGNS, campaign_id, wanted)])
+                await self._writer.write([Emit(FIRMWARE_CAMPAIGNS, campaign_id, wanted)])
             except ClaimLostError:
                 await asyncio.sleep(random.uniform(0, _LONGEST_PAUSE_S))  # noqa: S311
                 continue

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from libs.clickhouse.client import ClickHouseError
 from libs.events.firmware import CampaignProgressed, DefineCampaign
 from libs.events.ids import new_id
+from libs.events.topics import FIRMWARE_CAMPAIGNS
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from services.api.context import Api, Context, Requester
@@ -19,7 +20,6 @@ from services.api.domain.wish import repeatable_id
 from services.api.http.fields import IdempotencyKey, Input, Moment, Output, StationId, Text, Time, micros
 from services.api.http.paging import ListQuery, Page
 from services.api.http.routing import in_thread, location, routes
-from services.api.live.campaign_definitions import CAMPAIGNS
 from services.api.rows import record_of
 
 router = routes("firmware campaigns")
@@ -116,7 +116,7 @@ async def start_campaign(
     )
     response.headers["Location"] = location("campaigns", campaign_id)
     if idempotency_key is None:
-        await api.writer.write(CAMPAIGNS, campaign_id, wanted)
+        await api.writer.write(FIRMWARE_CAMPAIGNS, campaign_id, wanted)
         defined = wanted
     else:
         defined = await api.campaigns.define(wanted)

@@ -12,6 +12,16 @@ from libs.bus.message import Message
 from libs.events.contract import Contract, Schema
 from libs.events.load import LoadPlanMade
 from libs.events.record import Record
+from libs.events.topics import (
+    BILLING_CDRS,
+    BILLING_DECIDED,
+    COMMANDS_OUTCOMES,
+    FIRMWARE_CAMPAIGNS,
+    LOAD_PLANS,
+    SECURITY_ALERTS,
+    SESSIONS_EVENTS,
+    TELEMETRY_HEALTH,
+)
 from libs.runtime.clock import iso
 from services.api.domain.errors import TooMany
 from services.api.http import metrics
@@ -19,14 +29,14 @@ from services.api.http.problems import Unavailable
 from services.api.recent import ENTRY_BYTES, packed
 
 TOPICS: Final = (
-    "sessions.events",
-    "telemetry.health",
-    "commands.outcomes",
-    "load.plans",
-    "firmware.campaigns",
-    "billing.cdrs",
-    "billing.decided",
-    "security.alerts",
+    SESSIONS_EVENTS,
+    TELEMETRY_HEALTH,
+    COMMANDS_OUTCOMES,
+    LOAD_PLANS,
+    FIRMWARE_CAMPAIGNS,
+    BILLING_CDRS,
+    BILLING_DECIDED,
+    SECURITY_ALERTS,
 )
 
 _AT_ONCE: Final = 100

@@ -6,15 +6,14 @@ import msgspec
 from fastapi import Query
 from pydantic import Field
 
+from libs.events.topics import EDGE_CONNECTIONS, REGISTRY_STATIONS
 from libs.runtime.clock import now_us
 from services.api.context import Api, Context
 from services.api.domain.dated import in_force
 from services.api.domain.errors import NotFound
-from services.api.domain.renewal import STATIONS
 from services.api.http.fields import Folded, Output, Time
 from services.api.http.paging import ListQuery, Page, page_of
 from services.api.http.routing import routes
-from services.api.registry.table import LOCATIONS
 
 router = routes("live")
 
@@ -71,7 +70,7 @@ async def list_states(api: Api, query: Annotated[StateQuery, Query()]) -> Page[S
                 return None
         return _state(api, station_id, now)
 
-    keys = [registry.keys[STATIONS], registry.keys[LOCATIONS], api.live.states.keys]
+    keys = [registry.keys[REGISTRY_STATIONS], registry.keys[EDGE_CONNECTIONS], api.live.states.keys]
     if query.site_id is not None:
         keys = [registry.stations_by_site.to(query.site_id)]
     items, cursor = await page_of(keys, found, query.limit, query.cursor)

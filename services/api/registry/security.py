@@ -6,14 +6,13 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from libs.events.security import SecurityAlertKind
+from libs.events.topics import EDGE_CONNECTIONS, REGISTRY_STATIONS
 from services.api.context import Api
 from services.api.domain.cursors import cursor_of, position_at
 from services.api.domain.profiles import PROFILES, required
-from services.api.domain.renewal import STATIONS
 from services.api.http.fields import Folded, Moment, Output, Time, micros
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.routing import ERRORS
-from services.api.registry.table import LOCATIONS
 
 router = APIRouter(tags=["security"], responses=ERRORS)
 
@@ -151,7 +150,7 @@ async def list_by_profile(api: Api, query: Annotated[StationSecurityQuery, Query
             advice=advice(needed, proved, password=password),
         )
 
-    keys = [registry.keys[STATIONS], registry.keys[LOCATIONS]]
+    keys = [registry.keys[REGISTRY_STATIONS], registry.keys[EDGE_CONNECTIONS]]
     items, cursor = await page_of(keys, found, query.limit, query.cursor)
     return Page(items=items, next_cursor=cursor)
 

@@ -7,11 +7,12 @@ from fastapi import Query, Response, status
 from pydantic import Field, model_validator
 
 from libs.events.registry import SiteRegistered
+from libs.events.topics import REGISTRY_SITES
 from libs.runtime.clock import now_us
 from services.api.context import Api
 from services.api.domain.dated import in_force
 from services.api.domain.errors import Conflict
-from services.api.domain.renewal import SITES, UNWRITTEN, Stamp, priced_from, renewed
+from services.api.domain.renewal import UNWRITTEN, Stamp, priced_from, renewed
 from services.api.http.fields import Folded, Input, Label, Moment, Output, Text, Time, Zone
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.routing import routes
@@ -85,7 +86,7 @@ class SiteQuery(ListQuery):
 class Sites(Entries[SiteRegistered, SiteSettings, Site]):
     """The sites."""
 
-    topic, path, kind = SITES, "sites", "site"
+    topic, path, kind = REGISTRY_SITES, "sites", "site"
 
     def table(self, registry: Registry) -> Mapping[str, SiteRegistered]:
         """By id."""
@@ -139,7 +140,11 @@ async def list_sites(api: Api, query: Annotated[SiteQuery, Query()]) -> Page[Sit
         return _SITES.shown(site, now)
 
     registry = api.registry
-    keys = registry.keys[SITES] if query.tariff_id is None else registry.sites_by_tariff.to(query.tariff_id)
+    keys = (
+        registry.keys[REGISTRY_SITES]
+        if query.tariff_id is None
+        else registry.sites_by_tariff.to(query.tariff_id)
+    )
     items, cursor = await page_of([keys], found, query.limit, query.cursor)
     return Page(items=items, next_cursor=cursor)
 

@@ -7,13 +7,14 @@ from fastapi import Query, Response, status
 from pydantic import Field, model_validator
 
 from libs.events.registry import BootStatus, StationRegistered
+from libs.events.topics import REGISTRY_CREDENTIALS, REGISTRY_STATIONS
 from libs.ocpp.versions import station_identity
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
 from services.api.context import Api
 from services.api.domain.dated import in_force, power_in_force
 from services.api.domain.errors import Invalid
-from services.api.domain.renewal import CREDENTIALS, STATIONS, UNWRITTEN, Stamp, rated, renewed
+from services.api.domain.renewal import UNWRITTEN, Stamp, rated, renewed
 from services.api.http.fields import (
     Flag,
     Folded,
@@ -133,7 +134,7 @@ class StationQuery(ListQuery):
 class Stations(Entries[StationRegistered, StationSettings, Station]):
     """The stations."""
 
-    topic, path, kind = STATIONS, "stations", "station"
+    topic, path, kind = REGISTRY_STATIONS, "stations", "station"
 
     def table(self, registry: Registry) -> Mapping[str, StationRegistered]:
         """By folded id."""
@@ -163,7 +164,7 @@ class Stations(Entries[StationRegistered, StationSettings, Station]):
 
     def beside(self, registry: Registry, key: str) -> Written:
         """Its passwords: a station that is registered anew does not have those of an earlier one."""
-        return {CREDENTIALS: None} if key in registry.credentials else {}
+        return {REGISTRY_CREDENTIALS: None} if key in registry.credentials else {}
 
 
 _STATIONS = Stations()
@@ -186,7 +187,11 @@ async def list_stations(api: Api, query: Annotated[StationQuery, Query()]) -> Pa
         return _STATIONS.shown(station, now)
 
     registry = api.registry
-    keys = registry.keys[STATIONS] if query.site_id is None else registry.stations_by_site.to(query.site_id)
+    keys = (
+        registry.keys[REGISTRY_STATIONS]
+        if query.site_id is None
+        else registry.stations_by_site.to(query.site_id)
+    )
     items, cursor = await page_of([keys], found, query.limit, query.cursor)
     return Page(items=items, next_cursor=cursor)
 

@@ -19,18 +19,25 @@ from libs.events.registry import (
     TokenRegistered,
 )
 from libs.events.stations import CapabilitiesLearned
+from libs.events.topics import (
+    EDGE_CONNECTIONS,
+    REGISTRY_CREDENTIALS,
+    REGISTRY_SITES,
+    REGISTRY_STATIONS,
+    REGISTRY_TARIFFS,
+    REGISTRY_TOKENS,
+    STATIONS_CAPABILITIES,
+)
 from libs.ocpp.certificates import Owner
 from libs.runtime.clock import SECOND, now_us
 from services.api.domain.errors import Conflict, NotFound
 from services.api.domain.index import References, SortedKeys
 from services.api.domain.profiles import Profiles
-from services.api.domain.renewal import CREDENTIALS, SITES, STATIONS, TARIFFS, TOKENS, TOPICS, Stamp
+from services.api.domain.renewal import TOPICS, Stamp
 from services.api.http.problems import Unavailable
 from services.api.registry.changes import Changes, Decide
 
-LOCATIONS = "edge.connections"
-CAPABILITIES = "stations.capabilities"
-TABLES = (*TOPICS, LOCATIONS, CAPABILITIES)
+TABLES = (*TOPICS, EDGE_CONNECTIONS, STATIONS_CAPABILITIES)
 
 T = TypeVar("T")
 
@@ -50,13 +57,13 @@ class Registry:
     def __init__(self, tables: TableSet, changes: Changes, settle_s: float, least_profile: int) -> None:
         self.least_profile = least_profile
         self.profiles = Profiles(least_profile)
-        self.stations = cast(Mapping[str, StationRegistered], tables[STATIONS])
-        self.credentials = cast(Mapping[str, CredentialsRegistered], tables[CREDENTIALS])
-        self.sites = cast(Mapping[str, SiteRegistered], tables[SITES])
-        self.tokens = cast(Mapping[str, TokenRegistered], tables[TOKENS])
-        self.tariffs = cast(Mapping[str, TariffRegistered], tables[TARIFFS])
-        self.locations = cast(Mapping[str, StationLocated], tables[LOCATIONS])
-        self.capabilities = cast(Mapping[str, CapabilitiesLearned], tables[CAPABILITIES])
+        self.stations = cast(Mapping[str, StationRegistered], tables[REGISTRY_STATIONS])
+        self.credentials = cast(Mapping[str, CredentialsRegistered], tables[REGISTRY_CREDENTIALS])
+        self.sites = cast(Mapping[str, SiteRegistered], tables[REGISTRY_SITES])
+        self.tokens = cast(Mapping[str, TokenRegistered], tables[REGISTRY_TOKENS])
+        self.tariffs = cast(Mapping[str, TariffRegistered], tables[REGISTRY_TARIFFS])
+        self.locations = cast(Mapping[str, StationLocated], tables[EDGE_CONNECTIONS])
+        self.capabilities = cast(Mapping[str, CapabilitiesLearned], tables[STATIONS_CAPABILITIES])
         self._tables = tables
         self._changes = changes
         self._settle = int(settle_s * SECOND)
@@ -112,16 +119,16 @@ class Registry:
             self.keys[topic].discard(key)
         else:
             self.keys[topic].add(key)
-        if topic == LOCATIONS:
+        if topic == EDGE_CONNECTIONS:
             self.profiles.locate(key, record if isinstance(record, StationLocated) else None)
-        elif topic == STATIONS:
+        elif topic == REGISTRY_STATIONS:
             self.profiles.register(key, record if isinstance(record, StationRegistered) else None)
             self.stations_by_site.put(
                 key, _ids(record.sites) if isinstance(record, StationRegistered) else ()
             )
-        elif topic == SITES:
+        elif topic == REGISTRY_SITES:
             self.sites_by_tariff.put(key, _ids(record.tariffs) if isinstance(record, SiteRegistered) else ())
-        elif topic == TOKENS:
+        elif topic == REGISTRY_TOKENS:
             group = record.group_id if isinstance(record, TokenRegistered) else None
             self.tokens_by_group.put(key, () if group is None else (group,))
             self._note_removal(key, record)

@@ -9,13 +9,14 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from libs.events.registry import TariffRegistered
 from libs.events.tariffs import TariffTerms, base_price_milli
+from libs.events.topics import REGISTRY_TARIFFS
 from libs.runtime.clock import now_us
 from libs.tariffs.documents import parse, render
 from libs.tariffs.validation import TariffError
 from services.api.context import Api
 from services.api.domain.dated import version_in_force
 from services.api.domain.errors import Conflict, Invalid
-from services.api.domain.renewal import TARIFFS, UNWRITTEN, Stamp, renewed, reprice
+from services.api.domain.renewal import UNWRITTEN, Stamp, renewed, reprice
 from services.api.http.fields import (
     Currency,
     Folded,
@@ -121,7 +122,7 @@ class TariffQuery(ListQuery):
 class Tariffs(Entries[TariffRegistered, TariffChange | TariffSettings, Tariff]):
     """The tariffs."""
 
-    topic, path, kind = TARIFFS, "tariffs", "tariff"
+    topic, path, kind = REGISTRY_TARIFFS, "tariffs", "tariff"
 
     def table(self, registry: Registry) -> Mapping[str, TariffRegistered]:
         """By id."""
@@ -198,7 +199,7 @@ async def list_tariffs(api: Api, query: Annotated[TariffQuery, Query()]) -> Page
             return None
         return _TARIFFS.shown(tariff, now)
 
-    items, cursor = await page_of([api.registry.keys[TARIFFS]], found, query.limit, query.cursor)
+    items, cursor = await page_of([api.registry.keys[REGISTRY_TARIFFS]], found, query.limit, query.cursor)
     return Page(items=items, next_cursor=cursor)
 
 

@@ -8,9 +8,10 @@ from msgspec.structs import replace
 from pydantic import Field
 
 from libs.events.registry import TokenRegistered, TokenStatus
+from libs.events.topics import REGISTRY_TOKENS
 from services.api.context import Api
 from services.api.domain.errors import Invalid
-from services.api.domain.renewal import TOKENS, UNWRITTEN, Stamp, joined, renewed
+from services.api.domain.renewal import UNWRITTEN, Stamp, joined, renewed
 from services.api.domain.token_ids import token_identity
 from services.api.http.fields import Folded, Input, Moment, Output, Text, Time, WrittenTokenId, micros
 from services.api.http.paging import ListQuery, Page, matches, page_of
@@ -74,7 +75,7 @@ class TokenQuery(ListQuery):
 class Tokens(Entries[TokenRegistered, TokenSettings, Token]):
     """The id tokens."""
 
-    topic, path, kind = TOKENS, "tokens", "token"
+    topic, path, kind = REGISTRY_TOKENS, "tokens", "token"
 
     def table(self, registry: Registry) -> Mapping[str, TokenRegistered]:
         """By folded id."""
@@ -127,7 +128,11 @@ async def list_tokens(api: Api, query: Annotated[TokenQuery, Query()]) -> Page[T
         return _shown(token) if matches(query.q, token.id_token, token.driver) else None
 
     registry = api.registry
-    keys = registry.keys[TOKENS] if query.group_id is None else registry.tokens_by_group.to(query.group_id)
+    keys = (
+        registry.keys[REGISTRY_TOKENS]
+        if query.group_id is None
+        else registry.tokens_by_group.to(query.group_id)
+    )
     items, cursor = await page_of([keys], found, query.limit, query.cursor)
     return Page(items=items, next_cursor=cursor)
 

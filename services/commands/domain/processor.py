@@ -16,20 +16,26 @@ from libs.bus.shapes import grown
 from libs.events.commands import RequestCommand
 from libs.events.ocpp_log import DispatchRefused, OcppCallSent, StationLocated
 from libs.events.stations import CapabilitiesLearned
+from libs.events.topics import (
+    COMMANDS_DISPATCH,
+    COMMANDS_OUTCOMES,
+    COMMANDS_REQUESTED,
+    EDGE_CONNECTIONS,
+    OCPP_COMMANDS,
+    STATIONS_CAPABILITIES,
+)
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN, abilities_of
 from services.commands.domain.evidence import evidence_of_call
 from services.commands.domain.ledger import Ledger, Policy
 from services.commands.domain.turn import Turn
-
-CAPABILITIES = "stations.capabilities"
 
 
 class CommandsProcessor(Processor[Ledger]):
     """Requests, connections and the edges' reports to dispatches and fates, keyed by station."""
 
     name = "commands"
-    inputs = ("commands.requested", "ocpp.commands", "edge.connections", CAPABILITIES)
-    outputs = ("commands.dispatch", "commands.outcomes")
+    inputs = (COMMANDS_REQUESTED, OCPP_COMMANDS, EDGE_CONNECTIONS, STATIONS_CAPABILITIES)
+    outputs = (COMMANDS_DISPATCH, COMMANDS_OUTCOMES)
     state = Ledger
     former_states = (grown("0.1.0", "dbc5118cb283fc80"),)
     unmarked_state = "dbc5118cb283fc80"
@@ -60,9 +66,9 @@ class CommandsProcessor(Processor[Ledger]):
                     turn.refuse(record)
                 case CapabilitiesLearned():
                     turn.learn(abilities_of(record))
-                case None if event.topic == "edge.connections":
+                case None if event.topic == EDGE_CONNECTIONS:
                     turn.forget_location()
-                case None if event.topic == CAPABILITIES:
+                case None if event.topic == STATIONS_CAPABILITIES:
                     turn.learn(NOTHING_KNOWN)
                 case _:
                     return Step(state)

@@ -11,6 +11,7 @@ from libs.bus.message import Emit
 from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import DispatchRefused, RefusalReason, StationLocated
+from libs.events.topics import COMMANDS_DISPATCH, COMMANDS_OUTCOMES
 from libs.ocpp.semantics.abilities import Abilities, is_form, with_variables, without
 from libs.ocpp.semantics.commands import GetBaseReport
 from libs.ocpp.semantics.degradation import plan_command
@@ -304,7 +305,7 @@ class Turn:
             send_by=send_by,
             call_timeout_ms=waiting.call_timeout_ms,
         )
-        self.out.append(Emit("commands.dispatch", str(location.slot), dispatch, partition=location.slot))
+        self.out.append(Emit(COMMANDS_DISPATCH, str(location.slot), dispatch, partition=location.slot))
 
     def _decide(
         self,
@@ -348,7 +349,7 @@ class Turn:
             attempts=waiting.attempts,
             degraded=waiting.degraded,
         )
-        self.out.append(Emit("commands.outcomes", self.ledger.station_id, concluded))
+        self.out.append(Emit(COMMANDS_OUTCOMES, self.ledger.station_id, concluded))
         self._remember(waiting, evidence)
         flight = self.ledger.flight
         concluded_now = Concluded(waiting.command_id, self.now, refused)

@@ -20,14 +20,10 @@ from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.events.ids import derive_id
 from libs.events.plans import PlanMonthCharged, PlanTax, PrepaidAsked, PrepaidGranted, withdrawal_id
 from libs.events.registry import TariffRegistered, TariffVersion
+from libs.events.topics import BILLING_PLAN_MONTHS, BILLING_PREPAID, BILLING_PREPAID_ASKED, REGISTRY_TARIFFS
 from libs.runtime.clock import SECOND
 from libs.tariffs.engine import monthly_bill, plan_of
 from libs.tariffs.months import month_at, month_number, month_start, month_text
-
-ASKED: Final = "billing.prepaid-asked"
-GRANTED: Final = "billing.prepaid"
-MONTHS: Final = "billing.plan-months"
-TARIFFS: Final = "registry.tariffs"
 
 _DAY: Final = 24 * 3600 * SECOND
 
@@ -82,9 +78,9 @@ class PlansProcessor(Processor[PlanLedger]):
     """
 
     name = "plans"
-    inputs = (ASKED,)
-    outputs = (GRANTED, MONTHS)
-    tables = (TARIFFS,)
+    inputs = (BILLING_PREPAID_ASKED,)
+    outputs = (BILLING_PREPAID, BILLING_PLAN_MONTHS)
+    tables = (REGISTRY_TARIFFS,)
     state = PlanLedger
     unmarked_state = "e60a730442df7b01"
     max_state_bytes = 2_560 << 10
@@ -156,7 +152,7 @@ def _late(ask: PrepaidAsked) -> tuple[Emit, ...]:
 
 def _granted(ask: PrepaidAsked, purpose: str, wh: int, *, closed: bool = False) -> Emit:
     return Emit(
-        GRANTED,
+        BILLING_PREPAID,
         ask.station_id,
         PrepaidGranted(
             event_id=derive_id(ask.event_id, purpose),
@@ -214,7 +210,7 @@ def _dated(state: PlanLedger) -> PlanLedger:
 def _charge(state: PlanLedger, number: int, at: int, tables: Tables) -> Emit | None:
     """What the group owes for a month; None if no version of the tariff then names its plan."""
     begin, end = month_start(number, state.timezone), month_start(number + 1, state.timezone)
-    tariff = tables.get(TARIFFS, {}).get(state.tariff_id)
+    tariff = tables.get(REGISTRY_TARIFFS, {}).get(state.tariff_id)
     version = _naming(tariff, state.group_id, begin, end) if isinstance(tariff, TariffRegistered) else None
     plan = None if version is None else plan_of(version, state.group_id)
     if version is None or plan is None:
@@ -223,7 +219,7 @@ def _charge(state: PlanLedger, number: int, at: int, tables: Tables) -> Emit | N
     book = next((m for m in state.months if m.number == number), None)
     month = month_text(number)
     return Emit(
-        MONTHS,
+        BILLING_PLAN_MONTHS,
         state.group_id,
         PlanMonthCharged(
             event_id=derive_id(f"{state.group_id}\n{state.tariff_id}\n{month}", "plan-month"),

@@ -21,9 +21,9 @@ from libs.events.decisions import (
     SessionRecalled,
 )
 from libs.events.ids import derive_id
+from libs.events.topics import BILLING_DECIDED
 from libs.tariffs.usage import Usage, usage_from_readings
 from services.sessions.domain.session import Decided, Outcome, Session, kinds, measured, outcome
-from services.sessions.domain.topics import DECIDED
 
 Ruling = SessionDecided | SessionRecalled | SessionEvidenceRecalled
 """What decides about a session. Recalls of version 0.1.0 hold their evidence themselves."""
@@ -216,7 +216,7 @@ def _no_evidence(evidence: Session, known: Session | None, session_id: str) -> s
 def concluded(record: Ruling, detail: str, version: int) -> Emit:
     """What became of a decision: `detail` says why it was refused, `version` is that of the charge record now."""
     return Emit(
-        DECIDED,
+        BILLING_DECIDED,
         record.station_id,
         SessionDecisionConcluded(
             event_id=derive_id(decision_id(record), "concluded"),

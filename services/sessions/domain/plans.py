@@ -13,12 +13,12 @@ import msgspec
 from libs.bus.message import Emit, Message
 from libs.events.ids import derive_id
 from libs.events.plans import PrepaidAsked, PrepaidGranted, withdrawal_id
+from libs.events.topics import BILLING_PREPAID_ASKED
 from libs.runtime.clock import SECOND
 from services.sessions.domain.charge import Charge
 from services.sessions.domain.grants import Asked, EarlyGrant, Grant
 from services.sessions.domain.origin import Cause
 from services.sessions.domain.session import Session
-from services.sessions.domain.topics import ASKED
 
 AWAIT_GRANT: Final = 3600 * SECOND
 """How long a charge record waits for what the bundle covers; then it is issued without, and corrected later.
@@ -132,7 +132,7 @@ def kept_early(early: tuple[EarlyGrant, ...], grant: Grant, recorded_at: int) ->
 
 def _question(station_id: str, session: Session, asked: Asked, cause: Cause) -> Emit:
     return Emit(
-        ASKED,
+        BILLING_PREPAID_ASKED,
         asked.group_id,
         PrepaidAsked(
             event_id=asked.ask_id,

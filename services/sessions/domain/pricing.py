@@ -11,13 +11,13 @@ from libs.bus.processor import Tables
 from libs.events.record import Record
 from libs.events.registry import SiteRegistered, StationRegistered, TariffRegistered, TokenRegistered
 from libs.events.tariffs import billable
+from libs.events.topics import REGISTRY_SITES, REGISTRY_STATIONS, REGISTRY_TARIFFS, REGISTRY_TOKENS
 from libs.ocpp.semantics.received_calls import zone_named
 from libs.tariffs.engine import NO_CONTRACT, DriverContract, bill, plan_of, terms_of
 from libs.tariffs.months import month_at, month_text
 from libs.tariffs.usage import Usage
 from services.sessions.domain.charge import Charge, UnderPlan
 from services.sessions.domain.session import Session
-from services.sessions.domain.topics import SITES, STATIONS, TARIFFS, TOKENS
 
 
 class _Dated(Protocol):
@@ -39,21 +39,21 @@ def as_of(at: int, dated: Iterable[_D]) -> _D | None:
 
 def site_of(station_id: str, at: int, tables: Tables) -> str | None:
     """The site that the station belonged to at `at`."""
-    station = _lookup(tables, STATIONS, station_id)
+    station = _lookup(tables, REGISTRY_STATIONS, station_id)
     assigned = as_of(at, station.sites) if isinstance(station, StationRegistered) else None
     return None if assigned is None else assigned.id
 
 
 def most_w_of(station_id: str, at: int, tables: Tables) -> int | None:
     """What one of the station's connectors could deliver at `at`; None if operators have not said."""
-    station = _lookup(tables, STATIONS, station_id)
+    station = _lookup(tables, REGISTRY_STATIONS, station_id)
     rating = as_of(at, station.power_ratings) if isinstance(station, StationRegistered) else None
     return None if rating is None else rating.power_w
 
 
 def group_of(id_token: str | None, at: int, tables: Tables) -> str | None:
     """The driver group that a token belonged to at `at`, whatever its status."""
-    token = None if id_token is None else _lookup(tables, TOKENS, id_token.casefold())
+    token = None if id_token is None else _lookup(tables, REGISTRY_TOKENS, id_token.casefold())
     if not isinstance(token, TokenRegistered):
         return None
     if not token.groups:
@@ -70,12 +70,12 @@ def placed(station_id: str, session: Session, tables: Tables, token_before: str 
     """
     begun, id_token = session.begun_at, session.id_token
     site_id, most_w, group_id = session.site_id, session.most_w, session.group_id
-    if _lookup(tables, STATIONS, station_id) is not None:
+    if _lookup(tables, REGISTRY_STATIONS, station_id) is not None:
         site_id, most_w = site_of(station_id, begun, tables), most_w_of(station_id, begun, tables)
     # What is registered of a site's clock has no date: the clock that was found first stays.
     kept = session.timezone if site_id == session.site_id else None
     key = "" if id_token is None else id_token.casefold()
-    if key != (token_before or "").casefold() or _lookup(tables, TOKENS, key) is not None:
+    if key != (token_before or "").casefold() or _lookup(tables, REGISTRY_TOKENS, key) is not None:
         group_id = group_of(id_token, begun, tables)
     return msgspec.structs.replace(
         session,
@@ -88,7 +88,7 @@ def placed(station_id: str, session: Session, tables: Tables, token_before: str 
 
 def timezone_of(site_id: str | None, tables: Tables) -> str | None:
     """IANA name of the clock of a site, UTC if it has none that is known; None if the site is not registered."""
-    site = None if site_id is None else _lookup(tables, SITES, site_id)
+    site = None if site_id is None else _lookup(tables, REGISTRY_SITES, site_id)
     return getattr(zone_named(site.timezone), "key", "UTC") if isinstance(site, SiteRegistered) else None
 
 
@@ -107,11 +107,11 @@ def charge(
 
     By the clock of `timezone`, or of the site as it is registered now.
     """
-    site = None if site_id is None else _lookup(tables, SITES, site_id)
+    site = None if site_id is None else _lookup(tables, REGISTRY_SITES, site_id)
     if not isinstance(site, SiteRegistered):
         return None
     assigned = as_of(at, site.tariffs)
-    tariff = None if assigned is None else _lookup(tables, TARIFFS, assigned.id)
+    tariff = None if assigned is None else _lookup(tables, REGISTRY_TARIFFS, assigned.id)
     version = as_of(at, tariff.versions) if isinstance(tariff, TariffRegistered) else None
     if assigned is None or version is None or not billable(terms_of(version)):
         return None

@@ -13,6 +13,24 @@ from libs.events.commands import CommandConcluded
 from libs.events.decisions import SessionRecalled
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.plans import PrepaidGranted
+from libs.events.topics import (
+    BILLING_CDRS,
+    BILLING_DECIDED,
+    BILLING_DECISIONS,
+    BILLING_PREPAID,
+    BILLING_PREPAID_ASKED,
+    COMMANDS_DISPATCH,
+    COMMANDS_OUTCOMES,
+    COMMANDS_REQUESTED,
+    OCPP_LIFECYCLE,
+    OCPP_TRANSACTIONS,
+    REGISTRY_SITES,
+    REGISTRY_STATIONS,
+    REGISTRY_TARIFFS,
+    REGISTRY_TOKENS,
+    SESSIONS_EVENTS,
+    SESSIONS_EVIDENCE,
+)
 from libs.ocpp.quirks.book import RuleBook
 from libs.ocpp.semantics.model import TransactionStep
 from libs.ocpp.semantics.received_calls import read_step, zone_of
@@ -26,24 +44,6 @@ from services.sessions.domain.pricing import placed
 from services.sessions.domain.session import Session, running
 from services.sessions.domain.station import StationSessions, begins_none, find
 from services.sessions.domain.statuses import Status
-from services.sessions.domain.topics import (
-    ANSWERS,
-    ASKED,
-    CDRS,
-    DECIDED,
-    DECISIONS,
-    EVENTS,
-    EVIDENCE,
-    GRANTED,
-    LIFECYCLE,
-    OUTCOMES,
-    REQUESTS,
-    SITES,
-    STATIONS,
-    TARIFFS,
-    TOKENS,
-    TRANSACTIONS,
-)
 
 _ACTIONS: Final = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
 _SIGNS: Final = frozenset({"StatusNotification", "BootNotification"})
@@ -63,9 +63,23 @@ class SessionsProcessor(Processor[StationSessions]):
     """
 
     name = "sessions"
-    inputs = (TRANSACTIONS, LIFECYCLE, DECISIONS, EVIDENCE, OUTCOMES, GRANTED)
-    outputs = (EVENTS, CDRS, DECIDED, ANSWERS, REQUESTS, ASKED)
-    tables = (STATIONS, SITES, TARIFFS, TOKENS)
+    inputs = (
+        OCPP_TRANSACTIONS,
+        OCPP_LIFECYCLE,
+        BILLING_DECISIONS,
+        SESSIONS_EVIDENCE,
+        COMMANDS_OUTCOMES,
+        BILLING_PREPAID,
+    )
+    outputs = (
+        SESSIONS_EVENTS,
+        BILLING_CDRS,
+        BILLING_DECIDED,
+        COMMANDS_DISPATCH,
+        COMMANDS_REQUESTED,
+        BILLING_PREPAID_ASKED,
+    )
+    tables = (REGISTRY_STATIONS, REGISTRY_SITES, REGISTRY_TARIFFS, REGISTRY_TOKENS)
     state = StationSessions
     former_states = (grown("0.1.0", "7cf0d455fc8709c7"),)
     unmarked_state = "7cf0d455fc8709c7"
@@ -79,9 +93,9 @@ class SessionsProcessor(Processor[StationSessions]):
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """The exchanges that tell of transactions, be it by a connector's status or a boot; not the later answers to
         pending ones, nor authorisations."""
-        if topic in (DECISIONS, EVIDENCE, GRANTED):
+        if topic in (BILLING_DECISIONS, SESSIONS_EVIDENCE, BILLING_PREPAID):
             return True
-        if topic == OUTCOMES:
+        if topic == COMMANDS_OUTCOMES:
             return subject == shown_price.ACTION
         return kind == OcppCallReceived.__name__ and (subject in _ACTIONS or subject in _SIGNS)
 
@@ -117,7 +131,7 @@ class SessionsProcessor(Processor[StationSessions]):
         self, state: StationSessions | None, record: OcppCallReceived, message: Message, tables: Tables
     ) -> Step[StationSessions]:
         """Fold a step of a transaction."""
-        step = read_step(record, zone_of(tables[STATIONS].get(record.station_id)), self._book)
+        step = read_step(record, zone_of(tables[REGISTRY_STATIONS].get(record.station_id)), self._book)
         if step is None:
             return Step(state)
         done = _fold(state, step, message, tables, self._show_every)
@@ -133,7 +147,7 @@ class SessionsProcessor(Processor[StationSessions]):
         cause = Cause(record.event_id, record.occurred_at, record.recorded_at)
         if record.action == "BootNotification":
             return _boot(state, source, cause, tables)
-        zone = zone_of(tables[STATIONS].get(record.station_id))
+        zone = zone_of(tables[REGISTRY_STATIONS].get(record.station_id))
         status = statuses.read(record, message.offset, zone, self._book)
         if status is None:
             return Step(state)

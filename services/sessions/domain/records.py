@@ -23,10 +23,17 @@ from libs.events.sessions import (
     SessionStarted,
     SessionUpdated,
 )
+from libs.events.topics import (
+    BILLING_CDRS,
+    BILLING_DECISIONS,
+    BILLING_PREPAID,
+    OCPP_LIFECYCLE,
+    OCPP_TRANSACTIONS,
+    SESSIONS_EVENTS,
+)
 from services.sessions.domain.charge import Charge, Charged
 from services.sessions.domain.origin import Cause
 from services.sessions.domain.session import Issued, Outcome, Session, own, running
-from services.sessions.domain.topics import CDRS, DECISIONS, EVENTS, GRANTED, LIFECYCLE, TRANSACTIONS
 
 NO_TARIFF: Final = "no_tariff"
 
@@ -34,7 +41,7 @@ NO_TARIFF: Final = "no_tariff"
 def started(station_id: str, session: Session, cause: Cause) -> Emit:
     """SessionStarted, once per session."""
     return Emit(
-        EVENTS,
+        SESSIONS_EVENTS,
         station_id,
         SessionStarted(
             event_id=derive_id(session.session_id, "started"),
@@ -57,14 +64,14 @@ def started(station_id: str, session: Session, cause: Cause) -> Emit:
 
 def updated(station_id: str, session: Session, cause: Cause) -> Emit:
     """SessionUpdated, one per cause."""
-    return Emit(EVENTS, station_id, _update(station_id, session, cause))
+    return Emit(SESSIONS_EVENTS, station_id, _update(station_id, session, cause))
 
 
 def reopened(station_id: str, session: Session, cause: Cause) -> Emit:
     """SessionReopened, one per cause: what `session` is now, after the end that it was announced to have."""
     told = msgspec.structs.asdict(_update(station_id, session, cause))
     told["event_id"] = derive_id(cause.event_id, "session-reopened")
-    return Emit(EVENTS, station_id, SessionReopened(**told, started_at=session.begun_at))
+    return Emit(SESSIONS_EVENTS, station_id, SessionReopened(**told, started_at=session.begun_at))
 
 
 def _update(station_id: str, session: Session, cause: Cause) -> SessionUpdated:
@@ -93,9 +100,9 @@ def ended(station_id: str, session: Session, charged: Charged, cause: Cause) -> 
     common, revision = _common(station_id, session, charged, cause), session.revision
     if revision == 1:
         first = SessionEnded(event_id=derive_id(session.session_id, "ended"), **common)
-        return Emit(EVENTS, station_id, first)
+        return Emit(SESSIONS_EVENTS, station_id, first)
     event_id = derive_id(session.session_id, f"corrected:{revision}")
-    return Emit(EVENTS, station_id, SessionCorrected(event_id=event_id, version=revision, **common))
+    return Emit(SESSIONS_EVENTS, station_id, SessionCorrected(event_id=event_id, version=revision, **common))
 
 
 def _common(station_id: str, session: Session, charged: Charged, cause: Cause) -> dict[str, Any]:
@@ -125,7 +132,7 @@ def documents(
     if before is not None:
         credit = _credit(session, before, common, chain)
         chain = credit.hash
-        out.append(Emit(CDRS, station_id, credit))
+        out.append(Emit(BILLING_CDRS, station_id, credit))
     cdr = sealed(
         CdrIssued(
             event_id=derive_id(session.session_id, f"cdr:{revision}"),
@@ -143,7 +150,7 @@ def documents(
             **{**common, **_priced(charged.result, charged.charge)},
         )
     )
-    out.append(Emit(CDRS, station_id, cdr))
+    out.append(Emit(BILLING_CDRS, station_id, cdr))
     return msgspec.structs.replace(said(session, charged), hash=cdr.hash), out
 
 
@@ -203,7 +210,7 @@ def _credit(session: Session, before: Issued, common: dict[str, Any], chain: str
 
 def _sources(session: Session) -> tuple[CdrSource, ...]:
     evidence = CdrSource(
-        topic=TRANSACTIONS,
+        topic=OCPP_TRANSACTIONS,
         partition=session.partition,
         first_offset=session.first_offset,
         last_offset=session.last_offset,
@@ -212,15 +219,15 @@ def _sources(session: Session) -> tuple[CdrSource, ...]:
     if session.last_status >= 0:
         # The partition of a station is the same in every topic that a processor reads.
         place = {"first_offset": session.first_status, "last_offset": session.last_status}
-        sources.append(CdrSource(topic=LIFECYCLE, partition=session.partition, **place))
+        sources.append(CdrSource(topic=OCPP_LIFECYCLE, partition=session.partition, **place))
     decision = session.decision
     if decision is not None:
         place = {"first_offset": decision.offset, "last_offset": decision.offset}
-        sources.append(CdrSource(topic=DECISIONS, partition=decision.partition, **place))
+        sources.append(CdrSource(topic=BILLING_DECISIONS, partition=decision.partition, **place))
     grant = session.grant
     if grant is not None:
         place = {"first_offset": grant.offset, "last_offset": grant.offset}
-        sources.append(CdrSource(topic=GRANTED, partition=grant.partition, **place))
+        sources.append(CdrSource(topic=BILLING_PREPAID, partition=grant.partition, **place))
     return tuple(sources)
 
 

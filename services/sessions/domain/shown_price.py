@@ -15,6 +15,7 @@ from libs.events.commands import AnswerCall, CommandConcluded, CommandDialect, F
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import StationRegistered
+from libs.events.topics import COMMANDS_DISPATCH, COMMANDS_REQUESTED, REGISTRY_STATIONS
 from libs.ocpp.semantics.commands import CostUpdated
 from libs.ocpp.semantics.dialect import to_request
 from libs.ocpp.semantics.replies import ended_reply
@@ -26,7 +27,6 @@ from services.sessions.domain.decisions import open_to_decision, settled
 from services.sessions.domain.origin import Cause
 from services.sessions.domain.pricing import charge
 from services.sessions.domain.session import NO_STOP, Session, outcome
-from services.sessions.domain.topics import ANSWERS, REQUESTS, STATIONS
 
 ACTION: Final = CostUpdated.__name__
 
@@ -67,7 +67,7 @@ def answer(call: OcppCallReceived, session: Session | None) -> Emit:
         action=call.action,
         answer=ended_reply(total, digits),
     )
-    return Emit(ANSWERS, str(call.slot), record, call.slot)
+    return Emit(COMMANDS_DISPATCH, str(call.slot), record, call.slot)
 
 
 def so_far(
@@ -106,7 +106,9 @@ def so_far(
         call_timeout_ms=_CALL_TIMEOUT_MS,
         replaces=f"cost of {session.session_id}",
     )
-    return msgspec.structs.replace(session, shown_minor=total), (Emit(REQUESTS, station_id, request),)
+    return msgspec.structs.replace(session, shown_minor=total), (
+        Emit(COMMANDS_REQUESTED, station_id, request),
+    )
 
 
 def due(
@@ -126,7 +128,7 @@ def due(
 
 
 def _cost(station_id: str, session: Session, tables: Tables) -> tuple[int, str] | None:
-    station = tables[STATIONS].get(station_id)
+    station = tables[REGISTRY_STATIONS].get(station_id)
     if session.site_id is None or (isinstance(station, StationRegistered) and station.certification):
         return None
     result, usage = outcome(session)

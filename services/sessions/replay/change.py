@@ -12,11 +12,11 @@ import yaml
 from libs.bus.processor import Tables
 from libs.events.registry import TariffRegistered, TariffVersion
 from libs.events.tariffs import TariffTerms, base_price_milli
+from libs.events.topics import REGISTRY_TARIFFS
 from libs.ocpp.quirks.book import RuleBook, in_force
 from libs.ocpp.quirks.rules import RuleError, load_file
 from libs.tariffs.documents import parse
 from libs.tariffs.validation import TariffError
-from services.sessions.domain.topics import TARIFFS
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,7 +49,7 @@ class Change:
         if self._tariff is None:
             return tables
         changed = changed_tariff(self._tariff, self._tariff_id, self._currency, tables)
-        return {**tables, TARIFFS: {**tables[TARIFFS], changed.tariff_id: changed}}
+        return {**tables, REGISTRY_TARIFFS: {**tables[REGISTRY_TARIFFS], changed.tariff_id: changed}}
 
 
 def changed_tariff(
@@ -62,9 +62,9 @@ def changed_tariff(
     written = _written(file)
     said, said_currency = written.pop("tariff_id", None), written.pop("currency", None)
     name = tariff_id or said
-    known = tables[TARIFFS].get(name or "")
+    known = tables[REGISTRY_TARIFFS].get(name or "")
     if not isinstance(known, TariffRegistered):
-        names = ", ".join(sorted(tables[TARIFFS])) or "none"
+        names = ", ".join(sorted(tables[REGISTRY_TARIFFS])) or "none"
         which = (
             "say which tariff it replaces: --tariff-id" if name is None else f"there is no tariff {name!r}"
         )

@@ -15,10 +15,10 @@ from typing import Any, Final
 import msgspec
 
 from libs.events.sessions import CdrIssued
+from libs.events.topics import BILLING_PREPAID
 from libs.runtime.clock import SECOND
 from services.sessions.domain.rules import REMEMBER
 from services.sessions.domain.session import NO_START, Session
-from services.sessions.domain.topics import GRANTED
 
 SETTLED_AFTER: Final = REMEMBER + 24 * 3600 * SECOND
 """A session is no longer remembered so long after its last news, so that its record stays as it is."""
@@ -200,7 +200,7 @@ class Comparison:
             self._settle(sessions, cdr.recorded_at - SETTLED_AFTER)
             entry = sessions[cdr.session_id] = Entry()
         # What is not compared is not kept, but for where a bundle's answer is.
-        answers = tuple([source for source in cdr.sources if source.topic == GRANTED])
+        answers = tuple([source for source in cdr.sources if source.topic == BILLING_PREPAID])
         slim = msgspec.structs.replace(cdr, readings=(), intervals=(), sources=answers)
         if side is Side.BEFORE:
             entry.before = slim

@@ -11,10 +11,10 @@ from libs.bus.bus import Bus
 from libs.bus.producer import Producer
 from libs.events.decisions import SessionEvidenceRecalled, SessionRecalled
 from libs.events.sessions import CdrIssued
+from libs.events.topics import BILLING_DECISIONS, SESSIONS_EVIDENCE
 from libs.runtime.clock import SECOND
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.session import Session
-from services.sessions.domain.topics import DECISIONS, EVIDENCE
 from services.sessions.replay.compare import Entry, Period, Report, Settled
 from services.sessions.replay.rederive import Sorted, recall_of
 from services.sessions.replay.run import Changed, Progress, compare, job_of, registry
@@ -64,8 +64,8 @@ async def write(bus: Bus, recalls: Iterable[Recall]) -> None:
     await producer.start()
     try:
         for record, evidence in recalls:
-            await producer.send_and_wait(DECISIONS, record.station_id, record)
-            await producer.send_and_wait(EVIDENCE, record.station_id, evidence)
+            await producer.send_and_wait(BILLING_DECISIONS, record.station_id, record)
+            await producer.send_and_wait(SESSIONS_EVIDENCE, record.station_id, evidence)
     finally:
         await producer.stop()
 

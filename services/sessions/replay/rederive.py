@@ -9,11 +9,11 @@ import msgspec
 from libs.events.decisions import SessionEvidenceRecalled, SessionRecalled
 from libs.events.ids import derive_id
 from libs.events.sessions import CdrIssued
+from libs.events.topics import BILLING_PREPAID
 from libs.tariffs.months import month_at, month_text
 from services.sessions.domain.decisions import evidence_of
 from services.sessions.domain.grants import Asked, Grant
 from services.sessions.domain.session import Issued, Session
-from services.sessions.domain.topics import GRANTED
 from services.sessions.replay.compare import Entry
 
 
@@ -86,7 +86,7 @@ def _as_asked(before: CdrIssued, session: Session) -> Session:
         bundle_wh=asked.bundle_wh or before.prepaid_wh,
         billed_wh=before.billed_wh,
     )
-    place = next((source for source in before.sources if source.topic == GRANTED), None)
+    place = next((source for source in before.sources if source.topic == BILLING_PREPAID), None)
     if grant is not None:
         grant = msgspec.structs.replace(grant, ask_id=asked.ask_id, wh=before.prepaid_wh)
     elif place is not None:

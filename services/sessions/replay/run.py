@@ -21,10 +21,18 @@ from libs.events.plans import PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.events.sessions import CdrIssued
+from libs.events.topics import (
+    BILLING_CDRS,
+    BILLING_DECIDED,
+    BILLING_DECISIONS,
+    BILLING_PREPAID,
+    COMMANDS_OUTCOMES,
+    REGISTRY_STATIONS,
+    SESSIONS_EVIDENCE,
+)
 from libs.runtime.clock import SECOND
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.session import Session
-from services.sessions.domain.topics import CDRS, DECIDED, DECISIONS, EVIDENCE, GRANTED, OUTCOMES, STATIONS
 from services.sessions.replay.change import Change
 from services.sessions.replay.compare import Comparison, Entry, Period, Report, Settled, Side
 from services.sessions.replay.fold import Fold
@@ -34,7 +42,7 @@ LEAD: Final = 7 * 24 * 3600 * SECOND
 TRAIL: Final = 7 * 24 * 3600 * SECOND
 """How long after a period: evidence that comes later is not awaited by the fold either."""
 
-_NOT_READ: Final = frozenset({DECISIONS, EVIDENCE, OUTCOMES})
+_NOT_READ: Final = frozenset({BILLING_DECISIONS, SESSIONS_EVIDENCE, COMMANDS_OUTCOMES})
 """Decisions are read beforehand, and what became of messages to drivers changes no record."""
 
 Progress = Callable[[int, int, float], None]
@@ -73,7 +81,7 @@ def stations_of(site_id: str, tables: Mapping[str, Mapping[str, Record]]) -> set
     """The stations that were ever at a site."""
     return {
         key
-        for key, station in tables.get(STATIONS, {}).items()
+        for key, station in tables.get(REGISTRY_STATIONS, {}).items()
         if isinstance(station, StationRegistered) and any(site.id == site_id for site in station.sites)
     }
 
@@ -103,7 +111,7 @@ async def backtest(
 async def compare(bus: Bus, job: Job, progress: Progress = lambda number, count, part: None) -> Report:
     """Fold the log through both sides of `job` and say how they differ. Raises KafkaError, BusError."""
     topics = [topic for topic in job.after.processor.inputs if topic not in _NOT_READ]
-    count = await count_partitions(bus, [*topics, DECISIONS, CDRS])
+    count = await count_partitions(bus, [*topics, BILLING_DECISIONS, BILLING_CDRS])
     decisions = await _decisions(bus, job.stations)
     numbers: Iterable[int] = range(count)
     if job.stations is not None:
@@ -134,11 +142,11 @@ async def _decisions(bus: Bus, stations: Collection[str] | None) -> _Decisions:
     """All that were followed; what was refused then is refused for what it was."""
     followed = {
         message.record.decision_id
-        async for message in read_all(bus, DECIDED)
+        async for message in read_all(bus, BILLING_DECIDED)
         if isinstance(message.record, SessionDecisionConcluded) and message.record.applied
     }
     found = _Decisions()
-    async for message in read_all(bus, DECISIONS):
+    async for message in read_all(bus, BILLING_DECISIONS):
         kept, record = message, message.record
         if not isinstance(record, SessionDecided | SessionRecalled) or record.event_id not in followed:
             continue
@@ -152,7 +160,7 @@ async def _decisions(bus: Bus, stations: Collection[str] | None) -> _Decisions:
             kept = msgspec.structs.replace(message, record=bare)
         found.by_partition.setdefault(message.partition, []).append(kept)
     if found.recalled:
-        async for message in read_all(bus, GRANTED):
+        async for message in read_all(bus, BILLING_PREPAID):
             grant = message.record
             if isinstance(grant, PrepaidGranted) and grant.session_id in found.recalled and not grant.closed:
                 ledger = grant.group_id, grant.tariff_id, grant.month
@@ -182,13 +190,13 @@ class _Partition:
         self._kept: dict[tuple[Side, str], Session] = {}
         self._header_filter = HeaderFilter(job.after.processor)
         inputs = job.after.processor.inputs
-        self._before_decisions = inputs[: inputs.index(DECISIONS)]
+        self._before_decisions = inputs[: inputs.index(BILLING_DECISIONS)]
         self._decided_since = {each.key for each in self._decisions if each.timestamp_us >= job.read_until}
 
     async def through(self, topics: list[str], progress: Callable[[float], None]) -> None:
         """Fold everything, and settle what was compared."""
         job, comparison = self._job, self._comparison
-        issued = [] if job.before is not None else [CDRS]
+        issued = [] if job.before is not None else [BILLING_CDRS]
         read_from, read_until = job.period.read_from, job.read_until
         log = LogRange(
             self._bus,
@@ -227,12 +235,12 @@ class _Partition:
     def _wanted(self, topic: str, key: str, at: int, headers: Iterable[tuple[str, bytes]]) -> bool:
         if self._job.stations is not None and key not in self._job.stations:
             return False
-        if topic == CDRS:
+        if topic == BILLING_CDRS:
             return at < self._job.read_until or key in self._decided_since
         return at < self._job.read_until and self._header_filter.wants(topic, headers)
 
     def _take(self, message: Message) -> None:
-        if message.topic == CDRS:
+        if message.topic == BILLING_CDRS:
             if isinstance(message.record, CdrIssued):
                 self._comparison.put(Side.BEFORE, message.record)
             return

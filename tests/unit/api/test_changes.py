@@ -11,8 +11,9 @@ from libs.bus.errors import BusUnavailableError, ClaimLostError
 from libs.bus.message import Emit
 from libs.events.record import Record
 from libs.events.registry import StationRegistered
+from libs.events.topics import REGISTRY_CREDENTIALS, REGISTRY_STATIONS, REGISTRY_TOKENS
 from services.api.domain.errors import Conflict
-from services.api.domain.renewal import CREDENTIALS, STATIONS, TOKENS, TOPICS
+from services.api.domain.renewal import TOPICS
 from services.api.registry.changes import Changes
 
 Log = dict[str, dict[str, Record]]
@@ -89,13 +90,13 @@ class Rig:
         """A decision that raises the number in the entry by one."""
 
         def decide() -> dict[str, Record | None]:
-            known: Any = self.kafka[STATIONS].get(key)
-            return {STATIONS: station(key, event_id, 1 + (known.evses if known else 0))}
+            known: Any = self.kafka[REGISTRY_STATIONS].get(key)
+            return {REGISTRY_STATIONS: station(key, event_id, 1 + (known.evses if known else 0))}
 
         return decide
 
     def number(self, key: str) -> int:
-        entry: Any = self.kafka.log[STATIONS][key]
+        entry: Any = self.kafka.log[REGISTRY_STATIONS][key]
         return int(entry.evses)
 
     async def stop(self) -> None:
@@ -111,7 +112,7 @@ async def rig() -> Any:
 
 
 async def test_changes_that_wait_together_go_in_one_write(rig: Rig) -> None:
-    made = [rig.changes.make(STATIONS, f"cp-{n}", rig.count(f"cp-{n}", f"e-{n}")) for n in range(50)]
+    made = [rig.changes.make(REGISTRY_STATIONS, f"cp-{n}", rig.count(f"cp-{n}", f"e-{n}")) for n in range(50)]
     await asyncio.gather(*made)
     assert [len(emits) for emits in rig.kafka.written] == [50]
     assert (rig.kafka.claims, rig.kafka.readings) == (1, 1)
@@ -119,16 +120,16 @@ async def test_changes_that_wait_together_go_in_one_write(rig: Rig) -> None:
 
 async def test_after_a_write_the_next_is_decided_without_reading(rig: Rig) -> None:
     for number in range(5):
-        await rig.changes.make(STATIONS, "cp-1", rig.count("cp-1", f"e-{number}"))
+        await rig.changes.make(REGISTRY_STATIONS, "cp-1", rig.count("cp-1", f"e-{number}"))
     assert rig.number("cp-1") == 5
     assert (rig.kafka.claims, rig.kafka.readings) == (1, 1)
 
 
 async def test_changes_of_one_entry_and_of_other_kinds_come_one_after_the_other(rig: Rig) -> None:
     made = [
-        rig.changes.make(STATIONS, "cp-1", rig.count("cp-1", "e-1")),
-        rig.changes.make(STATIONS, "cp-1", rig.count("cp-1", "e-2")),
-        rig.changes.make(TOKENS, "card", lambda: {TOKENS: station("card", "e-3")}),
+        rig.changes.make(REGISTRY_STATIONS, "cp-1", rig.count("cp-1", "e-1")),
+        rig.changes.make(REGISTRY_STATIONS, "cp-1", rig.count("cp-1", "e-2")),
+        rig.changes.make(REGISTRY_TOKENS, "card", lambda: {REGISTRY_TOKENS: station("card", "e-3")}),
     ]
     await asyncio.gather(*made)
     assert rig.number("cp-1") == 2
@@ -138,30 +139,30 @@ async def test_changes_of_one_entry_and_of_other_kinds_come_one_after_the_other(
 async def test_what_another_process_wrote_in_between_is_decided_on(rig: Rig) -> None:
     def taken(_: list[Emit]) -> None:
         rig.kafka.holds = False
-        rig.kafka.commit([Emit(STATIONS, "cp-1", station("cp-1", "other", 7))])
+        rig.kafka.commit([Emit(REGISTRY_STATIONS, "cp-1", station("cp-1", "other", 7))])
         raise ClaimLostError("fenced")
 
     rig.kafka.faults = [taken]
-    await rig.changes.make(STATIONS, "cp-1", rig.count("cp-1", "mine"))
+    await rig.changes.make(REGISTRY_STATIONS, "cp-1", rig.count("cp-1", "mine"))
     assert rig.number("cp-1") == 8
     assert rig.kafka.claims == 2
 
 
 async def test_a_change_that_does_not_fit_any_more_is_refused(rig: Rig) -> None:
     def decide() -> dict[str, Record | None]:
-        if "cp-1" in rig.kafka[STATIONS]:
+        if "cp-1" in rig.kafka[REGISTRY_STATIONS]:
             raise Conflict("there is one")
-        return {STATIONS: station("cp-1", "mine")}
+        return {REGISTRY_STATIONS: station("cp-1", "mine")}
 
     def taken(_: list[Emit]) -> None:
         rig.kafka.holds = False
-        rig.kafka.commit([Emit(STATIONS, "cp-1", station("cp-1", "other"))])
+        rig.kafka.commit([Emit(REGISTRY_STATIONS, "cp-1", station("cp-1", "other"))])
         raise ClaimLostError("fenced")
 
     rig.kafka.faults = [taken]
     with pytest.raises(Conflict):
-        await rig.changes.make(STATIONS, "cp-1", decide)
-    assert rig.kafka.log[STATIONS]["cp-1"].event_id == "other"
+        await rig.changes.make(REGISTRY_STATIONS, "cp-1", decide)
+    assert rig.kafka.log[REGISTRY_STATIONS]["cp-1"].event_id == "other"
 
 
 async def test_a_write_that_was_committed_unheard_is_not_repeated(rig: Rig) -> None:
@@ -171,21 +172,21 @@ async def test_a_write_that_was_committed_unheard_is_not_repeated(rig: Rig) -> N
         raise ClaimLostError("no answer")
 
     rig.kafka.faults = [unheard]
-    await rig.changes.make(STATIONS, "cp-1", rig.count("cp-1", "mine"))
+    await rig.changes.make(REGISTRY_STATIONS, "cp-1", rig.count("cp-1", "mine"))
     assert rig.number("cp-1") == 1
 
 
 async def test_a_refusal_is_decided_on_what_others_wrote_meanwhile(rig: Rig) -> None:
-    await rig.changes.make(STATIONS, "cp-1", rig.count("cp-1", "e-1"))
+    await rig.changes.make(REGISTRY_STATIONS, "cp-1", rig.count("cp-1", "e-1"))
 
     def decide() -> dict[str, Record | None]:
-        if "cp-2" not in rig.kafka[STATIONS]:
+        if "cp-2" not in rig.kafka[REGISTRY_STATIONS]:
             raise Conflict("there is none")
-        return {STATIONS: None, CREDENTIALS: None}
+        return {REGISTRY_STATIONS: None, REGISTRY_CREDENTIALS: None}
 
-    rig.kafka.commit([Emit(STATIONS, "cp-2", station("cp-2", "other"))])
-    await rig.changes.make(STATIONS, "cp-2", decide)
-    assert "cp-2" not in rig.kafka.log[STATIONS]
+    rig.kafka.commit([Emit(REGISTRY_STATIONS, "cp-2", station("cp-2", "other"))])
+    await rig.changes.make(REGISTRY_STATIONS, "cp-2", decide)
+    assert "cp-2" not in rig.kafka.log[REGISTRY_STATIONS]
 
 
 async def test_one_that_is_too_large_fails_alone(rig: Rig) -> None:
@@ -194,10 +195,10 @@ async def test_one_that_is_too_large_fails_alone(rig: Rig) -> None:
             raise RecordTooLargeError("5,000,000 bytes")
 
     rig.kafka.faults = [large] * 4
-    made = [rig.changes.make(STATIONS, f"cp-{n}", rig.count(f"cp-{n}", f"e-{n}")) for n in range(3)]
+    made = [rig.changes.make(REGISTRY_STATIONS, f"cp-{n}", rig.count(f"cp-{n}", f"e-{n}")) for n in range(3)]
     failed = await asyncio.gather(*made, return_exceptions=True)
     assert [type(each) for each in failed] == [type(None), Conflict, type(None)]
-    assert rig.kafka.log[STATIONS].keys() == {"cp-0", "cp-2"}
+    assert rig.kafka.log[REGISTRY_STATIONS].keys() == {"cp-0", "cp-2"}
 
 
 async def test_while_kafka_is_away_changes_fail_and_later_ones_are_made(rig: Rig) -> None:
@@ -207,14 +208,14 @@ async def test_while_kafka_is_away_changes_fail_and_later_ones_are_made(rig: Rig
 
     rig.kafka.faults = [away]
     with pytest.raises(BusUnavailableError):
-        await rig.changes.make(STATIONS, "cp-1", rig.count("cp-1", "e-1"))
-    await rig.changes.make(STATIONS, "cp-1", rig.count("cp-1", "e-2"))
+        await rig.changes.make(REGISTRY_STATIONS, "cp-1", rig.count("cp-1", "e-1"))
+    await rig.changes.make(REGISTRY_STATIONS, "cp-1", rig.count("cp-1", "e-2"))
     assert rig.number("cp-1") == 1
 
 
 async def test_what_nobody_waits_for_any_more_is_not_made(rig: Rig) -> None:
-    gone = asyncio.create_task(rig.changes.make(STATIONS, "cp-1", rig.count("cp-1", "e-1")))
+    gone = asyncio.create_task(rig.changes.make(REGISTRY_STATIONS, "cp-1", rig.count("cp-1", "e-1")))
     await asyncio.sleep(0)
     gone.cancel()
-    await rig.changes.make(STATIONS, "cp-2", rig.count("cp-2", "e-2"))
-    assert rig.kafka.log[STATIONS].keys() == {"cp-2"}
+    await rig.changes.make(REGISTRY_STATIONS, "cp-2", rig.count("cp-2", "e-2"))
+    assert rig.kafka.log[REGISTRY_STATIONS].keys() == {"cp-2"}

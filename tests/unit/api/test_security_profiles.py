@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from libs.events.registry import CredentialsRegistered, StationRegistered
+from libs.events.topics import REGISTRY_CREDENTIALS, REGISTRY_STATIONS
 from services.api.domain.errors import Invalid
-from services.api.domain.renewal import CREDENTIALS, STATIONS, Stamp, removal
+from services.api.domain.renewal import Stamp, removal
 from services.api.registry.changes import Changes
 from services.api.registry.stations import NewStation, Stations, StationSettings
 from services.api.settings import ApiSettings
@@ -101,14 +102,16 @@ async def test_an_entry_that_is_removed_first_says_by_whom_in_the_same_transacti
     rig = Rig()
     kafka: Kafka = rig.kafka
     changes: Changes = rig.changes
-    kafka.log[STATIONS]["cp1"] = kept(1)
+    kafka.log[REGISTRY_STATIONS]["cp1"] = kept(1)
     password = CredentialsRegistered(
         event_id="e-2", occurred_at=1, recorded_at=1, cause_id="e-2", station_id="cp1"
     )
-    kafka.log[CREDENTIALS]["cp1"] = password
+    kafka.log[REGISTRY_CREDENTIALS]["cp1"] = password
     try:
-        await changes.make(STATIONS, "cp1", lambda: {STATIONS: removal(kept(1), STAMP)})
-        await changes.make(CREDENTIALS, "cp1", lambda: {CREDENTIALS: removal(password, STAMP)})
+        await changes.make(REGISTRY_STATIONS, "cp1", lambda: {REGISTRY_STATIONS: removal(kept(1), STAMP)})
+        await changes.make(
+            REGISTRY_CREDENTIALS, "cp1", lambda: {REGISTRY_CREDENTIALS: removal(password, STAMP)}
+        )
     finally:
         await rig.stop()
     for emits in kafka.written:
@@ -117,4 +120,4 @@ async def test_an_entry_that_is_removed_first_says_by_whom_in_the_same_transacti
         assert last.record is not None
         assert last.record.changed_by == "anna"  # type: ignore[attr-defined]
         assert end.record is None
-    assert kafka.log[STATIONS] == kafka.log[CREDENTIALS] == {}
+    assert kafka.log[REGISTRY_STATIONS] == kafka.log[REGISTRY_CREDENTIALS] == {}

@@ -13,13 +13,14 @@ from libs.bus.tables import OnChange
 from libs.events.commands import RequestCommand
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
+from libs.events.topics import EDGE_CONNECTIONS
 from libs.runtime.service import Health
 from services.api.application import create_application
 from services.api.commands.desk import CommandDesk
 from services.api.context import Context, context_of
 from services.api.live.latest import Live
 from services.api.registry.changes import Changes
-from services.api.registry.table import LOCATIONS, TABLES, Registry
+from services.api.registry.table import TABLES, Registry
 from services.api.settings import ApiSettings
 
 KEY = "a-key-for-these-tests"
@@ -73,7 +74,7 @@ class Rig:
         record = StationLocated(
             **stamp, station_id=station_id, edge_id="e", slot=0, version=version, connected=True
         )
-        self.tables.committed.append((LOCATIONS, station_id, record))
+        self.tables.committed.append((EDGE_CONNECTIONS, station_id, record))
 
     async def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {KEY}"}

@@ -17,11 +17,12 @@ from libs.events.codec import Codec
 from libs.events.contract import load_contract
 from libs.events.ocpp_log import CallOutcome, OcppCallReceived, OcppCallSent
 from libs.events.registry import BootStatus, TokenRegistered, TokenStatus
+from libs.events.topics import OCPP_COMMANDS
 from libs.ocpp import frames, schemas
 from libs.ocpp.errors import ErrorCode
 from libs.ocpp.frames import CallReceived, Refused, ResultErrorReceived, ResultReceived, SendReceived
 from libs.ocpp.inbound import CheckedCall, check_call, check_result
-from libs.ocpp.routing import COMMANDS, ROUTES, Policy
+from libs.ocpp.routing import ROUTES, Policy
 from libs.ocpp.rpc import Role, RpcMachine
 from libs.ocpp.schemas import Kind, Violation
 from libs.ocpp.semantics import read_call
@@ -39,7 +40,7 @@ from tests.unit.ocpp.payloads import INT32, Fault, broken, every_fault, examples
 NOW = 1_800_000_000_000_000
 RULES = {each: Rules(transaction_key=b"k" * 16, unknown_tokens=each) for each in UnknownTokens}
 SCRIBE = Scribe(Holding("cp1", "edge-1", 7), 1, Version.V16)
-CODEC = Codec(load_contract(), {"ocpp.transactions": 1, "ocpp.lifecycle": 2, COMMANDS: 3})
+CODEC = Codec(load_contract(), {"ocpp.transactions": 1, "ocpp.lifecycle": 2, OCPP_COMMANDS: 3})
 
 TO_CSMS = [(v, a) for v in Version for a, route in ROUTES[v].items() if route.to_csms]
 TO_STATION = [(v, a) for v in Version for a, route in ROUTES[v].items() if route.to_station]
@@ -172,7 +173,7 @@ def test_a_valid_command_is_sent_and_its_valid_result_taken(
         sent_at=NOW,
         round_trip_us=1,
     )
-    assert CODEC.decode(CODEC.encode(COMMANDS, record)) == record
+    assert CODEC.decode(CODEC.encode(OCPP_COMMANDS, record)) == record
     read_sent(record)
     with suppress(ValueError):  # it conforms, and has no result for an item
         read_verdict(record)

@@ -1,8 +1,9 @@
 import pytest
 
 from deploy.ocpp_documentation import documents
+from libs.events.topics import OCPP_COMMANDS, OCPP_LIFECYCLE, OCPP_TRANSACTIONS
 from libs.ocpp import schemas
-from libs.ocpp.routing import COMMANDS, LIFECYCLE, ROUTES, TRANSACTIONS, Direction, Policy
+from libs.ocpp.routing import ROUTES, Direction, Policy
 from libs.ocpp.versions import Version
 from tests.unit.ocpp.minimal import minimal, schema_of
 
@@ -35,16 +36,18 @@ def test_every_action_has_its_schemas(version: Version, action: str) -> None:
 def test_topics_and_policies_follow_the_direction(version: Version, action: str) -> None:
     route = ROUTES[version][action]
     if route.to_csms:
-        assert route.topic in (TRANSACTIONS, LIFECYCLE)
+        assert route.topic in (OCPP_TRANSACTIONS, OCPP_LIFECYCLE)
         assert (route.policy is Policy.NONE) == route.is_send
     else:
-        assert route.topic == COMMANDS
+        assert route.topic == OCPP_COMMANDS
         assert route.policy is Policy.NONE
         assert not route.deferred
 
 
 def test_transaction_topic_holds_what_bills_are_made_of() -> None:
-    found = {action for table in ROUTES.values() for action, r in table.items() if r.topic == TRANSACTIONS}
+    found = {
+        action for table in ROUTES.values() for action, r in table.items() if r.topic == OCPP_TRANSACTIONS
+    }
     assert found == {"Authorize", "MeterValues", "StartTransaction", "StopTransaction", "TransactionEvent"}
 
 

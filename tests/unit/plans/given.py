@@ -30,9 +30,9 @@ from libs.events.tariffs import (
     TariffTerms,
     Tax,
 )
-from services.plans.domain.processor import ASKED, GRANTED, PlansProcessor
+from libs.events.topics import BILLING_DECISIONS, BILLING_PREPAID, BILLING_PREPAID_ASKED, OCPP_TRANSACTIONS
+from services.plans.domain.processor import PlansProcessor
 from services.sessions.domain.processor import SessionsProcessor
-from services.sessions.domain.topics import DECISIONS, TRANSACTIONS
 from tests.unit.sessions.exchanges import NOON, STATION
 from tests.unit.sessions.given import KW22
 
@@ -91,7 +91,11 @@ class World:
 
     def tell(self, *exchanges: OcppCallReceived) -> list[Record]:
         return self._told(
-            [emit for each in exchanges for emit in self.sessions.feed(TRANSACTIONS, each.station_id, each)]
+            [
+                emit
+                for each in exchanges
+                for emit in self.sessions.feed(OCPP_TRANSACTIONS, each.station_id, each)
+            ]
         )
 
     def asked(self) -> list[PrepaidAsked]:
@@ -109,9 +113,9 @@ class World:
         while self._answered < len(self.asked()):
             ask = self.asked()[self._answered]
             self._answered += 1
-            for emit in self.plans.feed(ASKED, ask.group_id, ask):
+            for emit in self.plans.feed(BILLING_PREPAID_ASKED, ask.group_id, ask):
                 assert isinstance(emit.record, PrepaidGranted)
-                out += self.sessions.feed(GRANTED, emit.key, emit.record)
+                out += self.sessions.feed(BILLING_PREPAID, emit.key, emit.record)
         assert not self.plans.dead, self.plans.dead
         return self._told(out)
 
@@ -131,7 +135,7 @@ class World:
             reason="looked at",
             decided_by="olga",
         )
-        return self._told(self.sessions.feed(DECISIONS, cdr.station_id, record))
+        return self._told(self.sessions.feed(BILLING_DECISIONS, cdr.station_id, record))
 
     def tick(self, at: int) -> list[Record]:
         return self._told(self.sessions.tick(at))

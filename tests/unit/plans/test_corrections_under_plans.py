@@ -10,9 +10,9 @@ from libs.events.plans import PrepaidAsked
 from libs.events.record import Record
 from libs.events.registry import Assignment, GroupMembership
 from libs.events.tariffs import DriverPlan
+from libs.events.topics import SESSIONS_EVIDENCE
 from services.sessions.domain.decisions import NEWER_KNOWN, recalled
 from services.sessions.domain.session import Session
-from services.sessions.domain.topics import EVIDENCE
 from services.sessions.replay.compare import Comparison, Period, Side
 from services.sessions.replay.rederive import recall_of
 from tests.unit.plans.given import FLEET, World, tables, version
@@ -107,7 +107,7 @@ def test_a_corrected_fold_asks_the_bundle_anew_for_a_session_that_was_forgotten(
     asked = msgspec.structs.replace(known.asked, billed_wh=stop_wh)
     folded = msgspec.structs.replace(known, meter_stop_wh=stop_wh, asked=asked)
     _, recall = recall_of(world.cdrs[-1], folded, reason="the stop", decided_by="anna", now=NOON + 9 * DAY)
-    world.sessions.feed(EVIDENCE, STATION, recall)
+    world.sessions.feed(SESSIONS_EVIDENCE, STATION, recall)
     world.answer()
     covered = min(stop_wh, 20_000)
     assert (world.cdrs[-1].prepaid_wh, world.cdrs[-1].net_minor) == (covered, net_minor)
@@ -133,7 +133,7 @@ def _correct(world: World, folded: Session) -> list[Record]:
     assert entry.before is not None
     assert (entry.before.readings, entry.before.intervals) == ((), ())
     _, recall = recall_of(entry.before, folded, reason="the stop", decided_by="anna", now=NOON + 9 * DAY)
-    out = [emit.record for emit in world.sessions.feed(EVIDENCE, STATION, recall)]
+    out = [emit.record for emit in world.sessions.feed(SESSIONS_EVIDENCE, STATION, recall)]
     world.answer()
     return [record for record in out if record is not None]
 

@@ -11,8 +11,9 @@ from libs.bus.runtime_memory import MemoryRuntime
 from libs.events.ids import derive_id
 from libs.events.plans import PlanMonthCharged, PlanTax, PrepaidAsked, PrepaidGranted
 from libs.events.tariffs import DriverPlan
+from libs.events.topics import BILLING_PREPAID_ASKED
 from libs.tariffs.months import month_number, month_start
-from services.plans.domain.processor import ASKED, KEEP, SETTLE, PlanLedger, PlansProcessor
+from services.plans.domain.processor import KEEP, SETTLE, PlanLedger, PlansProcessor
 from tests.unit.plans.given import FLEET, tables, version
 from tests.unit.sessions.exchanges import DAY, HOUR, NOON
 
@@ -56,7 +57,9 @@ class Ledger:
 
     def ask(self, *asks: PrepaidAsked) -> list[int | None]:
         """What was granted to each question that was answered; None where the month is closed."""
-        out = [emit for each in asks for emit in self.runtime.feed(ASKED, each.group_id, each)]
+        out = [
+            emit for each in asks for emit in self.runtime.feed(BILLING_PREPAID_ASKED, each.group_id, each)
+        ]
         assert not self.runtime.dead, self.runtime.dead
         answers = [emit.record for emit in out if isinstance(emit.record, PrepaidGranted)]
         return [None if each.closed else each.granted_wh for each in answers]
@@ -268,7 +271,7 @@ def test_what_cannot_be_read_goes_to_dead_letters() -> None:
         msgspec.structs.replace(ask("a", 1), timezone="Mars/Olympus"),
         msgspec.structs.replace(ask("a", 1), session_id="no uuid"),
     ):
-        ledger.runtime.feed(ASKED, "fleet", bad)
+        ledger.runtime.feed(BILLING_PREPAID_ASKED, "fleet", bad)
     assert len(ledger.runtime.dead) == 3
     ledger.runtime.dead.clear()
     assert ledger.ask(ask("b", 20_000)) == [20_000]

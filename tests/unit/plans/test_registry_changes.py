@@ -13,7 +13,7 @@ from libs.events.tariffs import (
     TariffElement,
     TariffRestrictions,
 )
-from services.sessions.domain.topics import EVIDENCE
+from libs.events.topics import SESSIONS_EVIDENCE
 from services.sessions.replay.rederive import recall_of
 from tests.unit.plans.given import FLEET, World, tables, version
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, STATION, event2
@@ -88,7 +88,7 @@ def test_a_session_recalled_after_it_was_forgotten_has_the_clock_of_its_record()
     _, recall = recall_of(
         world.cdrs[-1], folded, reason="the stop", decided_by="anna", now=NEW_YEAR + 9 * DAY
     )
-    world.sessions.feed(EVIDENCE, STATION, recall)
+    world.sessions.feed(SESSIONS_EVIDENCE, STATION, recall)
     world.answer()
     assert [(c.version, c.net_minor, c.timezone) for c in world.cdrs] == [
         (1, 250, "Europe/Berlin"),

@@ -14,10 +14,9 @@ from libs.events.record import Record
 from libs.events.registry import GroupMembership, TokenRegistered
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded
 from libs.events.tariffs import DriverPlan
-from services.plans.domain.processor import ASKED, GRANTED
+from libs.events.topics import BILLING_PREPAID, BILLING_PREPAID_ASKED, OCPP_TRANSACTIONS
 from services.sessions.domain.plans import AWAIT_GRANT
 from services.sessions.domain.processor import SessionsProcessor
-from services.sessions.domain.topics import TRANSACTIONS
 from tests.unit.plans.given import FLEET, World, at_station, tables, token, version
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, event2, meter16, start16, stop16
 from tests.unit.sessions.given import kinds
@@ -79,7 +78,7 @@ def test_the_end_is_announced_at_once_and_the_charge_record_waits() -> None:
     assert charged(cdr) == (1, 12_000, 0)
     assert [(line.kind, line.quantity) for line in cdr.lines] == [("prepaid", 12_000)]
     assert cdr.cause_id == ask.cause_id
-    assert cdr.sources[-1].topic == GRANTED
+    assert cdr.sources[-1].topic == BILLING_PREPAID
 
 
 def test_what_is_beyond_the_bundle_is_paid() -> None:
@@ -224,7 +223,7 @@ def test_what_is_granted_after_a_session_is_forgotten_goes_back() -> None:
     assert first.revision == back.revision
     again = msgspec.structs.replace(first, event_id="again", revision=first.revision + 1)
     for ask in (first, back, again, back):
-        world.plans.feed(ASKED, ask.group_id, ask)
+        world.plans.feed(BILLING_PREPAID_ASKED, ask.group_id, ask)
     assert [each.granted_wh for each in world.granted()] == [12_000, 0, 12_000]
 
 
@@ -267,7 +266,7 @@ def test_when_the_month_is_closed_a_session_keeps_what_it_had() -> None:
         granted_wh=0,
         closed=True,
     )
-    world.sessions.feed(GRANTED, closed.station_id, closed)
+    world.sessions.feed(BILLING_PREPAID, closed.station_id, closed)
     assert charged(world.cdrs[-1])[1:] == (7_000, 450)
     assert_sound(world)
 
@@ -293,8 +292,8 @@ def test_an_answer_that_comes_before_its_question_is_kept() -> None:
     world.answer()
     anew = MemoryRuntime(SessionsProcessor(), tables())
     (grant,) = world.granted()
-    anew.feed(GRANTED, grant.station_id, grant)
-    out = [emit.record for call in calls for emit in anew.feed(TRANSACTIONS, call.station_id, call)]
+    anew.feed(BILLING_PREPAID, grant.station_id, grant)
+    out = [emit.record for call in calls for emit in anew.feed(OCPP_TRANSACTIONS, call.station_id, call)]
     assert kinds([record for record in out if record is not None]) == [
         "SessionStarted",
         "SessionEnded",
@@ -311,11 +310,13 @@ def test_answers_to_nobody_are_bounded() -> None:
     (grant,) = world.granted()
     before = world.sessions.state_of(grant.station_id)
     # The same again is no news.
-    assert world.sessions.feed(GRANTED, grant.station_id, grant) == []
+    assert world.sessions.feed(BILLING_PREPAID, grant.station_id, grant) == []
     assert world.sessions.state_of(grant.station_id) == before
     for n in range(50):
         world.sessions.feed(
-            GRANTED, grant.station_id, msgspec.structs.replace(grant, session_id=f"s{n}", cause_id=f"c{n}")
+            BILLING_PREPAID,
+            grant.station_id,
+            msgspec.structs.replace(grant, session_id=f"s{n}", cause_id=f"c{n}"),
         )
     state = world.sessions.state_of(grant.station_id)
     assert state is not None
@@ -406,7 +407,7 @@ def test_whenever_answers_come_documents_are_the_same(
             late.answer()
             for emit in list(late.plans.emitted):
                 if isinstance(emit.record, PrepaidGranted) and data.draw(st.booleans()):
-                    late.sessions.feed(GRANTED, emit.key, emit.record)
+                    late.sessions.feed(BILLING_PREPAID, emit.key, emit.record)
     late.answer()
     assert_sound(at_once)
     assert [bare(d) for d in late.documents] == [bare(d) for d in at_once.documents]

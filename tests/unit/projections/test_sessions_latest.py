@@ -14,16 +14,8 @@ from libs.events.contract import load_contract
 from libs.events.latest import CdrLatest, SessionLatest
 from libs.events.record import Record
 from libs.events.sessions import BillingDocument
-from services.projections.domain.sessions.processor import (
-    CDRS,
-    CHARGES,
-    DAY,
-    EVENTS,
-    REMEMBER,
-    SESSIONS,
-    KnownSession,
-    SessionsLatest,
-)
+from libs.events.topics import BILLING_CDRS, BILLING_CDRS_LATEST, SESSIONS_EVENTS, SESSIONS_LATEST
+from services.projections.domain.sessions.processor import DAY, REMEMBER, KnownSession, SessionsLatest
 from tests.unit.projections.given import BEGUN, Told
 
 TOLD = Told()
@@ -38,17 +30,19 @@ def run(*records: Record) -> MemoryRuntime[KnownSession]:
 
 
 def feed(runtime: MemoryRuntime[KnownSession], record: Record) -> list[Emit]:
-    return runtime.feed(CDRS if isinstance(record, BillingDocument) else EVENTS, "CP-1", record)
+    return runtime.feed(
+        BILLING_CDRS if isinstance(record, BillingDocument) else SESSIONS_EVENTS, "CP-1", record
+    )
 
 
 def session(runtime: MemoryRuntime[KnownSession]) -> SessionLatest:
-    *_, last = [emit.record for emit in runtime.emitted if emit.topic == SESSIONS]
+    *_, last = [emit.record for emit in runtime.emitted if emit.topic == SESSIONS_LATEST]
     assert isinstance(last, SessionLatest)
     return last
 
 
 def charge(runtime: MemoryRuntime[KnownSession]) -> CdrLatest:
-    *_, last = [emit.record for emit in runtime.emitted if emit.topic == CHARGES]
+    *_, last = [emit.record for emit in runtime.emitted if emit.topic == BILLING_CDRS_LATEST]
     assert isinstance(last, CdrLatest)
     return last
 
@@ -97,7 +91,7 @@ def test_what_is_told_again_steps_nothing_back() -> None:
     runtime = run(*history)
     before = session(runtime)
     for record in history:
-        assert not [emit for emit in feed(runtime, record) if emit.topic == SESSIONS]
+        assert not [emit for emit in feed(runtime, record) if emit.topic == SESSIONS_LATEST]
     assert session(runtime) == before
 
 
@@ -185,7 +179,10 @@ def test_a_session_has_little_state_however_long_its_record() -> None:
     assert len(msgspec.msgpack.encode(state)) < 512
 
 
-@pytest.mark.parametrize(("latest", "of"), [(SESSIONS, (EVENTS, CDRS)), (CHARGES, (CDRS,))])
+@pytest.mark.parametrize(
+    ("latest", "of"),
+    [(SESSIONS_LATEST, (SESSIONS_EVENTS, BILLING_CDRS)), (BILLING_CDRS_LATEST, (BILLING_CDRS,))],
+)
 def test_it_is_partitioned_like_what_it_is_told_from(latest: str, of: tuple[str, ...]) -> None:
     topics = load_contract().topics
     assert topics[latest].latest_of == of

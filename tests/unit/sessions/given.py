@@ -24,9 +24,9 @@ from libs.events.sessions import (
     SessionStarted,
     SessionUpdated,
 )
+from libs.events.topics import OCPP_LIFECYCLE, OCPP_TRANSACTIONS
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.station import StationSessions
-from services.sessions.domain.topics import LIFECYCLE, TRANSACTIONS
 from tests.unit.sessions.exchanges import NOON, STATION
 
 SIGNS = ("StatusNotification", "BootNotification")
@@ -65,7 +65,9 @@ class Told:
     def tell(self, *exchanges: OcppCallReceived) -> list[Record]:
         before = len(self.runtime.emitted)
         for each in exchanges:
-            self.runtime.feed(LIFECYCLE if each.action in SIGNS else TRANSACTIONS, each.station_id, each)
+            self.runtime.feed(
+                OCPP_LIFECYCLE if each.action in SIGNS else OCPP_TRANSACTIONS, each.station_id, each
+            )
         assert not self.runtime.dead, self.runtime.dead
         return self.records()[before:]
 

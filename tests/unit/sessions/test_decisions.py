@@ -19,13 +19,13 @@ from libs.events.ids import derive_id
 from libs.events.record import Record
 from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected
+from libs.events.topics import BILLING_DECISIONS, SESSIONS_EVIDENCE
 from libs.tariffs.documents import parse
 from services.sessions.domain import decisions
 from services.sessions.domain.decisions import MOST_REMEMBERED, SHAPES, Ruling, evidence_of
 from services.sessions.domain.rules import REMEMBER, REMEMBER_HELD
 from services.sessions.domain.session import Session
 from services.sessions.domain.station import MOST_HELD
-from services.sessions.domain.topics import DECISIONS, EVIDENCE
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, NOON, SECOND, STATION, meter16, start16, stop16
 from tests.unit.sessions.given import Told, kinds, registry
 from tests.unit.states.golden import released
@@ -60,7 +60,7 @@ def decided(told: Told, decision: str, at: int = NOON + 3 * DAY, /, **changes: A
 
 def decide(told: Told, record: Ruling) -> list[Record]:
     before = len(told.records())
-    topic = EVIDENCE if isinstance(record, SessionEvidenceRecalled) else DECISIONS
+    topic = SESSIONS_EVIDENCE if isinstance(record, SessionEvidenceRecalled) else BILLING_DECISIONS
     told.runtime.feed(topic, STATION, record)
     return told.records()[before:]
 

@@ -12,7 +12,8 @@ from libs.events.plans import PrepaidAsked, PrepaidGranted
 from libs.events.record import Record
 from libs.events.registry import TariffRegistered
 from libs.events.sessions import CdrCredited, CdrIssued, SessionCorrected, SessionEnded
-from services.plans.domain.processor import ASKED, GRANTED, PlansProcessor
+from libs.events.topics import BILLING_PREPAID, BILLING_PREPAID_ASKED
+from services.plans.domain.processor import PlansProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from tests.unit.sessions.clerk import told_by
 from tests.unit.sessions.document import DOCUMENT, document
@@ -34,10 +35,10 @@ def told(history: History, times: int = 1) -> list[Record]:
             assert emit.record is not None
             if not isinstance(emit.record, PrepaidAsked | PrepaidGranted):
                 out.append(emit.record)
-            if emit.topic == ASKED:
-                said(plans.feed(ASKED, emit.key, emit.record))
-            elif emit.topic == GRANTED:
-                said(runtime.feed(GRANTED, emit.key, emit.record))
+            if emit.topic == BILLING_PREPAID_ASKED:
+                said(plans.feed(BILLING_PREPAID_ASKED, emit.key, emit.record))
+            elif emit.topic == BILLING_PREPAID:
+                said(runtime.feed(BILLING_PREPAID, emit.key, emit.record))
 
     for number, happening in enumerate(history.happenings()):
         match happening:

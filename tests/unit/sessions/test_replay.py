@@ -13,9 +13,9 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import Assignment
 from libs.events.sessions import CdrIssued, CdrLine
+from libs.events.topics import BILLING_DECISIONS, OCPP_TRANSACTIONS, SESSIONS_EVIDENCE
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.session import NO_START
-from services.sessions.domain.topics import DECISIONS, EVIDENCE, TRANSACTIONS
 from services.sessions.replay.compare import SETTLED_AFTER, Comparison, Entry, Period, Side, differing
 from services.sessions.replay.fold import Fold
 from services.sessions.replay.rederive import Sorted, issued_of, recall_of
@@ -157,7 +157,7 @@ def fold(
     made = Fold(SessionsProcessor(), registry() if tables is None else tables)
     found: list[CdrIssued] = []
     for offset, each in enumerate(exchanges):
-        found += made.handle(Message(TRANSACTIONS, 0, offset, each.station_id, each, each.recorded_at))
+        found += made.handle(Message(OCPP_TRANSACTIONS, 0, offset, each.station_id, each, each.recorded_at))
     return made, found
 
 
@@ -184,7 +184,7 @@ def decide(about: CdrIssued, at: int, version: int = 9) -> Message:
         reason="goodwill",
         decided_by="anna",
     )
-    return Message(DECISIONS, 0, 0, about.station_id, record, at)
+    return Message(BILLING_DECISIONS, 0, 0, about.station_id, record, at)
 
 
 def test_a_decision_holds_for_whichever_version_there_is_here() -> None:
@@ -211,7 +211,7 @@ def test_what_was_forgotten_is_recalled_as_it_is_folded_here() -> None:
         reason="r",
         decided_by="anna",
     )
-    assert made.recall(Message(DECISIONS, 0, 0, "cp", recall, NOON + 30 * DAY), kept) == []
+    assert made.recall(Message(BILLING_DECISIONS, 0, 0, "cp", recall, NOON + 30 * DAY), kept) == []
     (decided,) = made.decide(decide(issued, NOON + 30 * DAY + 1))
     assert (decided.version, decided.written_off_wh) == (2, 5_000)
 
@@ -230,12 +230,12 @@ def test_what_was_forgotten_with_its_decision_is_known_under_it() -> None:
     _, recall = recall_of(
         decided, kept, reason="r", decided_by="anna", now=NOON + DAY, event_id="to look again"
     )
-    told.runtime.feed(EVIDENCE, recall.station_id, recall)
+    told.runtime.feed(SESSIONS_EVIDENCE, recall.station_id, recall)
     assert not told.documents
     again = decide(decided, NOON + DAY, decided.version).record
     assert isinstance(again, SessionDecided)
     accept = msgspec.structs.replace(again, event_id="again", decision=Decision.ACCEPT)
-    told.runtime.feed(DECISIONS, recall.station_id, accept)
+    told.runtime.feed(BILLING_DECISIONS, recall.station_id, accept)
     assert (told.cdrs[-1].version, told.cdrs[-1].billed_wh) == (3, 38_120)
 
 
@@ -249,8 +249,8 @@ def test_a_session_that_was_charged_wrongly_is_corrected_once() -> None:
     assert both == recall_of(wrong, session, reason="the stop", decided_by="anna", now=NOON + 20 * DAY)
     _, recall = both
     told = Told()
-    told.runtime.feed(EVIDENCE, recall.station_id, recall)
-    told.runtime.feed(EVIDENCE, recall.station_id, recall)
+    told.runtime.feed(SESSIONS_EVIDENCE, recall.station_id, recall)
+    told.runtime.feed(SESSIONS_EVIDENCE, recall.station_id, recall)
     credit, corrected = told.documents
     assert (credit.amount_minor, corrected.amount_minor, corrected.version) == (-182, 228, 2)
     assert not told.runtime.dead
@@ -272,7 +272,7 @@ def test_a_wrong_doubt_is_corrected_though_the_same_is_charged() -> None:
         _, recall = recall_of(
             wrong, session, reason="r", decided_by="anna", now=NOON + 20 * DAY, event_id=event_id
         )
-        told.runtime.feed(EVIDENCE, recall.station_id, recall)
+        told.runtime.feed(SESSIONS_EVIDENCE, recall.station_id, recall)
         assert [each.version for each in told.documents] == versions
     assert (told.cdrs[-1].review, told.cdrs[-1].amount_minor) == ((), right.amount_minor)
 

@@ -17,13 +17,13 @@ from libs.events.record import Record
 from libs.events.registry import StationRegistered, TariffVersion, TokenRegistered
 from libs.events.sessions import CdrIssued
 from libs.events.tariffs import DriverPlan, TariffTerms, flat_terms
+from libs.events.topics import COMMANDS_OUTCOMES
 from libs.ocpp import schemas
 from libs.ocpp.semantics.dialect import from_request
 from libs.ocpp.semantics.encoding import encode_command
 from libs.ocpp.versions import Version
 from services.edge.deferred import pending
 from services.sessions.domain.processor import SessionsProcessor
-from services.sessions.domain.topics import OUTCOMES
 from tests.unit.sessions.exchanges import (
     DAY,
     HOUR,
@@ -375,7 +375,7 @@ def test_a_station_that_cannot_show_it_is_not_asked_again_in_this_session(
     fate: Fate, action: str, more: int
 ) -> None:
     given = told(started(), updated(1, 500))
-    given.runtime.feed(OUTCOMES, STATION, concluded(fate, NOON + MINUTE + 2 * SECOND, action))
+    given.runtime.feed(COMMANDS_OUTCOMES, STATION, concluded(fate, NOON + MINUTE + 2 * SECOND, action))
     given.tell(updated(2, 1_000))
     assert len(shown(given)) == 1 + more
     # It still has the total, and another session is another try.
@@ -392,18 +392,18 @@ def test_a_station_that_cannot_show_it_is_not_asked_again_in_this_session(
 def test_what_becomes_of_an_operator_s_own_message_silences_no_price(fate: Fate) -> None:
     given = told(started(), updated(1, 500))
     at = NOON + MINUTE + 2 * SECOND
-    given.runtime.feed(OUTCOMES, STATION, concluded(fate, at, requested_by="anna"))
+    given.runtime.feed(COMMANDS_OUTCOMES, STATION, concluded(fate, at, requested_by="anna"))
     given.tell(updated(2, 1_000))
     assert len(shown(given)) == 2
 
 
 def test_fates_of_other_commands_are_passed_over_by_their_headers() -> None:
     processor = SessionsProcessor()
-    assert processor.wants(OUTCOMES, "CommandConcluded", "CostUpdated")
-    assert not processor.wants(OUTCOMES, "CommandConcluded", "SetLimit")
+    assert processor.wants(COMMANDS_OUTCOMES, "CommandConcluded", "CostUpdated")
+    assert not processor.wants(COMMANDS_OUTCOMES, "CommandConcluded", "SetLimit")
     fate = concluded(Fate.ACCEPTED, NOON)
     assert fate.subject == "CostUpdated"
-    assert processor.key(Message(OUTCOMES, 0, 0, STATION, fate, NOON)) is None
+    assert processor.key(Message(COMMANDS_OUTCOMES, 0, 0, STATION, fate, NOON)) is None
 
 
 def test_what_is_shown_changes_nothing_of_what_is_charged() -> None:

@@ -15,11 +15,11 @@ from libs.events.commands import RequestCommand
 from libs.events.decisions import Decision
 from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued
+from libs.events.topics import OCPP_TRANSACTIONS
 from libs.ocpp.semantics.model import StepKind, TransactionStep
 from libs.tariffs.documents import parse
 from services.sessions.domain.processor import SessionsProcessor
 from services.sessions.domain.tokens import ACCEPTED, MOST, Presented, joined, refusal
-from services.sessions.domain.topics import TRANSACTIONS
 from tests.unit.plans.given import World
 from tests.unit.sessions.exchanges import HOUR, MINUTE, NOON, STATION, event2, start16, stop16
 from tests.unit.sessions.given import Told, kinds, registry
@@ -209,7 +209,7 @@ def test_nothing_is_shown_to_a_driver_who_was_refused() -> None:
             event2("Updated", "a", 1, NOON + 10 * MINUTE, 0),
             event2("Updated", "a", 2, NOON + 90 * MINUTE, 9_000),
         ):
-            runtime.feed(TRANSACTIONS, STATION, each)
+            runtime.feed(OCPP_TRANSACTIONS, STATION, each)
         assert len([emit for emit in runtime.emitted if isinstance(emit.record, RequestCommand)]) == shown
 
 

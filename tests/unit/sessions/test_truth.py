@@ -27,8 +27,9 @@ from libs.events.registry import (
     TariffVersion,
     TokenRegistered,
 )
+from libs.events.topics import BILLING_PREPAID, BILLING_PREPAID_ASKED
 from libs.tariffs.usage import VehicleState
-from services.plans.domain.processor import ASKED, GRANTED, PlansProcessor
+from services.plans.domain.processor import PlansProcessor
 from services.sessions.domain.processor import SessionsProcessor
 from tests.unit.sessions.books import Books, price, valid_at
 from tests.unit.sessions.channel import delivered, topic_of
@@ -71,10 +72,10 @@ def folded(log: list[OcppCallReceived], tables: Tables) -> list[Record]:
 
     def answer(emitted: list[Emit]) -> None:
         for asked in emitted:
-            if asked.topic == ASKED and asked.record is not None:
-                for granted in plans.feed(ASKED, asked.key, asked.record):
+            if asked.topic == BILLING_PREPAID_ASKED and asked.record is not None:
+                for granted in plans.feed(BILLING_PREPAID_ASKED, asked.key, asked.record):
                     assert granted.record is not None
-                    answer(runtime.feed(GRANTED, granted.key, granted.record))
+                    answer(runtime.feed(BILLING_PREPAID, granted.key, granted.record))
 
     for each in log:
         answer(runtime.feed(topic_of(each), STATION, each))

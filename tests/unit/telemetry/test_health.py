@@ -14,7 +14,8 @@ from libs.events.ocpp_log import ConnectionRefused, FrameRejected
 from libs.events.record import Record
 from libs.events.registry import StationRegistered
 from libs.events.telemetry import HealthWindowClosed, StationStateChanged
-from services.telemetry.domain.health.processor import LIFECYCLE, REJECTED, STATIONS, HealthProcessor
+from libs.events.topics import OCPP_LIFECYCLE, OCPP_REJECTED, REGISTRY_STATIONS
+from services.telemetry.domain.health.processor import HealthProcessor
 from services.telemetry.domain.health.station import GRACE, MOST_CONNECTORS, WINDOW, StationHealth
 from tests.unit.sessions.exchanges import MINUTE, NOON, SECOND, STATION, exchange
 from tests.unit.telemetry.lifecycle import boot, closed, envelope, heartbeat, opened, rejected, status
@@ -28,7 +29,7 @@ class Told:
     def tell(self, *records: Record) -> list[Record]:
         before = len(self.runtime.emitted)
         for record in records:
-            topic = REJECTED if isinstance(record, FrameRejected | ConnectionRefused) else LIFECYCLE
+            topic = OCPP_REJECTED if isinstance(record, FrameRejected | ConnectionRefused) else OCPP_LIFECYCLE
             self.runtime.feed(topic, STATION, record)
         assert not self.runtime.dead, self.runtime.dead
         return [emit.record for emit in self.runtime.emitted[before:] if emit.record is not None]
@@ -68,7 +69,7 @@ def test_what_a_boot_does_not_say_is_empty() -> None:
 
 def test_a_status_without_a_zone_has_that_of_the_station() -> None:
     told = Told()
-    told.runtime.tables[STATIONS][STATION] = StationRegistered(
+    told.runtime.tables[REGISTRY_STATIONS][STATION] = StationRegistered(
         **envelope("registered", NOON), timezone="Europe/Berlin"
     )
     payload = {

@@ -8,7 +8,8 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import StationRegistered
 from libs.events.telemetry import MeasurementsTaken
-from services.telemetry.domain.measurements.processor import MEASUREMENTS, TRANSACTIONS, MeasurementsProcessor
+from libs.events.topics import OCPP_TRANSACTIONS, TELEMETRY_MEASUREMENTS
+from services.telemetry.domain.measurements.processor import MeasurementsProcessor
 from tests.unit.sessions.exchanges import HOUR, NOON, STATION, event2, exchange, meter16, start16, stop16
 
 
@@ -17,9 +18,9 @@ def taken(record: OcppCallReceived, timezone: str | None = None) -> list[Measure
         event_id="s", occurred_at=0, recorded_at=0, cause_id="s", station_id=STATION, timezone=timezone
     )
     runtime = MemoryRuntime(MeasurementsProcessor(), {"registry.stations": {STATION: station}})
-    emits: list[Emit] = runtime.feed(TRANSACTIONS, STATION, record)
+    emits: list[Emit] = runtime.feed(OCPP_TRANSACTIONS, STATION, record)
     assert not runtime.dead, runtime.dead
-    assert all((emit.topic, emit.key) == (MEASUREMENTS, STATION) for emit in emits)
+    assert all((emit.topic, emit.key) == (TELEMETRY_MEASUREMENTS, STATION) for emit in emits)
     assert runtime.state_of(STATION) is None
     return [emit.record for emit in emits if isinstance(emit.record, MeasurementsTaken)]
 
@@ -117,7 +118,7 @@ def test_zoneless_times_are_read_in_the_stations_zone() -> None:
 
 def test_a_payload_that_cannot_be_read_is_put_aside() -> None:
     runtime = MemoryRuntime(MeasurementsProcessor())
-    runtime.feed(TRANSACTIONS, STATION, exchange("MeterValues", {"connectorId": 1}, at=NOON))
+    runtime.feed(OCPP_TRANSACTIONS, STATION, exchange("MeterValues", {"connectorId": 1}, at=NOON))
     assert len(runtime.dead) == 1
 
 

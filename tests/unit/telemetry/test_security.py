@@ -11,13 +11,12 @@ from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.ocpp_log import ConnectionOpened
 from libs.events.record import Record
 from libs.events.security import SecurityAlertKind, SecurityAlertRaised
+from libs.events.topics import COMMANDS_REQUESTED, OCPP_LIFECYCLE
 from libs.ocpp.times import format_timestamp
 from services.telemetry.domain.security.processor import (
     DISPLACED,
-    LIFECYCLE,
     MANY_COMMANDS,
     MOST_REPORTED,
-    REQUESTED,
     SecurityWatch,
 )
 from tests.unit.sessions.exchanges import HOUR, NOON, SECOND, STATION, exchange
@@ -31,7 +30,7 @@ class Watch:
     def told(self, *records: Record) -> list[SecurityAlertRaised]:
         before = len(self.runtime.emitted)
         for record in records:
-            topic = REQUESTED if isinstance(record, RequestCommand) else LIFECYCLE
+            topic = COMMANDS_REQUESTED if isinstance(record, RequestCommand) else OCPP_LIFECYCLE
             self.runtime.feed(topic, STATION, record)
         assert not self.runtime.dead, self.runtime.dead
         alerts = [emit.record for emit in self.runtime.emitted[before:]]

@@ -20,6 +20,7 @@ from libs.events.firmware import (
     UpdateStationFirmware,
 )
 from libs.events.ids import derive_id
+from libs.events.topics import FIRMWARE_CAMPAIGNS, FIRMWARE_PROGRESS, FIRMWARE_TASKS
 
 MOST_STATIONS: Final = 10_000
 MOST_BYTES: Final = 768 << 10
@@ -45,8 +46,8 @@ class CampaignProcessor(Processor[Campaign]):
     """Definitions and stations' progress to tasks and the campaign's counts, keyed by campaign."""
 
     name = "firmware"
-    inputs = ("firmware.campaigns", "firmware.progress")
-    outputs = ("firmware.tasks", "firmware.campaigns")
+    inputs = (FIRMWARE_CAMPAIGNS, FIRMWARE_PROGRESS)
+    outputs = (FIRMWARE_TASKS, FIRMWARE_CAMPAIGNS)
     state = Campaign
     unmarked_state = "727ee519ccc2afd9"
     max_state_bytes = 2 << 20
@@ -108,7 +109,7 @@ def _count(campaign: Campaign, progress: StationUpdateProgressed) -> Campaign:
 def _tasks(definition: DefineCampaign) -> list[Emit]:
     return [
         Emit(
-            "firmware.tasks",
+            FIRMWARE_TASKS,
             station_id,
             UpdateStationFirmware(
                 event_id=derive_id(definition.event_id, f"task:{station_id}"),
@@ -159,4 +160,4 @@ def _progress(
         failed=failed,
         finished=pending == 0,
     )
-    return Emit("firmware.campaigns", definition.campaign_id, progressed)
+    return Emit(FIRMWARE_CAMPAIGNS, definition.campaign_id, progressed)

@@ -22,6 +22,13 @@ from libs.events.commands import CommandConcluded, CommandDialect, Fate, Request
 from libs.events.firmware import StationUpdateProgressed, StationUpdateStatus, UpdateStationFirmware
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
+from libs.events.topics import (
+    COMMANDS_OUTCOMES,
+    COMMANDS_REQUESTED,
+    FIRMWARE_PROGRESS,
+    FIRMWARE_TASKS,
+    OCPP_LIFECYCLE,
+)
 from libs.ocpp.semantics.commands import UpdateFirmware
 from libs.ocpp.semantics.dialect import to_request
 from services.firmware.domain.stations.facts import (
@@ -33,7 +40,6 @@ from services.firmware.domain.stations.facts import (
     fact_of,
 )
 
-LIFECYCLE: Final = "ocpp.lifecycle"
 REMEMBERED_FACTS = 16
 REMEMBERED_CAMPAIGNS = 16
 MOST_TASKS: Final = 16
@@ -112,8 +118,8 @@ class StationFirmwareProcessor(Processor[StationFirmware]):
     """Tasks, stations' reports and commands' fates to commands and progress, keyed by station."""
 
     name = "firmware-stations"
-    inputs = ("firmware.tasks", LIFECYCLE, "commands.outcomes")
-    outputs = ("commands.requested", "firmware.progress")
+    inputs = (FIRMWARE_TASKS, OCPP_LIFECYCLE, COMMANDS_OUTCOMES)
+    outputs = (COMMANDS_REQUESTED, FIRMWARE_PROGRESS)
     state = StationFirmware
     former_states = (grown("0.1.0", "a0ab146179a8d793"),)
     unmarked_state = "a0ab146179a8d793"
@@ -122,7 +128,7 @@ class StationFirmwareProcessor(Processor[StationFirmware]):
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """Not the heartbeats and statuses, which are nearly all of `ocpp.lifecycle`."""
-        return topic != LIFECYCLE or (kind == OcppCallReceived.__name__ and subject in ACTIONS)
+        return topic != OCPP_LIFECYCLE or (kind == OcppCallReceived.__name__ and subject in ACTIONS)
 
     def key(self, message: Message) -> str | None:
         """The station, for tasks and for the few reports that concern firmware."""
@@ -205,7 +211,7 @@ class _Work:
             detail=detail,
             firmware_version=self.station.version,
         )
-        self.out.append(Emit("firmware.progress", asked.campaign_id, progressed))
+        self.out.append(Emit(FIRMWARE_PROGRESS, asked.campaign_id, progressed))
 
     def learn(self, fact: Fact) -> None:
         """Keep a fact, and let it count for the task under way."""
@@ -225,7 +231,7 @@ class _Work:
             task = self.station.tasks[0]
             task = replace(task, since=max(now, task.asked_at))
             self.station = replace(self.station, tasks=(task, *self.station.tasks[1:]))
-            self.out.append(Emit("commands.requested", self.station.station_id, self._command(task)))
+            self.out.append(Emit(COMMANDS_REQUESTED, self.station.station_id, self._command(task)))
             self._tell(task, "", task.task_id, task.since)
             for fact in self.station.facts:
                 self._prove_failed(fact)
@@ -283,7 +289,7 @@ class _Work:
             detail=detail,
             firmware_version=self.station.version,
         )
-        self.out.append(Emit("firmware.progress", task.campaign_id, progressed))
+        self.out.append(Emit(FIRMWARE_PROGRESS, task.campaign_id, progressed))
 
     def _command(self, task: Task) -> RequestCommand:
         action, payload = to_request(

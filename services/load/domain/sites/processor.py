@@ -13,6 +13,14 @@ from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.ids import derive_id
 from libs.events.load import EvseObserved, LoadPlanMade, StationObserved
 from libs.events.registry import SiteRegistered
+from libs.events.topics import (
+    COMMANDS_REQUESTED,
+    LOAD_OBSERVATIONS,
+    LOAD_PLANS,
+    LOAD_STATIONS,
+    REGISTRY_SITES,
+    REGISTRY_STATIONS,
+)
 from libs.ocpp.semantics.commands import ClearLimit, Command, SetDefaultLimit, SetLimit
 from libs.ocpp.semantics.dialect import to_request
 from services.load.domain.sites.newcomers import (
@@ -43,9 +51,7 @@ from services.load.domain.sites.site import (
     obeys_by,
     observe,
 )
-from services.load.domain.stations.station import STATIONS, is_extra, registered_station
-
-SITES = "registry.sites"
+from services.load.domain.stations.station import is_extra, registered_station
 
 PROFILE_ID_BASE = 1_000
 """An EVSE's charging profile has this plus its number as id: a new limit replaces the old one. A station's default
@@ -62,9 +68,9 @@ class LoadProcessor(Processor[Site]):
     """
 
     name = "load"
-    inputs = ("load.observations", "load.stations", SITES)
-    tables = (STATIONS,)
-    outputs = ("load.plans", "commands.requested")
+    inputs = (LOAD_OBSERVATIONS, LOAD_STATIONS, REGISTRY_SITES)
+    tables = (REGISTRY_STATIONS,)
+    outputs = (LOAD_PLANS, COMMANDS_REQUESTED)
     state = Site
     former_states = (grown("0.1.0", "182653b05846489d"),)
     unmarked_state = "182653b05846489d"
@@ -72,7 +78,7 @@ class LoadProcessor(Processor[Site]):
 
     def key(self, message: Message) -> str | None:
         """The site."""
-        ours = message.topic == SITES or isinstance(message.record, EvseObserved | StationObserved)
+        ours = message.topic == REGISTRY_SITES or isinstance(message.record, EvseObserved | StationObserved)
         return message.key if ours else None
 
     def step(self, state: Site | None, event: Message | Tick, tables: Tables) -> Step[Site]:
@@ -86,7 +92,7 @@ class LoadProcessor(Processor[Site]):
                 return _evse_observed(state, seen, tables)
             case Message(record=StationObserved() as seen):
                 return _station_observed(state, seen, tables)
-            case Message(topic=topic, record=SiteRegistered() | None) if topic == SITES:
+            case Message(topic=topic, record=SiteRegistered() | None) if topic == REGISTRY_SITES:
                 return _site_given(state, event, tables)
             case _:
                 return Step(state)
@@ -181,7 +187,7 @@ def _ask(
                 replaces="default-limit",
             )
             member = asked(member, ask, command.event_id)
-            out.append(Emit("commands.requested", member.station_id, command))
+            out.append(Emit(COMMANDS_REQUESTED, member.station_id, command))
         members.append(member)
     return site.with_members(members), tuple(out)
 
@@ -224,8 +230,8 @@ def _carry_out(plan: Plan, now: int, cause_id: str) -> Step[Site]:
                 for evse, each in zip(plan.commanded, commands, strict=True)
             }
         )
-    out = [Emit("commands.requested", command.station_id, command) for command in commands]
-    return Step(site, (Emit("load.plans", site.site_id, made), *out))
+    out = [Emit(COMMANDS_REQUESTED, command.station_id, command) for command in commands]
+    return Step(site, (Emit(LOAD_PLANS, site.site_id, made), *out))
 
 
 def _command(evse: SiteEvse, lift: bool, plan: LoadPlanMade) -> RequestCommand:

@@ -22,10 +22,18 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import StationRegistered
 from libs.events.sessions import SessionCorrected, SessionEnded, SessionReopened, SessionStarted
 from libs.events.telemetry import MeasurementsTaken, Sample
+from libs.events.topics import (
+    COMMANDS_OUTCOMES,
+    LOAD_OBSERVATIONS,
+    LOAD_STATIONS,
+    OCPP_LIFECYCLE,
+    REGISTRY_STATIONS,
+    SESSIONS_EVENTS,
+    TELEMETRY_MEASUREMENTS,
+)
 from libs.ocpp.semantics.commands import ClearLimit, SetLimit
 from libs.ocpp.semantics.model import place_of
 from services.load.domain.stations.station import (
-    STATIONS,
     Measured,
     Station,
     StationEvse,
@@ -61,14 +69,14 @@ class LoadObserver(Processor[Station]):
 
     name = "load-observer"
     inputs = (
-        "sessions.events",
-        "telemetry.measurements",
-        "ocpp.lifecycle",
-        "commands.outcomes",
-        STATIONS,
+        SESSIONS_EVENTS,
+        TELEMETRY_MEASUREMENTS,
+        OCPP_LIFECYCLE,
+        COMMANDS_OUTCOMES,
+        REGISTRY_STATIONS,
     )
-    outputs = ("load.observations", "load.stations")
-    tables = (STATIONS,)
+    outputs = (LOAD_OBSERVATIONS, LOAD_STATIONS)
+    tables = (REGISTRY_STATIONS,)
     linger_s = 0.15
     state = Station
     former_states = (grown("0.1.0", "cd7e1e0e80d5cd58"),)
@@ -77,13 +85,9 @@ class LoadObserver(Processor[Station]):
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """Of `ocpp.lifecycle` only the boots; not the news of sessions under way."""
-        match topic:
-            case "ocpp.lifecycle":
-                return kind == OcppCallReceived.__name__ and subject == "BootNotification"
-            case "sessions.events":
-                return kind in _OF_SESSIONS
-            case _:
-                return True
+        if topic == OCPP_LIFECYCLE:
+            return kind == OcppCallReceived.__name__ and subject == "BootNotification"
+        return topic != SESSIONS_EVENTS or kind in _OF_SESSIONS
 
     def key(self, message: Message) -> str | None:
         """Only starts, ends, measurements, boots, commands of ours and what operators say matter; of commands
@@ -103,7 +107,7 @@ class LoadObserver(Processor[Station]):
             case CommandConcluded(requested_by="load", fate=fate, action=action):
                 return message.key if fate is not Fate.ACCEPTED or action in _MATTER_IF_ACCEPTED else None
             case _:
-                return message.key if message.topic == STATIONS else None
+                return message.key if message.topic == REGISTRY_STATIONS else None
 
     def step(self, state: Station | None, event: Message | Tick, tables: Tables) -> Step[Station]:
         """Fold one record, or look where the station is from now on."""
@@ -293,4 +297,4 @@ def _observation(
         limit_command_id=answered,
         limit_taken=taken,
     )
-    return (Emit("load.observations", evse.site_id, observed),)
+    return (Emit(LOAD_OBSERVATIONS, evse.site_id, observed),)

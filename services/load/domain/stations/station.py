@@ -15,11 +15,10 @@ from libs.events.load import StationNews, StationObserved
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
 from libs.events.registry import BootStatus, StationRegistered
+from libs.events.topics import LOAD_STATIONS, REGISTRY_STATIONS
 from libs.ocpp.semantics.commands import ClearLimit, SetDefaultLimit
 from libs.ocpp.semantics.model import Booted
 from libs.ocpp.semantics.received_calls import read_exchange
-
-STATIONS = "registry.stations"
 
 DEFAULT_EVSES: Final = 4
 """EVSEs of a station of which operators have not said how many it has."""
@@ -103,7 +102,7 @@ class Station(msgspec.Struct, frozen=True):
 
 def registered_station(station_id: str, tables: Tables) -> StationRegistered:
     """The station as operators configured it; one that they did not has the defaults and no site."""
-    record: Record | None = tables[STATIONS].get(station_id)
+    record: Record | None = tables[REGISTRY_STATIONS].get(station_id)
     return record if isinstance(record, StationRegistered) else _unregistered(station_id)
 
 
@@ -263,4 +262,4 @@ def _told(
         news=news,
         **more,
     )
-    return Emit("load.stations", site_id, observed)
+    return Emit(LOAD_STATIONS, site_id, observed)

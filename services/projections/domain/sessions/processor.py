@@ -21,12 +21,8 @@ from libs.events.sessions import (
     SessionStarted,
     SessionUpdated,
 )
+from libs.events.topics import BILLING_CDRS, BILLING_CDRS_LATEST, SESSIONS_EVENTS, SESSIONS_LATEST
 from libs.runtime.clock import SECOND
-
-EVENTS: Final = "sessions.events"
-CDRS: Final = "billing.cdrs"
-SESSIONS: Final = "sessions.latest"
-CHARGES: Final = "billing.cdrs.latest"
 
 DAY: Final = 24 * 3600 * SECOND
 REMEMBER: Final = DAY
@@ -80,8 +76,8 @@ class SessionsLatest(Processor[KnownSession]):
     """
 
     name = "sessions-latest"
-    inputs = (EVENTS, CDRS)
-    outputs = (SESSIONS, CHARGES)
+    inputs = (SESSIONS_EVENTS, BILLING_CDRS)
+    outputs = (SESSIONS_LATEST, BILLING_CDRS_LATEST)
     state = KnownSession
     linger_s = 0.5
 
@@ -96,7 +92,7 @@ class SessionsLatest(Processor[KnownSession]):
         record = event.record
         out: list[Emit] = []
         if isinstance(record, CdrIssued | CdrCredited):
-            out.append(Emit(CHARGES, record.cdr_id, _cdr(record), event.partition))
+            out.append(Emit(BILLING_CDRS_LATEST, record.cdr_id, _cdr(record), event.partition))
         match record:
             case SessionStarted() | SessionUpdated() | SessionReopened():
                 after, told = _running(state, record)
@@ -107,7 +103,7 @@ class SessionsLatest(Processor[KnownSession]):
             case _:
                 after, told = state, None
         if told is not None:
-            out.append(Emit(SESSIONS, told.session_id, told, event.partition))
+            out.append(Emit(SESSIONS_LATEST, told.session_id, told, event.partition))
         return Step(after, tuple(out))
 
     def due(self, state: KnownSession) -> int | None:

@@ -12,10 +12,7 @@ from libs.events.ids import derive_id
 from libs.events.latest import StationLatest
 from libs.events.registry import StationRegistered
 from libs.events.telemetry import StationStateChanged
-
-HEALTH: Final = "telemetry.health"
-STATIONS: Final = "registry.stations"
-LATEST: Final = "stations.latest"
+from libs.events.topics import REGISTRY_STATIONS, STATIONS_LATEST, TELEMETRY_HEALTH
 
 _KINDS: Final = frozenset({StationStateChanged.__name__, StationRegistered.__name__})
 
@@ -33,8 +30,8 @@ class StationsLatest(Processor[Removed]):
     """
 
     name = "stations-latest"
-    inputs = (HEALTH, STATIONS)
-    outputs = (LATEST,)
+    inputs = (TELEMETRY_HEALTH, REGISTRY_STATIONS)
+    outputs = (STATIONS_LATEST,)
     state = Removed
     linger_s = 0.5
 
@@ -44,7 +41,7 @@ class StationsLatest(Processor[Removed]):
 
     def key(self, message: Message) -> str | None:
         """The station."""
-        removed = message.topic == STATIONS and message.record is None
+        removed = message.topic == REGISTRY_STATIONS and message.record is None
         return message.key if removed or type(message.record).__name__ in _KINDS else None
 
     def step(self, state: Removed | None, event: Message | Tick, tables: Tables) -> Step[Removed]:
@@ -53,12 +50,12 @@ class StationsLatest(Processor[Removed]):
         record = event.record
         if isinstance(record, StationRegistered):
             return Step(None)
-        gone = Emit(LATEST, event.key, None, event.partition)
+        gone = Emit(STATIONS_LATEST, event.key, None, event.partition)
         if not isinstance(record, StationStateChanged):
             return Step(Removed(event.timestamp_us), (gone,))
         if state is not None and not record.connected:
             return Step(state, (gone,))
-        return Step(state, (Emit(LATEST, event.key, _latest(record), event.partition),))
+        return Step(state, (Emit(STATIONS_LATEST, event.key, _latest(record), event.partition),))
 
 
 def _latest(record: StationStateChanged) -> StationLatest:

@@ -16,6 +16,7 @@ from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import CallOutcome, OcppCallReceived, OcppCallSent
 from libs.events.stations import CapabilitiesLearned, KnownVariable
+from libs.events.topics import OCPP_COMMANDS, OCPP_LIFECYCLE, STATIONS_CAPABILITIES
 from libs.ocpp.semantics.abilities import lacking_name
 from libs.ocpp.semantics.model import Booted, SemanticEvent
 from libs.ocpp.semantics.received_calls import read_exchange
@@ -25,8 +26,6 @@ from libs.ocpp.semantics.sent_calls import read_sent
 from libs.ocpp.semantics.variables import AVAILABLE, limits
 from libs.ocpp.versions import Version
 
-CAPABILITIES: Final = "stations.capabilities"
-COMMANDS: Final = "ocpp.commands"
 MOST_VARIABLES: Final = 128
 MOST_LACKING: Final = 64
 LONGEST_VALUE: Final = 500
@@ -56,8 +55,8 @@ class CapabilitiesProcessor(Processor[Station]):
     """Boots, configuration, reports and refusals to what is known of stations, keyed by station."""
 
     name = "capabilities"
-    inputs = ("ocpp.lifecycle", COMMANDS)
-    outputs = (CAPABILITIES,)
+    inputs = (OCPP_LIFECYCLE, OCPP_COMMANDS)
+    outputs = (STATIONS_CAPABILITIES,)
     state = Station
     unmarked_state = "4c4f0a27fcfae18a"
     max_state_bytes = 160 << 10
@@ -65,7 +64,7 @@ class CapabilitiesProcessor(Processor[Station]):
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
         """Boots, reports, and whatever chargers answered."""
-        if topic == COMMANDS:
+        if topic == OCPP_COMMANDS:
             return kind == OcppCallSent.__name__
         return kind == OcppCallReceived.__name__ and subject in _TOLD
 
@@ -101,7 +100,7 @@ class CapabilitiesProcessor(Processor[Station]):
         bounds = ("abilities",) if bounded else ()
         if after == before:
             return Step(state, (), bounds)
-        return Step(after, (Emit(CAPABILITIES, record.station_id, _learned(record, after)),), bounds)
+        return Step(after, (Emit(STATIONS_CAPABILITIES, record.station_id, _learned(record, after)),), bounds)
 
 
 def _may_lack(state: Station | None, action: str) -> bool:

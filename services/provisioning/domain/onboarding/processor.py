@@ -14,6 +14,7 @@ from libs.events.commands import CommandDialect, RequestCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import BootStatus, StationRegistered
+from libs.events.topics import COMMANDS_REQUESTED, OCPP_LIFECYCLE, REGISTRY_STATIONS
 from libs.ocpp.semantics.commands import Command, GetBaseReport, GetVariables, TriggerMessage, Variable
 from libs.ocpp.semantics.dialect import to_request
 from libs.ocpp.semantics.model import Booted
@@ -22,7 +23,6 @@ from libs.ocpp.semantics.variables import LIMITING_KEYS, LIMITING_VARIABLES
 from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND
 
-STATIONS: Final = "registry.stations"
 REQUESTED_BY: Final = "onboarding"
 WAITS: Final = 600 * SECOND
 """How long a question may wait for a station that went away again; the next boot asks anew."""
@@ -47,9 +47,9 @@ class OnboardingProcessor(Processor[None]):
     """Stateless: boots to the commands that `actions` name, in their order."""
 
     name = "onboarding"
-    inputs = ("ocpp.lifecycle",)
-    outputs = ("commands.requested",)
-    tables = (STATIONS,)
+    inputs = (OCPP_LIFECYCLE,)
+    outputs = (COMMANDS_REQUESTED,)
+    tables = (REGISTRY_STATIONS,)
     linger_s = 0.25
 
     def __init__(self, actions: Sequence[OnBoot] = ()) -> None:
@@ -70,7 +70,7 @@ class OnboardingProcessor(Processor[None]):
         record = event.record
         assert isinstance(record, OcppCallReceived)
         boot = next((fact for fact in read_exchange(record) if isinstance(fact, Booted)), None)
-        registered = tables[STATIONS].get(record.station_id)
+        registered = tables[REGISTRY_STATIONS].get(record.station_id)
         station = registered if isinstance(registered, StationRegistered) else None
         if boot is None or (station is not None and station.certification):
             return _NOTHING
@@ -84,7 +84,7 @@ class OnboardingProcessor(Processor[None]):
             if accepted or action is not OnBoot.STATUS
             for name, command in _commands(action, record, evses)
         ]
-        return Step(None, tuple(Emit("commands.requested", record.station_id, each) for each in requests))
+        return Step(None, tuple(Emit(COMMANDS_REQUESTED, record.station_id, each) for each in requests))
 
 
 def _commands(action: OnBoot, boot: OcppCallReceived, evses: int) -> Iterator[tuple[str, Command]]:

@@ -14,15 +14,11 @@ from libs.events.ids import derive_id
 from libs.events.ocpp_log import ConnectionClosed, ConnectionOpened, FrameRejected, OcppCallReceived
 from libs.events.record import Record
 from libs.events.telemetry import HealthWindowClosed, StationStateChanged
+from libs.events.topics import OCPP_LIFECYCLE, OCPP_REJECTED, REGISTRY_STATIONS, TELEMETRY_HEALTH
 from libs.ocpp.semantics.model import Booted, ConnectorStatusReported
 from libs.ocpp.semantics.received_calls import read_exchange, zone_of
 from services.telemetry.domain.health import station
 from services.telemetry.domain.health.station import GRACE, WINDOW, Counts, StationHealth, Window
-
-LIFECYCLE: Final = "ocpp.lifecycle"
-REJECTED: Final = "ocpp.rejected"
-HEALTH: Final = "telemetry.health"
-STATIONS: Final = "registry.stations"
 
 _TELLING: Final = frozenset({"BootNotification", "StatusNotification", "NotifyEvent"})
 
@@ -44,9 +40,9 @@ class HealthProcessor(Processor[StationHealth]):
     """
 
     name = "telemetry-health"
-    inputs = (LIFECYCLE, REJECTED)
-    outputs = (HEALTH,)
-    tables = (STATIONS,)
+    inputs = (OCPP_LIFECYCLE, OCPP_REJECTED)
+    outputs = (TELEMETRY_HEALTH,)
+    tables = (REGISTRY_STATIONS,)
     state = StationHealth
     former_states = (grown("0.1.0", "e7395b59cabf852d"),)
     unmarked_state = "e7395b59cabf852d"
@@ -74,7 +70,9 @@ class HealthProcessor(Processor[StationHealth]):
         after = station.counted(after, checksum, record.event_id, record.recorded_at, counts)
         if station.same_to_readers(before, after):
             return Step(after, (), bounded)
-        return Step(after, (Emit(HEALTH, record.station_id, _state_changed(after, record)),), bounded)
+        return Step(
+            after, (Emit(TELEMETRY_HEALTH, record.station_id, _state_changed(after, record)),), bounded
+        )
 
     def due(self, state: StationHealth) -> int | None:
         """When the oldest window closes."""
@@ -99,7 +97,7 @@ def _fold_call(state: StationHealth, record: OcppCallReceived, tables: Tables) -
     boots = faults = 0
     bounded: tuple[str, ...] = ()
     if record.action in _TELLING:
-        for fact in read_exchange(record, zone_of(tables[STATIONS].get(record.station_id))):
+        for fact in read_exchange(record, zone_of(tables[REGISTRY_STATIONS].get(record.station_id))):
             if isinstance(fact, Booted):
                 boots += 1
                 if epoch >= state.epoch:
@@ -141,7 +139,9 @@ def _close_windows(state: StationHealth, at: int) -> Step[StationHealth]:
     kept = msgspec.structs.replace(
         state, windows=state.windows[len(over) :], closed_until=over[-1].start + WINDOW
     )
-    emits = [Emit(HEALTH, state.station_id, _window_closed(state.station_id, window)) for window in over]
+    emits = [
+        Emit(TELEMETRY_HEALTH, state.station_id, _window_closed(state.station_id, window)) for window in over
+    ]
     return Step(kept, tuple(emits))
 
 

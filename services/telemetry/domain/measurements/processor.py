@@ -9,13 +9,10 @@ from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.events import telemetry
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
+from libs.events.topics import OCPP_TRANSACTIONS, REGISTRY_STATIONS, TELEMETRY_MEASUREMENTS
 from libs.ocpp.semantics.model import MeasurementsReported
 from libs.ocpp.semantics.numbers import evse_number
 from libs.ocpp.semantics.received_calls import read_exchange, zone_of
-
-TRANSACTIONS: Final = "ocpp.transactions"
-MEASUREMENTS: Final = "telemetry.measurements"
-STATIONS: Final = "registry.stations"
 
 _ACTIONS: Final = frozenset({"MeterValues", "TransactionEvent", "StopTransaction"})
 _NOTHING: Final[Step[None]] = Step(None)
@@ -28,9 +25,9 @@ class MeasurementsProcessor(Processor[None]):
     """
 
     name = "telemetry-measurements"
-    inputs = (TRANSACTIONS,)
-    outputs = (MEASUREMENTS,)
-    tables = (STATIONS,)
+    inputs = (OCPP_TRANSACTIONS,)
+    outputs = (TELEMETRY_MEASUREMENTS,)
+    tables = (REGISTRY_STATIONS,)
     linger_s = 0.5
 
     def wants(self, topic: str, kind: str, subject: str | None) -> bool:
@@ -49,10 +46,10 @@ class MeasurementsProcessor(Processor[None]):
         assert isinstance(event, Message)
         record = event.record
         assert isinstance(record, OcppCallReceived)
-        zone = zone_of(tables[STATIONS].get(record.station_id))
+        zone = zone_of(tables[REGISTRY_STATIONS].get(record.station_id))
         for fact in read_exchange(record, zone):
             if isinstance(fact, MeasurementsReported) and fact.samples:
-                return Step(None, (Emit(MEASUREMENTS, record.station_id, _taken(record, fact)),))
+                return Step(None, (Emit(TELEMETRY_MEASUREMENTS, record.station_id, _taken(record, fact)),))
         return _NOTHING
 
 

@@ -12,14 +12,11 @@ from libs.events.commands import RequestCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import ConnectionClosed, ConnectionOpened, OcppCallReceived
 from libs.events.security import SecurityAlertKind, SecurityAlertRaised
+from libs.events.topics import COMMANDS_REQUESTED, OCPP_LIFECYCLE, SECURITY_ALERTS
 from libs.ocpp.semantics.received_calls import read_exchange
 from libs.ocpp.semantics.reports import SecurityEventReported
 from libs.runtime.addresses import network_of
 from libs.runtime.clock import SECOND
-
-LIFECYCLE: Final = "ocpp.lifecycle"
-REQUESTED: Final = "commands.requested"
-ALERTS: Final = "security.alerts"
 
 HOUR: Final = 3600 * SECOND
 """Counts are per hour of the platform's clock."""
@@ -65,8 +62,8 @@ class SecurityWatch(Processor[Watched]):
     """
 
     name = "security-watch"
-    inputs = (LIFECYCLE, REQUESTED)
-    outputs = (ALERTS,)
+    inputs = (OCPP_LIFECYCLE, COMMANDS_REQUESTED)
+    outputs = (SECURITY_ALERTS,)
     state = Watched
     linger_s = 0.25
 
@@ -96,7 +93,7 @@ class SecurityWatch(Processor[Watched]):
                 after, alert, bounded = _requested(watched, record)
             case OcppCallReceived():
                 after, alert, bounded = _reported(watched, record)
-        out = () if alert is None else (Emit(ALERTS, record.station_id, alert),)
+        out = () if alert is None else (Emit(SECURITY_ALERTS, record.station_id, alert),)
         return Step(after, out, bounded)
 
 
