@@ -1,11 +1,14 @@
 """Wall clock in the platform's unit. Domain code never calls it: time reaches it as an argument."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from time import time_ns
 
 SECOND = 1_000_000
 """Microseconds in a second."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def now_us() -> int:
@@ -13,9 +16,14 @@ def now_us() -> int:
     return time_ns() // 1000
 
 
-def iso(micros: int) -> str:
-    """`micros` as RFC 3339 text with microseconds, UTC."""
-    seconds, rest = divmod(micros, SECOND)
+def micros(moment: datetime) -> int:
+    """Microseconds since the Unix epoch of `moment`, which has a time zone."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def iso(at: int) -> str:
+    """`at`, in microseconds since the Unix epoch, as RFC 3339 text with microseconds, UTC."""
+    seconds, rest = divmod(at, SECOND)
     return f"{_iso_seconds(seconds)}.{rest:06d}+00:00"
 
 

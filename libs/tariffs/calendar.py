@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from libs.events.tariffs import DayOfWeek, TariffRestrictions
+from libs.runtime.clock import SECOND
 
-SECOND: Final = 1_000_000
 DAY_S: Final = 86_400
 DAY: Final = DAY_S * SECOND
 

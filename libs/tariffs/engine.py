@@ -32,8 +32,9 @@ from libs.events.tariffs import (
     Tax,
     flat_terms,
 )
+from libs.runtime.clock import SECOND
 from libs.tariffs.bill import Bill, LineKind
-from libs.tariffs.calendar import DAY, SECOND, Calendar, rule_of
+from libs.tariffs.calendar import DAY, Calendar, rule_of
 from libs.tariffs.totals import SCALE, Amount, Taxes, bill_of
 from libs.tariffs.usage import Interval, Usage, VehicleState
 

@@ -5,7 +5,8 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-_SECOND: Final = 1_000_000
+from libs.runtime.clock import SECOND
+
 _MONTHS: Final = 12
 
 
@@ -14,7 +15,7 @@ def month_at(at: int, zone: str) -> int:
 
     Raises ZoneInfoNotFoundError for a zone that is not known.
     """
-    local = datetime.fromtimestamp(at // _SECOND, UTC).astimezone(ZoneInfo(zone))
+    local = datetime.fromtimestamp(at // SECOND, UTC).astimezone(ZoneInfo(zone))
     return local.year * _MONTHS + local.month - 1
 
 
@@ -26,7 +27,7 @@ def month_start(month: int, zone: str) -> int:
     """
     year, index = divmod(month, _MONTHS)
     begin = datetime(year, index + 1, 1, tzinfo=ZoneInfo(zone))
-    return int(begin.timestamp()) * _SECOND
+    return int(begin.timestamp()) * SECOND
 
 
 def month_text(month: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from libs.events.record import Record
-from services.api.http.fields import micros
+from libs.runtime.clock import micros
 
 Row = dict[str, Any]
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from libs.bus.settings import BusSettings
+from libs.runtime.clock import micros
 from libs.runtime.settings import read_settings
 from libs.tariffs.amounts import kwh, money
 from services.cli.bus import run_on_bus
 from services.cli.client import CliError, Json, as_json
-from services.cli.moments import iso, micros, moment_given
+from services.cli.moments import iso, moment_given
 from services.cli.output import AsJson, console, moment, printable, table
 
 if TYPE_CHECKING:

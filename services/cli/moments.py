@@ -26,11 +26,6 @@ def written_out(text: str) -> str:
     return f"{text}T00:00:00Z" if _DAY.fullmatch(text) else text
 
 
-def micros(at: datetime) -> int:
-    """Microseconds since 1970."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
-
-
 def iso(at: int) -> str:
     """Microseconds since 1970 as RFC 3339."""
     return (_EPOCH + timedelta(microseconds=at)).isoformat()

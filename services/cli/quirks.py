@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from libs.runtime.clock import micros
 from libs.runtime.settings import read_settings
 from services.cli.client import CliError, Json, as_json
-from services.cli.moments import iso, micros, moment_given
+from services.cli.moments import iso, moment_given
 from services.cli.output import AsJson, console, moment, printable, sheet, table
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from services.simulator.clock import SECOND_US
+from libs.runtime.clock import SECOND
 from services.simulator.domain.power import WUS_PER_WH, Car, Meter, share_out
 from services.simulator.domain.profiles import ProfileStore
 from services.simulator.domain.scenario import Arrival, Station
@@ -229,8 +229,8 @@ class Charger(Link):
         """Let power flow until the car has what it wants, leaves, or is stopped; then report the end."""
         evse = session.evse
         began_us = self.clock.elapsed_us()
-        leaves_us = began_us + int(stay_s * SECOND_US)
-        sample_us = began_us + self.sample_interval_s * SECOND_US
+        leaves_us = began_us + int(stay_s * SECOND)
+        sample_us = began_us + self.sample_interval_s * SECOND
         while session.stopping is None:
             now_us = self._settle(evse)
             wanted_wus = self._wanted_wus(session)
@@ -243,19 +243,19 @@ class Charger(Link):
             if now_us >= sample_us:
                 self.queue_sample(session, "MeterValuePeriodic")
                 # An overloaded machine skips readings rather than catching up with a burst of equal ones.
-                interval_us = max(1, self.sample_interval_s) * SECOND_US
+                interval_us = max(1, self.sample_interval_s) * SECOND
                 sample_us += ((now_us - sample_us) // interval_us + 1) * interval_us
             limits_end_us = self._set_powers()
-            step_us = int(max(STEP_S, STEP_REAL_S * self.clock.speed) * SECOND_US)
+            step_us = int(max(STEP_S, STEP_REAL_S * self.clock.speed) * SECOND)
             wake_us = min(now_us + step_us, sample_us, leaves_us)
             if limits_end_us is not None:
                 left_s = self.clock.simulated_s(limits_end_us - self.clock.now_us())
-                wake_us = min(wake_us, now_us + int(max(0.0, left_s) * SECOND_US))
+                wake_us = min(wake_us, now_us + int(max(0.0, left_s) * SECOND))
             if evse.power_w:
                 wake_us = min(wake_us, now_us + wanted_wus // evse.power_w + 1)
             evse.wake.clear()
             try:
-                async with asyncio.timeout(max(0.001, (wake_us - now_us) / SECOND_US / self.clock.speed)):
+                async with asyncio.timeout(max(0.001, (wake_us - now_us) / SECOND / self.clock.speed)):
                     await evse.wake.wait()
             except TimeoutError:
                 continue

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from libs.runtime.clock import SECOND
 from services.simulator.domain.scenario import Stamp
-
-SECOND_US = 1_000_000
 
 
 class Clock:
@@ -32,7 +31,7 @@ class Clock:
 
     def elapsed_us(self) -> int:
         """Simulated microseconds since the start."""
-        return int((time.monotonic() - self._origin) * self.speed * SECOND_US)
+        return int((time.monotonic() - self._origin) * self.speed * SECOND)
 
     def now_us(self) -> int:
         """What a charger's own clock shows: microseconds since the epoch, in whole milliseconds."""
@@ -45,7 +44,7 @@ class Clock:
 
     async def sleep_until(self, elapsed_s: float) -> None:
         """Wait until simulated time has reached `elapsed_s` seconds since the start."""
-        await self.sleep(max(0.0, elapsed_s - self.elapsed_us() / SECOND_US))
+        await self.sleep(max(0.0, elapsed_s - self.elapsed_us() / SECOND))
 
     async def sleep_own(self, seconds: float) -> None:
         """Wait seconds of the charger's own clock."""
@@ -53,4 +52,4 @@ class Clock:
 
     def simulated_s(self, own_us: int) -> float:
         """How many simulated seconds pass while a charger's own clock advances by `own_us`."""
-        return own_us / SECOND_US * (self.speed if self.stamp == "real" else 1.0)
+        return own_us / SECOND * (self.speed if self.stamp == "real" else 1.0)

@@ -8,8 +8,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from libs.runtime.clock import SECOND
 from services.simulator.charger import Charger
-from services.simulator.clock import SECOND_US
 from services.simulator.domain.profiles import Period, Purpose, Unit, composite, parse_profile
 from services.simulator.domain.scenario import Station
 from services.simulator.link import Commands, Message, World
@@ -147,7 +147,7 @@ class Operated(Charger):
             self.firmware_status, self.firmware_request = status, request_id
             await self.tell(self.firmware_message(status, request_id))
 
-        await self.clock.sleep_own(max(0, retrieve_us - self.clock.now_us()) / SECOND_US)
+        await self.clock.sleep_own(max(0, retrieve_us - self.clock.now_us()) / SECOND)
         version = firmware_version(location)
         fault = self.world.spec.firmware_faults.get(self.station.id)
         await report("Downloading")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -20,8 +20,7 @@ from libs.ocpp.quirks.rules import Example, QuirkRule
 from libs.ocpp.rpc import Role, RpcMachine
 from libs.ocpp.schemas import Violation
 from libs.ocpp.semantics.received_calls import read_exchange
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from libs.runtime.clock import micros
 
 
 def problems(rule: QuirkRule, book: RuleBook) -> list[str]:
@@ -30,11 +29,6 @@ def problems(rule: QuirkRule, book: RuleBook) -> list[str]:
     for number, example in enumerate(rule.examples, 1):
         found += [f"{rule.name}, example {number}: {text}" for text in _problems(rule, example, book)]
     return found
-
-
-def micros(moment: datetime) -> int:
-    """Microseconds since the Unix epoch."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _problems(rule: QuirkRule, example: Example, book: RuleBook) -> list[str]:

@@ -10,11 +10,11 @@ from pydantic import Field
 from libs.events.decisions import Decision, SessionDecided
 from libs.events.ids import new_id
 from libs.events.topics import BILLING_DECISIONS
-from libs.runtime.clock import now_us
+from libs.runtime.clock import micros, now_us
 from services.api.context import Api, Context, Requester
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.wish import repeatable_id
-from services.api.http.fields import IdempotencyKey, Input, Output, Text, Time, micros
+from services.api.http.fields import IdempotencyKey, Input, Output, Text, Time
 from services.api.http.routing import location, routes
 from services.api.rows import Row
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from libs.clickhouse.reader import Reader
+from libs.runtime.clock import micros
 from services.api.domain.cursors import LAST, Position, cursor_of, position_at
-from services.api.http.fields import micros
 from services.api.rows import Row
 
 _GROWTH: Final = 8

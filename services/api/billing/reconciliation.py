@@ -8,8 +8,9 @@ from fastapi import Query, Response
 from pydantic import Field, model_validator
 
 from libs.clickhouse.reader import Reader
+from libs.runtime.clock import micros
 from services.api.context import Api
-from services.api.http.fields import Input, Moment, Output, Time, micros
+from services.api.http.fields import Input, Moment, Output, Time
 from services.api.http.routing import in_thread, routes
 from services.api.rows import Row
 

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Query
 
+from libs.runtime.clock import micros
 from services.api.billing.listing import CDRS, SESSIONS, Listing, Wanted
 from services.api.context import Api, Context
 from services.api.domain.errors import NotFound
-from services.api.http.fields import Folded, Moment, Output, Time, micros
+from services.api.http.fields import Folded, Moment, Output, Time
 from services.api.http.paging import ListQuery, Page
 from services.api.http.routing import routes
 from services.api.rows import Row, nested

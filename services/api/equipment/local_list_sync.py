@@ -9,12 +9,11 @@ import msgspec
 from libs.clickhouse.client import ClickHouseError
 from libs.events.ids import derive_id, new_id
 from libs.ocpp.semantics.commands import GetLocalListVersion, SendLocalList
-from libs.runtime.clock import SECOND, now_us
+from libs.runtime.clock import SECOND, micros, now_us
 from libs.runtime.logging import get_logger
 from services.api.commands.conversation import Conversation, Said
 from services.api.context import Context
 from services.api.domain.list_updates import MARGIN_US, Wanted, difference, updates, whole_list
-from services.api.http.fields import micros
 
 log = get_logger(__name__)
 

@@ -6,11 +6,12 @@ from pydantic import Field, StringConstraints
 
 from libs.events.ids import new_id
 from libs.ocpp.semantics.commands import GetLog
+from libs.runtime.clock import micros
 from services.api.commands.conversation import Conversation
 from services.api.context import Api, Requester
 from services.api.domain.log_uploads import joined, number_of
 from services.api.equipment.said import CommandSaid, Timeout, said_of
-from services.api.http.fields import Folded, Input, Moment, Output, Time, micros
+from services.api.http.fields import Folded, Input, Moment, Output, Time
 from services.api.http.routing import routes
 
 router = routes("equipment")

@@ -40,11 +40,6 @@ class Output(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-def micros(moment: datetime) -> int:
-    """Microseconds since the Unix epoch."""
-    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
-
-
 def _from_micros(value: Any) -> Any:
     if type(value) is int:
         value = min(max(value, 0), _LAST)

@@ -11,13 +11,13 @@ from libs.clickhouse.client import ClickHouseError
 from libs.events.firmware import CampaignProgressed, DefineCampaign
 from libs.events.ids import new_id
 from libs.events.topics import FIRMWARE_CAMPAIGNS
-from libs.runtime.clock import SECOND, now_us
+from libs.runtime.clock import SECOND, micros, now_us
 from libs.runtime.logging import get_logger
 from services.api.context import Api, Context, Requester
 from services.api.domain.cursors import cursor_of, position_at
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.wish import repeatable_id
-from services.api.http.fields import IdempotencyKey, Input, Moment, Output, StationId, Text, Time, micros
+from services.api.http.fields import IdempotencyKey, Input, Moment, Output, StationId, Text, Time
 from services.api.http.paging import ListQuery, Page
 from services.api.http.routing import in_thread, location, routes
 from services.api.rows import record_of

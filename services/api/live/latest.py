@@ -12,11 +12,10 @@ from libs.events.load import Allocation, LoadPlanMade
 from libs.events.record import Record
 from libs.events.security import SecurityAlertRaised
 from libs.events.telemetry import StationStateChanged
-from libs.runtime.clock import SECOND, now_us
+from libs.runtime.clock import SECOND, micros, now_us
 from libs.runtime.logging import get_logger
 from services.api.domain.index import SortedKeys
 from services.api.http import metrics
-from services.api.http.fields import micros
 from services.api.recent import RecentRecords
 from services.api.rows import record_of
 

@@ -7,9 +7,10 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from libs.events.registry import Assignment as Assigned
+from libs.runtime.clock import micros
 from services.api.domain.errors import Invalid
 from services.api.domain.renewal import Stamp, assign, ordered
-from services.api.http.fields import Input, Label, Moment, Output, Time, micros
+from services.api.http.fields import Input, Label, Moment, Output, Time
 
 _MOST_ASSIGNMENTS = 1000
 

@@ -7,10 +7,11 @@ from pydantic import Field
 
 from libs.events.security import SecurityAlertKind
 from libs.events.topics import EDGE_CONNECTIONS, REGISTRY_STATIONS
+from libs.runtime.clock import micros
 from services.api.context import Api
 from services.api.domain.cursors import cursor_of, position_at
 from services.api.domain.profiles import PROFILES, required
-from services.api.http.fields import Folded, Moment, Output, Time, micros
+from services.api.http.fields import Folded, Moment, Output, Time
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.routing import ERRORS
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from libs.events.registry import TariffRegistered
 from libs.events.tariffs import TariffTerms, base_price_milli
 from libs.events.topics import REGISTRY_TARIFFS
-from libs.runtime.clock import now_us
+from libs.runtime.clock import micros, now_us
 from libs.tariffs.documents import parse, render
 from libs.tariffs.validation import TariffError
 from services.api.context import Api
@@ -28,7 +28,6 @@ from services.api.http.fields import (
     Terms,
     Text,
     Time,
-    micros,
 )
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.routing import routes

@@ -9,11 +9,12 @@ from pydantic import Field
 
 from libs.events.registry import TokenRegistered, TokenStatus
 from libs.events.topics import REGISTRY_TOKENS
+from libs.runtime.clock import micros
 from services.api.context import Api
 from services.api.domain.errors import Invalid
 from services.api.domain.renewal import UNWRITTEN, Stamp, joined, renewed
 from services.api.domain.token_ids import token_identity
-from services.api.http.fields import Folded, Input, Moment, Output, Text, Time, WrittenTokenId, micros
+from services.api.http.fields import Folded, Input, Moment, Output, Text, Time, WrittenTokenId
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.routing import routes
 from services.api.registry.entries import CONDITIONAL, Entries, IfMatch

@@ -10,9 +10,8 @@ from msgspec.structs import replace
 
 from libs.events.commands import TOO_MANY_WAITING, CommandDialect, Fate
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN, Abilities
+from libs.runtime.clock import SECOND
 from services.commands.domain.evidence import Evidence
-
-SECOND = 1_000_000
 
 REMEMBERED_FATES = 64
 REMEMBERED_FOR = 24 * 3600 * SECOND

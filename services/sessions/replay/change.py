@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import yaml
@@ -15,10 +15,9 @@ from libs.events.tariffs import TariffTerms, base_price_milli
 from libs.events.topics import REGISTRY_TARIFFS
 from libs.ocpp.quirks.book import RuleBook, in_force
 from libs.ocpp.quirks.rules import RuleError, load_file
+from libs.runtime.clock import micros
 from libs.tariffs.documents import parse
 from libs.tariffs.validation import TariffError
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ChangeError(Exception):
@@ -110,7 +109,7 @@ def _version(file: Path, written: Any) -> TariffVersion:
         terms = written.get("terms")
         return TariffVersion(
             version=int(written["version"]),
-            valid_from=_micros(written["valid_from"]),
+            valid_from=micros(datetime.fromisoformat(written["valid_from"])),
             currency=written["currency"],
             price_per_kwh_milli=int(written["price_per_kwh_milli"]),
             terms=_terms(file, terms, written["currency"]) if isinstance(terms, dict) else None,
@@ -124,7 +123,3 @@ def _terms(file: Path, written: Any, currency: str) -> TariffTerms:
         return parse(written, currency, texts=True)
     except TariffError as error:
         raise ChangeError("\n  ".join([f"{file}:", *map(str, error.problems)])) from None
-
-
-def _micros(moment: str) -> int:
-    return (datetime.fromisoformat(moment) - _EPOCH) // timedelta(microseconds=1)

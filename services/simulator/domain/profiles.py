@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
+from libs.runtime.clock import SECOND
 from services.simulator.domain.power import VOLTAGE_V, watts
 
-SECOND_US = 1_000_000
-DAY_US = 86_400 * SECOND_US
+DAY_US = 86_400 * SECOND
 Unit = Literal["A", "W"]
 Purpose = Literal["StationMax", "TxDefault", "Tx"]
 
@@ -90,13 +90,13 @@ class Profile:
         if now_us < start:
             return Limit(None, self.unit, min([start, *ends]))
         if self.duration_s is not None:
-            end = start + self.duration_s * SECOND_US
+            end = start + self.duration_s * SECOND
             if now_us >= end:
                 return Limit(None, self.unit, min(ends, default=None))
             ends.append(end)
         current = None
         for period in self.periods:
-            begins = start + period.start_s * SECOND_US
+            begins = start + period.start_s * SECOND
             if begins > now_us:
                 ends.append(begins)
                 break
@@ -198,7 +198,7 @@ def composite(
 
     Neighbouring periods differ; the first starts at 0. The outlet's own maximum `max_power_w` is one limit.
     """
-    at, end, last = now_us, now_us + duration_s * SECOND_US, -1
+    at, end, last = now_us, now_us + duration_s * SECOND, -1
     while at < end:
         station = store.limit("StationMax", 0, at, None)
         allowed = [max_power_w] if (whole := station.watts(3)) is None else [max_power_w, whole]
@@ -211,7 +211,7 @@ def composite(
         power = min(allowed)
         milli = power * 1000 if unit == "W" else power * 1000 // (VOLTAGE_V * phases)
         if milli != last:
-            yield Period((at - now_us) // SECOND_US, milli)
+            yield Period((at - now_us) // SECOND, milli)
             last = milli
         if until is None:
             return

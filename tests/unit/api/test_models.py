@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from libs.runtime.clock import micros
 from services.api.commands.routes import CommandWish
 from services.api.equipment.variables import VariablesWish
-from services.api.http.fields import Input, micros
+from services.api.http.fields import Input
 from services.api.live.campaigns import NewCampaign
 from services.api.registry.sites import NewSite
 from services.api.registry.stations import NewStation, StationSettings

@@ -16,11 +16,12 @@ from libs.ocpp.inbound import CheckedCall, check_call
 from libs.ocpp.quirks import MEANINGS
 from libs.ocpp.quirks.book import RuleBook, in_force
 from libs.ocpp.quirks.effects import AnyEffect, RuleEffect
-from libs.ocpp.quirks.examples import micros, problems
+from libs.ocpp.quirks.examples import problems
 from libs.ocpp.quirks.rules import Example, Match, QuirkRule, RuleError, load_file, load_rules
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.rpc import Role, RpcMachine
 from libs.ocpp.versions import Version
+from libs.runtime.clock import micros
 from services.edge.domain.answers import Asked, answer
 from services.edge.domain.rules import ReadModels, Rules, UnknownStations, UnknownTokens
 

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
+from libs.runtime.clock import SECOND
 from services.simulator.domain.profiles import (
     DAY_US,
-    SECOND_US,
     ProfileStore,
     composite,
     instant_us,
@@ -71,8 +71,8 @@ def test_a_transaction_profile_goes_before_the_default_and_only_in_a_transaction
 def test_the_highest_stack_level_that_says_something_wins() -> None:
     stacked = store((0, profile(1, limit=10)), (0, profile(2, limit=20, level=3, duration=60)))
     assert allowed(stacked) == 13_800
-    assert stacked.charge_limit(1, NOON, NOON, 3)[1] == NOON + 60 * SECOND_US
-    assert allowed(stacked, NOON + 60 * SECOND_US) == 6_900
+    assert stacked.charge_limit(1, NOON, NOON, 3)[1] == NOON + 60 * SECOND
+    assert allowed(stacked, NOON + 60 * SECOND) == 6_900
 
 
 def test_a_default_of_the_evse_goes_before_one_of_the_station() -> None:
@@ -97,8 +97,8 @@ def test_clearing_by_id_or_by_criteria() -> None:
 def test_relative_schedules_count_from_the_start_of_the_transaction() -> None:
     periods = [{"start_period": 0, "limit": 32}, {"start_period": 600, "limit": 10}]
     relative = store((1, profile(1, "TxProfile", kind="Relative", periods=periods)))
-    assert relative.charge_limit(1, NOON, NOON, 3) == (22_080, NOON + 600 * SECOND_US)
-    assert allowed(relative, NOON + 600 * SECOND_US) == 6_900
+    assert relative.charge_limit(1, NOON, NOON, 3) == (22_080, NOON + 600 * SECOND)
+    assert allowed(relative, NOON + 600 * SECOND) == 6_900
 
 
 def test_a_daily_schedule_recurs() -> None:

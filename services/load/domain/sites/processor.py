@@ -23,6 +23,7 @@ from libs.events.topics import (
 )
 from libs.ocpp.semantics.commands import ClearLimit, Command, SetDefaultLimit, SetLimit
 from libs.ocpp.semantics.dialect import to_request
+from libs.runtime.clock import SECOND
 from services.load.domain.sites.newcomers import (
     DEFAULT_LIMIT_MA,
     Ask,
@@ -37,7 +38,6 @@ from services.load.domain.sites.site import (
     CALM,
     CHECK_EVERY,
     REPEAT_AFTER,
-    SECOND,
     Plan,
     Site,
     SiteEvse,

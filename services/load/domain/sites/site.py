@@ -16,10 +16,9 @@ import msgspec
 from msgspec.structs import replace
 
 from libs.events.load import Allocation, EvseObserved
+from libs.runtime.clock import SECOND
 from services.load.domain.sites.allocation import MIN_SHARE_MA, STEP_MA, share
 from services.load.domain.sites.newcomers import Member
-
-SECOND = 1_000_000
 
 CHECK_EVERY = 30 * SECOND
 """While anything charges: how often unused shares and commands without effect are looked for."""

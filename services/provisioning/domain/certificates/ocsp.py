@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import msgspec
@@ -15,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from libs.runtime.clock import micros
 
 MINUTE_US: Final = 60_000_000
 _SKEW_US: Final = 5 * MINUTE_US
@@ -92,8 +93,8 @@ def read_response(
         single = next((each for each in response.responses if _is_about(each, wanted)), None)
         if single is None:
             raise OcspUnusableError("the response is about another certificate")
-        this_update = _micros(single.this_update_utc)
-        next_update = None if single.next_update_utc is None else _micros(single.next_update_utc)
+        this_update = micros(single.this_update_utc)
+        next_update = None if single.next_update_utc is None else micros(single.next_update_utc)
         status = _STATUS[single.certificate_status]
         proof = _proof(response, wanted, authorities, now)
     except OcspUnusableError:
@@ -204,9 +205,5 @@ def _signs_ocsp(certificate: x509.Certificate) -> bool:
 
 
 def _is_valid(certificate: x509.Certificate, now: int) -> bool:
-    begin, end = _micros(certificate.not_valid_before_utc), _micros(certificate.not_valid_after_utc)
+    begin, end = micros(certificate.not_valid_before_utc), micros(certificate.not_valid_after_utc)
     return begin <= now <= end
-
-
-def _micros(moment: datetime) -> int:
-    return int(moment.astimezone(UTC).timestamp()) * 1_000_000
