@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 
-from libs.bus import admin
 from libs.bus.admin import topics_known
 
 Known = dict[str, list[int]]
@@ -54,11 +53,6 @@ class SimpleNamespaceV4:
 READY: Known = {"t": [1, 2], "u": [1]}
 COUNTS = {"t": 2, "u": 1}
 AWAY = KafkaConnectionError("away")
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin, "_LOOK_S", 0)
 
 
 async def known(brokers: Brokers, timeout_s: float = 60) -> None:
