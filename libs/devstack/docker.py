@@ -15,7 +15,7 @@ from libs.devstack.kafka import cluster_properties, known_brokers
 from libs.devstack.process import Reporter, wait_ready
 from libs.devstack.registry import registry_answers, registry_settings
 
-KAFKA_IMAGE: Final = "apache/kafka:4.3.1"
+KAFKA_IMAGE: Final = "apache/kafka:4.4.0"
 REGISTRY_IMAGE: Final = "apicurio/apicurio-registry:3.3.3"
 CLICKHOUSE_IMAGE: Final = "clickhouse/clickhouse-server:26.7.3.19"
 _INTERNAL_PORT: Final = 19092

@@ -40,9 +40,9 @@ def read_lock() -> list[Artefact]:
 
 
 # What to raise for a newer stack; then run `python -m libs.devstack lock`.
-_KAFKA: Final = "4.3.1"
+_KAFKA: Final = "4.4.0"
 _REGISTRY: Final = "3.3.3"
-_LOG4J: Final = "2.25.4"
+_LOG4J: Final = "2.25.5"
 _CHDB: Final = "chdb-core==26.7.3"
 # Newer than what the parts ask for, since those have published holes.
 _RAISED: Final = {"at.yawk.lz4:lz4-java": "1.11.4"}
