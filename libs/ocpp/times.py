@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from libs.ocpp import quirks
 from libs.ocpp.quirks.corrected_text import CorrectedText
-from libs.runtime.clock import iso
+from libs.runtime.clock import SECOND, iso, micros
 
 Micros = int
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_EPOCH_ORDINAL: Final = datetime(1970, 1, 1).toordinal()
-_MICROSECOND: Final = timedelta(microseconds=1)
-_DAY_SECONDS: Final = 86_400
-_MILLION: Final = 1_000_000
-_CREDIBLE: Final = 366 * _DAY_SECONDS * _MILLION
+_CREDIBLE: Final = 366 * 86_400 * SECOND
 """No queue is older than that; a clock that was never set says 1970, or when its firmware was built."""
 _LONGEST: Final = 40
 _SECONDS_LIMIT: Final = 100_000_000_000  # a bare number above it counts milliseconds
@@ -36,15 +31,7 @@ def parse_timestamp(value: object, received_at: Micros, zone: tzinfo = UTC) -> t
         moment = datetime.fromisoformat(value)
     except ValueError:
         return _parse_odd(value, received_at, zone)
-    if moment.tzinfo is not UTC:
-        return _zoned(moment, received_at, zone, ())
-    seconds = (
-        (moment.toordinal() - _EPOCH_ORDINAL) * _DAY_SECONDS
-        + moment.hour * 3600
-        + moment.minute * 60
-        + moment.second
-    )
-    return _bounded(seconds * _MILLION + moment.microsecond, received_at, ())
+    return _zoned(moment, received_at, zone, ())
 
 
 def format_timestamp(at: Micros) -> str:
@@ -57,7 +44,7 @@ def local_moment(shown: datetime, received_at: Micros, zone: tzinfo) -> Micros:
 
     Of the two where clocks go back it is the one nearer to ``received_at``.
     """
-    moments = [(shown.replace(tzinfo=zone, fold=fold) - _EPOCH) // _MICROSECOND for fold in (0, 1)]
+    moments = [micros(shown.replace(tzinfo=zone, fold=fold)) for fold in (0, 1)]
     return min(moments, key=lambda at: abs(at - received_at))
 
 
@@ -92,7 +79,7 @@ def _zoned(
     if moment.tzinfo is None:
         seen = (*seen, quirks.TIMESTAMP_WITHOUT_ZONE)
         return _bounded(local_moment(moment, received_at, zone), received_at, seen)
-    return _bounded((moment - _EPOCH) // _MICROSECOND, received_at, seen)
+    return _bounded(micros(moment), received_at, seen)
 
 
 def _from_number(number: float, received_at: Micros) -> tuple[Micros, tuple[str, ...]]:
@@ -100,10 +87,10 @@ def _from_number(number: float, received_at: Micros) -> tuple[Micros, tuple[str,
     # Also refuses NaN and infinity, which would not convert.
     if not 0 <= seconds < _SECONDS_LIMIT:
         return received_at, (quirks.TIMESTAMP_NUMBER, quirks.TIMESTAMP_OUT_OF_BOUNDS)
-    return _bounded(round(seconds * _MILLION), received_at, (quirks.TIMESTAMP_NUMBER,))
+    return _bounded(round(seconds * SECOND), received_at, (quirks.TIMESTAMP_NUMBER,))
 
 
-def _bounded(micros: Micros, received_at: Micros, seen: tuple[str, ...]) -> tuple[Micros, tuple[str, ...]]:
-    if abs(micros - received_at) <= _CREDIBLE:
-        return micros, seen
+def _bounded(at: Micros, received_at: Micros, seen: tuple[str, ...]) -> tuple[Micros, tuple[str, ...]]:
+    if abs(at - received_at) <= _CREDIBLE:
+        return at, seen
     return received_at, (*seen, quirks.TIMESTAMP_OUT_OF_BOUNDS)

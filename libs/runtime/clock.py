@@ -17,8 +17,13 @@ def now_us() -> int:
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds since the Unix epoch of `moment`, which has a time zone."""
+    """Microseconds since the Unix epoch of `moment`, which has a time zone. Raises TypeError without one."""
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment_of(at: int) -> datetime:
+    """The moment, in UTC, of `at` in microseconds since the Unix epoch. Raises OverflowError after the year 9999."""
+    return _EPOCH + at * _MICROSECOND
 
 
 def iso(at: int) -> str:

@@ -6,7 +6,6 @@ The Kafka client is imported when it is needed: it takes longer than everything 
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -18,6 +17,7 @@ from libs.events.contract import load_contract
 from libs.runtime.logging import configure_logging
 from libs.runtime.settings import read_settings
 from services.cli.client import CliError, as_json
+from services.cli.moments import iso
 from services.cli.output import AsJson, done, moment, table
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _letter(topic: str, dead: "DeadLetter") -> dict[str, Any]:
     return {
         "topic": topic,
         "offset": dead.offset,
-        "recorded_at": datetime.fromtimestamp(letter.recorded_at / 1_000_000, UTC).isoformat(),
+        "recorded_at": iso(letter.recorded_at),
         "processor": letter.processor,
         "source_partition": letter.source_partition,
         "source_offset": letter.source_offset,

@@ -1,12 +1,13 @@
 """Moments as people type them, and as the platform counts them."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import typer
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+from libs.runtime.clock import moment_of
+
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -27,5 +28,5 @@ def written_out(text: str) -> str:
 
 
 def iso(at: int) -> str:
-    """Microseconds since 1970 as RFC 3339."""
-    return (_EPOCH + timedelta(microseconds=at)).isoformat()
+    """Microseconds since 1970 as RFC 3339, with a fraction where there is one."""
+    return moment_of(at).isoformat()

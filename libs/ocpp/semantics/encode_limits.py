@@ -6,6 +6,7 @@ from typing import Any
 
 from libs.ocpp.semantics.commands import SetDefaultLimit, SetLimit
 from libs.ocpp.times import format_timestamp
+from libs.runtime.clock import SECOND
 
 
 def limit_profile(command: SetLimit, station_wide: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -49,7 +50,7 @@ def _validity(command: SetLimit) -> dict[str, Any]:
         return {}
     if command.starts_at is None:
         raise ValueError("valid_seconds needs starts_at")
-    end = command.starts_at + command.valid_seconds * 1_000_000
+    end = command.starts_at + command.valid_seconds * SECOND
     return {"validTo": format_timestamp(end)}
 
 

@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from libs.ocpp.certificates import SIGNED_USES, CsrUnusableError, Owner, foreign, read_csr
+from libs.runtime.clock import SECOND
 from services.api.domain.errors import Conflict, Invalid
 
 SIGNED: Final = "CertificateSigned"
@@ -52,7 +53,7 @@ def checked_answer(chain: str, csr: str, use: str, owner: Owner, *, now: int, pa
             raise Invalid(f"{name!r} is not issued by the certificate that follows it", path) from error
     for certificate in certificates:
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        if not begin.timestamp() <= now / 1_000_000 <= end.timestamp():
+        if not begin.timestamp() <= now / SECOND <= end.timestamp():
             raise Invalid(f"{certificate.subject.rfc4514_string()!r} is not valid now", path)
     return "".join(each.public_bytes(Encoding.PEM).decode() for each in certificates)
 

@@ -14,9 +14,10 @@ import msgspec
 from libs.events.registry import TokenRegistered
 from libs.ocpp.semantics.commands import LocalListEntry, SendLocalList
 from libs.ocpp.versions import Version
+from libs.runtime.clock import SECOND
 
 EPOCH_S: Final = 1_577_836_800
-MARGIN_US: Final = 300 * 1_000_000
+MARGIN_US: Final = 300 * SECOND
 """How far before the last list a difference begins, as clocks differ and changes are read late. Twice is no harm."""
 
 PER_COMMAND: Final = 100
@@ -36,9 +37,9 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def next_version(now: int, known: int, steps: int) -> int:
     """A version with room for `steps` of them above `known`, itself the last; `now` in microseconds."""
-    wanted = max(now // 1_000_000 - EPOCH_S, known + steps)
+    wanted = max(now // SECOND - EPOCH_S, known + steps)
     # A version that somebody else left at the end of the range is overcome by a full list, which may have any.
-    return wanted if wanted <= _LARGEST else now // 1_000_000 - EPOCH_S
+    return wanted if wanted <= _LARGEST else now // SECOND - EPOCH_S
 
 
 def whole_list(version: Version, tokens: Iterable[TokenRegistered]) -> Wanted:

@@ -1,7 +1,7 @@
 """Types of fields that many bodies share. Times are RFC 3339 text outside and microseconds inside."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from libs.ocpp.versions import MAX_IDENTITY_LENGTH, station_identity
+from libs.runtime.clock import moment_of
 from libs.tariffs.documents import TermsDocument
 from services.api.domain.token_ids import MAX_TOKEN_LENGTH, written_token
 
@@ -43,7 +44,7 @@ class Output(BaseModel):
 def _from_micros(value: Any) -> Any:
     if type(value) is int:
         value = min(max(value, 0), _LAST)
-        return datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)
+        return moment_of(value)
     return value
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from libs.events.sessions import CdrIssued, CdrLine, CdrSource
 from libs.events.tariffs import DriverPlan, RoundingScope, TariffTerms
 from libs.ocpp.semantics.received_calls import zone_named
+from libs.runtime.clock import SECOND
 from libs.tariffs.amounts import kwh, money, price
 from libs.tariffs.bill import Bill, LineKind
 from libs.tariffs.currency import minor_digits
@@ -74,7 +75,7 @@ class Clock:
         return self._at(at).strftime("%H:%M:%S")
 
     def _at(self, at: int) -> datetime:
-        return datetime.fromtimestamp(at // 1_000_000, self._zone)
+        return datetime.fromtimestamp(at // SECOND, self._zone)
 
 
 def explained(
@@ -120,7 +121,7 @@ def _session(cdr: CdrIssued, clock: Clock) -> Iterator[str]:
     yield ""
     yield "session"
     group = f", group {cdr.group_id}" if cdr.group_id else ""
-    length = timedelta(seconds=cdr.ended_at // 1_000_000 - cdr.started_at // 1_000_000)
+    length = timedelta(seconds=cdr.ended_at // SECOND - cdr.started_at // SECOND)
     times = (cdr.charging_s, cdr.suspended_s, cdr.idle_s)
     charging, suspended, idle = (str(timedelta(seconds=each)) for each in times)
     yield from _pairs(

@@ -33,6 +33,7 @@ from libs.events.topics import (
 )
 from libs.ocpp.semantics.commands import ClearLimit, SetLimit
 from libs.ocpp.semantics.model import place_of
+from libs.runtime.clock import SECOND
 from services.load.domain.stations.station import (
     Measured,
     Station,
@@ -49,7 +50,7 @@ from services.load.domain.stations.station import (
 
 DEADBAND_MA = 500
 DEADBAND_PERCENT = 5
-TELL_EVERY = 60 * 1_000_000
+TELL_EVERY = 60 * SECOND
 """A current that has not changed is told again after so long (microseconds): so a site sees what has had no effect."""
 NOMINAL_VOLTS = 230
 """Line to neutral; for chargers that report power but no current."""

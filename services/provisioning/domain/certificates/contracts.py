@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from libs.ocpp.certificates import is_sound_key, values_of
+from libs.runtime.clock import SECOND
 from services.provisioning.domain.certificates.ocsp import CertificateId, key_bits
 
 LONGEST: Final = 5
@@ -119,7 +120,7 @@ def _same_contract(name: str, id_token: str) -> bool:
 
 
 def _check_moment(certificate: x509.Certificate, now: int) -> None:
-    moment = now / 1_000_000
+    moment = now / SECOND
     if moment > certificate.not_valid_after_utc.timestamp():
         raise ChainRefusedError("CertificateExpired", "a certificate has expired")
     if moment < certificate.not_valid_before_utc.timestamp():
