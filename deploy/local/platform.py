@@ -23,8 +23,7 @@ from libs.devstack import ProcessStack
 from libs.devstack.clickhouse import USER as CLICKHOUSE_USER
 from libs.devstack.endpoints import HOST, free_ports
 from libs.devstack.errors import StackError
-from libs.devstack.process import Reporter, ServerProcess, wait_ready
-from libs.devstack.registry import answers_ok
+from libs.devstack.process import Reporter, ServerProcess, answers_ok, wait_ready
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 READY_DEADLINE_S: Final = 90.0

@@ -10,10 +10,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 from libs.devstack import launch
+from libs.devstack.endpoints import HOST
 from libs.devstack.errors import StackError
 
 POLL_S: Final = 0.05
@@ -183,6 +187,20 @@ def wait_ready(
                 f"not ready after {deadline_s:.0f} s: {', '.join(part.name for part in missing)}\n{details}"
             )
         time.sleep(POLL_S)
+
+
+def answers_ok(url: str) -> bool:
+    """Say whether a GET of this `http` URL is answered with 200. Connecting and each read may take a second."""
+    # The standard library's client, because polling with one that prepares TLS each time costs half a core.
+    address = urlsplit(url)
+    connection = HTTPConnection(address.hostname or HOST, address.port, timeout=1)
+    try:
+        connection.request("GET", address.path)
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 PARENT_DEATH_SIGNAL = sys.platform == "linux"

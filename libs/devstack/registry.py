@@ -1,13 +1,10 @@
 """The schema registry (Apicurio, Confluent-compatible API v7), which keeps its schemas in Kafka."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from libs.devstack.endpoints import HOST
-from libs.devstack.process import ServerProcess
+from libs.devstack.process import ServerProcess, answers_ok
 
 _JVM_FLAGS = (
     "-Xmx400m",
@@ -89,17 +86,3 @@ def registry_settings(bootstrap: str) -> Mapping[str, str]:
 def registry_answers(url: str) -> bool:
     """Say whether the registry's Confluent-compatible API at this base URL lists its subjects now."""
     return answers_ok(f"{url}/subjects")
-
-
-def answers_ok(url: str) -> bool:
-    """Say whether a GET of this `http` URL is answered with 200 within a second."""
-    # The standard library's client, because polling with one that prepares TLS each time costs half a core.
-    address = urlsplit(url)
-    connection = HTTPConnection(address.hostname or HOST, address.port, timeout=1)
-    try:
-        connection.request("GET", address.path)
-        return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()

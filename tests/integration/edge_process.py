@@ -22,7 +22,7 @@ from libs.bus import bus as libs_bus
 from libs.bus.producer import Producer
 from libs.bus.settings import BusSettings
 from libs.devstack.endpoints import free_ports
-from libs.devstack.registry import answers_ok
+from libs.devstack.process import answers_ok
 from libs.events.ids import new_id
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import FrameRejected, OcppCallReceived, StationLocated

@@ -6,7 +6,7 @@ import subprocess
 
 from libs.bus.settings import BusSettings
 from libs.devstack.endpoints import free_ports
-from libs.devstack.registry import answers_ok
+from libs.devstack.process import answers_ok
 from tests.integration.children import environment, python, text_at
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError
 from libs.devstack import Endpoints
 from libs.devstack.endpoints import free_ports
-from libs.devstack.registry import answers_ok
+from libs.devstack.process import answers_ok
 from libs.runtime.service import Health
 from services.sink.app import run
 from services.sink.settings import SinkSettings
