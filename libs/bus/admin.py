@@ -31,8 +31,14 @@ class Applied(msgspec.Struct, frozen=True):
     schema_ids: Mapping[str, int]
 
 
-async def apply_contract(settings: BusSettings, contract: Contract | None = None) -> Applied:
+async def apply_contract(
+    settings: BusSettings,
+    contract: Contract | None = None,
+    registered: Mapping[str, RegisteredSchema] | None = None,
+) -> Applied:
     """Create every topic that is missing and register every schema; the topics can be used when it returns.
+
+    `registered`: its schemas by topic, if the registry has them all (see `register_schemas`); it is not asked then.
 
     Raises ContractMismatchError if a topic exists with another partition count (changing it would break each
     charger's order), or if a schema is not compatible with what is registered. Raises BusUnavailableError if the
@@ -41,7 +47,8 @@ async def apply_contract(settings: BusSettings, contract: Contract | None = None
     """
     contract = contract or load_contract()
     created = await _create_topics(settings, wanted_topics(settings, contract))
-    registered = await _register_schemas(settings, contract)
+    if registered is None:
+        registered = await register_schemas(settings, contract)
     await _publish_schemas(settings, registered.values())
     return Applied(tuple(created), {name: schema.schema_id for name, schema in registered.items()})
 
@@ -147,7 +154,12 @@ async def _described_by(client: Any, broker: int, names: list[str]) -> dict[str,
     }
 
 
-async def _register_schemas(settings: BusSettings, contract: Contract) -> dict[str, RegisteredSchema]:
+async def register_schemas(settings: BusSettings, contract: Contract) -> dict[str, RegisteredSchema]:
+    """Register the schema of every topic of the contract; returns them by topic.
+
+    Raises ContractMismatchError for one that is not compatible with what is registered, BusUnavailableError if the
+    registry does not answer.
+    """
     at_once = asyncio.Semaphore(8)
     async with SchemaRegistry(settings) as registry:
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from libs.bus import admin
-from libs.bus.admin import Applied, apply_contract, delete_topics
+from libs.bus.admin import Applied, apply_contract, delete_topics, register_schemas
 from libs.bus.bus import contract_topics
 from libs.bus.schemas import SCHEMAS_TOPIC, RegisteredSchema
 from libs.bus.settings import BusSettings
@@ -51,15 +50,13 @@ async def make_topics(settings: BusSettings, contract: Contract | None = None) -
     whole = replace(whole, topics=kept)
     if not known:
         return await apply_contract(settings, whole)
-    created = await admin._create_topics(settings, admin.wanted_topics(settings, whole))
     if settings.registry_url not in _registered:
-        _registered[settings.registry_url] = await admin._register_schemas(settings, platform)
+        _registered[settings.registry_url] = await register_schemas(settings, platform)
     schemas = {
         name: replace(_registered[settings.registry_url][name], subject=f"{settings.topic(name)}-value")
         for name, _ in contract_topics(whole)
     }
-    await admin._publish_schemas(settings, schemas.values())
-    return Applied(tuple(created), {name: schema.schema_id for name, schema in schemas.items()})
+    return await apply_contract(settings, whole, schemas)
 
 
 async def drop_topics(settings: BusSettings) -> None:

@@ -12,16 +12,14 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
 
-from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.connection import connection
 from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.devstack import Endpoints
-from libs.events.contract import dead_letter_topic, load_contract
 from libs.events.record import Record
 from libs.testing.tail import Tail
-from tests.integration.bus import bus_settings, make_topics
+from tests.integration.bus import bus_settings, drop_topics, make_topics
 from tests.integration.patience import WAIT_S
 from tests.integration.service_process import ServiceProcess
 
@@ -98,9 +96,7 @@ async def open_rig(stack: Endpoints, namespace: str) -> AsyncIterator[Rig]:
         finally:
             await rig.stop()
             await producer.stop()
-            contract = load_contract()
-            dead = [dead_letter_topic(topic.name) for topic in contract.topics.values() if topic.dead_letters]
-            await delete_topics(settings, [*contract.topics, *dead])
+            await drop_topics(settings)
 
 
 async def copy_log(
