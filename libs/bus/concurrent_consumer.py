@@ -12,7 +12,7 @@ from libs.bus import metrics
 from libs.bus.bounded_waits import run_bounded, stop_consumer
 from libs.bus.bus import Bus
 from libs.bus.connection import connection
-from libs.bus.errors import BusError
+from libs.bus.errors import BusError, ContractMismatchError
 from libs.bus.fetching import fetch
 from libs.bus.membership import membership
 from libs.bus.message import SUBJECT_HEADER, TYPE_HEADER, TYPE_PREFIX, Message, header
@@ -97,7 +97,8 @@ class ConcurrentConsumer:
     async def run(self, handle: Handle, stop: asyncio.Event) -> None:
         """Hand messages to `handle` until `stop`; then finish what is under way.
 
-        Raises KafkaConnectionError if no broker answers at the start, ContractMismatchError if a topic is not there,
+        At the start it raises KafkaConnectionError if no broker answers, KafkaTimeoutError if a busy one does not tell
+        the partitions of a topic, and ContractMismatchError if a topic is not there; later it tries again. Raises
         BusError if it cannot commit any more.
         """
         await self._join()
@@ -130,7 +131,10 @@ class ConcurrentConsumer:
         )
 
     async def _join(self) -> None:
-        """Become a member of the group, of topics that are known."""
+        """Become a member of the group, of topics that are known.
+
+        Raises KafkaError, and ContractMismatchError if the broker that is asked does not have a topic.
+        """
         await self._consumer.start()
         try:
             # Who does not know a topic yet is given nothing of it, and a new group would begin behind its records.
@@ -148,7 +152,7 @@ class ConcurrentConsumer:
         self._committed = {}
 
     async def _join_anew(self) -> None:
-        """Become another member of the group. Raises KafkaError or TimeoutError if that fails."""
+        """Become another member of the group. Raises as `_join`, and TimeoutError."""
         self._leave_all()
         await stop_consumer(self._consumer)
         self._consumer = self._new_consumer()
@@ -172,7 +176,8 @@ class ConcurrentConsumer:
             fetched = await fetch(
                 self._consumer, timeout_ms=200, max_records=_FETCHED_RECORDS, max_bytes=_FETCHED_BYTES
             )
-        except (KafkaError, TimeoutError) as error:
+        # The topics were there at the start: a broker that lacks one has yet to learn of it.
+        except (KafkaError, ContractMismatchError, TimeoutError) as error:
             self._failures += 1
             log.warning("group_unreadable", group=self._group, error=repr(error))
             await asyncio.sleep(RETRY_S)

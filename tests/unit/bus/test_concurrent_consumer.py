@@ -47,10 +47,13 @@ class Rig:
 
     def __init__(self) -> None:
         self.broker = MemoryBroker({TOPIC: 2})
+        self.others: list[MemoryBroker] = []
+        """Whom the next consumers ask instead, one each."""
         self.made: list[MemoryConsumer] = []
 
     def consumer(self, **options: Any) -> MemoryConsumer:
-        self.made.append(MemoryConsumer(self.broker, **options))
+        broker = self.others.pop() if self.others else self.broker
+        self.made.append(MemoryConsumer(broker, **options))
         return self.made[-1]
 
     async def write(self, place: TopicPartition, count: int) -> None:
@@ -126,6 +129,15 @@ async def test_a_membership_that_only_fails_is_given_up_for_a_new_one(rig: Rig) 
         rig.broker.fail("getmany", *[KafkaError("for ever")] * concurrent_consumer.FAILURES)
         await until(lambda: len(rig.made) == 3 and reader.healthy)
         assert rig.broker.groups[GROUP].members == [rig.made[2]]
+
+
+async def test_a_broker_that_lacks_a_topic_when_it_joins_anew_ends_nothing(rig: Rig) -> None:
+    """It has started again, say, and does not know everything yet."""
+    async with reading() as reader:
+        rig.others = [MemoryBroker({}), MemoryBroker({})]
+        rig.broker.fail("getmany", *[KafkaError("for ever")] * concurrent_consumer.FAILURES)
+        await until(lambda: len(rig.made) == 4 and reader.healthy)
+        assert rig.broker.groups[GROUP].members == [rig.made[3]]
 
 
 async def test_who_does_not_know_a_topic_does_not_join(rig: Rig) -> None:
