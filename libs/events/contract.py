@@ -92,7 +92,7 @@ def load_contract(root: Path = ROOT) -> Contract:
     for path in sorted((root / "topics").glob("*.yaml")):
         try:
             topic = msgspec.yaml.decode(path.read_bytes(), type=Topic)
-        except msgspec.ValidationError as error:
+        except msgspec.DecodeError as error:
             raise ValueError(f"{path.name}: {error}") from error
         if topic.name != path.stem:
             raise ValueError(f"{path.name}: names topic {topic.name!r}")

@@ -171,6 +171,13 @@ def test_a_misspelt_key_in_a_topic_file_is_refused(tmp_path: Path) -> None:
         load_contract(tmp_path)
 
 
+def test_a_topic_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "topics").mkdir()
+    (tmp_path / "topics" / "meters.yaml").write_text("name: [meters\n")
+    with pytest.raises(ValueError, match=r"^meters\.yaml: "):
+        load_contract(tmp_path)
+
+
 def test_a_symbol_of_a_newer_schema_is_read_as_the_enum_s_default() -> None:
     newer = json.loads(json.dumps(CONTRACT.schemas["CommandConcluded"]))
     (fate,) = (field["type"] for field in newer["fields"] if field["name"] == "fate")
