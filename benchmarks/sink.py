@@ -45,7 +45,7 @@ from services.sink.settings import SinkSettings
 TABLE = "ocpp_transactions"
 
 COPY = "benchmark.calls"
-"""The records of TOPIC for the Kafka engine."""
+"""The records of `ocpp.transactions` for the Kafka engine."""
 ENGINE = "ClickHouse's Kafka engine, from a copy without the union"
 PAYLOAD = (
     '{"connectorId":1,"transactionId":1337,"meterValue":[{"timestamp":"2026-11-02T08:15:00Z","sampledValue":['

@@ -195,7 +195,7 @@ async def test_killed_again_and_again_it_learns_everything_once(
             kill_repeatedly(
                 rig,
                 service,
-                [STATIONS // 2 * mark for mark in range(1, min(KILLS, 3) + 1)],
+                [STATIONS // 2 * mark for mark in range(1, KILLS + 1)],
                 lambda: len(rig.messages["stations.capabilities"]),
             )
         )

@@ -29,7 +29,7 @@ class Brokers:
 
     async def send(self, broker: str, request: Any) -> Any:
         self.asked += 1
-        assert request.build(SimpleNamespaceV4).args == (["t", "u"], False)
+        assert request.build(RequestV4).args == (["t", "u"], False)
         answers = self.answers[broker]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
@@ -41,7 +41,7 @@ class Brokers:
         return SimpleNamespace(to_object=lambda: {"topics": topics})
 
 
-class SimpleNamespaceV4:
+class RequestV4:
     """A request of a version that can forbid that the question makes the topic."""
 
     API_VERSION = 4
