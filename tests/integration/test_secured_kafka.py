@@ -137,7 +137,7 @@ async def test_a_client_certificate_is_as_good_as_a_password(world: World) -> No
         await read(settings, f"{NAMESPACE}.registry.credentials")
 
 
-@pytest.mark.parametrize("proof", [pytest.param("certificate", marks=pytest.mark.slow), "password"])
+@pytest.mark.parametrize("proof", ["certificate", "password"])
 def test_the_schema_registry_keeps_its_schemas_there_with_just_its_rights(
     world: World, tmp_path: Path, proof: Literal["certificate", "password"]
 ) -> None:
@@ -149,8 +149,9 @@ def test_the_schema_registry_keeps_its_schemas_there_with_just_its_rights(
             f"{registry.url}/subjects/{subject}/versions", json={"schema": '{"type": "string"}'}, timeout=30
         )
         assert added.status_code == 200, added.text
-        registry.kill()
-        registry.start(120)
+        if proof == "password":  # one start again is enough: what is kept does not hang on the proof
+            registry.kill()
+            registry.start(120)
         assert subject in httpx.get(f"{registry.url}/subjects", timeout=30).json()
     finally:
         registry.kill()
