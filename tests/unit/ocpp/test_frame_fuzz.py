@@ -46,7 +46,8 @@ from tests.unit.ocpp.test_rpc_model import conforms
 
 CASES = 4000
 NOW = 1_800_000_000_000_000
-GROWTH = 64 * 1024
+GROWTH = 10 * 1024
+"""Bytes in four rounds: half of what the message ids of their frames take, twice what caches still take."""
 OUTCOMES = {
     CallReceived,
     SendReceived,
@@ -365,11 +366,12 @@ def test_whatever_comes_is_one_of_the_known_outcomes(version: Version) -> None:
 @pytest.mark.parametrize("version", Version)
 def test_memory_does_not_grow_with_what_comes(version: Version) -> None:
     cases = CASES // 40
-    run(version, 2, cases)  # caches fill
+    for seed in (2, 3):  # caches fill
+        run(version, seed, cases)
     tracemalloc.start()
     try:
         sizes = []
-        for seed in (2, 3, 2):
+        for seed in (2, 3, 2, 3, 2):
             run(version, seed, cases)
             gc.collect()
             sizes.append(tracemalloc.get_traced_memory()[0])
