@@ -41,6 +41,21 @@ class _ConsumerThread(faust_aiokafka.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         return consumer
 
+    async def _fetch_records(
+        self, consumer: AIOKafkaConsumer, active_partitions: set[TP], *args: Any, **options: Any
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """What is new in `active_partitions`, which Faust changes meanwhile: the position passes nothing else."""
+        # aiokafka takes an empty set for all partitions, and this one is empty between restoring and taking up.
+        asked = set(active_partitions)
+        if not asked:
+            return {}
+        fetched = await super()._fetch_records(consumer, asked, *args, **options)
+        # Faust throws away what is not active any more. Nothing may be awaited between the fetch and going back.
+        wanted = {tp: records for tp, records in fetched.items() if tp in active_partitions}
+        for tp in (fetched.keys() - wanted.keys()) & consumer.assignment():
+            consumer.seek(tp, fetched[tp][0].offset)
+        return wanted
+
 
 class Consumer(faust_aiokafka.Consumer):
     """Reads inputs from `take_up` on, and commits what `processed` was called for.
@@ -57,6 +72,12 @@ class Consumer(faust_aiokafka.Consumer):
         """Read on, but not yet what are inputs."""
         # In a rebalance Faust throws away what it has read, some of it after it has gone back to where to begin.
         super().resume_partitions({tp for tp in tps if self._is_changelog_tp(tp)})
+
+    def pause_partitions(self, tps: Iterable[TP]) -> None:
+        """Read no further, also where Faust has stopped reading because too much is under way, to go on later."""
+        paused = set(tps)
+        super().pause_partitions(paused)
+        self._buffered_partitions -= paused
 
     async def take_up(self, except_for: Container[int]) -> None:
         """Read the inputs from where the group left them, `except_for` these partitions; after every rebalance.
@@ -82,6 +103,8 @@ class Consumer(faust_aiokafka.Consumer):
         """Note which rebalance this is."""
         app: Any = self.app
         app.assigned_in = app.rebalancing_count
+        # Faust would read on where too much had been under way, before the partition is taken up.
+        self._buffered_partitions.clear()
         await super().on_partitions_assigned(assigned, generation_id)
 
     def ack(self, message: Any) -> bool:
@@ -126,9 +149,13 @@ class App(faust.App):
     def on_rebalance_end(self) -> None:
         """Note that the rebalance is over, if it is the last."""
         super().on_rebalance_end()
-        # Faust may end one while the partitions of the next are being assigned.
+        # Faust may end one while the partitions of the next are being assigned, or their tables wait to be restored.
         tables: Any = self.tables
-        if tables.recovery._generation_id == self.consumer_generation_id:
+        recovery = tables.recovery
+        if (
+            recovery._generation_id == self.consumer_generation_id
+            and not recovery.signal_recovery_start.is_set()
+        ):
             self._settled = self.assigned_in
 
     def _create_directories(self) -> None:

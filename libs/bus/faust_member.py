@@ -278,7 +278,7 @@ class Member(Generic[S]):
                 continue
             try:
                 # Faust may hand over the first ones after a rebalance twice.
-                if message.offset >= self._processed.get(message.tp, 0):
+                if message.offset >= self._expected(message.tp):
                     await self._handle(changes, message)
             except SchemaUnavailableError as error:
                 log.warning("schema_unavailable", processor=self._processor.name, error=str(error))

@@ -25,10 +25,10 @@ from libs.runtime.clock import now_us
 from libs.runtime.service import Health
 from services.api.app import serving
 from services.api.settings import ApiSettings
-from services.sink.app import run as run_sink
 from services.sink.settings import SinkSettings
 from tests.integration.bus import make_topics
 from tests.integration.patience import WAIT_S
+from tests.integration.sink_process import sink_task
 
 KEY = "an-operators-key-0123456789"
 ANNAS_KEY = "annas-own-key-0123456789"
@@ -91,13 +91,10 @@ async def api(stack: Endpoints) -> AsyncIterator[Platform]:
         }
     )
     await make_topics(settings)
-    stop = asyncio.Event()
-    sink = asyncio.create_task(
-        run_sink(SinkSettings.model_validate({**where, "sink_interval_ms": 100}), Health(), stop)
-    )
     try:
         async with (
             connect(settings) as bus,
+            sink_task(SinkSettings.model_validate({**where, "sink_interval_ms": 100})) as sink,
             serving(settings, Health()) as running,
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{running.port}/api/v1",
@@ -105,13 +102,14 @@ async def api(stack: Endpoints) -> AsyncIterator[Platform]:
                 timeout=DEADLINE_S,
             ) as http,
         ):
+            async with asyncio.timeout(DEADLINE_S):
+                while not sink.is_ready():  # noqa: ASYNC110 - it makes the tables, which takes seconds
+                    await asyncio.sleep(0.05)
             producer = Producer(bus, "test")
             await producer.start()
             yield Platform(bus=bus, producer=producer, http=http, settings=settings, port=running.port)
             await producer.stop()
     finally:
-        stop.set()
-        await asyncio.gather(sink, return_exceptions=True)
         names = [*load_contract().topics]
         await delete_topics(settings, [*names, *(f"{topic}.dead" for topic in names)])
         clickhouse = ClickHouseClient(settings, database="default")

@@ -145,6 +145,32 @@ async def test_what_is_fetched_in_a_rebalance_is_handled_after_it(
 
 
 @pytest.mark.parametrize("kind", ["faust"])
+async def test_a_fetch_of_before_takes_nothing_from_what_is_taken_up(
+    kafka: KafkaBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that Faust began while it restored the table ends when the member has gone to where it begins."""
+    seek = Consumer.perform_seek
+    fetched: list[Any] = []
+
+    async def perform_seek(consumer: Consumer) -> None:
+        await seek(consumer)
+        active: Any = consumer._get_active_partitions()
+        restoring = {*active, *(tp for tp in consumer.assignment() if consumer._is_changelog_tp(tp))}
+        fetch = asyncio.ensure_future(consumer._getmany(restoring, FAUST_FETCH_S))
+        await asyncio.sleep(0)
+        restoring.clear()
+        restoring.update(active)
+        await kafka.send(*(call(station, "Add", 1) for station in STATIONS))
+        fetched.append(await fetch)
+
+    monkeypatch.setattr(Consumer, "perform_seek", perform_seek)
+    await kafka.start()
+    for station in STATIONS:
+        assert [output.meter_wh for output in await kafka.outputs(station, 1)] == [1]
+    assert fetched == [{}]
+
+
+@pytest.mark.parametrize("kind", ["faust"])
 async def test_many_records_that_wait_for_a_member_are_handled_without_a_second_start(
     kafka: KafkaBench, long_rebalances: None
 ) -> None:

@@ -1,5 +1,7 @@
 """When a rebalance of the Faust runtime is over."""
 
+from typing import Any
+
 import pytest
 
 from libs.bus.faust_app import App, make_app
@@ -20,7 +22,8 @@ def assign(app: App, generation: int) -> None:
 
 def end(app: App, generation: int) -> None:
     """Faust's recovery ends the rebalance that it knows of."""
-    vars(app.tables.recovery).update(_generation_id=generation)  # type: ignore[attr-defined]
+    tables: Any = app.tables
+    vars(tables.recovery).update(_generation_id=generation)
     app.on_rebalance_end()
 
 
@@ -50,4 +53,18 @@ async def test_an_end_that_comes_when_the_next_has_begun_is_none(app: App) -> No
     end(app, 7)
     assert app.settled is None
     end(app, 8)
+    assert app.settled is not None
+
+
+async def test_an_end_is_none_while_the_tables_of_the_next_wait_to_be_restored(app: App) -> None:
+    tables: Any = app.tables
+    recovery = tables.recovery
+    app.on_rebalance_start()
+    assign(app, 7)
+    vars(recovery).update(_generation_id=7)
+    recovery.signal_recovery_start.set()
+    app.on_rebalance_end()
+    assert app.settled is None
+    recovery.signal_recovery_start.clear()
+    app.on_rebalance_end()
     assert app.settled is not None
