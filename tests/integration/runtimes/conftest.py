@@ -12,6 +12,7 @@ from tests.integration.runtimes.bench import Bench, KafkaBench, MemoryBench, dro
 from tests.integration.runtimes.tally import CONTRACT
 
 PATIENT_TIMEOUT_S = 6.0
+"""How long a member may be silent in tests that kill nobody: a busy machine is no death."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
