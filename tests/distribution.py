@@ -90,7 +90,7 @@ def one_stack(folder: Path) -> Iterator[Endpoints]:
         flock(users, LOCK_SH)
         flock(starting, LOCK_EX)
         if not known.exists():
-            started = open_stack(folder / "servers")
+            started = open_stack(folder / "servers", long_running=True)
             started.start(print).save(known)
         flock(starting, LOCK_UN)
         try:
