@@ -99,7 +99,7 @@ async def test_a_refused_message_is_tried_again_and_at_last_counted_as_lost() ->
 
 
 async def test_offline_from_start_to_end_relais_replays_in_order_with_its_own_times() -> None:
-    outage = Outage("REL-0001", 60, 2_400)
+    outage = Outage("REL-0001", 0, 2_400)
     cars = arrival("Relais", 420, energy_wh=2_000), arrival("Relais", 1_500, energy_wh=1_000)
     async with Central() as central:
         fleet = await play(one("Relais", *cars, outages=(outage,)), central, sessions=2)
@@ -125,7 +125,7 @@ async def test_offline_from_start_to_end_relais_replays_in_order_with_its_own_ti
 
 
 async def test_drifter_replays_ended_before_updated_and_fills_the_gap() -> None:
-    outage = Outage("DRF-0001", 60, 2_400)
+    outage = Outage("DRF-0001", 0, 2_400)
     async with Central() as central:
         fleet = await play(one("Drifter", arrival("Drifter", 120), outages=(outage,)), central, sessions=1)
     payloads = [call.payload for call in central.of("DRF-0001", "TransactionEvent")]
