@@ -160,8 +160,7 @@ class Member(Generic[S]):
 
     async def _drain(self) -> None:
         async with self._working:
-            while not self._events.empty():
-                self._events.get_nowait()
+            self._throw_away_events()
             self._processed.clear()
             self._positions.clear()
             for tp in self._watermarks:
@@ -172,14 +171,17 @@ class Member(Generic[S]):
             self._watermarks.clear()
             self._standstill.end()
 
+    def _throw_away_events(self) -> None:
+        while not self._events.empty():
+            self._events.get_nowait()
+
     async def _take_up(self) -> None:
         """Begin with the partitions that a rebalance gave."""
         # The next one may begin meanwhile.
         rebalance = self._app.settled
         if self._processor.state is not None:
             await self._restore()
-        while not self._events.empty():
-            self._events.get_nowait()
+        self._throw_away_events()
         consumer: Any = self._app.consumer
         try:
             await consumer.take_up(self._standstill)
@@ -295,7 +297,7 @@ class Member(Generic[S]):
         for event in handled:
             consumer.processed(event.message)
             tp = event.message.tp
-            self._processed[tp] = max(self._processed.get(tp, 0), event.message.offset + 1)
+            self._processed[tp] = max(self._expected(tp), event.message.offset + 1)
         metrics.PROCESSED.labels(self._processor.name).inc(len(handled))
         return left
 
