@@ -10,13 +10,11 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
-from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.producer import Producer
 from libs.clickhouse.client import ClickHouseClient
 from libs.devstack import Endpoints
 from libs.events.commands import CommandConcluded, Fate, RequestCommand
-from libs.events.contract import load_contract
 from libs.events.ids import derive_id, new_id
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
@@ -26,7 +24,8 @@ from libs.runtime.service import Health
 from services.api.app import serving
 from services.api.settings import ApiSettings
 from services.sink.settings import SinkSettings
-from tests.integration.bus import make_topics
+from tests.integration import edge_process
+from tests.integration.bus import drop_topics, make_topics
 from tests.integration.patience import WAIT_S
 from tests.integration.sink_process import sink_task
 
@@ -102,16 +101,13 @@ async def api(stack: Endpoints) -> AsyncIterator[Platform]:
                 timeout=DEADLINE_S,
             ) as http,
         ):
-            async with asyncio.timeout(DEADLINE_S):
-                while not sink.is_ready():  # noqa: ASYNC110 - it makes the tables, which takes seconds
-                    await asyncio.sleep(0.05)
+            await edge_process.until(sink.is_ready, what="the sink has made its tables")
             producer = Producer(bus, "test")
             await producer.start()
             yield Platform(bus=bus, producer=producer, http=http, settings=settings, port=running.port)
             await producer.stop()
     finally:
-        names = [*load_contract().topics]
-        await delete_topics(settings, [*names, *(f"{topic}.dead" for topic in names)])
+        await drop_topics(settings)
         clickhouse = ClickHouseClient(settings, database="default")
         clickhouse.execute(f"DROP DATABASE IF EXISTS {name}")
         clickhouse.close()
