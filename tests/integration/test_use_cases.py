@@ -458,9 +458,12 @@ async def test_logs_are_asked_for_and_their_uploads_followed(api: Platform) -> N
         return {"status": "Accepted", "filename": f"log-{payload['requestId']}.zip"}
 
     async def uploads(station_id: str, count: int) -> list[Json]:
+        """The logs asked for; the command's fate and the station's words come from two topics."""
+
         async def there() -> list[Json] | None:
             found = (await ok(await api.http.get(f"/stations/{station_id}/logs")))["items"]
-            return found if found and len(found[0]["uploads"]) == count else None
+            told = found and len(found[0]["uploads"]) == count and found[0]["status"] != "PENDING"
+            return found if told else None
 
         return list(await until(there))
 
