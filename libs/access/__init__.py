@@ -1,0 +1,1 @@
+"""Who may do what: roles, what each permits, and in which organisation."""
