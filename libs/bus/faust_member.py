@@ -414,7 +414,7 @@ class Member(Generic[S]):
             # last look. It also passes transaction markers, which are never handed over.
             unmoved = self._positions.get(tp) == place.position and self._events.empty()
             self._positions[tp] = place.position
-            handled = place.position if unmoved else self._processed.get(tp, 0)
+            handled = place.position if unmoved else self._expected(tp)
             watermark.observe(place.answered_at, place.end, handled)
             metrics.LAG.labels(self._processor.name, inputs[tp.topic], tp.partition).set(
                 max(0, place.end - handled)
