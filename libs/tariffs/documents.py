@@ -7,13 +7,15 @@ numbers are read as the shortest decimal that stands for them. What OCPI does no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from libs.events.registry import TariffVersion
 from libs.events.tariffs import (
     DayOfWeek,
     Dimension,
@@ -27,6 +29,7 @@ from libs.events.tariffs import (
     TariffTerms,
     Tax,
 )
+from libs.runtime.clock import micros
 from libs.tariffs.currency import minor_digits
 from libs.tariffs.validation import Problem, TariffError, problems
 
@@ -164,6 +167,21 @@ def parse(data: Any, currency: str, *, texts: bool = False) -> TariffTerms:
     if found:
         raise TariffError(found)
     return terms
+
+
+def parse_version(written: Mapping[str, Any], *, texts: bool = False) -> TariffVersion:
+    """A version of a tariff as the API shows it. `texts` as of `parse`.
+
+    Raises TariffError for its terms, KeyError, TypeError or another ValueError for what is missing or misspelt.
+    """
+    terms = written.get("terms")
+    return TariffVersion(
+        version=int(written["version"]),
+        valid_from=micros(datetime.fromisoformat(written["valid_from"])),
+        currency=written["currency"],
+        price_per_kwh_milli=int(written["price_per_kwh_milli"]),
+        terms=parse(terms, written["currency"], texts=texts) if isinstance(terms, dict) else None,
+    )
 
 
 def _as_written(text: str) -> str:

@@ -102,11 +102,8 @@ def _predecessor(client: Client, cdr: "Document") -> bool | None:
 
 def _priced(client: Client, cdr: "CdrIssued") -> "Priced | None":
     """The version of the tariff that bills it, and the clock; None if the tariff is gone, or what says the clock."""
-    from datetime import datetime, timedelta  # noqa: PLC0415
-
-    from libs.events.registry import TariffVersion  # noqa: PLC0415
     from libs.ocpp.semantics.received_calls import zone_named  # noqa: PLC0415
-    from libs.tariffs.documents import parse  # noqa: PLC0415
+    from libs.tariffs.documents import parse_version  # noqa: PLC0415
     from services.sessions.audit.checks import Priced  # noqa: PLC0415
 
     if cdr.tariff_id is None or cdr.site_id is None:
@@ -117,15 +114,6 @@ def _priced(client: Client, cdr: "CdrIssued") -> "Priced | None":
     except NotFoundError:
         return None
     for each in tariff["versions"]:
-        if each["version"] != cdr.tariff_version:
-            continue
-        since = datetime.fromisoformat(each["valid_from"]) - datetime.fromisoformat("1970-01-01T00:00:00Z")
-        version = TariffVersion(
-            version=each["version"],
-            valid_from=since // timedelta(microseconds=1),
-            currency=each["currency"],
-            price_per_kwh_milli=each["price_per_kwh_milli"],
-            terms=None if each["terms"] is None else parse(each["terms"], each["currency"]),
-        )
-        return Priced(version, getattr(zone_named(zone), "key", "UTC"))
+        if each["version"] == cdr.tariff_version:
+            return Priced(parse_version(each), getattr(zone_named(zone), "key", "UTC"))
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from libs.events.tariffs import TariffTerms, base_price_milli
 from libs.events.topics import REGISTRY_TARIFFS
 from libs.ocpp.quirks.book import RuleBook, in_force
 from libs.ocpp.quirks.rules import RuleError, load_file
-from libs.runtime.clock import micros
-from libs.tariffs.documents import parse
+from libs.tariffs.documents import parse, parse_version
 from libs.tariffs.validation import TariffError
 
 
@@ -106,14 +104,9 @@ def _written(file: Path) -> dict[str, Any]:
 def _version(file: Path, written: Any) -> TariffVersion:
     """A version as `tariffs show --json` prints it, read without guessing."""
     try:
-        terms = written.get("terms")
-        return TariffVersion(
-            version=int(written["version"]),
-            valid_from=micros(datetime.fromisoformat(written["valid_from"])),
-            currency=written["currency"],
-            price_per_kwh_milli=int(written["price_per_kwh_milli"]),
-            terms=_terms(file, terms, written["currency"]) if isinstance(terms, dict) else None,
-        )
+        return parse_version(written, texts=True)
+    except TariffError as error:
+        raise _unreadable(file, error) from None
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ChangeError(f"{file}: a version lacks or misspells {error}") from None
 
@@ -122,4 +115,8 @@ def _terms(file: Path, written: Any, currency: str) -> TariffTerms:
     try:
         return parse(written, currency, texts=True)
     except TariffError as error:
-        raise ChangeError("\n  ".join([f"{file}:", *map(str, error.problems)])) from None
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: Path, error: TariffError) -> ChangeError:
+    return ChangeError("\n  ".join([f"{file}:", *map(str, error.problems)]))
