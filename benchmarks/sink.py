@@ -39,6 +39,7 @@ from libs.events.codec import HEADER_BYTES, MAGIC
 from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
+from libs.events.record import ENVELOPE
 from libs.events.topics import OCPP_TRANSACTIONS
 from services.sink.settings import SinkSettings
 
@@ -203,11 +204,8 @@ async def simple_loop(settings: SinkSettings) -> None:
             compression="lz4",
         )  # fmt: skip
         names = [
-            "event_id",
+            *ENVELOPE,
             "station_id",
-            "occurred_at",
-            "recorded_at",
-            "cause_id",
             "connection_epoch",
             "edge_id",
             "version",

@@ -5,6 +5,9 @@ Timestamps are microseconds since the Unix epoch (UTC), energy is Wh, `*_milli` 
 changed copy.
 """
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 import msgspec
 
 
@@ -31,3 +34,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         It travels as CloudEvents' `subject`.
         """
         return None
+
+
+ENVELOPE: Final[tuple[str, ...]] = Record.__struct_fields__
+"""Names of the fields that every record has."""
+
+UNWRITTEN: Final[Mapping[str, Any]] = {"event_id": "", "occurred_at": 0, "recorded_at": 0, "cause_id": ""}
+"""The envelope of a record that was never written."""

@@ -15,12 +15,14 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
     UnknownTopicOrPartitionError,
 )
-from aiokafka.partitioner import murmur2
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import RecordMetadata
 
 from libs.testing.memory_kafka.broker import Entry, MemoryBroker, headers_of
 
 Fetched = dict[TopicPartition, list[ConsumerRecord]]
+
+_PARTITIONER = DefaultPartitioner()
 
 
 class MemoryConsumer:
@@ -330,7 +332,7 @@ class MemoryProducer:
             raise MessageSizeTooLargeError
         if partition is None:
             count = len(self._broker.partitions(topic)) or 1
-            partition = 0 if key is None else (murmur2(key) & 0x7FFFFFFF) % count
+            partition = 0 if key is None else _PARTITIONER(key, range(count), range(count))
         batch = self.create_batch()
         batch.append(timestamp=timestamp_ms, key=key, value=value, headers=headers or ())
         return await self.send_batch(batch, topic, partition=partition)

@@ -5,10 +5,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from libs.events.record import UNWRITTEN
 from libs.events.registry import CredentialsRegistered, PasswordDigest
 from libs.ocpp.passwords import MAX_BYTES, MIN_BYTES, password_digest
 from services.api.domain.errors import Conflict, Invalid
-from services.api.domain.renewal import UNWRITTEN, Stamp
+from services.api.domain.renewal import Stamp
 
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 

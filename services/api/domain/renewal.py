@@ -28,9 +28,6 @@ from services.api.domain.errors import Conflict
 
 TOPICS: Final = (REGISTRY_STATIONS, REGISTRY_CREDENTIALS, REGISTRY_SITES, REGISTRY_TOKENS, REGISTRY_TARIFFS)
 
-UNWRITTEN: Final[Mapping[str, Any]] = {"event_id": "", "occurred_at": 0, "recorded_at": 0, "cause_id": ""}
-"""The common fields of an entry that was never written."""
-
 R = TypeVar("R", bound=Record)
 
 

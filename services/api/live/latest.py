@@ -9,7 +9,7 @@ from libs.clickhouse.client import ClickHouseError
 from libs.clickhouse.reader import Reader
 from libs.events.firmware import CampaignProgressed, DefineCampaign
 from libs.events.load import Allocation, LoadPlanMade
-from libs.events.record import Record
+from libs.events.record import UNWRITTEN, Record
 from libs.events.security import SecurityAlertRaised
 from libs.events.telemetry import StationStateChanged
 from libs.runtime.clock import SECOND, micros, now_us
@@ -149,10 +149,8 @@ class Live:
         known = self.states.records.get(row["station_id"])
         if known is None or known.recorded_at < changed_at:
             # The view has no use for the rest of the event's envelope.
-            stamp = {"event_id": "", "cause_id": "", "occurred_at": row["changed_at"]}
-            self.states.offer(
-                record_of(StationStateChanged, {**row, **stamp, "recorded_at": row["changed_at"]})
-            )
+            envelope = {**UNWRITTEN, "occurred_at": row["changed_at"], "recorded_at": row["changed_at"]}
+            self.states.offer(record_of(StationStateChanged, {**row, **envelope}))
         return changed_at
 
 

@@ -6,13 +6,14 @@ from typing import Annotated, Self
 from fastapi import Query, Response, status
 from pydantic import Field, model_validator
 
+from libs.events.record import UNWRITTEN
 from libs.events.registry import SiteRegistered
 from libs.events.topics import REGISTRY_SITES
 from libs.runtime.clock import now_us
 from services.api.context import Api
 from services.api.domain.dated import in_force
 from services.api.domain.errors import Conflict
-from services.api.domain.renewal import UNWRITTEN, Stamp, priced_from, renewed
+from services.api.domain.renewal import Stamp, priced_from, renewed
 from services.api.http.fields import Folded, Input, Label, Moment, Output, Text, Time, Zone
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.routing import routes

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from fastapi import Query, Response, status
 from pydantic import Field, model_validator
 
+from libs.events.record import UNWRITTEN
 from libs.events.registry import BootStatus, StationRegistered
 from libs.events.topics import REGISTRY_CREDENTIALS, REGISTRY_STATIONS
 from libs.ocpp.versions import station_identity
@@ -14,7 +15,7 @@ from libs.runtime.logging import get_logger
 from services.api.context import Api
 from services.api.domain.dated import in_force, power_in_force
 from services.api.domain.errors import Invalid
-from services.api.domain.renewal import UNWRITTEN, Stamp, rated, renewed
+from services.api.domain.renewal import Stamp, rated, renewed
 from services.api.http.fields import (
     Flag,
     Folded,

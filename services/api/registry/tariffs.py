@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from fastapi import Query, Response, status
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from libs.events.record import UNWRITTEN
 from libs.events.registry import TariffRegistered
 from libs.events.tariffs import TariffTerms, base_price_milli
 from libs.events.topics import REGISTRY_TARIFFS
@@ -16,7 +17,7 @@ from libs.tariffs.validation import TariffError
 from services.api.context import Api
 from services.api.domain.dated import version_in_force
 from services.api.domain.errors import Conflict, Invalid
-from services.api.domain.renewal import UNWRITTEN, Stamp, renewed, reprice
+from services.api.domain.renewal import Stamp, renewed, reprice
 from services.api.http.fields import (
     Currency,
     Folded,

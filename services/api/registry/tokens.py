@@ -7,12 +7,13 @@ from fastapi import Query, Response, status
 from msgspec.structs import replace
 from pydantic import Field
 
+from libs.events.record import UNWRITTEN
 from libs.events.registry import TokenRegistered, TokenStatus
 from libs.events.topics import REGISTRY_TOKENS
 from libs.runtime.clock import micros
 from services.api.context import Api
 from services.api.domain.errors import Invalid
-from services.api.domain.renewal import UNWRITTEN, Stamp, joined, renewed
+from services.api.domain.renewal import Stamp, joined, renewed
 from services.api.domain.token_ids import token_identity
 from services.api.http.fields import Folded, Input, Moment, Output, Text, Time, WrittenTokenId
 from services.api.http.paging import ListQuery, Page, matches, page_of

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from libs.events.cdr_hash import UnknownHashVersionError, digest
+from libs.events.record import ENVELOPE
 from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued, CdrLine
 from libs.tariffs.bill import Bill, LineKind
@@ -307,16 +308,7 @@ def exact_minor(line: CdrLine) -> Fraction | None:
 
 def changes(before: CdrIssued, after: CdrIssued) -> list[tuple[str, object, object]]:
     """What the later version says otherwise: field, before, after; nothing that every version has its own of."""
-    own = {
-        "event_id",
-        "occurred_at",
-        "recorded_at",
-        "cause_id",
-        "version",
-        "previous_hash",
-        "hash",
-        "hash_version",
-    }
+    own = {*ENVELOPE, "version", "previous_hash", "hash", "hash_version"}
     whole = {"lines", "taxes", "sources", "readings", "intervals", "signed", "quirks"}
     return [
         (name, getattr(before, name), getattr(after, name))

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 import services.api
 from libs.events.commands import CommandDialect, RequestCommand
+from libs.events.record import UNWRITTEN
 from libs.events.registry import (
     Assignment,
     PowerRating,
@@ -29,7 +30,6 @@ from services.api.domain.cursors import LAST, cursor_of, position_at
 from services.api.domain.dated import in_force, power_in_force, version_in_force
 from services.api.domain.errors import Conflict, Invalid
 from services.api.domain.renewal import (
-    UNWRITTEN,
     Stamp,
     assign,
     joined,

@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import pytest
 
+from libs.events.record import UNWRITTEN
 from libs.events.registry import TokenRegistered
-from services.api.domain.renewal import UNWRITTEN, Stamp
+from services.api.domain.renewal import Stamp
 from services.api.registry.table import Registry
 from services.api.registry.tokens import NewToken, Tokens, TokenSettings
 
