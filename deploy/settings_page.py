@@ -17,7 +17,7 @@ from libs.bus.settings import BusSettings
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.clickhouse.users import UserSettings
 from libs.runtime.settings import SECRETS_DIR, ServiceSettings
-from services.api.settings import ApiSettings
+from services.api.settings import ApiSettings, OperatorSettings
 from services.commands.settings import CommandsSettings
 from services.edge.certificate import CertificateSettings
 from services.edge.settings import EdgeSettings
@@ -65,6 +65,7 @@ _SHARED: Final = (
     Section(
         "ClickHouse", ClickHouseSettings, "`sink`, `api`, `python -m libs.clickhouse`, `voltbus quirks test`"
     ),
+    Section("Who serves operators", OperatorSettings, "`api`"),
 )
 _TOOLS: Final = (
     Section("ClickHouse users", UserSettings, "`python -m libs.clickhouse`"),

@@ -1,53 +1,23 @@
 """Wiring of one API process."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Final
 
 import msgspec
 
-from libs.bus.bus import Bus, connect
-from libs.bus.follower import Follower
-from libs.bus.producer import Producer
-from libs.bus.sole_writer import SoleWriter
-from libs.bus.tables import TableSet
-from libs.clickhouse.reader import Reader
-from libs.ocpp import schemas
 from libs.runtime import descriptors
 from libs.runtime.http import HttpBounds, serve_http
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
-from libs.security.sealing import Sealer
 from services.api.application import create_application
-from services.api.billing.history import History
-from services.api.commands.desk import CommandDesk
-from services.api.commands.stored import stored_command
-from services.api.context import Context
-from services.api.domain.profiles import PROFILES, Profiles
-from services.api.equipment.certificate_writer import Certificates
-from services.api.equipment.password_changes import Passwords
-from services.api.http import metrics
-from services.api.http.lane import Lane
-from services.api.live.campaign_definitions import Campaigns
-from services.api.live.hub import TOPICS, Hub, Wording
-from services.api.live.latest import Live
-from services.api.registry.changes import Changes
-from services.api.registry.table import TABLES, Registry
+from services.api.parts import running_parts
 from services.api.settings import ApiSettings
-from services.api.writer import Writer
 
 log = get_logger(__name__)
 
-_GAP_S: Final = 0.05
-"""Between two reads of what the event stream and those who wait for a command are told."""
 _OTHER_DESCRIPTORS: Final = 512
-_REPORTS: Final = 5
-"""That are made or wait, for each connection."""
-_COUNT_S: Final = 5.0
-_WARN_S: Final = 3600.0
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -74,44 +44,11 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
 
     Raises ContractMismatchError or KafkaError if the bus is not usable, OSError if the port is taken.
     """
-    schemas.load()
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(connect(settings))
-        producer = Producer(bus, "api", timeout_s=settings.publish_timeout_s)
-        await producer.start()
-        stack.push_async_callback(producer.stop)
-        tables = TableSet(bus, "api-registry", TABLES)
-        reader = Reader(settings, settings.clickhouse_connections)
-        stack.callback(reader.close)
-        slow = Reader(settings, settings.report_connections)
-        stack.callback(slow.close)
-        reports = Lane(slow, settings.report_connections, _REPORTS * settings.report_connections)
-
-        changes = Changes(
-            tables,
-            SoleWriter(bus, "api-registry", "api", timeout_s=settings.publish_timeout_s),
-            timeout_s=settings.publish_timeout_s,
-            read_back_s=settings.read_back_s,
-        )
-        registry = Registry(tables, changes, settings.settle_s, settings.least_security_profile)
-        context = _context(settings, bus, Writer(producer), registry, (reader, reports))
-        stack.push_async_callback(context.campaigns.stop)
-        stack.push_async_callback(context.certificates.stop)
-        takes = context.desk.take, context.live.take, context.hub.publish
-        news = Follower(bus, "api-news", TOPICS, *takes, start="end", gap_s=_GAP_S)
-        await stack.enter_async_context(news)
-        await stack.enter_async_context(tables)
-        task = asyncio.create_task(_work(context, reader, changes), name="work")
-        stack.push_async_callback(_end, task)
-
-        health.ready("tables", lambda: tables.ready)
-        health.ready("producer", lambda: context.writer.healthy)
-        health.ready("news", lambda: news.ready)
-        health.live("work", lambda: not task.done())
-        application = create_application(context, health)
+        parts = await stack.enter_async_context(running_parts(settings, health))
         port = await stack.enter_async_context(
             serve_http(
-                application,
+                create_application(parts.context, health),
                 settings.api_host,
                 settings.api_port,
                 _bounds(settings),
@@ -119,51 +56,8 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
             )
         )
         # Before the server waits for open requests to end.
-        stack.callback(context.desk.close)
-        stack.callback(context.hub.close)
-        yield Running(port, task)
-
-
-def _context(
-    settings: ApiSettings, bus: Bus, writer: Writer, registry: Registry, readers: tuple[Reader, Lane]
-) -> Context:
-    desk = CommandDesk(writer, most_bytes=settings.commands_bytes, many=settings.commands_alert)
-    reader, reports = readers
-    live = Live()
-    timeout_s = settings.publish_timeout_s
-    campaigns = Campaigns(
-        bus, SoleWriter(bus, "api-campaigns", "api", timeout_s=timeout_s), reader, live, timeout_s=timeout_s
-    )
-    certificates = Certificates(
-        bus,
-        SoleWriter(bus, "api-certificates", "api", timeout_s=timeout_s),
-        desk,
-        partial(stored_command, reader),
-        timeout_s=timeout_s,
-    )
-    return Context(
-        settings=settings,
-        contract=bus.contract,
-        registry=registry,
-        writer=writer,
-        reader=reader,
-        reports=reports,
-        history=History(reader),
-        live=live,
-        hub=Hub(
-            Wording(bus.contract),
-            clients=settings.stream_clients,
-            per_key=settings.stream_clients_per_key,
-            per_address=settings.stream_clients_per_address,
-            ring=settings.stream_ring,
-            ring_bytes=settings.stream_bytes,
-        ),
-        desk=desk,
-        sealer=_sealer(settings),
-        campaigns=campaigns,
-        certificates=certificates,
-        passwords=Passwords(registry, desk),
-    )
+        stack.callback(parts.close)
+        yield Running(port, parts.task)
 
 
 def _bounds(settings: ApiSettings) -> HttpBounds:
@@ -174,34 +68,3 @@ def _bounds(settings: ApiSettings) -> HttpBounds:
         half_open=min(settings.api_half_open, room),
         connections=min(settings.api_connections, room),
     )
-
-
-def _sealer(settings: ApiSettings) -> Sealer | None:
-    return None if settings.secrets_key is None else Sealer(settings.secrets_key.get_secret_value())
-
-
-async def _work(context: Context, reader: Reader, changes: Changes) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(changes.run())
-        tasks.create_task(context.live.complete(reader, context.settings.state_refresh_s))
-        tasks.create_task(_watch_profiles(context.registry.profiles))
-
-
-async def _watch_profiles(profiles: Profiles) -> None:
-    """Keep the metrics, and warn once an hour of stations that somebody else could be."""
-    warned_at = -_WARN_S
-    while True:
-        for number in PROFILES:
-            metrics.STATIONS_BY_PROFILE.labels(number).set(profiles.stations[number])
-            metrics.CONNECTIONS_BY_PROFILE.labels(number).set(profiles.connections[number])
-        weak = {f"profile_{number}": profiles.stations[number] for number in (0, 1)}
-        now = time.monotonic()
-        if any(weak.values()) and now - warned_at >= _WARN_S:
-            warned_at = now
-            log.warning("stations_with_weak_security", **weak)
-        await asyncio.sleep(_COUNT_S)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

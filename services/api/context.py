@@ -17,7 +17,7 @@ from services.api.live.campaign_definitions import Campaigns
 from services.api.live.hub import Hub
 from services.api.live.latest import Live
 from services.api.registry.table import Registry
-from services.api.settings import ApiSettings
+from services.api.settings import OperatorSettings
 from services.api.writer import Writer
 
 
@@ -26,7 +26,7 @@ class Context(msgspec.Struct, frozen=True):
 
     `requester`: whose key the request has that is served, as in `requester_of`."""
 
-    settings: ApiSettings
+    settings: OperatorSettings
     contract: Contract
     registry: Registry
     writer: Writer

@@ -36,27 +36,13 @@ _RESERVED: Final = frozenset(
 """Names under which services ask for commands: what an operator asked for must not be taken for theirs."""
 
 
-class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
-    """Read from `VOLTBUS_<FIELD>`. There is no default key: without one the API does not start."""
+class OperatorSettings(ServiceSettings, BusSettings, ClickHouseSettings):
+    """What every process needs that serves operators. Read from `VOLTBUS_<FIELD>`."""
 
-    api_host: str = Field(default="127.0.0.1", description="Address of the API.")
-    api_port: int = Field(default=8080, ge=0, le=65535, description="Port of the API.")
-    api_key: SecretStr = Field(
-        min_length=_SHORTEST_KEY,
-        description=f"The platform's bearer key: who asks with it is called `{PLATFORM}`.",
-    )
     wrong_keys: int = Field(
         default=20,
         ge=0,
         description="Wrong keys per minute from one address (IPv6: /64), then 429 for further ones; 0: no limit.",
-    )
-    trusted_proxies: str = Field(
-        default="",
-        description="Networks of proxies in front, such as `10.0.0.0/8`; their X-Forwarded-For is believed.",
-    )
-    operator_keys: SecretStr | None = Field(
-        default=None,
-        description="Operators' own keys, such as `anna=KEY,ben=KEY`: what they ask for carries their names.",
     )
     secrets_key: SecretStr | None = Field(
         default=None,
@@ -128,21 +114,6 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     )
     max_body_bytes: int = Field(default=1 << 20, ge=1024, description="Largest request body.")
 
-    api_request_s: float = Field(
-        default=15,
-        gt=0,
-        description="Time for a request, from the connection or its first byte to its last byte.",
-    )
-    api_half_open: int = Field(
-        default=256,
-        ge=8,
-        description="Connections with an incomplete request, an eighth of them from one address; beyond it "
-        "the oldest is closed.",
-    )
-    api_connections: int = Field(
-        default=4096, ge=8, description="Open connections; fewer if descriptors would run out."
-    )
-
     stream_clients: int = Field(default=100, ge=1, description="Concurrent event streams.")
     stream_clients_per_key: int = Field(default=25, ge=1, description="Concurrent event streams of one key.")
     stream_clients_per_address: int = Field(
@@ -161,10 +132,58 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
         default=30, gt=0, description="Interval of comparing the live state with ClickHouse."
     )
 
+    @property
+    def keys(self) -> dict[str, str]:
+        """The keys that requests may have, by whose they are."""
+        return {}
+
     @model_validator(mode="after")
     def _url_policy_is_right(self) -> Self:
         assert self.url_policy
         return self
+
+    @property
+    def url_policy(self) -> UrlPolicy:
+        """Which URLs chargers may be given."""
+        return UrlPolicy(
+            frozenset(_names(self.url_schemes)),
+            frozenset(_names(self.url_hosts)),
+            networks(self.url_networks),
+            self.url_credentials,
+        )
+
+
+class ApiSettings(OperatorSettings):
+    """Read from `VOLTBUS_<FIELD>`. There is no default key: without one the API does not start."""
+
+    api_host: str = Field(default="127.0.0.1", description="Address of the API.")
+    api_port: int = Field(default=8080, ge=0, le=65535, description="Port of the API.")
+    api_key: SecretStr = Field(
+        min_length=_SHORTEST_KEY,
+        description=f"The platform's bearer key: who asks with it is called `{PLATFORM}`.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Networks of proxies in front, such as `10.0.0.0/8`; their X-Forwarded-For is believed.",
+    )
+    operator_keys: SecretStr | None = Field(
+        default=None,
+        description="Operators' own keys, such as `anna=KEY,ben=KEY`: what they ask for carries their names.",
+    )
+    api_request_s: float = Field(
+        default=15,
+        gt=0,
+        description="Time for a request, from the connection or its first byte to its last byte.",
+    )
+    api_half_open: int = Field(
+        default=256,
+        ge=8,
+        description="Connections with an incomplete request, an eighth of them from one address; beyond it "
+        "the oldest is closed.",
+    )
+    api_connections: int = Field(
+        default=4096, ge=8, description="Open connections; fewer if descriptors would run out."
+    )
 
     @model_validator(mode="after")
     def _keys_are_apart(self) -> Self:
@@ -197,16 +216,6 @@ class ApiSettings(ServiceSettings, BusSettings, ClickHouseSettings):
                 raise ValueError(f"operator_keys: {name} is a part of the platform")
             found[name] = key
         return found
-
-    @property
-    def url_policy(self) -> UrlPolicy:
-        """Which URLs chargers may be given."""
-        return UrlPolicy(
-            frozenset(_names(self.url_schemes)),
-            frozenset(_names(self.url_hosts)),
-            networks(self.url_networks),
-            self.url_credentials,
-        )
 
 
 def _names(text: str, *, fold: bool = True) -> list[str]:
