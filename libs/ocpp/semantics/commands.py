@@ -193,10 +193,13 @@ class ClearCache(msgspec.Struct, frozen=True, tag=True):
     """Forget tokens that were authorised before."""
 
 
+LogKind = Literal["diagnostics", "security"]
+
+
 class GetLog(msgspec.Struct, frozen=True, tag=True):
     """Upload a log to ``location`` (a URL), of the time from ``oldest`` to ``latest`` if given."""
 
-    log: Literal["diagnostics", "security"]
+    log: LogKind
     location: str
     request_id: int
     oldest: int | None = None

@@ -17,6 +17,7 @@ from libs.runtime.logging import get_logger
 from services.api.commands.stored import stored_command
 from services.api.context import Api, Context, Requester
 from services.api.domain.certificate_chains import SIGNED, check_signed
+from services.api.domain.command_status import PENDING, CommandStatus, status_of
 from services.api.domain.errors import Conflict, Invalid, NotFound, TooMany
 from services.api.domain.wish import (
     Wish,
@@ -85,7 +86,7 @@ class Command(Output):
     action: str
     dialect: str
     payload: Any = None
-    status: Literal["PENDING", "ACCEPTED", "REJECTED", "FAILED", "EXPIRED", "UNKNOWN"]
+    status: CommandStatus
     reason: str = ""
     result: Any = None
     error: CallError | None = None
@@ -220,14 +221,14 @@ async def _settled_before(api: Context, command_id: str) -> Command | None:
 
 
 def _of_records(request: RequestCommand | None, outcome: CommandConcluded | None) -> Command:
-    fields: dict[str, Any] = {"status": "PENDING"}
+    fields: dict[str, Any] = {"status": PENDING}
     if outcome is not None:
         fields |= {
             "command_id": outcome.command_id,
             "station_id": outcome.station_id,
             "action": outcome.action,
             "dialect": outcome.dialect.value,
-            "status": outcome.fate.value,
+            "status": status_of(outcome.fate),
             "reason": outcome.reason,
             "result": _json(outcome.result),
             "error": outcome.error,
@@ -258,7 +259,7 @@ def _of_row(row: Mapping[str, Any]) -> Command:
         {
             **row,
             "payload": _json(row["payload"]),
-            "status": row["fate"] or "PENDING",
+            "status": status_of(row["fate"]),
             "result": _json(row["result"]),
             "error": error,
         }

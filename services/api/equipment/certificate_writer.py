@@ -14,6 +14,7 @@ from libs.events.commands import Fate, RequestCommand
 from libs.events.topics import COMMANDS_REQUESTED
 from libs.runtime.clock import SECOND, now_us
 from services.api.commands.desk import CommandDesk
+from services.api.domain.command_status import status_of
 from services.api.domain.errors import Conflict
 from services.api.rows import Row
 
@@ -73,10 +74,7 @@ class Certificates:
                 ):
                     known = record.event_id
             if known is not None and (fate := await self._fate(known)) in (None, Fate.ACCEPTED):
-                raise Conflict(
-                    "a certificate was sent for this request: the command is "
-                    + ("PENDING" if fate is None else fate.value)
-                )
+                raise Conflict(f"a certificate was sent for this request: the command is {status_of(fate)}")
             try:
                 await self._writer.write([Emit(COMMANDS_REQUESTED, station_id, command)])
             except ClaimLostError:

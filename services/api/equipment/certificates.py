@@ -13,6 +13,7 @@ from libs.runtime.clock import now_us
 from services.api.commands.conversation import Conversation
 from services.api.context import Api, Context, Requester
 from services.api.domain.certificate_chains import checked_answer, flaw_of, subject_of
+from services.api.domain.command_status import CommandStatus
 from services.api.domain.errors import Conflict, NotFound
 from services.api.equipment.said import CommandSaid, Timeout, said_of
 from services.api.http.fields import Folded, Input, Output, Time
@@ -23,7 +24,7 @@ _USES: Final[Mapping[str, Literal["v2g", "v2g20"]]] = {
     "V2G20Certificate": "v2g20",
 }
 
-RequestStatus = Literal["OPEN", "DECLINED", "PENDING", "ACCEPTED", "REJECTED", "FAILED", "EXPIRED", "UNKNOWN"]
+RequestStatus = Literal["OPEN", "DECLINED", CommandStatus]
 
 
 class CertificateRequestQuery(Input):

@@ -1,14 +1,15 @@
 """Logs of chargers: asked for, and how their uploads go."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
 from libs.events.ids import new_id
-from libs.ocpp.semantics.commands import GetLog
+from libs.ocpp.semantics.commands import GetLog, LogKind
 from libs.runtime.clock import micros
 from services.api.commands.conversation import Conversation
 from services.api.context import Api, Requester
+from services.api.domain.command_status import status_of
 from services.api.domain.log_uploads import joined, number_of
 from services.api.equipment.said import CommandSaid, Timeout, said_of
 from services.api.http.fields import Folded, Input, Moment, Output, Time
@@ -25,7 +26,7 @@ class LogWish(Input):
     location: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(
         examples=["https://logs.example.com/upload/"]
     )
-    log: Literal["diagnostics", "security"] = "diagnostics"
+    log: LogKind = "diagnostics"
     oldest: Moment | None = None
     latest: Moment | None = None
     timeout_s: Timeout = 60
@@ -117,7 +118,7 @@ async def list_logs(api: Api, station_id: Folded) -> LogsRequested:
                 location=each.location,
                 requested_at=each.requested_at,
                 requested_by=each.requested_by,
-                status=each.fate or "PENDING",
+                status=status_of(each.fate),
                 reason=each.reason,
                 filename=each.filename,
                 uploads=[LogUpload(status=upload.status, at=upload.at) for upload in each.uploads],

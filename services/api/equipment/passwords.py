@@ -14,6 +14,7 @@ from libs.ocpp.versions import Version
 from libs.runtime.clock import SECOND, now_us
 from services.api.commands.routes import MAX_TTL_S, MAX_WAIT_S
 from services.api.context import Api, Context, Requester
+from services.api.domain.command_status import status_of
 from services.api.domain.credentials import password_of
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.wish import ocpp_wish, request_command, spoken_version, version_named
@@ -157,7 +158,7 @@ async def rotate_password(
     return RotationState(
         station_id=station_id,
         command_id=request.event_id,
-        status="PENDING" if outcome is None else outcome.fate.value,
+        status=status_of(None if outcome is None else outcome.fate),
         reason="" if outcome is None else outcome.reason,
         accepted=0 if current is None else len(current.passwords),
     )

@@ -1,10 +1,11 @@
 """Commands of a conversation, as the API shows them."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from services.api.commands.conversation import Said
+from services.api.domain.command_status import CommandStatus, status_of
 from services.api.http.fields import Output
 
 Timeout = Annotated[
@@ -17,7 +18,7 @@ class CommandSaid(Output):
 
     command_id: str
     action: str
-    status: Literal["PENDING", "ACCEPTED", "REJECTED", "FAILED", "EXPIRED", "UNKNOWN"]
+    status: CommandStatus
     reason: str
     degraded: str | None = None
 
@@ -27,7 +28,7 @@ def said_of(said: Said) -> CommandSaid:
     return CommandSaid(
         command_id=said.command_id,
         action=said.action,
-        status="PENDING" if said.fate is None else said.fate.value,
+        status=status_of(said.fate),
         reason=said.reason,
         degraded=said.degraded,
     )
