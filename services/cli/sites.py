@@ -95,7 +95,7 @@ def show_load(context: typer.Context, site: Id, json: AsJson = False) -> None:
         ("EVSE", lambda a: a["evse_id"]),
         ("transaction", lambda a: a["transaction_id"]),
         ("A per phase", lambda a: ampere(a["current_ma"])),
-        ("draws", lambda a: ampere(a["drawn_ma"]) if a["drawn_ma"] else ""),
+        ("A drawn", lambda a: ampere(a["drawn_ma"]) if a["drawn_ma"] else ""),
     ]
     table(plan["allocations"], columns, "nobody charges")
 

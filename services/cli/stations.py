@@ -1,10 +1,10 @@
 """`voltbus stations`."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from libs.events.registry import BootStatus
 from services.cli import passwords
 from services.cli.client import Json, as_json, segment
 from services.cli.context import api, given
@@ -22,14 +22,6 @@ from services.cli.output import (
 
 app = typer.Typer(help="Stations: what is configured of each charger.", no_args_is_help=True)
 app.add_typer(passwords.app, name="password")
-
-
-class BootStatus(StrEnum):
-    """What a booting charger is told."""
-
-    ACCEPTED = "Accepted"
-    PENDING = "Pending"
-    REJECTED = "Rejected"
 
 
 Id = Annotated[str, typer.Argument(help="Station id; case does not count.")]

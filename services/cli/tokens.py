@@ -1,10 +1,10 @@
 """`voltbus tokens`."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from libs.events.registry import TokenStatus
 from services.cli.client import as_json, segment
 from services.cli.context import api, given
 from services.cli.entries import remove, save
@@ -13,18 +13,9 @@ from services.cli.output import AsJson, Limit, Search, listing, moment, sheet
 app = typer.Typer(help="Id tokens: who may charge.", no_args_is_help=True)
 
 
-class Status(StrEnum):
-    """What a charger is told of a token."""
-
-    ACCEPTED = "Accepted"
-    BLOCKED = "Blocked"
-    EXPIRED = "Expired"
-    INVALID = "Invalid"
-
-
 Id = Annotated[str, typer.Argument(help="The token; case does not count.")]
 Driver = Annotated[str | None, typer.Option(help="Driver or contract.")]
-StatusOption = Annotated[Status | None, typer.Option("--status", help="What a charger is told of it.")]
+StatusOption = Annotated[TokenStatus | None, typer.Option("--status", help="What a charger is told of it.")]
 ValidUntil = Annotated[str | None, typer.Option(help="Until this moment, such as 2027-01-01T00:00:00Z.")]
 Group = Annotated[str | None, typer.Option(help="Group (parent) token.")]
 
