@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from struct import Struct
 from typing import Final, TypeAlias
 
 import msgspec
@@ -18,12 +17,11 @@ from libs.tariffs.bill import Bill, LineKind
 from libs.tariffs.engine import DriverContract, bill, terms_of
 from libs.tariffs.usage import Interval, Usage, VehicleState
 from services.sessions.domain import session as sessions
-from services.sessions.domain.curve import Curve
+from services.sessions.domain.curve import Curve, packed
 from services.sessions.domain.energy import ROLLBACK_TOLERANCE_WH
 
 Document: TypeAlias = CdrIssued | CdrCredited
 
-_POINT: Final = Struct("<qq")
 _PER: Final = {"Wh": 1_000_000, "s": 3_600_000, "session": 1_000, "month": 1_000}
 """What a quantity at a price in thousandths of a minor unit is to be divided by."""
 
@@ -183,7 +181,7 @@ def _evidence(cdr: CdrIssued, until: int | None) -> sessions.Session:
         meter_start_wh=start,
         stopped_at=None if sessions.NO_STOP in doubts else cdr.ended_at,
         meter_stop_wh=stop,
-        meter=Curve(points=b"".join(_POINT.pack(each.at, each.wh) for each in cdr.readings)),
+        meter=Curve(points=packed((each.at, each.wh) for each in cdr.readings)),
         undated_low=cdr.meter_start_wh,
         undated_high=cdr.meter_stop_wh,
         most_w=cdr.max_power_w,

@@ -9,6 +9,7 @@ readings, and equal to it unless a register fell twice within a bucket.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby, pairwise
 from struct import Struct
 from typing import Final
@@ -19,8 +20,9 @@ FINEST_GRAIN: Final = 26
 """Buckets of 67 seconds."""
 MOST_BUCKETS: Final = 32
 
-_POINT: Final = Struct("<qq")
-_SIZE: Final = _POINT.size
+POINT: Final = Struct("<qq")
+"""A reading: its moment and its value."""
+SIZE: Final = POINT.size
 
 Points = list[tuple[int, int]]
 
@@ -34,21 +36,26 @@ class Curve(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def readings(self) -> Points:
         """(moment, value) in order."""
-        return list(_POINT.iter_unpack(self.points))
+        return list(POINT.iter_unpack(self.points))
 
     def last(self) -> int | None:
         """The value that was read last."""
         if not self.points:
             return None
-        value: int = _POINT.unpack_from(self.points, len(self.points) - _SIZE)[1]
+        value: int = POINT.unpack_from(self.points, len(self.points) - SIZE)[1]
         return value
 
     def first(self) -> int | None:
         """The value that was read first."""
-        return None if not self.points else _POINT.unpack_from(self.points)[1]
+        return None if not self.points else POINT.unpack_from(self.points)[1]
 
 
 EMPTY: Final = Curve()
+
+
+def packed(points: Iterable[tuple[int, int]]) -> bytes:
+    """Readings as a curve has them."""
+    return b"".join([POINT.pack(*point) for point in points])
 
 
 def join(curve: Curve, at: int, value: int) -> Curve:
@@ -56,23 +63,23 @@ def join(curve: Curve, at: int, value: int) -> Curve:
     points, grain = curve.points, curve.grain
     size = len(points)
     if not size:
-        return Curve(grain, _POINT.pack(at, value))
-    last_at, last = _POINT.unpack_from(points, size - _SIZE)
+        return Curve(grain, POINT.pack(at, value))
+    last_at, last = POINT.unpack_from(points, size - SIZE)
     if at <= last_at or value < last:
         return _merge(curve, at, value)
     # What nearly every reading is: later than all, and not lower than the last.
     bucket = at >> grain
     if bucket != last_at >> grain:
-        if size >= MOST_BUCKETS * _SIZE and _buckets(curve.readings(), grain) == MOST_BUCKETS:
+        if size >= MOST_BUCKETS * SIZE and _buckets(curve.readings(), grain) == MOST_BUCKETS:
             return _merge(curve, at, value)
-        return Curve(grain, points + _POINT.pack(at, value), curve.steady)
-    if size > _SIZE:
-        before_at, before = _POINT.unpack_from(points, size - 2 * _SIZE)
+        return Curve(grain, points + POINT.pack(at, value), curve.steady)
+    if size > SIZE:
+        before_at, before = POINT.unpack_from(points, size - 2 * SIZE)
         if before_at >> grain == bucket:
             if before > last:
                 return _merge(curve, at, value)
-            points = points[:-_SIZE]
-    return Curve(grain, points + _POINT.pack(at, value), curve.steady)
+            points = points[:-SIZE]
+    return Curve(grain, points + POINT.pack(at, value), curve.steady)
 
 
 def _merge(curve: Curve, at: int, value: int) -> Curve:
@@ -87,8 +94,7 @@ def thinned(points: Points, grain: int) -> Curve:
     kept: Points = []
     for _, bucket in groupby(points, key=lambda point: point[0] >> grain):
         kept += _of_bucket(list(bucket))
-    packed = b"".join([_POINT.pack(*point) for point in kept])
-    return Curve(grain, packed, all(a[1] <= b[1] for a, b in pairwise(kept)))
+    return Curve(grain, packed(kept), all(a[1] <= b[1] for a, b in pairwise(kept)))
 
 
 def _buckets(points: Points, grain: int) -> int:

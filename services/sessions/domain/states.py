@@ -10,13 +10,12 @@ the higher number applies, without numbers the one with the higher code: charger
 from __future__ import annotations
 
 from bisect import bisect_left
-from struct import Struct
 from typing import Final
 
 from libs.runtime.clock import SECOND
 from libs.tariffs.usage import VehicleState
 from services.sessions.domain import curve
-from services.sessions.domain.curve import Curve, Points
+from services.sessions.domain.curve import POINT, SIZE, Curve, Points, packed
 
 PREPARING: Final = 0
 SUSPENDED: Final = 1
@@ -56,8 +55,6 @@ _KINDS: Final = (
 _CODE_BITS: Final = 3
 _CODE: Final = (1 << _CODE_BITS) - 1
 _MOST_NUMBER: Final = 2**40
-_POINT: Final = Struct("<qq")
-_SIZE: Final = _POINT.size
 
 States = list[tuple[int, VehicleState]]
 
@@ -70,29 +67,29 @@ def join(states: Curve, at: int, code: int, number: int = 0) -> Curve:
     """
     value = min(max(number, 0), _MOST_NUMBER) << _CODE_BITS | code
     point = (at, value)
-    packed = states.points
-    if packed and _POINT.unpack_from(packed, len(packed) - _SIZE) >= point:
+    known = states.points
+    if known and POINT.unpack_from(known, len(known) - SIZE) >= point:
         points = states.readings()
         index = bisect_left(points, point)
         if points[index] == point:
             return states
         points.insert(index, point)
-        packed = _packed(points)
+        known = packed(points)
     else:
-        packed += _POINT.pack(at, value)
-    if len(packed) > MOST_STATES * _SIZE:
-        points = _edges(list(_POINT.iter_unpack(packed)))
-        packed = _packed(points)
+        known += POINT.pack(at, value)
+    if len(known) > MOST_STATES * SIZE:
+        points = _edges(list(POINT.iter_unpack(known)))
+        known = packed(points)
         if len(points) > MOST_STATES:
             return curve.thinned(points, states.grain)
-    return Curve(states.grain, packed)
+    return Curve(states.grain, known)
 
 
 def last_told(states: Curve) -> tuple[int, int] | None:
     """The moment and the code of what was told last."""
     if not states.points:
         return None
-    at, value = _POINT.unpack_from(states.points, len(states.points) - _SIZE)
+    at, value = POINT.unpack_from(states.points, len(states.points) - SIZE)
     return at, value & _CODE
 
 
@@ -148,7 +145,3 @@ def _edges(points: Points) -> Points:
         for index, point in enumerate(points)
         if index in (0, last) or not codes[index - 1] == codes[index] == codes[index + 1]
     ]
-
-
-def _packed(points: Points) -> bytes:
-    return b"".join([_POINT.pack(*point) for point in points])
