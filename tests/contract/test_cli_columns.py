@@ -1,4 +1,5 @@
-"""What the CLI prints are fields of what it was told, each in the unit that its name ends in."""
+"""What the CLI prints are fields of what it was told, each in the unit that its name ends in; what it sends are fields
+that the API takes."""
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,10 +12,10 @@ from pydantic import BaseModel
 
 from libs.events.decisions import Decision
 from services.api.billing import decisions, reconciliation, sessions
-from services.api.commands.routes import Command
+from services.api.commands.routes import Command, CommandWish
 from services.api.equipment import certificates, local_list, logs, passwords, variables
 from services.api.identity import Identity
-from services.api.live import campaigns, load, state
+from services.api.live import campaigns, load, state, stream
 from services.api.registry import security, sites, stations, tariffs, tokens
 from services.cli import certificates as cli_certificates
 from services.cli import decisions as cli_decisions
@@ -102,6 +103,34 @@ OTHERS: Final[Mapping[str, str]] = {
     "tariffs.set_tariff": "what is written",
 }
 """What is read by name and is no field of a model or record, and what it is."""
+
+TAKEN: Final[Mapping[str, tuple[type[BaseModel], ...]]] = {
+    "certificates.list_requests": (certificates.CertificateRequestQuery,),
+    "certificates.send_certificate": (certificates.NewCertificate,),
+    "control.send": (CommandWish,),
+    "control.start": (campaigns.NewCampaign,),
+    "decisions": (decisions.NewDecision,),
+    "equipment.get_variables": (variables.VariablesWish, variables.VariableWanted),
+    "equipment.set_variables": (variables.VariablesChange, variables.NewValue),
+    "equipment.device_model": (variables.DeviceVariable,),
+    "equipment.sync_list": (local_list.LocalListWish,),
+    "equipment.ask_log": (logs.LogWish,),
+    "history.list_sessions": (sessions.SessionQuery,),
+    "history.list_cdrs": (sessions.CdrQuery,),
+    "live.state": (state.StateQuery,),
+    "live.watch": (stream.StreamQuery,),
+    "passwords": (passwords.Rotation,),
+    "reconciliation": (reconciliation.ReportQuery,),
+    "security.stations": (security.StationSecurityQuery,),
+    "security.alerts": (security.AlertQuery,),
+    "sites.save_site": (sites.SiteSettings,),
+    "stations.list_stations": (stations.StationQuery,),
+    "stations.save_station": (stations.StationSettings,),
+    "tariffs": (tariffs.TariffChange,),
+    "tokens.list_tokens": (tokens.TokenQuery,),
+    "tokens.save_token": (tokens.TokenSettings,),
+}
+"""What the API takes of each module, or part of one, that sends something."""
 
 UNITS: Final = {
     "kwh": "_wh",
@@ -195,6 +224,20 @@ def columns(node: ast.AST) -> Iterator[tuple[str, set[str]]]:
                 )
 
 
+def sent(node: ast.AST) -> Iterator[str]:
+    """Fields of bodies and queries that are sent: by keyword, or in a dict that is called one."""
+    for each in ast.walk(node):
+        match each:
+            case ast.Call(func=ast.Name(id="given"), keywords=keywords):
+                yield from (keyword.arg for keyword in keywords if keyword.arg is not None)
+            case ast.Assign(targets=[ast.Name(id="query" | "body" | "settings")], value=ast.Dict() as value):
+                yield from (str(key.value) for key in value.keys if isinstance(key, ast.Constant))
+            case ast.Assign(
+                targets=[ast.Subscript(value=ast.Name(id="settings"), slice=ast.Constant(value=key))]
+            ):
+                yield str(key)
+
+
 @cache
 def kinds(source: Source) -> Mapping[str, set[Kind]]:
     """By name, the fields of a model or record and of those inside it."""
@@ -276,7 +319,9 @@ def test_no_exception_is_without_need() -> None:
     assert set(OTHERS) - used == set()
     read_somewhere = {f"{part}.{read.key}" for part, node in PARTS.items() for read in reads(node)}
     assert set(WORDED_OTHERWISE) - read_somewhere == set()
-    assert not [name for name in READ if not any(f"{part}.".startswith(f"{name}.") for part in PARTS)]
+    for named, of in ((READ, reads), (TAKEN, sent)):
+        busy = [f"{part}." for part, node in PARTS.items() if any(of(node))]
+        assert [name for name in named if not any(part.startswith(f"{name}.") for part in busy)] == []
 
 
 @pytest.mark.parametrize(
@@ -304,6 +349,17 @@ def test_no_exception_is_without_need() -> None:
 def test_the_check_would_see_it(source: str, fault: str) -> None:
     ((part, node),) = parts(source, "history")
     assert list(faults(part, node)) == [f"{part}: {fault}"]
+
+
+@pytest.mark.parametrize("part", [name for name, node in PARTS.items() if list(sent(node))])
+def test_what_is_sent_are_fields_that_the_api_takes(part: str) -> None:
+    models = TAKEN.get(part) or TAKEN[part.partition(".")[0]]
+    taken = {name for model in models for name in (*model.model_fields, *_aliases(model))}
+    assert set(sent(PARTS[part])) - taken == set()
+
+
+def _aliases(model: type[BaseModel]) -> Iterator[str]:
+    return (str(field.alias) for field in model.model_fields.values() if field.alias is not None)
 
 
 def test_what_may_be_asked_for_is_what_the_api_takes() -> None:
