@@ -20,12 +20,13 @@ from services.simulator.domain.scenario import Demand, Group, Scenario
 from services.simulator.fleet import Fleet, Stats
 from services.simulator.link import Answered
 from services.simulator.session import SessionTruth
+from tests.integration.patience import WAIT_S
 
 ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "1"))
 SEED = int(os.environ.get("VOLTBUS_CHAOS_SEED", "2026"))
 SPEED = 360.0
 ROUND_S = 8.0
-SETTLE_S = 90.0
+SETTLE_S = WAIT_S
 
 MAKES = ("Norvolt", "Ampera", "AmperaAC", "Kaskade", "Drifter", "Relais")
 

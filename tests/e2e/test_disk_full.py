@@ -24,6 +24,7 @@ from libs.bus.tail import read_all
 from libs.events.ocpp_log import OcppCallReceived
 from tests.integration.children import python
 from tests.integration.edge_process import Charger, until
+from tests.integration.patience import WAIT_S
 
 MB = 1 << 20
 STATIONS = [f"full-{number}" for number in range(4)]
@@ -128,7 +129,7 @@ async def test_a_full_disk_stops_it_in_order_and_loses_nothing_that_was_answered
     assert "Traceback" not in up.said
 
     again = Up(settings, tmp_path / "again.log")
-    assert await asyncio.to_thread(again.process.wait, 60) == 1
+    assert await asyncio.to_thread(again.process.wait, WAIT_S) == 1
     assert "Make room, then start again" in again.said
 
     ballast.unlink()
@@ -138,7 +139,7 @@ async def test_a_full_disk_stops_it_in_order_and_loses_nothing_that_was_answered
         platform = Platform(settings)
         kafka = await in_kafka(platform)
         assert {call for call in answered if kafka[call] != 1} == set()
-        clickhouse = await find_answered_calls(answered, platform.clickhouse, 60)
+        clickhouse = await find_answered_calls(answered, platform.clickhouse, WAIT_S)
         assert clickhouse.agrees, clickhouse
         assert up.end() == 0
     finally:

@@ -25,6 +25,7 @@ from tests.e2e.replayed import (
     SERVICES,
     comparable,
 )
+from tests.integration.patience import WAIT_S
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ async def test_a_replay_gives_the_same_records(platform: Platform) -> None:
     replaying = [platform.services[name] for name in SERVICES]
     for service in replaying:
         service.launch()
-    await asyncio.to_thread(wait_ready, replaying, 60)
+    await asyncio.to_thread(wait_ready, replaying, WAIT_S)
 
     with suppress(TimeoutError):
         async with asyncio.timeout(120):

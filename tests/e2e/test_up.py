@@ -17,6 +17,7 @@ import pytest
 from deploy.local.platform import ROOT
 from deploy.local.settings import LocalSettings, on_free_ports
 from tests.integration.children import as_background_job, ended, python
+from tests.integration.patience import WAIT_S
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def sessions(api: httpx.Client) -> dict[str, int]:
 
 def wait_for_sessions(api: httpx.Client, count: int, energy_wh: int) -> dict[str, int]:
     """Sessions in ClickHouse once all of them are there, late corrections included."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WAIT_S
     while True:
         found = sessions(api)
         if (len(found), sum(found.values())) == (count, energy_wh):
@@ -86,7 +87,7 @@ def operator(settings: LocalSettings, printed: str) -> httpx.Client:
     return httpx.Client(
         base_url=f"http://127.0.0.1:{settings.api_port}/api/v1/",
         headers={"Authorization": f"Bearer {key[1]}"},
-        timeout=30,
+        timeout=WAIT_S,
     )
 
 

@@ -161,7 +161,7 @@ def session_ended(started: SessionStarted, at: int) -> SessionEnded:
 
 
 async def same_answer(url: str, expected: Json) -> bool:
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}) as http:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}, timeout=DEADLINE_S) as http:
 
         async def same() -> bool:
             response = await http.get(url)

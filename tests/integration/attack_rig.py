@@ -36,7 +36,7 @@ def calls(log: Log, station: str, action: str | None = None) -> list[OcppCallRec
 
 
 def billed(log: Log, *stations: str) -> list[Record]:
-    """What billing makes of what the edge has recorded of these stations."""
+    """What billing makes of what has been read of what the edge recorded of these stations."""
     runtime = MemoryRuntime(SessionsProcessor(), registry())
     for call in log.records["ocpp.transactions"]:
         if isinstance(call, OcppCallReceived) and call.station_id in stations:

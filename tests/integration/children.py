@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from libs.devstack import launch
 from libs.devstack.process import PARENT_DEATH_SIGNAL
+from tests.integration.patience import WAIT_S
 
 
 def python(*arguments: str) -> list[str]:
@@ -58,4 +59,4 @@ def text_at(url: str) -> str:
 @cache
 def _http() -> httpx.Client:
     # One for all, because each takes long to read the certificates that it trusts.
-    return httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+    return httpx.Client(timeout=WAIT_S, limits=httpx.Limits(max_keepalive_connections=0))

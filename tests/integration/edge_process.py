@@ -124,7 +124,7 @@ class EdgeProcess:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
-                await asyncio.to_thread(self._process.wait, 20)
+                await asyncio.to_thread(self._process.wait, WAIT_S)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
@@ -185,7 +185,7 @@ async def charger(
         ping_interval=None,
         close_timeout=1,
         proxy=None,
-        **{"open_timeout": 60, **options},
+        **{"open_timeout": WAIT_S, **options},
     ) as socket:
         yield Charger(socket)
 
@@ -263,17 +263,21 @@ def calls(log: Log, station_id: str) -> list[OcppCallReceived]:
 async def logged_as_answered(log: Log, station_id: str, answered: dict[str, Any]) -> None:
     """Every answer that the charger saw is in the log exactly once, as it was given."""
     results = {m: a for m, a in answered.items() if not isinstance(a, list)}
+    errors = answered.keys() - results.keys()
+
+    def rejected() -> list[FrameRejected]:
+        return log.of("ocpp.rejected", FrameRejected, station_id)
+
     await until(lambda: results.keys() <= {c.message_id for c in calls(log, station_id)}, what=station_id)
+    await until(lambda: errors <= {r.message_id for r in rejected()}, what=f"rejected of {station_id}")
     found = calls(log, station_id)
     for message_id, answer in results.items():
         (call,) = [c for c in found if c.message_id == message_id]
         assert orjson.loads(call.answer or "null") == answer
     for message_id, frame in answered.items():
         if isinstance(frame, list):
-            (rejected,) = [
-                r for r in log.of("ocpp.rejected", FrameRejected, station_id) if r.message_id == message_id
-            ]
-            assert (rejected.code, rejected.answered) == (frame[2], True)
+            (record,) = [r for r in rejected() if r.message_id == message_id]
+            assert (record.code, record.answered) == (frame[2], True)
 
 
 async def location(log: Log, station_id: str) -> StationLocated:

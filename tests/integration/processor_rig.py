@@ -16,6 +16,7 @@ from libs.bus.bus import Bus, connect
 from libs.bus.connection import connection
 from libs.bus.message import Message
 from libs.bus.producer import Producer
+from libs.bus.tail import read_all
 from libs.devstack import Endpoints
 from libs.events.record import Record
 from libs.testing.tail import Tail
@@ -73,6 +74,14 @@ class Rig:
                     follower.result()
             assert time.monotonic() < end, f"not in {deadline_s} s: {what}"
             await asyncio.sleep(0.02)
+
+    async def whole(self, *topics: str) -> None:
+        """Wait until all that is in followed topics by now has been collected."""
+        written = {topic: [message async for message in read_all(self.bus, topic)] for topic in topics}
+        await self.until(
+            lambda: all(len(self.messages[topic]) >= len(all_) for topic, all_ in written.items()),
+            f"all of {topics}",
+        )
 
     async def ready(self, service: ServiceProcess) -> None:
         await self.until(service.is_ready, f"{service.name} is ready")

@@ -24,11 +24,12 @@ from libs.ocpp.passwords import password_digest
 from libs.runtime.clock import now_us
 from tests.integration.certificates import OPERATOR, Authority, Issued, client_context
 from tests.integration.edge_process import Charger, EdgeProcess, Log, edge, until
+from tests.integration.patience import WAIT_S
 
 TEXT = b"correct horse battery"
 BINARY = bytes(range(236, 256))
-FAST_S = 1.0
-"""How soon a socket is closed that has lost its right to be open."""
+FAST_S = 20.0
+"""How soon a socket is closed that has lost its right to be open: before it is pinged, or anything else is due."""
 
 
 def fields() -> dict[str, Any]:
@@ -89,7 +90,7 @@ class Guarded:
             subprotocols=[Subprotocol("ocpp1.6")],
             additional_headers=headers,
             ping_interval=None,
-            open_timeout=60,
+            open_timeout=WAIT_S,
             close_timeout=1,
             proxy=None,
             **options,
@@ -129,7 +130,7 @@ async def refused(opening: Any) -> InvalidStatus:
     return error.value
 
 
-async def eventually(attempt: Callable[[], Awaitable[bool]], deadline_s: float = 60.0) -> None:
+async def eventually(attempt: Callable[[], Awaitable[bool]], deadline_s: float = WAIT_S) -> None:
     """Try until it succeeds: as soon as the edge has read what was written."""
     end = time.monotonic() + deadline_s
     while not await attempt():

@@ -8,6 +8,7 @@ from libs.bus.settings import BusSettings
 from libs.devstack.endpoints import free_ports
 from libs.devstack.process import answers_ok
 from tests.integration.children import environment, python, text_at
+from tests.integration.patience import WAIT_S
 
 
 class ServiceProcess:
@@ -44,7 +45,7 @@ class ServiceProcess:
         assert self._process is not None
         self._process.terminate()
         try:
-            return self._process.wait(30)
+            return self._process.wait(WAIT_S)
         except subprocess.TimeoutExpired:
             self.kill()
             raise

@@ -12,6 +12,7 @@ from typing import Any
 
 from services.simulator.domain.scenario import Arrival, Group, Scenario
 from services.simulator.fleet import Fleet
+from tests.integration.patience import WAIT_S
 from tests.integration.simulator_central import Central, until
 
 STATIONS = {
@@ -39,7 +40,7 @@ def one(make: str, *arrivals: Arrival, speed: float = 1_800, hours: float = 3, *
 @asynccontextmanager
 async def playing(scenario: Scenario, central: Central, **more: Any) -> AsyncIterator[Fleet]:
     """A fleet that runs; at the end it is settled, and nothing went wrong inside it."""
-    fleet = Fleet(scenario, central.url, **({"timeout_s": 2.0, "drain_s": 20.0} | more))
+    fleet = Fleet(scenario, central.url, **({"timeout_s": 20.0, "drain_s": WAIT_S} | more))
     run = asyncio.create_task(fleet.run())
     try:
         yield fleet
@@ -55,7 +56,7 @@ async def playing(scenario: Scenario, central: Central, **more: Any) -> AsyncIte
 async def play(scenario: Scenario, central: Central, sessions: int, **more: Any) -> Fleet:
     """Run until so many sessions have ended and every queue is empty."""
     async with playing(scenario, central, **more) as fleet:
-        await until(lambda: len(fleet.truths()) >= sessions and fleet.settled, 30)
+        await until(lambda: len(fleet.truths()) >= sessions and fleet.settled)
     return fleet
 
 

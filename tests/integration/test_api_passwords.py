@@ -19,6 +19,7 @@ from services.commands.app import run as run_ledger
 from services.commands.settings import CommandsSettings
 from tests.integration.api_platform import Json, Platform, api, ok, problem, until
 from tests.integration.edge_process import BOOT_2, BOOT_16, Charger, EdgeProcess, edge
+from tests.integration.patience import WAIT_S
 
 __all__ = ["api"]
 
@@ -57,6 +58,7 @@ async def charger(
         subprotocols=[Subprotocol(version)],
         additional_headers={"Authorization": "Basic " + b64encode(station.encode() + b":" + raw).decode()},
         ping_interval=None,
+        open_timeout=WAIT_S,
         close_timeout=1,
         proxy=None,
     ) as socket:
@@ -109,7 +111,7 @@ async def test_073_the_old_password_is_refused_once_the_charger_has_the_new_one(
         async with charger(process, "pw-16", OLD) as wire:
             await booted(api, wire, "pw-16")
             asked = asyncio.create_task(rotate(api, "pw-16", password=NEW, wait_s=60))
-            frame = await wire.receive(60)
+            frame = await wire.receive()
             assert frame[2:] == [
                 "ChangeConfiguration",
                 {"key": "AuthorizationKey", "value": NEW.encode().hex().upper()},
@@ -135,7 +137,7 @@ async def test_a_2x_charger_gets_text_and_keeps_the_old_password_if_it_refuses(a
             await booted(api, wire, "pw-201", BOOT_2)
             for said, status in [("Rejected", "REJECTED"), ("Accepted", "ACCEPTED")]:
                 asked = asyncio.create_task(rotate(api, "pw-201", password=NEW, wait_s=60))
-                frame = await wire.receive(60)
+                frame = await wire.receive()
                 (item,) = frame[3]["setVariableData"]
                 assert frame[2] == "SetVariables"
                 assert item["attributeValue"] == NEW
@@ -157,7 +159,7 @@ async def test_when_nobody_knows_both_stay_until_somebody_decides(api: Platform)
         async with charger(process, "pw-lost", OLD) as wire:
             await booted(api, wire, "pw-lost")
             asked = asyncio.create_task(rotate(api, "pw-lost", password=NEW, wait_s=60))
-            await wire.receive(60)
+            await wire.receive()
             wire.socket.transport.abort()
         found = await asked
         assert (found["status"], found["accepted"]) == ("UNKNOWN", 2)
@@ -192,13 +194,13 @@ async def test_a_made_password_is_shown_once_and_no_password_is_in_any_topic(api
             "wait_s": 60,
         }
         asked = asyncio.create_task(api.http.post("/stations/pw-made/commands", json=wish))
-        frame = await wire.receive(60)
+        frame = await wire.receive()
         assert frame[3]["value"] == NEW.encode().hex()
         await wire.send([3, frame[1], {"status": "Rejected"}])
         assert NEW.encode().hex() not in (await asked).text
         wish = {"action": "GetConfiguration", "payload": {}, "wait_s": 60}
         asked = asyncio.create_task(api.http.post("/stations/pw-made/commands", json=wish))
-        frame = await wire.receive(60)
+        frame = await wire.receive()
         told = {"key": "AuthorizationKey", "readonly": False, "value": NEW}
         await wire.send([3, frame[1], {"configurationKey": [told]}])
         assert NEW not in (await asked).text
@@ -234,7 +236,7 @@ async def test_secrets_of_a_network_profile_are_sealed_and_opened_for_the_charge
         await booted(api, wire, "pw-net", BOOT_2)
         wish = {"action": "SetNetworkProfile", "payload": payload, "wait_s": 60}
         asked = asyncio.create_task(api.http.post("/stations/pw-net/commands", json=wish))
-        frame = await wire.receive(60)
+        frame = await wire.receive()
         assert frame[2:] == ["SetNetworkProfile", payload]
         await wire.send([3, frame[1], {"status": "Accepted"}])
         answered = await asked

@@ -20,6 +20,7 @@ from libs.testing.tail import Tail
 from services.api.app import serving
 from tests.integration.api_platform import ANNAS_KEY, KEY, Platform, api, ok, problem, until
 from tests.integration.children import python
+from tests.integration.patience import WAIT_S
 
 __all__ = ["api"]
 
@@ -30,7 +31,7 @@ PRICE = {"currency": "EUR", "price_per_kwh_milli": 1, "valid_from": "2026-01-01T
 
 def client(port: int) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}/api/v1", headers={"Authorization": f"Bearer {KEY}"}, timeout=60
+        base_url=f"http://127.0.0.1:{port}/api/v1", headers={"Authorization": f"Bearer {KEY}"}, timeout=WAIT_S
     )
 
 
@@ -224,7 +225,7 @@ async def test_a_station_whose_deletion_was_killed_has_its_password_still_or_nei
     async with child(api, "tests.integration.api_killed", moment, "1") as (http, process):
         with pytest.raises(httpx.TransportError):
             await http.delete(f"/stations/{station}")
-        await asyncio.to_thread(process.wait, 30)
+        await asyncio.to_thread(process.wait, WAIT_S)
     again: Any = await api.http.delete(f"/stations/{station}")
     assert again.status_code == {"before": 204, "after": 404}[moment], again.text
     assert await registered(api, station) == (False, False)

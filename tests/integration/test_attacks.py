@@ -6,7 +6,6 @@ import asyncio
 import re
 import ssl
 import subprocess
-import time
 from base64 import b64encode
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -36,6 +35,7 @@ from tests.integration.edge_process import (
     edge,
     until,
 )
+from tests.integration.patience import WAIT_S
 from tests.integration.security_rig import (
     BINARY,
     TEXT,
@@ -73,6 +73,8 @@ async def test_duplicate_identity_hijack_and_flapping(bus: BusSettings, log: Log
             # The newest stays: whoever flaps gains nothing by going on.
             assert "currentTime" in await held.call("Heartbeat", {})
         await reasons(log, "victim", "missing_password", "wrong_password", "throttled")
+        # The last call comes after the connection that was refused.
+        await until(lambda: len(calls(log, "victim", "Heartbeat")) == 4, what="the last call")
         assert len(log.of("ocpp.lifecycle", ConnectionOpened, "victim")) == 6
 
 
@@ -181,7 +183,7 @@ async def test_tls_and_profile_downgrade(bus: BusSettings, log: Log, tmp_path: P
                 ["openssl", "s_client", *arguments],
                 input=b"",
                 capture_output=True,
-                timeout=20,
+                timeout=WAIT_S,
                 check=False,
             )
             assert b"Cipher is (NONE)" in ended.stdout
@@ -220,7 +222,10 @@ async def test_anothers_revoked_expired_and_foreign_certificates(
                     async with edge.tls("own", None, bad):
                         pass
             await reasons(log, "*", "bad_certificate")
-            assert 'tls_failures_total{cause="certificate"} 3.0' in edge.process.metrics()
+            await until(
+                lambda: 'tls_failures_total{cause="certificate"} 3.0' in edge.process.metrics(),
+                what="three bad certificates are counted",
+            )
             assert "currentTime" in await station.call("Heartbeat", {})
 
 
@@ -242,17 +247,17 @@ async def test_reconnect_storms(bus: BusSettings, log: Log) -> None:
     async with edge(bus) as process, charger(process, "resident") as resident:
 
         async def enter(name: str) -> None:
-            async with charger(process, name, open_timeout=30) as station:
+            async with charger(process, name) as station:
                 await station.call("BootNotification", BOOT_16)
 
         storm = asyncio.gather(*map(enter, names))
-        slowest = 0.0
+        served = 0
         while not storm.done():
-            began = time.monotonic()
-            await resident.call("Heartbeat", {})
-            slowest = max(slowest, time.monotonic() - began)
+            assert "currentTime" in await resident.call("Heartbeat", {})
+            served += 1
         await storm
-        assert slowest < 5
+        # Whoever had to wait for the storm to be over would have been answered once before it, and once after.
+        assert served > 2
         await until(lambda: {r.station_id for r in log.of("ocpp.lifecycle", ConnectionOpened)} >= set(names))
 
 
@@ -273,7 +278,7 @@ async def test_slow_handshakes(bus: BusSettings, log: Log, tmp_path: Path) -> No
             assert await slow[0][0].read() == b""
         async with edge.plain("prompt") as prompt:
             assert "currentTime" in await prompt.call("Heartbeat", {})
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(WAIT_S):
                 for reader, _ in (*slow, *more, *half_tls):
                     with suppress(ConnectionError):
                         await reader.read()
@@ -306,6 +311,7 @@ async def test_secrets_in_logs(bus: BusSettings, log: Log, tmp_path: Path) -> No
                     f"ws://127.0.0.1:{process.port}/ocpp/secretive?password={TEXT.decode().replace(' ', '+')}",
                     subprotocols=[Subprotocol("ocpp1.6")],
                     additional_headers=headers,
+                    open_timeout=WAIT_S,
                     proxy=None,
                 ) as socket:
                     await Charger(socket).call("BootNotification", BOOT_16)

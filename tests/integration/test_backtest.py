@@ -307,15 +307,16 @@ async def test_what_a_wrong_fold_charged_is_corrected_once(rig: Rig) -> None:
             said = await rederived(rig, *words, "--reason", "the stop", api_url=url)
         assert len(json.loads(said)["recalled"]) == 2
         await rig.until(lambda: len(rig.records("billing.cdrs", CdrIssued)) == 6, "two corrected records")
+        # What is concluded is written together with them, and recalled before.
+        await rig.whole("billing.decided", "billing.decisions")
         concluded = rig.records("billing.decided", SessionDecisionConcluded)
         assert [each.applied for each in concluded] == [True, True, True]
-        recalls = [
-            m.record for m in rig.messages["billing.decisions"] if isinstance(m.record, SessionRecalled)
-        ]
+        recalls = rig.records("billing.decisions", SessionRecalled)
         assert [each.decided_by for each in recalls] == ["anna", "anna"]
         with api_of("anna") as url:
             again = json.loads(await rederived(rig, *words, "--reason", "x", api_url=url))
         assert (again["recalled"], len(again["decided"])) == ([], 1)
+    await rig.whole("billing.cdrs", "billing.decisions")
     documents = [m.record for m in rig.messages["billing.cdrs"]]
     for station in ("cp-1", "cp-2"):
         own = [each for each in documents if isinstance(each, CdrIssued | CdrCredited)]

@@ -177,9 +177,12 @@ async def test_killed_again_and_again_every_command_has_one_fate(
             )
             if random.random() < 0.1:
                 await rig.publish("commands.requested", station, request(station, command))
-        await rig.until(lambda: {c.command_id for c in concluded()} == wanted.keys(), "every fate", 90)
+        await rig.until(lambda: {c.command_id for c in concluded()} == wanted.keys(), "every fate")
         await killer
         await rig.ready(service)
+    await rig.whole(
+        "commands.outcomes", "commands.requested", "commands.dispatch", "ocpp.commands", "edge.connections"
+    )
 
     outcomes = {c.command_id: c for c in concluded()}
     assert len(concluded()) == len(outcomes) == len(wanted)
@@ -208,6 +211,7 @@ async def replayed(rig: Rig, stack: Endpoints, namespace: str, outcomes: dict[st
             await again.until(
                 lambda: len(again.messages["commands.outcomes"]) >= len(outcomes), "the same fates"
             )
+        await again.whole("commands.outcomes")
         repeated = again.records("commands.outcomes", CommandConcluded)
         assert {c.command_id: c for c in repeated} == outcomes
         assert len(repeated) == len(outcomes)

@@ -231,6 +231,7 @@ async def test_at_the_command_line(platform: Platform) -> None:
     )
     assert (code, err) == (0, "")
     assert "applied, the charge record is at version 2" in out
+    await cdr_of(platform, "d-6", 2)
     code, out, _ = await shell(platform, f"voltbus sessions decisions {session}")
     assert code == 0
     for word in ("api", "two cars", "applied", "12.500"):

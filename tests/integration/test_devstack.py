@@ -27,6 +27,7 @@ from libs.devstack import Endpoints, Ports, ProcessStack, Stack, StackError, lau
 from libs.devstack.clickhouse import ClickHouse
 from libs.devstack.endpoints import free_ports
 from libs.devstack.locking import read_lock
+from tests.integration.patience import WAIT_S
 
 StackFactory = Callable[..., Stack]
 
@@ -52,7 +53,7 @@ async def read_all(bootstrap: str, topic: str) -> list[bytes]:
         await consumer.seek_to_beginning(partition)
         end = (await consumer.end_offsets([partition]))[partition]
         values: list[bytes] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             while await consumer.position(partition) < end:
                 batch = await consumer.getmany(timeout_ms=200)
                 values += [record.value for records in batch.values() for record in records]
@@ -71,7 +72,7 @@ WITHOUT_DEFAULT = {"name": "phase", "type": "int"}
 
 
 def register(registry: str, subject: str, schema: dict[str, str]) -> httpx.Response:
-    return httpx.post(f"{registry}/subjects/{subject}/versions", json=schema, timeout=10)
+    return httpx.post(f"{registry}/subjects/{subject}/versions", json=schema, timeout=WAIT_S)
 
 
 def execute(
@@ -107,14 +108,14 @@ def test_registry_rejects_an_incompatible_schema(stack: Endpoints, namespace: st
     first = register(registry, subject, avro(ENERGY))
     assert first.is_success, first.text
     level = {"compatibility": "BACKWARD_TRANSITIVE"}
-    assert httpx.put(f"{registry}/config/{subject}", json=level, timeout=10).is_success
+    assert httpx.put(f"{registry}/config/{subject}", json=level, timeout=WAIT_S).is_success
 
     assert register(registry, subject, avro(ENERGY, WITHOUT_DEFAULT)).status_code == 409
     second = register(registry, subject, avro(ENERGY, WITH_DEFAULT))
 
     assert second.is_success, second.text
-    assert httpx.get(f"{registry}/subjects/{subject}/versions", timeout=10).json() == [1, 2]
-    by_id = httpx.get(f"{registry}/schemas/ids/{first.json()['id']}", timeout=10).json()
+    assert httpx.get(f"{registry}/subjects/{subject}/versions", timeout=WAIT_S).json() == [1, 2]
+    by_id = httpx.get(f"{registry}/schemas/ids/{first.json()['id']}", timeout=WAIT_S).json()
     assert json.loads(by_id["schema"]) == json.loads(avro(ENERGY)["schema"])
 
 
@@ -313,7 +314,7 @@ async def test_three_brokers_lose_nothing_acknowledged_when_one_is_killed(
 
     async def more_are_acknowledged() -> None:
         goal = len(acknowledged) + 200
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(WAIT_S):
             while len(acknowledged) < goal:  # noqa: ASYNC110 - the producer's progress is the fact
                 await asyncio.sleep(0.01)
 
@@ -359,7 +360,7 @@ def test_servers_die_with_the_process_that_started_them(tmp_path: Path, bond: st
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     pids = [int(word) for word in result.stdout.split()]
     assert len(pids) == 2, result.stderr
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WAIT_S
     while any(_lives(pid) for pid in pids):
         assert time.monotonic() < deadline, "a server outlived its parent"
         time.sleep(0.05)
@@ -378,7 +379,7 @@ def test_a_watchdog_kills_its_server_or_ends_with_it(first: str) -> None:
         else:
             server.terminate()
         # The watchdog has inherited the server's output: it ends when both have.
-        assert server.communicate(timeout=10)[0] == b""
+        assert server.communicate(timeout=WAIT_S)[0] == b""
     assert server.returncode == -(signal.SIGKILL if first == "parent" else signal.SIGTERM)
     if first == "server":
         os.close(held)

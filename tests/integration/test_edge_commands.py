@@ -155,19 +155,25 @@ async def test_the_newest_connection_wins_in_one_process_and_across_two(bus: Bus
         await third.call("Heartbeat", {})
         assert await second.closed() == 1008
         assert "currentTime" in await third.call("Heartbeat", {})
-        epochs = [r.connection_epoch for r in log.of("ocpp.lifecycle", ConnectionOpened, "twice")]
+        opened = await until(
+            lambda: len(r := log.of("ocpp.lifecycle", ConnectionOpened, "twice")) == 3 and r,
+            what="three connections",
+        )
+        epochs = [r.connection_epoch for r in opened]
         assert epochs == sorted(set(epochs))
-        assert len(epochs) == 3
-        newest = log.of("edge.connections", StationLocated, "twice")[-1]
+
+        def located() -> list[StationLocated]:
+            return log.of("edge.connections", StationLocated, "twice")
+
+        await until(lambda: any(r.connection_epoch == epochs[-1] for r in located()), what="it is located")
+        newest = await location(log, "twice")
         assert (newest.edge_id, newest.connected) == ("edge-1", True)
         # A stale record that comes after the newest is put right by its holder.
-        stale = next(r for r in log.of("edge.connections", StationLocated, "twice") if r.edge_id == "edge-0")
+        stale = next(r for r in located() if r.edge_id == "edge-0")
         await log.publish("edge.connections", "twice", stale)
         await until(
-            lambda: (
-                log.of("edge.connections", StationLocated, "twice")[-1].connection_epoch == epochs[-1]
-                and len(log.of("edge.connections", StationLocated, "twice")) >= 5
-            )
+            lambda: located().count(stale) == 2 and located()[-1].connection_epoch == epochs[-1],
+            what="it is put right",
         )
         assert "currentTime" in await third.call("Heartbeat", {})
 

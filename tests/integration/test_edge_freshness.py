@@ -9,12 +9,13 @@ from libs.bus.settings import BusSettings
 from tests.integration.attack_rig import status_of
 from tests.integration.edge_process import BOOT_16, EdgeProcess, Log, charger, edge, until
 from tests.integration.follower_faults import newer_record, registry_before, write_raw
+from tests.integration.patience import WAIT_S
 from tests.integration.runtimes.tally import STATIONS, registered
 
 
 async def answered(process: EdgeProcess, station: str, status: int) -> None:
     """Wait until handshakes of the station get this status."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         while (await status_of(charger(process, station)))[0] != status:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.5)
 

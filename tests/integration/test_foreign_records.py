@@ -83,7 +83,9 @@ async def api_of(
     try:
         await until(process.is_ready, 120, "the API is ready")
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}/api/v1", headers={"Authorization": f"Bearer {KEY}"}, timeout=30
+            base_url=f"http://127.0.0.1:{port}/api/v1",
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=WAIT_S,
         ) as http:
             yield process, http
     finally:

@@ -130,6 +130,7 @@ async def test_killed_again_and_again_each_site_has_one_sequence_of_plans(
         await killer
         await rig.until(lambda: settled(rig, stations, ended), "the plans of those that charge")
         await rig.ready(service)
+    await rig.whole("load.observations", "load.stations", "load.plans", "commands.requested")
 
     plans = rig.records("load.plans", LoadPlanMade)
     by_id(rig.messages["load.observations"])
@@ -158,6 +159,7 @@ async def test_killed_again_and_again_each_site_has_one_sequence_of_plans(
             await again.until(
                 lambda: len(again.messages["commands.requested"]) >= len(commands), "the commands"
             )
+        await again.whole("load.plans", "commands.requested")
         assert by_id(again.messages["load.plans"]) == made
         assert by_id(again.messages["commands.requested"]) == commands
 
@@ -249,6 +251,7 @@ async def test_newcomers_of_a_limited_site_start_low_until_the_limit_goes(rig: R
         await rig.publish("registry.sites", "south", site)
         await rig.until(lambda: len(asked("s-1")) == 3, "the default limit taken back")
         await rig.until(lambda: sum(seen.station_id == "f-1" for seen in news()) == 2, "the free station")
+    await rig.whole("commands.requested", "load.stations")
     assert asked("s-1") == ["SetDefaultLimit", "SetDefaultLimit", "ClearLimit"]
     assert asked("s-2") == ["SetDefaultLimit"]
     assert asked("f-1") == []

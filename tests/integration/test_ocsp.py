@@ -123,7 +123,7 @@ async def test_stations_get_the_responder_s_word_and_contracts_are_authorised(
     authorities = tmp_path / "authorities.pem"
     authorities.write_bytes(CA.certificate.public_bytes(Encoding.PEM))
     good, revoked, unknown = (CA.issue(name) for name in ("good", "revoked", "unknown"))
-    deferred = "GetCertificateStatus:8,GetCertificateChainStatus:8,Authorize.iso15118CertificateHashData:8"
+    deferred = "GetCertificateStatus:30,GetCertificateChainStatus:30,Authorize.iso15118CertificateHashData:30"
     token = TokenRegistered(
         **stamp(), id_token="emaid-1", type="eMAID", status=TokenStatus.ACCEPTED, group_id="g"
     )
@@ -148,8 +148,7 @@ async def test_stations_get_the_responder_s_word_and_contracts_are_authorised(
         asked = len(responder.asked)
         assert (await newer.call("GetCertificateStatus", status_request(good, responder.url))) == answer
         assert len(responder.asked) == asked
-        # Nothing inside is asked, and nothing that is not HTTP; it costs no deadline.
-        begun = time.monotonic()
+        # Nothing inside is asked, and nothing that is not HTTP; no deadline passes with it, as the answers show below.
         for url in (
             "http://169.254.169.254/",
             "file:///etc/passwd",
@@ -158,7 +157,7 @@ async def test_stations_get_the_responder_s_word_and_contracts_are_authorised(
         ):
             refused = await c.call("GetCertificateStatus", status_request(good, url))
             assert refused == {"status": "Failed"}
-        assert time.monotonic() - begun < 8
+        assert len(responder.asked) == asked
 
         async def authorise(*chain: x509.Certificate) -> Any:
             hashes = [status_request(each, responder.url)["ocspRequestData"] for each in chain]
@@ -196,11 +195,17 @@ async def test_stations_get_the_responder_s_word_and_contracts_are_authorised(
             ("OCSP", "Failed"),
             ("CRL", "Failed"),
         ]
-        answers = [
-            *log.of("ocpp.lifecycle", OcppCallAnswered),
-            *log.of("ocpp.transactions", OcppCallAnswered),
-        ]
-        assert {each.source for each in answers} == {AnswerSource.PROCESSOR}
+
+        def answers() -> list[OcppCallAnswered]:
+            return [
+                *log.of("ocpp.lifecycle", OcppCallAnswered),
+                *log.of("ocpp.transactions", OcppCallAnswered),
+            ]
+
+        await until(
+            lambda: len(answers()) == 1 + 1 + 4 + 3 + 1, what="the answers of all calls but the card's"
+        )
+        assert {each.source for each in answers()} == {AnswerSource.PROCESSOR}
 
 
 async def test_who_is_not_trusted_authorises_nobody(bus: BusSettings, log: Log, tmp_path: Path) -> None:
@@ -210,7 +215,7 @@ async def test_who_is_not_trusted_authorises_nobody(bus: BusSettings, log: Log, 
     async with (
         responding() as responder,
         provisioning(bus, authorities, unknown_tokens="accept"),
-        edge(bus, slot=2, edge_id="edge-2", deferred="Authorize.iso15118CertificateHashData:8") as process,
+        edge(bus, slot=2, edge_id="edge-2", deferred="Authorize.iso15118CertificateHashData:30") as process,
         charger(process, "forger", "ocpp2.0.1") as c,
     ):
         responder.knows(mine)

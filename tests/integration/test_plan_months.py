@@ -6,16 +6,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from libs.bus.admin import delete_topics
-from libs.bus.bus import connect, contract_topics
+from libs.bus.bus import connect
 from libs.bus.producer import Producer
 from libs.devstack import Endpoints
-from libs.events.contract import load_contract
 from libs.events.decisions import Decision
 from libs.events.topics import BILLING_PREPAID_ASKED
 from libs.tariffs.months import month_number, month_start
 from services.plans.domain.processor import SETTLE
 from services.sink.settings import SinkSettings
+from tests.integration.bus import drop_topics
 from tests.integration.sink_process import Database, new_platform, sink_task, until
 from tests.unit.plans.given import World
 from tests.unit.sessions.exchanges import DAY, HOUR, start16, stop16
@@ -29,7 +28,7 @@ async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[SinkSettin
     made = await new_platform(stack, namespace, sink_interval_ms=100)
     yield made
     await Database(made).drop()
-    await delete_topics(made, [name for name, _ in contract_topics(load_contract())])
+    await drop_topics(made)
 
 
 async def test_a_month_shows_what_sessions_have_now_and_its_fee(settings: SinkSettings) -> None:

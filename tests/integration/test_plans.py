@@ -71,7 +71,9 @@ async def test_stations_share_a_bundle_while_its_ledger_is_killed(rig: Rig) -> N
             have = len(rig.messages[BILLING_PREPAID])
             await publish(rig, names, range(part * SESSIONS // 3, (part + 1) * SESSIONS // 3))
             await kill_repeatedly(rig, ledger, [have + 3], lambda: len(rig.messages[BILLING_PREPAID]))
-        await rig.until(lambda: len(latest(rig)) == 2 * SESSIONS, "every session has its record", 120)
+        await rig.until(lambda: len(latest(rig)) == 2 * SESSIONS, "every session has its record")
+        # What is asked is written with, or before, the record that it is about.
+        await rig.whole(BILLING_PREPAID_ASKED)
         await rig.until(
             lambda: len(rig.messages[BILLING_PREPAID]) >= len(rig.messages[BILLING_PREPAID_ASKED]),
             "all is answered",
@@ -80,6 +82,7 @@ async def test_stations_share_a_bundle_while_its_ledger_is_killed(rig: Rig) -> N
     finally:
         status = [service.stop() for service in (ledger, sessions)]
     assert status == [0, 0]
+    await rig.whole(BILLING_PREPAID_ASKED, BILLING_PREPAID, "billing.cdrs", "ocpp.transactions")
 
     assert len({m.partition for m in rig.messages["ocpp.transactions"]}) == len(names)
     documents, grants = by_id(rig.messages["billing.cdrs"]), by_id(rig.messages[BILLING_PREPAID])

@@ -116,6 +116,7 @@ async def test_killed_again_and_again_it_tells_what_memory_tells(rig: Rig) -> No
         await rig.ready(service)
     finally:
         assert service.stop() == 0
+    await rig.whole(*OUTPUTS, SESSIONS_EVENTS)
     for topic in OUTPUTS:
         assert by_id(rig.messages[topic])
     assert wanted[STATIONS_LATEST][REMOVED] is None
@@ -148,4 +149,5 @@ async def test_thrown_away_it_tells_the_same_from_the_log(rig: Rig) -> None:
             lambda: all(len(rig.messages[topic]) == 2 * count for topic, count in have.items()),
             "everything is told again",
         )
+    await rig.whole(*OUTPUTS)
     assert latest(rig) == wanted

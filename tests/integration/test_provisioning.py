@@ -167,6 +167,7 @@ async def test_what_a_station_said_when_it_booted_decides_what_it_is_sent(rig: R
             )
     finally:
         assert provisioning.stop() == 0
+    await rig.whole("commands.requested")
     onboarding = [
         each
         for each in rig.records("commands.requested", RequestCommand)
@@ -214,9 +215,10 @@ async def test_killed_again_and_again_it_learns_everything_once(
                     call_timeout_ms=1,
                 )
                 await rig.publish("ocpp.commands", station, answered(dispatch, None))
-        await rig.until(complete, "everything learned", 90)
+        await rig.until(complete, "everything learned")
         await killer
         await rig.ready(service)
+    await rig.whole("stations.capabilities", *topics)
     before = by_id(rig.messages["stations.capabilities"])
 
     async with open_rig(stack, f"{namespace}r") as again:
@@ -224,4 +226,5 @@ async def test_killed_again_and_again_it_learns_everything_once(
         again.follow("stations.capabilities")
         with running("provisioning", again):
             await again.until(lambda: learned(again) == learned(rig), "the same, replayed")
+        await again.whole("stations.capabilities")
         assert by_id(again.messages["stations.capabilities"]) == before

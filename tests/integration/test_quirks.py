@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from libs.bus.admin import delete_topics
-from libs.bus.bus import connect, contract_topics
+from libs.bus.bus import connect
 from libs.bus.producer import Producer
 from libs.devstack import Endpoints
-from libs.events.contract import load_contract
 from libs.events.ids import new_id
 from libs.events.ocpp_log import CallError, OcppCallReceived
 from libs.events.registry import StationRegistered
 from services.sink.settings import SinkSettings
+from tests.integration.bus import drop_topics
+from tests.integration.patience import WAIT_S
 from tests.integration.sink_process import Database, new_platform, sink_task, until
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[SinkSettin
     made = await new_platform(stack, namespace, sink_interval_ms=50)
     yield made
     await Database(made).drop()
-    await delete_topics(made, [name for name, _ in contract_topics(load_contract())])
+    await drop_topics(made)
 
 
 def call(minute: int, station: str, action: str, payload: dict[str, Any], **more: Any) -> OcppCallReceived:
@@ -111,7 +111,7 @@ async def voltbus(settings: SinkSettings, *words: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), WAIT_S)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 

@@ -14,7 +14,13 @@ from websockets.typing import Subprotocol
 
 from libs.bus.settings import BusSettings
 from libs.events.ids import new_id
-from libs.events.ocpp_log import CallOutcome, ConnectionOpened, FrameRejected, OcppCallReceived
+from libs.events.ocpp_log import (
+    CallOutcome,
+    ConnectionOpened,
+    FrameRejected,
+    OcppCallReceived,
+    StationLocated,
+)
 from libs.events.stations import CapabilitiesLearned
 from libs.runtime.clock import now_us
 from tests.integration.edge_process import (
@@ -103,7 +109,10 @@ async def test_paths_with_extra_slashes_and_folders_lead_to_the_station(
         ("//ocpp//setec", "/ocpp/setec/", "/ocpp/services/v16//setec", "/ocpp/setec?serial=1")
     ):
         async with connect(
-            f"ws://127.0.0.1:{process.port}{path}", subprotocols=[Subprotocol("ocpp1.6")], proxy=None
+            f"ws://127.0.0.1:{process.port}{path}",
+            subprotocols=[Subprotocol("ocpp1.6")],
+            open_timeout=WAIT_S,
+            proxy=None,
         ) as socket:
             c = Charger(socket)
             await c.call("StatusNotification", STATUS, f"path-{number}")
@@ -147,7 +156,18 @@ async def test_a_half_open_socket_does_not_keep_its_charger_out(bus: BusSettings
             assert (await c.call("BootNotification", BOOT_16))["status"] == "Accepted"
             assert (await ending(log, "revived")).reason == "replaced"
             assert "currentTime" in await c.call("Heartbeat", {})
-            newest = max(r.connection_epoch for r in log.of("ocpp.lifecycle", ConnectionOpened, "revived"))
+            opened = await until(
+                lambda: len(r := log.of("ocpp.lifecycle", ConnectionOpened, "revived")) == 2 and r,
+                what="both connections",
+            )
+            newest = max(r.connection_epoch for r in opened)
+            await until(
+                lambda: (
+                    newest
+                    in {r.connection_epoch for r in log.of("edge.connections", StationLocated, "revived")}
+                ),
+                what="the newest is located",
+            )
             assert (await location(log, "revived")).connection_epoch == newest
 
 

@@ -8,18 +8,17 @@ from typing import Any
 
 import pytest
 
-from libs.bus.admin import delete_topics
-from libs.bus.bus import connect, contract_topics
+from libs.bus.bus import connect
 from libs.clickhouse.client import ClickHouseClient
 from libs.clickhouse.maintenance import rebuild
 from libs.clickhouse.reader import Reader
 from libs.devstack import Endpoints
-from libs.events.contract import load_contract
 from libs.events.record import Record
 from libs.events.sessions import CdrCredited, CdrIssued
 from libs.runtime.clock import now_us
 from services.api.billing.listing import SESSIONS, Wanted, page
 from services.sink.settings import SinkSettings
+from tests.integration.bus import drop_topics
 from tests.integration.sink_process import Database, new_platform, sink_task
 from tests.integration.test_sink import all_stored, plain, send
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, SECOND
@@ -34,7 +33,7 @@ async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[SinkSettin
     made = await new_platform(stack, namespace, sink_interval_ms=100)
     yield made
     await Database(made).drop()
-    await delete_topics(made, [name for name, _ in contract_topics(load_contract())])
+    await drop_topics(made)
 
 
 class Lists:

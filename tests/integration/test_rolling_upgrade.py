@@ -22,11 +22,11 @@ from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from tests.integration.bus import bus_settings, make_topics
 from tests.integration.children import python
+from tests.integration.patience import WAIT_S
 from tests.integration.rolling import first, second
 from tests.integration.rolling.common import READINGS, STATE, TOTALS, installed
 
 STATIONS = [f"s{number}" for number in range(8)]
-WAIT_S = 60.0
 PAUSE_S = 0.02
 """Between readings of all stations: some 300 a second on a quiet machine."""
 ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "1"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -31,6 +32,7 @@ from libs.devstack.endpoints import free_ports
 from libs.events.contract import load_contract
 from tests.integration.certificates import Authority
 from tests.integration.edge_process import BOOT_16, EdgeProcess, charger, stamp, until
+from tests.integration.patience import WAIT_S
 from tests.integration.secured import ADMIN, SecuredBroker, secured_registry
 from tests.integration.service_process import ServiceProcess
 
@@ -146,13 +148,15 @@ def test_the_schema_registry_keeps_its_schemas_there_with_just_its_rights(
     try:
         registry.start(120)
         added = httpx.post(
-            f"{registry.url}/subjects/{subject}/versions", json={"schema": '{"type": "string"}'}, timeout=30
+            f"{registry.url}/subjects/{subject}/versions",
+            json={"schema": '{"type": "string"}'},
+            timeout=WAIT_S,
         )
         assert added.status_code == 200, added.text
         if proof == "password":  # one start again is enough: what is kept does not hang on the proof
             registry.kill()
             registry.start(120)
-        assert subject in httpx.get(f"{registry.url}/subjects", timeout=30).json()
+        assert subject in httpx.get(f"{registry.url}/subjects", timeout=WAIT_S).json()
     finally:
         registry.kill()
 
@@ -218,7 +222,7 @@ async def test_each_service_works_with_just_its_rights(
 
         async with charger(edge, STATION) as device:
             await device.call("BootNotification", BOOT_16)
-            wish = {"action": "ClearCache", "payload": {}, "wait_s": 30}
+            wish = {"action": "ClearCache", "payload": {}, "wait_s": 60}
             asked = asyncio.create_task(http.post(f"/stations/{STATION}/commands", json=wish))
             _, message_id, action, _ = await device.receive()
             assert action == "ClearCache"
@@ -247,11 +251,11 @@ async def anything_in(settings: BusSettings, topic: str) -> bool:
 
 
 async def awaited(fact: Any, what: str) -> Any:
-    for _ in range(300):
-        if found := await fact():
-            return found
+    end = time.monotonic() + WAIT_S
+    while not (found := await fact()):
+        assert time.monotonic() < end, what
         await asyncio.sleep(0.2)
-    raise AssertionError(what)
+    return found
 
 
 async def charge_once(edge: EdgeProcess) -> None:
@@ -301,14 +305,14 @@ async def platform(world: World, stack: Endpoints) -> AsyncIterator[tuple[EdgePr
         stop.push_async_callback(edge.stop)
         for service in services:
             await until(service.is_ready, 240, f"{service.name} is ready")
-        await until(edge.is_ready, 60, "the edge is ready")
+        await until(edge.is_ready, WAIT_S, "the edge is ready")
         yield (
             edge,
             await stop.enter_async_context(
                 httpx.AsyncClient(
                     base_url=f"http://127.0.0.1:{port}/api/v1",
                     headers={"Authorization": f"Bearer {KEY}"},
-                    timeout=60,
+                    timeout=WAIT_S,
                 )
             ),
         )

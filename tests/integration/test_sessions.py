@@ -11,13 +11,11 @@ from random import Random
 import msgspec
 import pytest
 
-from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.message import Message
 from libs.bus.producer import Producer
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.devstack import Endpoints
-from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.record import Record
@@ -27,7 +25,7 @@ from libs.events.topics import OCPP_TRANSACTIONS
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from services.sessions.domain.processor import SessionsProcessor
-from tests.integration.bus import bus_settings, make_topics
+from tests.integration.bus import bus_settings, drop_topics, make_topics
 from tests.integration.patience import WAIT_S
 from tests.integration.processor_rig import KILLS
 from tests.integration.service_process import ServiceProcess
@@ -46,7 +44,7 @@ async def bus(stack: Endpoints, namespace: str) -> AsyncIterator[Bus]:
     await make_topics(settings)
     async with connect(settings) as bus:
         yield bus
-    await delete_topics(settings, list(load_contract().topics))
+    await drop_topics(settings)
 
 
 def log_of(random: Random, stations: int) -> tuple[dict[str, list[OcppCallReceived]], dict[Key, int]]:
@@ -171,7 +169,7 @@ async def test_killed_again_and_again_it_announces_each_session_once(bus: Bus, s
         key: len(records) for key, records in wanted.items()
     }
     # Charge records name the offsets of their evidence.
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(WAIT_S):
         assert found == expected(await log_as_written(bus, len(log)), tables)
     final = {
         (key[1], record.transaction_id): record.energy_wh
@@ -193,7 +191,7 @@ def count(found: dict[Key, list[Record]]) -> int:
     return sum(map(len, found.values()))
 
 
-async def arrived(found: dict[Key, list[Record]], wanted: int, deadline_s: float = 60) -> None:
+async def arrived(found: dict[Key, list[Record]], wanted: int, deadline_s: float = WAIT_S) -> None:
     """Wait until that many records have been read."""
     end = time.monotonic() + deadline_s
     while (have := count(found)) < wanted:

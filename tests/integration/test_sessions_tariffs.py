@@ -269,6 +269,7 @@ async def test_killed_while_tariffs_change_and_operators_decide(
         await rig.until(lambda: arrived(rig, wanted), "every record")
         await killer
         await rig.ready(service)
+    await rig.whole(*INPUTS, *OUTPUTS, *REGISTRY)
 
     found = written(rig)
     expected: dict[Key, list[Record]] = {}
@@ -298,6 +299,7 @@ async def from_zero(rig: Rig, stack: Endpoints, namespace: str, found: dict[Key,
             await again.until(
                 lambda: arrived(again, {key: len(records) for key, records in found.items()}), "all of it"
             )
+        await again.whole(*OUTPUTS)
         repeated = written(again)
         assert repeated == found
         codec = again.bus.codec

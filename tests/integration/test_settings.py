@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.patience import WAIT_S
+
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/settings.py"))
 
@@ -17,7 +19,7 @@ def test_every_service_says_what_is_wrong_and_ends_with_status_2(service: str) -
     environment = {**os.environ, "VOLTBUS_API_KEY": "short", "VOLTBUS_TRANSACTION_KEY": "short", **wrong}
     ended = subprocess.run(
         [sys.executable, "-m", f"services.{service}"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=WAIT_S, check=False,
     )  # fmt: skip
     (line,) = ended.stderr.splitlines()
     assert line.startswith("error: VOLTBUS_")

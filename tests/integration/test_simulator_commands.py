@@ -105,8 +105,8 @@ async def test_a_firmware_update_waits_for_the_session_and_ends_as_scripted(
         firmware = {"location": location, "retrieveDateTime": "2026-01-01T00:00:00Z"}
         order = {"requestId": 77, "firmware": firmware}
     scenario = one(make, arrival(make, energy_wh=4_000), firmware_faults=faults)
-    async with Central() as central, playing(scenario, central) as fleet:
-        await until(lambda: fleet.stats().charging == 1)
+    async with Central() as central, playing(scenario, central):
+        await until(lambda: bool(central.of(station_id, "StartTransaction", "TransactionEvent")))
         await central.command(station_id, "UpdateFirmware", order)
 
         def told() -> list[Call]:

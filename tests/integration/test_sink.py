@@ -34,6 +34,7 @@ from libs.runtime.service import Health
 from services.sink.app import run
 from services.sink.settings import SinkSettings
 from tests.conftest import StackFactory
+from tests.integration.bus import drop_topics
 from tests.integration.sink_process import Database, SinkProcess, new_platform, sink_task, until
 
 LAYOUTS = layouts(load_contract())
@@ -47,7 +48,7 @@ async def settings(stack: Endpoints, namespace: str) -> AsyncIterator[SinkSettin
     made = await new_platform(stack, namespace, sink_interval_ms=100, sink_flush_rows=500)
     yield made
     await Database(made).drop()
-    await delete_topics(made, [name for name, _ in contract_topics(load_contract())])
+    await drop_topics(made)
 
 
 def examples() -> list[tuple[str, Record]]:
@@ -468,4 +469,4 @@ async def test_what_compresses_well_does_not_get_past_the_bound_of_memory(
             await producer.stop()
             await process.end()
             await database.drop()
-            await delete_topics(settings, [name for name, _ in contract_topics(load_contract())])
+            await drop_topics(settings)

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.errors import ClaimLostError
 from libs.bus.message import Emit
@@ -19,7 +18,7 @@ from libs.events.contract import Contract, load_contract
 from libs.events.ids import new_id
 from libs.events.record import Record
 from libs.events.registry import CredentialsRegistered, StationRegistered
-from tests.integration.bus import bus_settings, make_topics
+from tests.integration.bus import bus_settings, drop_topics, make_topics
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,7 +33,7 @@ async def bus(stack: Endpoints) -> AsyncIterator[Bus]:
     await make_topics(settings, contract)
     async with connect(settings, contract) as connected:
         yield connected
-    await delete_topics(settings, [*contract.topics, *(f"{name}.dead" for name in contract.topics)])
+    await drop_topics(settings)
 
 
 class Member:

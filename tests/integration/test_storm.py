@@ -52,7 +52,7 @@ class Crowd:
         """Connect, and again when that ends, until all is over."""
         while not self.over.is_set():
             try:
-                async with charger(self.process, name, open_timeout=30) as c:
+                async with charger(self.process, name) as c:
                     c.answered = self.answered[name]
                     self.sockets[name] = c
                     await self._serve(name, c)

@@ -11,12 +11,10 @@ from random import Random
 import msgspec
 import pytest
 
-from libs.bus.admin import delete_topics
 from libs.bus.bus import Bus, connect
 from libs.bus.producer import Producer
 from libs.bus.runtime_memory import MemoryRuntime
 from libs.devstack import Endpoints
-from libs.events.contract import load_contract
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import FrameRejected, OcppCallReceived
 from libs.events.record import Record
@@ -32,7 +30,7 @@ from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from services.telemetry.domain.health.processor import HealthProcessor
 from services.telemetry.domain.measurements.processor import MeasurementsProcessor
-from tests.integration.bus import bus_settings, make_topics
+from tests.integration.bus import bus_settings, drop_topics, make_topics
 from tests.integration.patience import WAIT_S
 from tests.integration.service_process import ServiceProcess
 from tests.unit.sessions.exchanges import HOUR, SECOND, event2, meter16
@@ -48,7 +46,7 @@ async def bus(stack: Endpoints, namespace: str) -> AsyncIterator[Bus]:
     await make_topics(settings)
     async with connect(settings) as bus:
         yield bus
-    await delete_topics(settings, list(load_contract().topics))
+    await drop_topics(settings)
 
 
 def life(random: Random, station_id: str, begin: int) -> Log:
@@ -139,6 +137,13 @@ async def test_killed_again_and_again_it_tells_the_same(bus: Bus, seed: int) -> 
         every = {r.event_id: r for rs in health.values() for r in rs if isinstance(r, HealthWindowClosed)}
         return list(every.values())
 
+    def told() -> dict[str, list[Record]]:
+        """Changes of state by station."""
+        return {
+            key: once([record for record in records if isinstance(record, StationStateChanged)])
+            for key, records in health.items()
+        }
+
     async with asyncio.TaskGroup() as tasks:
         readers = [
             tasks.create_task(read(bus, TELEMETRY_MEASUREMENTS, samples)),
@@ -157,6 +162,7 @@ async def test_killed_again_and_again_it_tells_the_same(bus: Bus, seed: int) -> 
             await until(lambda: size(samples) >= len(measured), "all measurements")
             await until(lambda: sum(w.calls for w in windows()) >= calls, "all windows")
             await until(lambda: sum(w.rejected for w in windows()) >= refused, "all refused frames")
+            await until(lambda: size(told()) >= size(changes), "all changes of state")
             await until(service.is_ready, "telemetry is ready")
         finally:
             status = service.stop()
@@ -166,9 +172,5 @@ async def test_killed_again_and_again_it_tells_the_same(bus: Bus, seed: int) -> 
     assert status == 0
     assert sorted(r.event_id for rs in samples.values() for r in rs) == sorted(measured)
     assert {r.event_id: r for rs in samples.values() for r in rs} == measured
-    told = {
-        key: once([record for record in records if isinstance(record, StationStateChanged)])
-        for key, records in health.items()
-    }
-    assert told == changes
+    assert told() == changes
     assert (sum(w.calls for w in windows()), sum(w.rejected for w in windows())) == (calls, refused)

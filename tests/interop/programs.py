@@ -30,6 +30,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.patience import WAIT_S
+
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".voltbus" / "interop"
 TOOLS: dict[str, tuple[str, ...]] = {
@@ -43,7 +45,7 @@ TOOLS: dict[str, tuple[str, ...]] = {
 }
 QUICK = "python,node"
 BUILD_TIMEOUT_S = 600
-DEADLINE_S = 30.0
+DEADLINE_S = WAIT_S
 
 Fact = dict[str, Any]
 
