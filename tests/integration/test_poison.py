@@ -18,15 +18,13 @@ from aiokafka import AIOKafkaProducer
 from msgspec.structs import replace
 
 from libs.bus import metrics
-from libs.bus.admin import delete_topics
-from libs.bus.bus import Bus, connect, contract_topics
+from libs.bus.bus import Bus, connect
 from libs.bus.connection import connection
 from libs.bus.dead_letters import list_dead_letters, replay_dead_letters
 from libs.bus.message import Message
 from libs.bus.processor import Processor, Step, Tables, Tick
 from libs.bus.runtime_faust import FaustRuntime
 from libs.bus.runtime_transactional import TransactionalRuntime
-from libs.bus.schemas import SCHEMAS_TOPIC
 from libs.bus.tail import read_all
 from libs.devstack import Endpoints
 from libs.events.commands import CommandConcluded, CommandDialect, RequestCommand
@@ -67,7 +65,7 @@ from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health.processor import HealthProcessor
 from services.telemetry.domain.measurements.processor import MeasurementsProcessor
 from services.telemetry.domain.security.processor import SecurityWatch
-from tests.integration.bus import bus_settings, make_topics
+from tests.integration.bus import bus_settings, drop_topics, make_topics
 from tests.integration.patience import WAIT_S
 from tests.integration.sink_process import Database, new_platform, sink_task
 from tests.integration.sink_process import until as until_true
@@ -299,12 +297,12 @@ class Bench:
             yield
         finally:
             stop.set()
-            await asyncio.wait_for(task, 60)
+            await asyncio.wait_for(task, WAIT_S)
 
     async def effects(self, *causes: str, least: int | None = None) -> list[str]:
         """Causes of the effects of `causes`, in order, once there are `least` (by default one of each)."""
         wanted = len(causes) if least is None else least
-        end = time.monotonic() + 60
+        end = time.monotonic() + WAIT_S
         while len(found := await self._effects(causes)) < wanted:
             assert time.monotonic() < end, f"{found} of {causes}"
             await asyncio.sleep(0.05)
@@ -321,7 +319,7 @@ class Bench:
 
     async def dead(self, count: int) -> list[RecordDeadLettered]:
         """The dead letters, once there are `count`."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + WAIT_S
         while True:
             letters = [each.letter async for each in list_dead_letters(self.bus, self.case.topic)]
             if len(letters) >= count:
@@ -357,8 +355,7 @@ async def bench(request: pytest.FixtureRequest, stack: Endpoints, namespace: str
             yield Bench(bus, raw, case)
     finally:
         await raw.stop()
-        named = {name for name, _ in contract_topics(contract)} | topics
-        await delete_topics(settings, [*named, SCHEMAS_TOPIC])
+        await drop_topics(settings)
 
 
 async def test_what_cannot_be_handled_is_put_aside_and_nobody_else_is_disturbed(bench: Bench) -> None:
@@ -438,7 +435,7 @@ async def test_what_the_sink_cannot_store_is_put_aside_and_the_rest_is_stored_on
     finally:
         await raw.stop()
         await database.drop()
-        await delete_topics(settings, [name for name, _ in contract_topics(load_contract())])
+        await drop_topics(settings)
     assert [(letter.source_partition, letter.source_offset) for letter in letters] == places[:4]
     assert [letter.value for letter in letters] == bad
     assert {(letter.processor, letter.source_topic) for letter in letters} == {("sink", topic)}

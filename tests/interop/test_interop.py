@@ -23,6 +23,7 @@ from services.commands.app import run as run_ledger
 from services.commands.settings import CommandsSettings
 from services.sessions.app import run as run_sessions
 from services.sessions.settings import SessionsSettings
+from tests.integration import edge_process
 from tests.integration.api_platform import Json, Platform, api, ok, stamp, until
 from tests.integration.certificates import Authority
 from tests.integration.edge_process import EdgeProcess, Log, calls, edge, open_log
@@ -44,7 +45,8 @@ CLIENTS = [
     ("java", "ocpp1.6"),
 ]
 SECURE_CLIENTS = [("python", "ocpp2.1"), ("node", "ocpp2.0.1"), ("go", "ocpp2.0.1"), ("java", "ocpp1.6")]
-WAIT_S = 30
+MOST_S = 60
+"""The longest that the API waits for the fate of a command."""
 PASSWORD = "correct horse battery"
 
 
@@ -68,7 +70,7 @@ class Central(NamedTuple):
     async def command(self, station_id: str, **wish: Any) -> Json:
         """Send a command through the API; returns it with its outcome."""
         response = await self.api.http.post(
-            f"/stations/{station_id}/commands", json=wish | {"wait_s": WAIT_S}
+            f"/stations/{station_id}/commands", json=wish | {"wait_s": MOST_S}
         )
         found: Json = await ok(response)
         return found
@@ -182,7 +184,9 @@ async def test_a_client_proves_who_it_is(central: Central, language: str, versio
         async with running(language, endpoint, station_id, version, **secrets) as charger:
             assert (await charger.told("booted"))["status"] == "Accepted"
             await charger.told("metered")
-        opened = central.log.of("ocpp.lifecycle", ConnectionOpened, station_id)
+        opened = await edge_process.until(
+            lambda name=station_id: central.log.of("ocpp.lifecycle", ConnectionOpened, name)  # type: ignore[misc]
+        )
         assert [connection.security_profile for connection in opened] == [profile]
         if profile < 3:
             async with running(

@@ -12,9 +12,10 @@ from websockets.exceptions import ConnectionClosed
 from libs.ocpp import schemas
 from libs.ocpp.versions import Version
 from tests.integration.edge_process import BOOT_2, BOOT_16, Charger, until
+from tests.integration.patience import WAIT_S
 
 Json = dict[str, Any]
-DEADLINE_S = 30.0
+DEADLINE_S = WAIT_S
 
 
 class Refusal(NamedTuple):

@@ -28,8 +28,8 @@ from tests.scenarios.rig import LONG_AGO, SITE, TARIFF, TOKENS, Rig, ok
 KEY = "an-operators-key-0123456789"
 SECRETS = "shared by the API and the edge"
 _DEFERRED = (
-    "GetCertificateStatus:8,GetCertificateChainStatus:8,Authorize.iso15118CertificateHashData:8,Authorize.certificate:8,"
-    "TransactionEvent.eventType=Ended:8"
+    "GetCertificateStatus:30,GetCertificateChainStatus:30,Authorize.iso15118CertificateHashData:30,"
+    "Authorize.certificate:30,TransactionEvent.eventType=Ended:30"
 )
 _FOLLOWED = ("sessions.events", "billing.cdrs", "commands.outcomes", "telemetry.measurements")
 
@@ -110,18 +110,18 @@ async def running_platform(stack: Endpoints, stations: Sequence[Json], folder: P
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{port}/api/v1",
                 headers={"Authorization": f"Bearer {KEY}"},
-                timeout=2 * DEADLINE_S,
+                timeout=DEADLINE_S,
             )
         )
         for service in services:
-            await until(service.is_ready, 90, f"{service.name} is ready")
+            await until(service.is_ready, DEADLINE_S, f"{service.name} is ready")
         await _register(http, stations)
         edge.launch()  # once it is ready it knows what is registered
         stop.push_async_callback(edge.stop)
         log = await stop.enter_async_context(open_log(settings))
         followers = [asyncio.create_task(log.follow(topic)) for topic in _FOLLOWED]
         stop.push_async_callback(_cancel, followers)
-        await until(edge.is_ready, 60, "the edge is ready")
+        await until(edge.is_ready, DEADLINE_S, "the edge is ready")
         yield Rig(edge, tls_port, authority, responder, log, http)
 
 

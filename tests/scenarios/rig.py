@@ -25,6 +25,8 @@ from tests.integration.test_ocsp import Responder
 from tests.scenarios.charger import DEADLINE_S, Json, Refusal, ScriptedCharger
 
 SITE, TARIFF = "yard", "day"
+MOST_S = 60
+"""The longest that the API waits for the fate of a command."""
 LONG_AGO = "2020-01-01T00:00:00Z"
 TOKENS: dict[str, Json] = {
     "TAG-OK": {},
@@ -119,7 +121,7 @@ class Rig:
         """Ask for a command; what became of it."""
         await self.online(cp.station_id)
         path = f"/stations/{cp.station_id}/commands"
-        command = ok(await self.http.post(path, json={"wait_s": DEADLINE_S, **wish}))
+        command = ok(await self.http.post(path, json={"wait_s": MOST_S, **wish}))
         assert command["status"] != "PENDING", command
         return command
 
@@ -250,6 +252,7 @@ class Rig:
             additional_headers=headers,
             ssl=tls,
             ping_interval=None,
+            open_timeout=DEADLINE_S,
             close_timeout=1,
             proxy=None,
         )

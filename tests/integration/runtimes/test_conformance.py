@@ -168,7 +168,7 @@ async def test_a_tick_comes_while_messages_keep_coming(kafka: KafkaBench, busy: 
     )
 
     async def send_for_long() -> None:
-        for _ in range(5_000):
+        while True:
             record = call(beside, "Add", 1) if busy == TRANSACTIONS else opened(beside)
             await kafka.producer.send(busy, beside, record)
             await asyncio.sleep(0.003)
@@ -232,12 +232,14 @@ async def test_timers_are_restored(kafka: KafkaBench) -> None:
 @pytest.mark.guarantee("timers")
 async def test_a_timer_does_not_overtake_messages_that_wait_to_be_read(kafka: KafkaBench) -> None:
     first = await kafka.start()
-    await kafka.send(call("s1", "Wait", 2 * SECOND))
+    waiting = call("s1", "Wait", 8 * SECOND)  # longer than it takes to stop
+    await kafka.send(waiting)
     await kafka.outputs("s1", 1)
     await first.stop()
     at = now_us()
     await kafka.send(*(call("s1", "Add", 1, recorded_at=at) for _ in range(2_000)), opened("s1"))
-    await asyncio.sleep(max(0, 3.5 - (now_us() - at) / SECOND))  # the deadline passes while nobody reads
+    left_us = waiting.recorded_at + 9 * SECOND - now_us()
+    await asyncio.sleep(max(0, left_us / SECOND))  # the deadline passes while nobody reads
     await kafka.start()
     outputs = await kafka.outputs("s1", 2_003)
     assert [output.charging_state for output in outputs[1:]].index("tick") >= 2_000

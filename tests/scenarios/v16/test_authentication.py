@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.scenarios.charger import Json, ScriptedCharger
-from tests.scenarios.rig import Rig
+from tests.scenarios.rig import MOST_S, Rig
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -18,7 +18,9 @@ async def rotated(rig: Rig, cp: ScriptedCharger, action: str, answer: Json) -> t
     """Give the station the new password: how that stands, and what it was asked."""
     await rig.online(cp.station_id)
     path = f"/stations/{cp.station_id}/password/rotate"
-    return await asyncio.gather(rig.post(path, {"password": NEW, "wait_s": 30}), cp.expect(action, answer))
+    return await asyncio.gather(
+        rig.post(path, {"password": NEW, "wait_s": MOST_S}), cp.expect(action, answer)
+    )
 
 
 @pytest.mark.station(security_profile=1, password=OLD)
