@@ -26,6 +26,7 @@ from libs.bus.faust_app import (
     place_of,
     source_record,
 )
+from libs.bus.faust_progress import Progress
 from libs.bus.faust_states import Changes, Entry, FaustStates
 from libs.bus.header_filter import HeaderFilter
 from libs.bus.message import Emit
@@ -35,7 +36,6 @@ from libs.bus.settings import DEAD_LETTER_BYTES
 from libs.bus.state_codec import StateCodec
 from libs.bus.tail import as_message
 from libs.bus.timers import TICK_GRACE_US, TICK_INTERVAL_S, TICK_RETRY_US, has_timers
-from libs.bus.watermark import Watermark
 from libs.events.codec import CodecError, UnknownRecordError
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
@@ -78,9 +78,7 @@ class Member(Generic[S]):
         self._limits = limits
         self._standstill = Standstill(processor.name)
         self._waiting = SchemaWait(processor.name)
-        self._processed: dict[TP, int] = {}
-        self._positions: dict[TP, int] = {}
-        self._watermarks: dict[TP, Watermark] = {}
+        self._progress = Progress()
         self._next_look = 0.0
         self._clock = asyncio.get_running_loop().time
         self._written_at = float("-inf")
@@ -161,14 +159,12 @@ class Member(Generic[S]):
     async def _drain(self) -> None:
         async with self._working:
             self._throw_away_events()
-            self._processed.clear()
-            self._positions.clear()
-            for tp in self._watermarks:
+            for tp in self._progress.watermarks:
                 # From now on that is another process's.
                 metrics.LAG.labels(
                     self._processor.name, self._bus.settings.logical(tp.topic), tp.partition
                 ).set(0)
-            self._watermarks.clear()
+            self._progress.clear()
             self._standstill.end()
 
     def _throw_away_events(self) -> None:
@@ -188,6 +184,7 @@ class Member(Generic[S]):
         except IllegalStateError as error:
             log.info("rebalance_again", processor=self._processor.name, error=str(error))
         else:
+            self._progress.take_up(consumer.started_at)
             self._taken_up = rebalance
 
     async def _restore(self) -> None:
@@ -243,12 +240,6 @@ class Member(Generic[S]):
             events.append(self._events.get_nowait())
         return events
 
-    def _expected(self, tp: TP) -> int:
-        """The offset of the next record of `tp` to handle."""
-        consumer: Any = self._app.consumer
-        started_at: int = consumer.started_at.get(tp, 0)
-        return self._processed.get(tp, started_at)
-
     def _of_this_generation(self, events: list[EventT[Any]]) -> dict[TP, list[EventT[Any]]]:
         """Events by partition, without those that were handed over for an earlier assignment."""
         runs: dict[TP, list[EventT[Any]]] = {}
@@ -268,7 +259,9 @@ class Member(Generic[S]):
         consumer: Any = self._app.consumer
         runs = self._of_this_generation(events)
         for tp, run in runs.items():
-            await check_gaps(self._checker, tp, self._expected(tp), [event.message.offset for event in run])
+            await check_gaps(
+                self._checker, tp, self._progress.expected(tp), [event.message.offset for event in run]
+            )
         changes: Changes[S] = Changes()
         handled: list[EventT[Any]] = []
         topics = [self._bus.settings.topic(topic) for topic in self._processor.inputs]
@@ -280,7 +273,7 @@ class Member(Generic[S]):
                 continue
             try:
                 # Faust may hand over the first ones after a rebalance twice.
-                if message.offset >= self._expected(message.tp):
+                if message.offset >= self._progress.expected(message.tp):
                     await self._handle(changes, message)
             except SchemaUnavailableError as error:
                 log.warning("schema_unavailable", processor=self._processor.name, error=str(error))
@@ -296,8 +289,7 @@ class Member(Generic[S]):
         # Without awaiting: Faust may commit at any moment, and it commits past a gap.
         for event in handled:
             consumer.processed(event.message)
-            tp = event.message.tp
-            self._processed[tp] = max(self._expected(tp), event.message.offset + 1)
+            self._progress.handled(event.message.tp, event.message.offset)
         metrics.PROCESSED.labels(self._processor.name).inc(len(handled))
         return left
 
@@ -359,7 +351,7 @@ class Member(Generic[S]):
             return
         wall = now_us() - TICK_GRACE_US
         reached: dict[int, int] = {}
-        for tp, watermark in self._watermarks.items():
+        for tp, watermark in self._progress.watermarks.items():
             reached[tp.partition] = min(reached.get(tp.partition, wall), watermark.reached - TICK_GRACE_US)
         changes: Changes[S] = Changes()
         for key in self._states.take_due(wall):
@@ -406,16 +398,6 @@ class Member(Generic[S]):
         for tp in consumer.assignment():
             if tp.topic not in inputs:
                 continue
-            watermark = self._watermarks.setdefault(tp, Watermark())
-            place = place_of(kafka, tp)
-            if place is None:
-                continue
-            # What the position has passed may still be on its way from there to here, unless it has not moved since the
-            # last look. It also passes transaction markers, which are never handed over.
-            unmoved = self._positions.get(tp) == place.position and self._events.empty()
-            self._positions[tp] = place.position
-            handled = place.position if unmoved else self._expected(tp)
-            watermark.observe(place.answered_at, place.end, handled)
-            metrics.LAG.labels(self._processor.name, inputs[tp.topic], tp.partition).set(
-                max(0, place.end - handled)
-            )
+            lag = self._progress.lag(tp, place_of(kafka, tp), idle=self._events.empty())
+            if lag is not None:
+                metrics.LAG.labels(self._processor.name, inputs[tp.topic], tp.partition).set(lag)
