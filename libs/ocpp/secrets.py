@@ -62,7 +62,7 @@ def with_secrets_changed(action: str, payload: Mapping[str, Any], change: TextMa
     What breaks the command's schema is left as it is.
     """
     match action, payload:
-        case "ChangeConfiguration", {"key": key, "value": str(value)} if _is_secret(key):
+        case "ChangeConfiguration", {"key": key, "value": str(value)} if is_secret_name(key):
             return {**payload, "value": change(value)}
         case "SetVariables", {"values": list(values)}:
             return {**payload, "values": [_version_free(item, change) for item in values]}
@@ -72,7 +72,7 @@ def with_secrets_changed(action: str, payload: Mapping[str, Any], change: TextMa
             return {**payload, "connectionData": _profile(profile, change)}
         case "DataTransfer", {"data": data}:
             subject = payload.get("messageId", payload.get("message_id"))
-            return {**payload, "data": _transferred(data, change, whole=_is_secret(subject))}
+            return {**payload, "data": _transferred(data, change, whole=is_secret_name(subject))}
     return dict(payload)
 
 
@@ -135,14 +135,14 @@ def _members(item: Mapping[str, Any], secret: frozenset[str], change: TextMapper
 
 def _variable(item: Any, change: TextMapper) -> Any:
     match item:
-        case {"variable": {"name": name}, "attributeValue": str(value)} if _is_secret(name):
+        case {"variable": {"name": name}, "attributeValue": str(value)} if is_secret_name(name):
             return {**item, "attributeValue": change(value)}
     return item
 
 
 def _version_free(item: Any, change: TextMapper) -> Any:
     match item:
-        case {"name": name, "value": str(value)} if _is_secret(name):
+        case {"name": name, "value": str(value)} if is_secret_name(name):
             return {**item, "value": change(value)}
     return item
 
@@ -155,11 +155,11 @@ def _masked(told: Any) -> Any:
 
 def _masked_members(told: Mapping[str, Any]) -> dict[str, Any]:
     about_one = any(
-        _is_secret(value.get("name") if isinstance(value, Mapping) else value) for value in told.values()
+        is_secret_name(value.get("name") if isinstance(value, Mapping) else value) for value in told.values()
     )
     return {
         name: MASK
-        if value and (_is_secret(name) or (about_one and name.strip().casefold() in _VALUES))
+        if value and (is_secret_name(name) or (about_one and name.strip().casefold() in _VALUES))
         else _masked(value)
         for name, value in told.items()
     }
@@ -180,18 +180,18 @@ def _masked_texts(told: Any, *, within: bool, guess: bool) -> Any:
     return {
         name: _masked_texts(
             value,
-            within=_is_secret(name)
+            within=is_secret_name(name)
             or (about_one and (name.strip().casefold() in _VALUES or _holds_values(value))),
             guess=guess,
         )
         if name.strip().casefold() in _VALUES or not isinstance(value, str)
-        else (MASK if value and _is_secret(name) else _masked_pairs(value))
+        else (MASK if value and is_secret_name(name) else _masked_pairs(value))
         for name, value in told.items()
-    } | {name: MASK for name, value in told.items() if _is_secret(name) and isinstance(value, int | float)}
+    } | {name: MASK for name, value in told.items() if is_secret_name(name) and isinstance(value, int | float)}
 
 
 def _names_secret(value: Any) -> bool:
-    return _is_secret(value.get("name") if isinstance(value, Mapping) else value)
+    return is_secret_name(value.get("name") if isinstance(value, Mapping) else value)
 
 
 def _holds_values(value: Any) -> bool:
@@ -229,7 +229,7 @@ def _transferred(data: Any, change: TextMapper, *, whole: bool) -> Any:
             name: _transferred(
                 value,
                 change,
-                whole=_is_secret(name) or (about_one and name.strip().casefold() in _VALUES),
+                whole=is_secret_name(name) or (about_one and name.strip().casefold() in _VALUES),
             )
             for name, value in data.items()
         }
@@ -245,13 +245,13 @@ def _with_numbers_hidden(told: Any) -> Any:
     return {
         name: 0
         if isinstance(value, int | float)
-        and (_is_secret(name) or (about_one and name.strip().casefold() in _VALUES))
+        and (is_secret_name(name) or (about_one and name.strip().casefold() in _VALUES))
         else _with_numbers_hidden(value)
         for name, value in told.items()
     }
 
 
-def _is_secret(name: Any) -> bool:
+def is_secret_name(name: Any) -> bool:
     """Whether a key, a variable, or a version-free `Component.Variable[instance]` is named as secrets are."""
     if not isinstance(name, str):
         return False
