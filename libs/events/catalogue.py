@@ -1,6 +1,7 @@
 """Every record class by its name."""
 
 from libs.events import (
+    access,
     commands,
     dead_letters,
     decisions,
@@ -30,6 +31,7 @@ _MODULES = (
     firmware,
     latest,
     security,
+    access,
     dead_letters,
 )
 

@@ -2,6 +2,10 @@
 
 from typing import Final
 
+ACCESS_ACCOUNTS: Final = "access.accounts"
+ACCESS_KEYS: Final = "access.keys"
+ACCESS_SIGN_INS: Final = "access.sign-ins"
+
 BILLING_CDRS: Final = "billing.cdrs"
 BILLING_CDRS_LATEST: Final = "billing.cdrs.latest"
 BILLING_DECIDED: Final = "billing.decided"
