@@ -31,7 +31,7 @@ SERVICE_OF: Final = {
 }
 """The service of each processor that is named otherwise."""
 
-SOLE_WRITERS: Final = {"api": ("api-campaigns", "api-certificates", "api-registry")}
+SOLE_WRITERS: Final = {"api": ("api-access", "api-campaigns", "api-certificates", "api-registry")}
 """Transactional ids besides those of processors."""
 _WITHOUT_GROUP: Final = frozenset({"api", CLI, "edge"})
 _WITHOUT_TRANSACTIONS: Final = frozenset({"certificates", SINK})

@@ -187,7 +187,9 @@ def _masked_texts(told: Any, *, within: bool, guess: bool) -> Any:
         if name.strip().casefold() in _VALUES or not isinstance(value, str)
         else (MASK if value and is_secret_name(name) else _masked_pairs(value))
         for name, value in told.items()
-    } | {name: MASK for name, value in told.items() if is_secret_name(name) and isinstance(value, int | float)}
+    } | {
+        name: MASK for name, value in told.items() if is_secret_name(name) and isinstance(value, int | float)
+    }
 
 
 def _names_secret(value: Any) -> bool:

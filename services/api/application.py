@@ -2,11 +2,13 @@
 
 from typing import Final
 
-from fastapi import APIRouter, Depends, FastAPI
-from fastapi.security import HTTPBearer
+from fastapi import APIRouter, FastAPI
 
+from libs.access.principal import Principal
 from libs.runtime.service import Health
 from services.api import identity
+from services.api.access import accounts, keys
+from services.api.access.callers import Callers
 from services.api.billing import decisions, documents, reconciliation, sessions
 from services.api.commands import routes as commands
 from services.api.context import Context
@@ -41,11 +43,10 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     campaigns.router,
     security.router,
     stream.router,
+    accounts.router,
+    keys.router,
     identity.router,
 )
-
-# Only so that the key is named in the OpenAPI document; `Guard` demands it.
-_KEY: Final = HTTPBearer(auto_error=False, description="VOLTBUS_API_KEY, or an operator's own key")
 
 
 def create_application(context: Context, health: Health) -> FastAPI:
@@ -60,7 +61,11 @@ def create_application(context: Context, health: Health) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.context = context
-    api = APIRouter(prefix=ROOT, dependencies=[Depends(_KEY)])
+
+    def of_table(key: str) -> Principal | None:
+        return context.access.principal_of_key(key)
+
+    api = APIRouter(prefix=ROOT)
     for router in _ROUTERS:
         api.include_router(router)
     app.include_router(api)
@@ -70,8 +75,12 @@ def create_application(context: Context, health: Health) -> FastAPI:
     public = frozenset({OPENAPI, *(route.path for route in open_to_all)})
     # The last added is the outermost.
     app.add_middleware(BodyLimit, most=context.settings.max_body_bytes)
+    callers = Callers(context.settings.keys, of_table)
     app.add_middleware(
-        Guard, keys=context.settings.keys, public=public, wrong_keys=context.settings.wrong_keys
+        Guard,
+        principal_of_key=callers.principal_of_key,
+        public=public,
+        wrong_keys=context.settings.wrong_keys,
     )
     app.add_middleware(Timing)
     return app

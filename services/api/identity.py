@@ -1,19 +1,21 @@
 """Whose key it is."""
 
-from services.api.context import Requester
+from libs.access.roles import Permission
 from services.api.http.fields import Output
+from services.api.http.permissions import Asks, needs
 from services.api.http.routing import routes
 
 router = routes("identity")
 
 
 class Identity(Output):
-    """Whose key a request has; what is asked for with it carries this name."""
+    """Whose key a request has; what is asked for with it carries this name. `permissions`: what it may do."""
 
     name: str
+    permissions: list[Permission]
 
 
-@router.get("/me")
-async def get_identity(requester: Requester) -> Identity:
+@router.get("/me", dependencies=needs(Permission.READ))
+async def get_identity(who: Asks) -> Identity:
     """Whose key this request has: the operator's name, or `api` for the platform's key."""
-    return Identity(name=requester)
+    return Identity(name=who.name, permissions=sorted(who.permissions))

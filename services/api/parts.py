@@ -19,6 +19,12 @@ from libs.ocpp import schemas
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
 from libs.security.sealing import Sealer
+from services.api.access.changes import AccessChanges
+from services.api.access.hashing import Hashing
+from services.api.access.sign_ins import SignIns
+from services.api.access.table import CHANGED, Access
+from services.api.access.table import TABLES as ACCESS
+from services.api.access.tries import Tries
 from services.api.billing.history import History
 from services.api.commands.desk import CommandDesk
 from services.api.commands.stored import stored_command
@@ -84,17 +90,29 @@ async def running_parts(settings: OperatorSettings, health: Health) -> AsyncIter
             read_back_s=settings.read_back_s,
         )
         registry = Registry(tables, changes, settings.settle_s, settings.least_security_profile)
-        context = _context(settings, bus, Writer(producer), registry, (reader, reports))
+        writer = Writer(producer)
+        known = TableSet(bus, "api-access", ACCESS)
+        access_writer = Changes(
+            known,
+            SoleWriter(bus, "api-access", "api", timeout_s=settings.publish_timeout_s),
+            timeout_s=settings.publish_timeout_s,
+            read_back_s=settings.read_back_s,
+            topics=CHANGED,
+            together=1,
+        )
+        access = access_of(settings, known, access_writer, writer)
+        context = _context(settings, bus, writer, registry, (reader, reports), access=access)
         stack.push_async_callback(context.campaigns.stop)
         stack.push_async_callback(context.certificates.stop)
         takes = context.desk.take, context.live.take, context.hub.publish
         news = Follower(bus, "api-news", TOPICS, *takes, start="end", gap_s=_GAP_S)
         await stack.enter_async_context(news)
         await stack.enter_async_context(tables)
-        task = asyncio.create_task(_work(context, reader, changes), name="work")
+        await stack.enter_async_context(known)
+        task = asyncio.create_task(_work(context, reader, changes, access_writer), name="work")
         stack.push_async_callback(_end, task)
 
-        health.ready("tables", lambda: tables.ready)
+        health.ready("tables", lambda: tables.ready and known.ready)
         health.ready("producer", lambda: context.writer.healthy)
         health.ready("news", lambda: news.ready)
         health.live("work", lambda: not task.done())
@@ -102,7 +120,13 @@ async def running_parts(settings: OperatorSettings, health: Health) -> AsyncIter
 
 
 def _context(
-    settings: OperatorSettings, bus: Bus, writer: Writer, registry: Registry, readers: tuple[Reader, Lane]
+    settings: OperatorSettings,
+    bus: Bus,
+    writer: Writer,
+    registry: Registry,
+    readers: tuple[Reader, Lane],
+    *,
+    access: tuple[Access, AccessChanges, SignIns],
 ) -> Context:
     desk = CommandDesk(writer, most_bytes=settings.commands_bytes, many=settings.commands_alert)
     reader, reports = readers
@@ -122,6 +146,9 @@ def _context(
         settings=settings,
         contract=bus.contract,
         registry=registry,
+        access=access[0],
+        access_changes=access[1],
+        sign_ins=access[2],
         writer=writer,
         reader=reader,
         reports=reports,
@@ -143,13 +170,32 @@ def _context(
     )
 
 
+def access_of(
+    settings: OperatorSettings, tables: TableSet, changes: Changes, writer: Writer
+) -> tuple[Access, AccessChanges, SignIns]:
+    """Who asks, changes of that, and signing in; `tables` holds those of access, `changes` makes changes of them."""
+    access, hashing = Access(tables), Hashing()
+    sign_ins = SignIns(
+        access,
+        writer,
+        Tries(settings.wrong_passwords),
+        hashing,
+        lasting_s=settings.sign_in_s,
+        read_back_s=settings.read_back_s,
+    )
+    return access, AccessChanges(access, changes, sign_ins, hashing), sign_ins
+
+
 def _sealer(settings: OperatorSettings) -> Sealer | None:
     return None if settings.secrets_key is None else Sealer(settings.secrets_key.get_secret_value())
 
 
-async def _work(context: Context, reader: Reader, changes: Changes) -> None:
+async def _work(context: Context, reader: Reader, changes: Changes, access_changes: Changes) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(changes.run())
+        tasks.create_task(access_changes.run())
+        tasks.create_task(context.sign_ins.run())
+        tasks.create_task(context.hub.watch())
         tasks.create_task(context.live.complete(reader, context.settings.state_refresh_s))
         tasks.create_task(_watch_profiles(context.registry.profiles))
 

@@ -36,6 +36,13 @@ _RESERVED: Final = frozenset(
 """Names under which services ask for commands: what an operator asked for must not be taken for theirs."""
 
 
+def name_fault(name: str) -> str:
+    """Why nobody who asks can have this name; "" if somebody can."""
+    if name != unicodedata.normalize("NFKC", name) or not name.isprintable() or len(name) > _LONGEST_NAME:
+        return f"a name has up to {_LONGEST_NAME} characters that are seen as they are"
+    return f"{name} is a part of the platform" if name.casefold() in _RESERVED else ""
+
+
 class OperatorSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     """What every process needs that serves operators. Read from `VOLTBUS_<FIELD>`."""
 
@@ -43,6 +50,19 @@ class OperatorSettings(ServiceSettings, BusSettings, ClickHouseSettings):
         default=20,
         ge=0,
         description="Wrong keys per minute from one address (IPv6: /64), then 429 for further ones; 0: no limit.",
+    )
+    wrong_passwords: int = Field(
+        default=10,
+        ge=0,
+        description="Wrong passwords of an account from one address in a quarter of an hour, then none is looked at; "
+        "ten times as many from one address, and of one account from strange addresses. 0: no limit.",
+    )
+    sign_in_s: float = Field(default=12 * 3600, gt=0, description="How long a sign-in lasts.")
+    fresh_s: float = Field(
+        default=15 * 60,
+        gt=0,
+        description="How long after the password a person may do what needs a fresh sign-in: security and bulk "
+        "commands, accounts and keys.",
     )
     secrets_key: SecretStr | None = Field(
         default=None,
@@ -204,16 +224,8 @@ class ApiSettings(OperatorSettings):
             name, _, key = (part.strip() for part in pair.partition("="))
             if not name or name.casefold() in {known.casefold() for known in found}:
                 raise ValueError("operator_keys: name=key,name=key, each name once")
-            if (
-                name != unicodedata.normalize("NFKC", name)
-                or not name.isprintable()
-                or len(name) > _LONGEST_NAME
-            ):
-                raise ValueError(
-                    f"operator_keys: a name has up to {_LONGEST_NAME} characters that are seen as they are"
-                )
-            if name.casefold() in _RESERVED:
-                raise ValueError(f"operator_keys: {name} is a part of the platform")
+            if fault := name_fault(name):
+                raise ValueError(f"operator_keys: {fault}")
             found[name] = key
         return found
 

@@ -7,6 +7,7 @@ from fastapi import Header, Response, status
 from msgspec.structs import asdict
 from pydantic import Field
 
+from libs.access.roles import Permission
 from libs.events.decisions import Decision, SessionDecided
 from libs.events.ids import new_id
 from libs.events.topics import BILLING_DECISIONS
@@ -15,6 +16,7 @@ from services.api.context import Api, Context, Requester
 from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.wish import repeatable_id
 from services.api.http.fields import IdempotencyKey, Input, Output, Text, Time
+from services.api.http.permissions import needs
 from services.api.http.routing import location, routes
 from services.api.rows import Row
 
@@ -61,7 +63,11 @@ class ShownDecisions(Output):
     items: list[ShownDecision]
 
 
-@router.post("/sessions/{session_id}/decisions", status_code=status.HTTP_202_ACCEPTED)
+@router.post(
+    "/sessions/{session_id}/decisions",
+    dependencies=needs(Permission.DECIDE_SESSIONS),
+    status_code=status.HTTP_202_ACCEPTED,
+)
 async def decide(
     *,
     api: Api,
@@ -105,7 +111,7 @@ async def decide(
     return ShownDecision.model_validate({**asdict(record), **fate, "resulting_version": None})
 
 
-@router.get("/sessions/{session_id}/decisions")
+@router.get("/sessions/{session_id}/decisions", dependencies=needs(Permission.READ))
 async def list_decisions(api: Api, session_id: str) -> ShownDecisions:
     """What operators decided about a session, in that order, and what became of it."""
     found = await api.history.decisions(session_id)

@@ -6,11 +6,13 @@ import msgspec
 from fastapi import Query, Response
 from pydantic import Field, model_validator
 
+from libs.access.roles import Permission
 from libs.events.sessions import CdrCredited, CdrIssued
 from services.api.context import Api
 from services.api.domain.cursors import cursor_of, position_at
 from services.api.http.fields import Folded, Output, Time
 from services.api.http.paging import ListQuery, Page
+from services.api.http.permissions import needs
 from services.api.http.routing import in_thread, routes
 from services.api.rows import record_of
 
@@ -45,7 +47,7 @@ class CdrDocumentQuery(ListQuery):
         return self
 
 
-@router.get("/cdr-documents", response_model=Page[CdrDocument])
+@router.get("/cdr-documents", dependencies=needs(Permission.READ), response_model=Page[CdrDocument])
 async def list_documents(api: Api, query: Annotated[CdrDocumentQuery, Query()]) -> Response:
     """Documents about charges in the order of their issue, which is that of the station's chain of hashes."""
     after = -1 if query.cursor is None else int(position_at(query.cursor, int)[0])

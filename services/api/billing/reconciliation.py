@@ -7,10 +7,12 @@ import msgspec
 from fastapi import Query, Response
 from pydantic import Field, model_validator
 
+from libs.access.roles import Permission
 from libs.clickhouse.reader import Reader
 from libs.runtime.clock import micros
 from services.api.context import Api
 from services.api.http.fields import Input, Moment, Output, Time
+from services.api.http.permissions import needs
 from services.api.http.routing import in_thread, routes
 from services.api.rows import Row
 
@@ -261,7 +263,7 @@ def _from(section: _Section, asked: Mapping[str, Any]) -> str:
     return f"{section.view}({period}{more}) WHERE {section.condition}{site}"
 
 
-@router.get("/reconciliation", response_model=Report)
+@router.get("/reconciliation", dependencies=needs(Permission.READ), response_model=Report)
 async def reconcile(api: Api, query: Annotated[ReportQuery, Query()]) -> Response:
     """What of a period a billing clerk should look at; up to about a second old."""
     async with api.reports.turn() as reader:

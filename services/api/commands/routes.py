@@ -9,6 +9,8 @@ import orjson
 from fastapi import Header, Response, status
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
+from libs.access.command_classes import permission_of
+from libs.access.roles import Permission
 from libs.clickhouse.client import ClickHouseError
 from libs.events.commands import TOO_MANY_WAITING, CommandConcluded, Fate, RequestCommand
 from libs.events.ids import new_id
@@ -30,6 +32,7 @@ from services.api.domain.wish import (
     wish_digest,
 )
 from services.api.http.fields import Folded, IdempotencyKey, Input, Output, Time
+from services.api.http.permissions import Permitted, needs
 from services.api.http.routing import location, routes
 
 log = get_logger(__name__)
@@ -114,6 +117,7 @@ class CommandHeaders(BaseModel):
 
 @router.post(
     "/stations/{station_id}/commands",
+    dependencies=needs(Permission.COMMAND_READ),
     status_code=status.HTTP_202_ACCEPTED,
     responses={200: {"model": Command, "description": "With `wait_s`: the outcome came in time."}},
 )
@@ -122,6 +126,7 @@ async def send_command(
     api: Api,
     response: Response,
     requester: Requester,
+    must: Permitted,
     station_id: Folded,
     body: CommandWish,
     headers: Annotated[CommandHeaders, Header()],
@@ -130,8 +135,11 @@ async def send_command(
 
     A 422 says where the payload breaks the schema of the charger's OCPP version. A 503 leaves open whether the
     command was taken: repeat it with the same `Idempotency-Key`. With `wait_s` a 429 says that too many wait for the
-    charger: this one has failed.
+    charger: this one has failed. What the command needs besides `command_read` depends on it: `command_session` if it
+    helps one driver, `command_disruptive` if others notice it, `command_security` if it touches credentials,
+    certificates or firmware (403).
     """
+    must(permission_of(body.action or body.command or "", body.payload))
     wish = await api.registry.surely(lambda: _wish(api, station_id, body))
     key, command_id = headers.idempotency_key, new_id()
     if key is not None:
@@ -163,7 +171,7 @@ async def send_command(
     return _of_records(api.desk.request(command_id) or wanted, outcome)
 
 
-@router.get("/commands/{command_id}")
+@router.get("/commands/{command_id}", dependencies=needs(Permission.READ))
 async def get_command(api: Api, command_id: UUID) -> Command:
     """A command and its fate; status PENDING while there is none."""
     key = str(command_id)

@@ -26,5 +26,20 @@ class TooMany(Refusal):
     """There is no room for it now."""
 
 
+class Forbidden(Refusal):
+    """Who asks may not do this; `permission` is what is missing."""
+
+    def __init__(self, detail: str, permission: str, path: str | None = None) -> None:
+        super().__init__(detail, path)
+        self.permission = permission
+
+
+class SignInRefused(Refusal):
+    """A name and password that do not fit; why is not told."""
+
+    def __init__(self) -> None:
+        super().__init__("the name or the password is wrong")
+
+
 class NotFound(Refusal):
     """What the request names does not exist."""

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import Field, StringConstraints
 
+from libs.access.roles import Permission
 from libs.ocpp.certificates import Owner
 from libs.ocpp.semantics.commands import CertificateSigned
 from libs.runtime.clock import now_us
@@ -17,6 +18,7 @@ from services.api.domain.command_status import CommandStatus
 from services.api.domain.errors import Conflict, NotFound
 from services.api.equipment.said import CommandSaid, Timeout, said_of
 from services.api.http.fields import Folded, Input, Output, Time
+from services.api.http.permissions import needs
 from services.api.http.routing import in_thread, routes
 
 _USES: Final[Mapping[str, Literal["v2g", "v2g20"]]] = {
@@ -82,7 +84,7 @@ class CertificateSent(Output):
 router = routes("certificates")
 
 
-@router.get("/certificate-requests", response_model=CertificateRequests)
+@router.get("/certificate-requests", dependencies=needs(Permission.READ), response_model=CertificateRequests)
 async def list_certificate_requests(api: Api, query: Annotated[CertificateRequestQuery, Query()]) -> Response:
     """CSRs of chargers, open ones first, then the latest first."""
     rows = await api.reader.rows(
@@ -95,13 +97,13 @@ async def list_certificate_requests(api: Api, query: Annotated[CertificateReques
     return await in_thread(lambda: CertificateRequests(items=[_shown(row, owners) for row in rows]))
 
 
-@router.get("/certificate-requests/{request_id}")
+@router.get("/certificate-requests/{request_id}", dependencies=needs(Permission.READ))
 async def get_certificate_request(api: Api, request_id: UUID) -> CertificateRequest:
     """One CSR."""
     return _shown(await _request(api, request_id), _owners(api))
 
 
-@router.post("/certificate-requests/{request_id}")
+@router.post("/certificate-requests/{request_id}", dependencies=needs(Permission.COMMAND_SECURITY))
 async def answer_certificate_request(
     api: Api, requester: Requester, request_id: UUID, body: NewCertificate
 ) -> CertificateSent:

@@ -2,11 +2,13 @@
 
 from pydantic import Field
 
+from libs.access.roles import Permission
 from services.api.commands.conversation import Conversation
 from services.api.context import Api, Requester
 from services.api.equipment.local_list_sync import LocalListSync, Outcome
 from services.api.equipment.said import CommandSaid, Timeout, said_of
 from services.api.http.fields import Flag, Folded, Input, Output
+from services.api.http.permissions import needs
 from services.api.http.routing import routes
 
 router = routes("equipment")
@@ -36,7 +38,7 @@ class LocalListSynced(Output):
     commands: list[CommandSaid]
 
 
-@router.post("/stations/{station_id}/local-list/sync")
+@router.post("/stations/{station_id}/local-list/sync", dependencies=needs(Permission.EDIT_STATIONS))
 async def sync_local_list(
     api: Api, requester: Requester, station_id: Folded, body: LocalListWish | None = None
 ) -> LocalListSynced:

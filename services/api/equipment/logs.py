@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from libs.access.roles import Permission
 from libs.events.ids import new_id
 from libs.ocpp.semantics.commands import GetLog, LogKind
 from libs.runtime.clock import micros
@@ -13,6 +14,7 @@ from services.api.domain.command_status import status_of
 from services.api.domain.log_uploads import joined, number_of
 from services.api.equipment.said import CommandSaid, Timeout, said_of
 from services.api.http.fields import Folded, Input, Moment, Output, Time
+from services.api.http.permissions import needs
 from services.api.http.routing import routes
 
 router = routes("equipment")
@@ -69,7 +71,7 @@ class LogsRequested(Output):
     items: list[LogRequested]
 
 
-@router.post("/stations/{station_id}/logs")
+@router.post("/stations/{station_id}/logs", dependencies=needs(Permission.COMMAND_READ))
 async def ask_for_log(api: Api, requester: Requester, station_id: Folded, body: LogWish) -> LogAsked:
     """Have a charger upload a log: GetLog, or GetDiagnostics where a 1.6 charger has no other."""
     api.settings.url_policy.check(body.location, "/location")
@@ -92,7 +94,7 @@ async def ask_for_log(api: Api, requester: Requester, station_id: Folded, body: 
     )
 
 
-@router.get("/stations/{station_id}/logs")
+@router.get("/stations/{station_id}/logs", dependencies=needs(Permission.READ))
 async def list_logs(api: Api, station_id: Folded) -> LogsRequested:
     """The last requests for logs, and what the charger said of each upload."""
     asked = {"id": station_id, "last": _LAST}

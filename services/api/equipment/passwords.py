@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import Response, status
 from pydantic import Field, SecretStr
 
+from libs.access.roles import Permission
 from libs.events.commands import CommandConcluded
 from libs.events.ids import new_id
 from libs.events.registry import CredentialsRegistered
@@ -20,6 +21,7 @@ from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.wish import ocpp_wish, request_command, spoken_version, version_named
 from services.api.equipment.password_changes import generated
 from services.api.http.fields import Folded, Input, Output, Time
+from services.api.http.permissions import needs
 from services.api.http.routing import routes
 
 router = routes("stations")
@@ -83,13 +85,17 @@ class RotationState(Output):
     accepted: int
 
 
-@router.get("/stations/{station_id}/password")
+@router.get("/stations/{station_id}/password", dependencies=needs(Permission.READ))
 async def get_password(api: Api, station_id: Folded) -> Password:
     """Whether a password is set."""
     return _shown(_existing(api, station_id))
 
 
-@router.put("/stations/{station_id}/password", response_model_exclude_none=True)
+@router.put(
+    "/stations/{station_id}/password",
+    dependencies=needs(Permission.COMMAND_SECURITY),
+    response_model_exclude_none=True,
+)
 async def put_password(api: Api, station_id: Folded, body: NewPassword) -> Password:
     """Accept this password and no other; a connection that was opened with another one is closed.
 
@@ -106,7 +112,11 @@ async def put_password(api: Api, station_id: Folded, body: NewPassword) -> Passw
     return shown
 
 
-@router.delete("/stations/{station_id}/password", status_code=status.HTTP_204_NO_CONTENT)
+@router.delete(
+    "/stations/{station_id}/password",
+    dependencies=needs(Permission.COMMAND_SECURITY),
+    status_code=status.HTTP_204_NO_CONTENT,
+)
 async def delete_password(api: Api, station_id: Folded) -> None:
     """Accept no password any more; a connection that was opened with one is closed."""
     _existing(api, station_id)
@@ -115,6 +125,7 @@ async def delete_password(api: Api, station_id: Folded) -> None:
 
 @router.post(
     "/stations/{station_id}/password/rotate",
+    dependencies=needs(Permission.COMMAND_SECURITY),
     status_code=status.HTTP_202_ACCEPTED,
     responses={200: {"model": RotationState, "description": "With `wait_s`: the outcome came in time."}},
 )
@@ -164,7 +175,7 @@ async def rotate_password(
     )
 
 
-@router.post("/stations/{station_id}/password/settle")
+@router.post("/stations/{station_id}/password/settle", dependencies=needs(Permission.COMMAND_SECURITY))
 async def settle_password(api: Api, station_id: Folded, body: Settlement) -> Password:
     """Decide a change that nobody knows the end of."""
     record = _existing(api, station_id)

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import BeforeValidator, Field, StringConstraints
 
+from libs.access.command_classes import permission_of
+from libs.access.roles import Permission
 from libs.ocpp.semantics.commands import (
     Command,
     GetBaseReport,
@@ -27,6 +29,7 @@ from services.api.domain.variable_results import (
 )
 from services.api.equipment.said import CommandSaid, Timeout, said_of
 from services.api.http.fields import Folded, Input, Output, Time
+from services.api.http.permissions import Permitted, needs
 from services.api.http.routing import in_thread, routes
 
 router = routes("equipment")
@@ -130,7 +133,7 @@ class DeviceModel(Output):
     items: list[DeviceVariable]
 
 
-@router.post("/stations/{station_id}/variables/get")
+@router.post("/stations/{station_id}/variables/get", dependencies=needs(Permission.COMMAND_READ))
 async def get_variables(api: Api, requester: Requester, station_id: Folded, body: VariablesWish) -> Variables:
     """Ask a charger for variables, in as many messages as it needs (2.x ItemsPerMessage, 1.6 GetConfigurationMaxKeys).
 
@@ -155,15 +158,16 @@ async def get_variables(api: Api, requester: Requester, station_id: Folded, body
     return _variables(talk, items)
 
 
-@router.post("/stations/{station_id}/variables/set")
+@router.post("/stations/{station_id}/variables/set", dependencies=needs(Permission.COMMAND_DISRUPTIVE))
 async def set_variables(
-    api: Api, requester: Requester, station_id: Folded, body: VariablesChange
+    api: Api, requester: Requester, must: Permitted, station_id: Folded, body: VariablesChange
 ) -> Variables:
     """Change variables of a charger, in as many messages as it needs; in 1.6 each key is one.
 
     The items are in the order of the request, with the charger's word on each. After a message that brought no
-    answer the rest is not sent.
+    answer the rest is not sent. For variables of credentials and certificates `command_security` is needed (403).
     """
+    must(permission_of("SetVariables", {"values": [{"name": each.name} for each in body.variables]}))
     talk = await Conversation.begin(api, station_id, requested_by=requester, timeout_s=body.timeout_s)
     wanted = [
         VariableValue(each.name, each.value, each.evse_id, each.connector_id) for each in body.variables
@@ -180,7 +184,9 @@ async def set_variables(
     return _variables(talk, items)
 
 
-@router.get("/stations/{station_id}/device-model", response_model=DeviceModel)
+@router.get(
+    "/stations/{station_id}/device-model", dependencies=needs(Permission.READ), response_model=DeviceModel
+)
 async def get_device_model(
     api: Api,
     station_id: Folded,

@@ -12,6 +12,12 @@ REFUSED = Counter("voltbus_api_unauthorised_requests", "Requests without the rig
 WRONG_KEYS_THROTTLED = Counter(
     "voltbus_api_wrong_keys_throttled", "Wrong keys from addresses that had sent too many, answered 429."
 )
+WRONG_PASSWORDS = Counter(
+    "voltbus_api_wrong_passwords", "Sign-ins with a wrong name or password, or of a disabled account."
+)
+FORBIDDEN = Counter(
+    "voltbus_api_forbidden_requests", "Requests without the permission for it.", ["permission"]
+)
 COMMANDS = Counter("voltbus_api_commands", "Commands handed to the ledger.", ["dialect"])
 COMMANDS_WAITING = Gauge("voltbus_api_commands_waiting", "Requests that wait for a command's outcome.")
 DISOBEDIENT_EVSES = Gauge(

@@ -1,9 +1,8 @@
 """Around every request: the key, the size of the body, the time it took."""
 
-import hmac
 import time
-from collections.abc import Mapping
-from hashlib import sha256
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -11,6 +10,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from libs.access.principal import Principal
 from libs.runtime.clock import now_us
 from services.api.http import metrics
 from services.api.http.problems import problem
@@ -22,15 +22,20 @@ _REALM: Final = {"WWW-Authenticate": 'Bearer realm="voltbus"'}
 class Guard:
     """Lets a request pass that has a bearer key or asks for one of the `public` paths; 401 otherwise.
 
-    `keys`: by the name of whose key it is, which is the request's `state.requester`. `wrong_keys`: so many wrong ones
-    in a minute from one address, and the answer is 429, and the connection is closed.
+    `principal_of_key`: whose key it is, None for a wrong one. The request's `state` has the `principal`, the
+    `requester`, who is its name, and `again`, which asks whose key it is anew. `wrong_keys`: so many wrong ones in a
+    minute from one address, and the answer is 429, and the connection is closed.
     """
 
     def __init__(
-        self, app: ASGIApp, keys: Mapping[str, str], public: frozenset[str], wrong_keys: int
+        self,
+        app: ASGIApp,
+        principal_of_key: Callable[[bytes], Principal | None],
+        public: frozenset[str],
+        wrong_keys: int,
     ) -> None:
         self._app = app
-        self._keys = {name: sha256(key.encode()).digest() for name, key in keys.items()}
+        self._principal_of_key = principal_of_key
         self._public = public
         self._wrong_keys = WrongKeys(wrong_keys)
 
@@ -39,9 +44,12 @@ class Guard:
         if scope["type"] != "http" or scope["path"] in self._public:
             await self._app(scope, receive, send)
             return
-        requester = self._requester(scope)
-        if requester is not None:
-            scope.setdefault("state", {})["requester"] = requester
+        key = _key(scope)
+        principal = None if key is None else self._principal_of_key(key)
+        if key is not None and principal is not None:
+            state = scope.setdefault("state", {})
+            state["principal"], state["requester"] = principal, principal.name
+            state["again"] = partial(self._principal_of_key, key)
             await self._app(scope, receive, send)
             return
         metrics.REFUSED.inc()
@@ -59,15 +67,13 @@ class Guard:
             response = problem(Request(scope), HTTPStatus.UNAUTHORIZED, detail, headers=_REALM)
         await response(scope, receive, send)
 
-    def _requester(self, scope: Scope) -> str | None:
-        values = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(values) != 1:
-            return None
-        scheme, _, key = values[0].partition(b" ")
-        # Digests, and all of them: neither content nor length nor whose key it is shows in the time that it takes.
-        given = sha256(key.strip()).digest()
-        found = [name for name, known in self._keys.items() if hmac.compare_digest(given, known)]
-        return found[0] if found and scheme.lower() == b"bearer" else None
+
+def _key(scope: Scope) -> bytes | None:
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    if len(values) != 1:
+        return None
+    scheme, _, key = values[0].partition(b" ")
+    return key.strip() if scheme.lower() == b"bearer" else None
 
 
 def address_of(scope: Scope) -> str:

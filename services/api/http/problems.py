@@ -13,14 +13,31 @@ from starlette.exceptions import HTTPException
 from libs.bus.errors import BusUnavailableError
 from libs.clickhouse.client import ClickHouseError, ClickHouseUnavailableError, NotMigratedError
 from libs.runtime.logging import get_logger
-from services.api.domain.errors import Conflict, Invalid, NotFound, Outdated, Refusal, TooMany
+from services.api.domain.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Outdated,
+    Refusal,
+    SignInRefused,
+    TooMany,
+)
 
 log = get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
 
-_STATUS: Final = {Invalid: 422, Conflict: 409, NotFound: 404, Outdated: 412, TooMany: 429}
+_STATUS: Final = {
+    Invalid: 422,
+    Conflict: 409,
+    Forbidden: 403,
+    NotFound: 404,
+    Outdated: 412,
+    SignInRefused: 401,
+    TooMany: 429,
+}
 _MOST_ERRORS: Final = 20
 
 
@@ -32,7 +49,7 @@ class Fault(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457)."""
+    """An error (RFC 9457). `permission`: what is missing, if that is the reason."""
 
     type: str = "about:blank"
     title: str
@@ -40,6 +57,7 @@ class Problem(BaseModel):
     detail: str
     instance: str
     errors: list[Fault] | None = None
+    permission: str | None = None
 
 
 class Unavailable(Exception):
@@ -52,6 +70,8 @@ def problem(
     detail: str,
     errors: Sequence[Fault] = (),
     headers: Mapping[str, str] | None = None,
+    *,
+    permission: str | None = None,
 ) -> JSONResponse:
     """The response for an error."""
     body = Problem(
@@ -60,6 +80,7 @@ def problem(
         detail=detail,
         instance=request.url.path,
         errors=list(errors) or None,
+        permission=permission,
     )
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
 
@@ -86,7 +107,8 @@ async def _http(request: Request, error: HTTPException) -> JSONResponse:
 async def _refusal(request: Request, error: Refusal) -> JSONResponse:
     errors = [] if error.path is None else [Fault(path=error.path, detail=error.detail)]
     headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, TooMany) else None
-    return problem(request, _STATUS[type(error)], error.detail, errors, headers)
+    missing = error.permission if isinstance(error, Forbidden) else None
+    return problem(request, _STATUS[type(error)], error.detail, errors, headers, permission=missing)
 
 
 async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -15,6 +15,7 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": Problem, "description": text}
     for status, text in {
         401: "The key is missing or wrong.",
+        403: "Who asks may not do this; `permission` says what is missing.",
         404: "There is no such thing.",
         409: "It does not fit what is there.",
         422: "The request is wrong; `errors` says where.",

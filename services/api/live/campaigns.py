@@ -7,6 +7,7 @@ from fastapi import Header, Query, Response, status
 from msgspec.structs import asdict
 from pydantic import Field, StringConstraints
 
+from libs.access.roles import Permission
 from libs.clickhouse.client import ClickHouseError
 from libs.events.firmware import CampaignProgressed, DefineCampaign
 from libs.events.ids import new_id
@@ -19,6 +20,7 @@ from services.api.domain.errors import Conflict, Invalid, NotFound
 from services.api.domain.wish import repeatable_id
 from services.api.http.fields import IdempotencyKey, Input, Moment, Output, StationId, Text, Time
 from services.api.http.paging import ListQuery, Page
+from services.api.http.permissions import needs
 from services.api.http.routing import in_thread, location, routes
 from services.api.rows import record_of
 
@@ -78,7 +80,7 @@ class CampaignStations(Output):
     items: list[CampaignStation]
 
 
-@router.post("/campaigns", status_code=status.HTTP_201_CREATED)
+@router.post("/campaigns", dependencies=needs(Permission.RUN_CAMPAIGNS), status_code=status.HTTP_201_CREATED)
 async def start_campaign(
     api: Api,
     response: Response,
@@ -127,7 +129,7 @@ async def start_campaign(
     return _campaign(defined, await _progress(api, campaign_id) if defined is not wanted else None)
 
 
-@router.get("/campaigns")
+@router.get("/campaigns", dependencies=needs(Permission.READ))
 async def list_campaigns(api: Api, query: Annotated[ListQuery, Query()]) -> Page[Campaign]:
     """Campaigns by id. A page is shorter than asked for if the campaigns in it have very many stations."""
     after = "" if query.cursor is None else str(position_at(query.cursor, str)[0])
@@ -154,14 +156,16 @@ async def list_campaigns(api: Api, query: Annotated[ListQuery, Query()]) -> Page
     return Page(items=items)
 
 
-@router.get("/campaigns/{campaign_id}")
+@router.get("/campaigns/{campaign_id}", dependencies=needs(Permission.READ))
 async def get_campaign(api: Api, campaign_id: str) -> Campaign:
     """One campaign with its progress."""
     defined = await _existing(api, campaign_id)
     return _campaign(defined, await _progress(api, campaign_id))
 
 
-@router.get("/campaigns/{campaign_id}/stations", response_model=CampaignStations)
+@router.get(
+    "/campaigns/{campaign_id}/stations", dependencies=needs(Permission.READ), response_model=CampaignStations
+)
 async def get_campaign_stations(api: Api, campaign_id: str) -> Response:
     """Each station's part, PENDING where nothing was heard of it; up to about a second old."""
     defined = await _existing(api, campaign_id)

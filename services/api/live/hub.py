@@ -42,6 +42,8 @@ TOPICS: Final = (
 _AT_ONCE: Final = 100
 """Events that are looked at for one client before others have their turn."""
 
+_WATCH_S: Final = 0.5
+
 Plan = dict[str, Any]
 
 
@@ -136,10 +138,13 @@ class Whose(msgspec.Struct, frozen=True):
 
 
 class Subscription:
-    """One client: what it wants, and the number of the event that it is shown next."""
+    """One client: what it wants, the number of the event that it is shown next, and whether its key still counts."""
 
-    def __init__(self, wanted: Filter, number: int, whose: Whose, *, gap: bool) -> None:
+    def __init__(
+        self, wanted: Filter, number: int, whose: Whose, *, gap: bool, counts: Callable[[], bool]
+    ) -> None:
         self.filter = wanted
+        self.counts = counts
         self.next = number
         self.whose = whose
         self.gap = gap
@@ -190,8 +195,16 @@ class Hub:
         for subscription in self._subscriptions:
             subscription.news.set()
 
-    def subscribe(self, wanted: Filter, whose: Whose, last_event_id: str | None = None) -> Subscription:
+    def subscribe(
+        self,
+        wanted: Filter,
+        whose: Whose,
+        last_event_id: str | None = None,
+        counts: Callable[[], bool] = lambda: True,
+    ) -> Subscription:
         """A client that is shown what comes, after what it missed since `last_event_id` as far as that is remembered.
+
+        `counts`: whether its key, or sign-in, still permits that; within a second after it does not, the stream ends.
 
         Where it is not, a `gap` event comes first. Raises TooMany if there are too many of this key or address,
         Unavailable if there are too many of all.
@@ -206,7 +219,7 @@ class Hub:
         number, gap = self._number + 1, False
         if last_event_id is not None:
             number, gap = self._resumed(last_event_id)
-        subscription = Subscription(wanted, number, whose, gap=gap)
+        subscription = Subscription(wanted, number, whose, gap=gap, counts=counts)
         self._subscriptions.add(subscription)
         metrics.STREAM_CLIENTS.set(len(self._subscriptions))
         return subscription
@@ -220,6 +233,9 @@ class Hub:
                 yield wire("gap", {"detail": "some events are not remembered any more"})
             while True:
                 subscription.news.clear()
+                if not subscription.counts():
+                    yield wire("revoked", {"detail": "the key or sign-in does not count any more"})
+                    return
                 for _ in range(min(self._number + 1 - subscription.next, _AT_ONCE)):
                     if subscription.next < self._first:
                         metrics.STREAM_DROPPED.inc()
@@ -240,6 +256,14 @@ class Hub:
         finally:
             self._subscriptions.discard(subscription)
             metrics.STREAM_CLIENTS.set(len(self._subscriptions))
+
+    async def watch(self) -> None:
+        """Twice a second end the streams of those who may not listen any more, until cancelled."""
+        while True:
+            for subscription in self._subscriptions:
+                if not subscription.counts():
+                    subscription.news.set()
+            await asyncio.sleep(_WATCH_S)
 
     def close(self) -> None:
         """End every stream; further clients are refused."""

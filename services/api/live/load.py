@@ -2,10 +2,12 @@
 
 from pydantic import Field
 
+from libs.access.roles import Permission
 from libs.events.load import LoadPlanMade
 from services.api.context import Api
 from services.api.domain.errors import NotFound
 from services.api.http.fields import Output, Time
+from services.api.http.permissions import needs
 from services.api.http.routing import routes
 from services.api.rows import record_of
 
@@ -33,7 +35,7 @@ class LoadPlan(Output):
     made_at: Time = Field(validation_alias="recorded_at")
 
 
-@router.get("/sites/{site_id}/load")
+@router.get("/sites/{site_id}/load", dependencies=needs(Permission.READ))
 async def get_load(api: Api, site_id: str) -> LoadPlan:
     """How the site's limit is shared now; 404 if no plan was made yet."""
     plan = api.live.plans.records.get(site_id)

@@ -6,6 +6,7 @@ import msgspec
 from fastapi import Query
 from pydantic import Field
 
+from libs.access.roles import Permission
 from libs.events.topics import EDGE_CONNECTIONS, REGISTRY_STATIONS
 from libs.runtime.clock import now_us
 from services.api.context import Api, Context
@@ -13,6 +14,7 @@ from services.api.domain.dated import in_force
 from services.api.domain.errors import NotFound
 from services.api.http.fields import Folded, Output, Time
 from services.api.http.paging import ListQuery, Page, page_of
+from services.api.http.permissions import needs
 from services.api.http.routing import routes
 
 router = routes("live")
@@ -55,7 +57,7 @@ class StateQuery(ListQuery):
     site_id: str | None = None
 
 
-@router.get("/state")
+@router.get("/state", dependencies=needs(Permission.READ))
 async def list_states(api: Api, query: Annotated[StateQuery, Query()]) -> Page[StationState]:
     """States by station: every station that is registered or was ever connected."""
     now = now_us()
@@ -77,7 +79,7 @@ async def list_states(api: Api, query: Annotated[StateQuery, Query()]) -> Page[S
     return Page(items=items, next_cursor=cursor)
 
 
-@router.get("/stations/{station_id}/state")
+@router.get("/stations/{station_id}/state", dependencies=needs(Permission.READ))
 async def get_state(api: Api, station_id: Folded) -> StationState:
     """One station's state; 404 if it is neither registered nor was ever connected."""
 

@@ -6,11 +6,14 @@ from fastapi import Header, Query, Request
 from pydantic import Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from libs.access.principal import Principal
+from libs.access.roles import Permission
 from libs.runtime.addresses import network_of
 from services.api.context import Api, Requester
 from services.api.domain.errors import Invalid
 from services.api.http.fields import Folded, Input
 from services.api.http.middleware import address_of
+from services.api.http.permissions import needs
 from services.api.http.routing import routes
 from services.api.live.hub import Filter, Whose, known_kinds
 
@@ -30,7 +33,7 @@ class StreamQuery(Input):
     station_id: list[Folded] = Field(default_factory=list, max_length=1000)
 
 
-@router.get("/stream", response_class=EventSourceResponse)
+@router.get("/stream", dependencies=needs(Permission.READ), response_class=EventSourceResponse)
 async def stream(
     api: Api,
     request: Request,
@@ -42,8 +45,8 @@ async def stream(
 
     `event` is the record's name, `data` a JSON object with `type`, `topic` and the record's fields in `data`.
     A client that comes back with `Last-Event-ID` gets what it missed; a `gap` event says that not all of it is
-    remembered. A client that reads too slowly gets a `dropped` event and the stream ends. 429: there are too many
-    under this key, or from this address.
+    remembered. A client that reads too slowly gets a `dropped` event, one whose key is revoked a `revoked` event, and
+    the stream ends. 429: there are too many under this key, or from this address.
     """
     kinds = known_kinds(api.contract)
     for kind in query.type:
@@ -51,7 +54,13 @@ async def stream(
             raise Invalid(f"{kind!r} is none of {', '.join(sorted(kinds))}", "type")
     wanted = Filter(frozenset(query.type), frozenset(query.station_id))
     whose = Whose(requester, network_of(address_of(request.scope)))
-    subscription = api.hub.subscribe(wanted, whose, last_event_id)
+    again = request.state.again
+
+    def counts() -> bool:
+        who: Principal | None = again()
+        return who is not None and who.may(Permission.READ)
+
+    subscription = api.hub.subscribe(wanted, whose, last_event_id, counts)
     return EventSourceResponse(
         api.hub.events(subscription),
         ping=api.settings.stream_heartbeat_s,

@@ -55,11 +55,22 @@ class _Change:
 class Changes:
     """Makes changes one after the other, those to different entries of one topic together.
 
-    A decision depends on its own entry and on other topics, never on other entries of its topic. `read_back_s`: how
-    long after a write the tables may take to show it before the change is answered without.
+    A decision depends on its own entry and on other topics; on other entries of its topic only if changes are made one
+    by one. `read_back_s`: how
+    long after a write the tables may take to show it before the change is answered without. `topics`: all that is
+    changed. `together`: how many are made in one transaction; 1 if a decision depends on other entries of its topic.
     """
 
-    def __init__(self, tables: TableSet, writer: SoleWriter, *, timeout_s: float, read_back_s: float) -> None:
+    def __init__(
+        self,
+        tables: TableSet,
+        writer: SoleWriter,
+        *,
+        timeout_s: float,
+        read_back_s: float,
+        topics: Iterable[str] = TOPICS,
+        together: int = _TOGETHER,
+    ) -> None:
         self._tables = tables
         self._writer = writer
         self._timeout_s = timeout_s
@@ -68,7 +79,8 @@ class Changes:
         self._some = asyncio.Event()
         self._current = False
         self._news = asyncio.Event()
-        for topic in TOPICS:
+        self._together = together
+        for topic in topics:
             tables.on_change(topic, lambda _key, _record: self._news.set())
 
     async def make(self, topic: str, key: str, decide: Decide) -> None:
@@ -101,7 +113,7 @@ class Changes:
     def _next(self) -> list[_Change]:
         """The longest waiting, and those after it that can be made with it. Of whom nobody waits for none is made."""
         batch: dict[str, _Change] = {}
-        while self._waiting and len(batch) < _TOGETHER:
+        while self._waiting and len(batch) < self._together:
             change = self._waiting[0]
             if not change.done.done():
                 if batch and (change.key in batch or change.topic != next(iter(batch.values())).topic):

@@ -103,7 +103,7 @@ class Entries(ABC, Generic[R, Body, Shown]):
         """The entry, created (201) or replaced."""
 
         def current(old: R | None) -> R:
-            _must_match(old, if_match)
+            must_match(old, if_match)
             response.status_code = status.HTTP_201_CREATED if old is None else status.HTTP_200_OK
             return old or self.blank(key)
 
@@ -116,7 +116,7 @@ class Entries(ABC, Generic[R, Body, Shown]):
 
         def current(_: R | None) -> R:
             old = self.existing(api.registry, key)
-            _must_match(old, if_match)
+            must_match(old, if_match)
             return old
 
         return await self._change(api, response, key, current, body, partly=True)
@@ -126,7 +126,7 @@ class Entries(ABC, Generic[R, Body, Shown]):
 
         def decide() -> Written:
             old = self.existing(api.registry, key)
-            _must_match(old, if_match)
+            must_match(old, if_match)
             self.must_be_unused(api.registry, key)
             gone = removal(old, api.registry.stamp(api.requester))
             return {self.topic: gone, **self.beside(api.registry, key)}
@@ -163,7 +163,7 @@ class Entries(ABC, Generic[R, Body, Shown]):
         return self.shown(entry, now)
 
 
-def _must_match(entry: Record | None, if_match: str | None) -> None:
+def must_match(entry: Record | None, if_match: str | None) -> None:
     """Raises Outdated if the header (RFC 9110 §13.1.1) names other entries than this one; a weak tag names none."""
     if if_match is None:
         return

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from libs.access.roles import Permission
 from libs.events.security import SecurityAlertKind
 from libs.events.topics import EDGE_CONNECTIONS, REGISTRY_STATIONS
 from libs.runtime.clock import micros
@@ -13,6 +14,7 @@ from services.api.domain.cursors import cursor_of, position_at
 from services.api.domain.profiles import PROFILES, required
 from services.api.http.fields import Folded, Moment, Output, Time
 from services.api.http.paging import ListQuery, Page, matches, page_of
+from services.api.http.permissions import needs
 from services.api.http.routing import ERRORS
 
 router = APIRouter(tags=["security"], responses=ERRORS)
@@ -105,7 +107,7 @@ def advice(required: int | None, proved: int | None, *, password: bool) -> str:
     return ""
 
 
-@router.get("/security")
+@router.get("/security", dependencies=needs(Permission.READ))
 async def get_overview(api: Api) -> SecurityOverview:
     """How many stations need, and how many connections have proved, which security profile."""
     profiles = api.registry.profiles
@@ -122,7 +124,7 @@ async def get_overview(api: Api) -> SecurityOverview:
     )
 
 
-@router.get("/security/stations")
+@router.get("/security/stations", dependencies=needs(Permission.READ))
 async def list_by_profile(api: Api, query: Annotated[StationSecurityQuery, Query()]) -> Page[StationSecurity]:
     """Stations that need, or whose connection has proved, at most `at_most`: those that somebody else could be."""
     registry = api.registry
@@ -156,7 +158,7 @@ async def list_by_profile(api: Api, query: Annotated[StationSecurityQuery, Query
     return Page(items=items, next_cursor=cursor)
 
 
-@router.get("/security/alerts")
+@router.get("/security/alerts", dependencies=needs(Permission.READ))
 async def list_alerts(api: Api, query: Annotated[AlertQuery, Query()]) -> Page[SecurityAlert]:
     """What stations reported, and what was noticed about them, the latest first."""
     asked = {"station_id": query.station_id, "kind": query.kind}

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from fastapi import Query, Response, status
 from pydantic import Field, model_validator
 
+from libs.access.roles import Permission
 from libs.events.record import UNWRITTEN
 from libs.events.registry import SiteRegistered
 from libs.events.topics import REGISTRY_SITES
@@ -16,6 +17,7 @@ from services.api.domain.errors import Conflict
 from services.api.domain.renewal import Stamp, priced_from, renewed
 from services.api.http.fields import Folded, Input, Label, Moment, Output, Text, Time, Zone
 from services.api.http.paging import ListQuery, Page, matches, page_of
+from services.api.http.permissions import needs
 from services.api.http.routing import routes
 from services.api.registry.assignments import Assignment, Assignments, assigned
 from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
@@ -127,7 +129,7 @@ class Sites(Entries[SiteRegistered, SiteSettings, Site]):
 _SITES = Sites()
 
 
-@router.get("/sites")
+@router.get("/sites", dependencies=needs(Permission.READ))
 async def list_sites(api: Api, query: Annotated[SiteQuery, Query()]) -> Page[Site]:
     """Sites by id."""
     now = now_us()
@@ -150,19 +152,19 @@ async def list_sites(api: Api, query: Annotated[SiteQuery, Query()]) -> Page[Sit
     return Page(items=items, next_cursor=cursor)
 
 
-@router.post("/sites", status_code=status.HTTP_201_CREATED)
+@router.post("/sites", dependencies=needs(Permission.EDIT_STATIONS), status_code=status.HTTP_201_CREATED)
 async def create_site(api: Api, response: Response, body: NewSite) -> Site:
     """Create a site; 409 if there is one with this id."""
     return await _SITES.create(api, response, body.site_id, body)
 
 
-@router.get("/sites/{site_id}")
+@router.get("/sites/{site_id}", dependencies=needs(Permission.READ))
 async def get_site(api: Api, response: Response, site_id: str) -> Site:
     """One site."""
     return _SITES.get(api, response, site_id)
 
 
-@router.put("/sites/{site_id}", responses=CONDITIONAL)
+@router.put("/sites/{site_id}", dependencies=needs(Permission.EDIT_STATIONS), responses=CONDITIONAL)
 async def put_site(
     api: Api, response: Response, site_id: Label, body: SiteSettings, if_match: IfMatch = None
 ) -> Site:
@@ -170,7 +172,7 @@ async def put_site(
     return await _SITES.put(api, response, site_id, body, if_match)
 
 
-@router.patch("/sites/{site_id}", responses=CONDITIONAL)
+@router.patch("/sites/{site_id}", dependencies=needs(Permission.EDIT_STATIONS), responses=CONDITIONAL)
 async def change_site(
     api: Api, response: Response, site_id: str, body: SiteSettings, if_match: IfMatch = None
 ) -> Site:
@@ -178,7 +180,12 @@ async def change_site(
     return await _SITES.patch(api, response, site_id, body, if_match)
 
 
-@router.delete("/sites/{site_id}", status_code=status.HTTP_204_NO_CONTENT, responses=CONDITIONAL)
+@router.delete(
+    "/sites/{site_id}",
+    dependencies=needs(Permission.EDIT_STATIONS),
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=CONDITIONAL,
+)
 async def delete_site(api: Api, site_id: str, if_match: IfMatch = None) -> None:
     """Forget a site; 409 while stations have it among their sites, be it in the past: sessions are billed by it."""
     await _SITES.delete(api, site_id, if_match)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from fastapi import Query, Response, status
 from pydantic import Field, model_validator
 
+from libs.access.roles import Permission
 from libs.events.record import UNWRITTEN
 from libs.events.registry import BootStatus, StationRegistered
 from libs.events.topics import REGISTRY_CREDENTIALS, REGISTRY_STATIONS
@@ -30,6 +31,7 @@ from services.api.http.fields import (
     Zone,
 )
 from services.api.http.paging import ListQuery, Page, matches, page_of
+from services.api.http.permissions import needs
 from services.api.http.routing import routes
 from services.api.registry.assignments import Assignment, Assignments, assigned
 from services.api.registry.changes import Written
@@ -171,7 +173,7 @@ class Stations(Entries[StationRegistered, StationSettings, Station]):
 _STATIONS = Stations()
 
 
-@router.get("/stations")
+@router.get("/stations", dependencies=needs(Permission.READ))
 async def list_stations(api: Api, query: Annotated[StationQuery, Query()]) -> Page[Station]:
     """Stations by id."""
     now = now_us()
@@ -197,19 +199,19 @@ async def list_stations(api: Api, query: Annotated[StationQuery, Query()]) -> Pa
     return Page(items=items, next_cursor=cursor)
 
 
-@router.post("/stations", status_code=status.HTTP_201_CREATED)
+@router.post("/stations", dependencies=needs(Permission.EDIT_STATIONS), status_code=status.HTTP_201_CREATED)
 async def create_station(api: Api, response: Response, body: NewStation) -> Station:
     """Register a station; 409 if it is registered."""
     return await _STATIONS.create(api, response, body.station_id, body)
 
 
-@router.get("/stations/{station_id}")
+@router.get("/stations/{station_id}", dependencies=needs(Permission.READ))
 async def get_station(api: Api, response: Response, station_id: Folded) -> Station:
     """One station."""
     return _STATIONS.get(api, response, station_id)
 
 
-@router.put("/stations/{station_id}", responses=CONDITIONAL)
+@router.put("/stations/{station_id}", dependencies=needs(Permission.EDIT_STATIONS), responses=CONDITIONAL)
 async def put_station(
     api: Api, response: Response, station_id: str, body: StationSettings, if_match: IfMatch = None
 ) -> Station:
@@ -221,7 +223,7 @@ async def put_station(
     return await _STATIONS.put(api, response, key, body, if_match)
 
 
-@router.patch("/stations/{station_id}", responses=CONDITIONAL)
+@router.patch("/stations/{station_id}", dependencies=needs(Permission.EDIT_STATIONS), responses=CONDITIONAL)
 async def change_station(
     api: Api, response: Response, station_id: Folded, body: StationSettings, if_match: IfMatch = None
 ) -> Station:
@@ -229,7 +231,12 @@ async def change_station(
     return await _STATIONS.patch(api, response, station_id, body, if_match)
 
 
-@router.delete("/stations/{station_id}", status_code=status.HTTP_204_NO_CONTENT, responses=CONDITIONAL)
+@router.delete(
+    "/stations/{station_id}",
+    dependencies=needs(Permission.EDIT_STATIONS),
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=CONDITIONAL,
+)
 async def delete_station(api: Api, station_id: Folded, if_match: IfMatch = None) -> None:
     """Forget a station; it is treated as unknown from then on. Its past stays."""
     await _STATIONS.delete(api, station_id, if_match)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from fastapi import Query, Response, status
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from libs.access.roles import Permission
 from libs.events.record import UNWRITTEN
 from libs.events.registry import TariffRegistered
 from libs.events.tariffs import TariffTerms, base_price_milli
@@ -31,6 +32,7 @@ from services.api.http.fields import (
     Time,
 )
 from services.api.http.paging import ListQuery, Page, matches, page_of
+from services.api.http.permissions import needs
 from services.api.http.routing import routes
 from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
 from services.api.registry.table import Registry
@@ -188,7 +190,7 @@ def _parsed(written: dict[str, Any], currency: str) -> TariffTerms:
 _TARIFFS = Tariffs()
 
 
-@router.get("/tariffs")
+@router.get("/tariffs", dependencies=needs(Permission.READ))
 async def list_tariffs(api: Api, query: Annotated[TariffQuery, Query()]) -> Page[Tariff]:
     """Tariffs by id."""
     now = now_us()
@@ -203,19 +205,19 @@ async def list_tariffs(api: Api, query: Annotated[TariffQuery, Query()]) -> Page
     return Page(items=items, next_cursor=cursor)
 
 
-@router.post("/tariffs", status_code=status.HTTP_201_CREATED)
+@router.post("/tariffs", dependencies=needs(Permission.EDIT_TARIFFS), status_code=status.HTTP_201_CREATED)
 async def create_tariff(api: Api, response: Response, body: NewTariff) -> Tariff:
     """Create a tariff with its first version; 409 if there is one with this id."""
     return await _TARIFFS.create(api, response, body.tariff_id, body)
 
 
-@router.get("/tariffs/{tariff_id}")
+@router.get("/tariffs/{tariff_id}", dependencies=needs(Permission.READ))
 async def get_tariff(api: Api, response: Response, tariff_id: str) -> Tariff:
     """One tariff."""
     return _TARIFFS.get(api, response, tariff_id)
 
 
-@router.put("/tariffs/{tariff_id}", responses=CONDITIONAL)
+@router.put("/tariffs/{tariff_id}", dependencies=needs(Permission.EDIT_TARIFFS), responses=CONDITIONAL)
 async def put_tariff(
     api: Api, response: Response, tariff_id: Label, body: TariffSettings, if_match: IfMatch = None
 ) -> Tariff:
@@ -223,7 +225,7 @@ async def put_tariff(
     return await _TARIFFS.put(api, response, tariff_id, body, if_match)
 
 
-@router.patch("/tariffs/{tariff_id}", responses=CONDITIONAL)
+@router.patch("/tariffs/{tariff_id}", dependencies=needs(Permission.EDIT_TARIFFS), responses=CONDITIONAL)
 async def change_tariff(
     api: Api, response: Response, tariff_id: str, body: TariffChange, if_match: IfMatch = None
 ) -> Tariff:
@@ -231,7 +233,12 @@ async def change_tariff(
     return await _TARIFFS.patch(api, response, tariff_id, body, if_match)
 
 
-@router.delete("/tariffs/{tariff_id}", status_code=status.HTTP_204_NO_CONTENT, responses=CONDITIONAL)
+@router.delete(
+    "/tariffs/{tariff_id}",
+    dependencies=needs(Permission.EDIT_TARIFFS),
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=CONDITIONAL,
+)
 async def delete_tariff(api: Api, tariff_id: str, if_match: IfMatch = None) -> None:
     """Forget a tariff; 409 while sites have it among their tariffs, be it in the past: sessions are billed by it."""
     await _TARIFFS.delete(api, tariff_id, if_match)

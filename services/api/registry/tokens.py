@@ -7,6 +7,7 @@ from fastapi import Query, Response, status
 from msgspec.structs import replace
 from pydantic import Field
 
+from libs.access.roles import Permission
 from libs.events.record import UNWRITTEN
 from libs.events.registry import TokenRegistered, TokenStatus
 from libs.events.topics import REGISTRY_TOKENS
@@ -17,6 +18,7 @@ from services.api.domain.renewal import Stamp, joined, renewed
 from services.api.domain.token_ids import token_identity
 from services.api.http.fields import Folded, Input, Moment, Output, Text, Time, WrittenTokenId
 from services.api.http.paging import ListQuery, Page, matches, page_of
+from services.api.http.permissions import needs
 from services.api.http.routing import routes
 from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
 from services.api.registry.table import Registry
@@ -119,7 +121,7 @@ def _shown(token: TokenRegistered) -> Token:
 _TOKENS = Tokens()
 
 
-@router.get("/tokens")
+@router.get("/tokens", dependencies=needs(Permission.READ_TOKENS))
 async def list_tokens(api: Api, query: Annotated[TokenQuery, Query()]) -> Page[Token]:
     """Tokens by id."""
 
@@ -139,20 +141,20 @@ async def list_tokens(api: Api, query: Annotated[TokenQuery, Query()]) -> Page[T
     return Page(items=items, next_cursor=cursor)
 
 
-@router.post("/tokens", status_code=status.HTTP_201_CREATED)
+@router.post("/tokens", dependencies=needs(Permission.EDIT_TOKENS), status_code=status.HTTP_201_CREATED)
 async def create_token(api: Api, response: Response, body: NewToken) -> Token:
     """Register a token; 409 if it is registered."""
     return await _TOKENS.create(api, response, token_identity(body.id_token), body)
 
 
 # A token of OCPP 1.6 may hold a slash.
-@router.get("/tokens/{id_token:path}")
+@router.get("/tokens/{id_token:path}", dependencies=needs(Permission.READ_TOKENS))
 async def get_token(api: Api, response: Response, id_token: Folded) -> Token:
     """One token."""
     return _TOKENS.get(api, response, id_token)
 
 
-@router.put("/tokens/{id_token:path}", responses=CONDITIONAL)
+@router.put("/tokens/{id_token:path}", dependencies=needs(Permission.EDIT_TOKENS), responses=CONDITIONAL)
 async def put_token(
     api: Api, response: Response, id_token: str, body: TokenSettings, if_match: IfMatch = None
 ) -> Token:
@@ -165,7 +167,7 @@ async def put_token(
     return await _TOKENS.put(api, response, key, named, if_match)
 
 
-@router.patch("/tokens/{id_token:path}", responses=CONDITIONAL)
+@router.patch("/tokens/{id_token:path}", dependencies=needs(Permission.EDIT_TOKENS), responses=CONDITIONAL)
 async def change_token(
     api: Api, response: Response, id_token: Folded, body: TokenSettings, if_match: IfMatch = None
 ) -> Token:
@@ -173,7 +175,12 @@ async def change_token(
     return await _TOKENS.patch(api, response, id_token, body, if_match)
 
 
-@router.delete("/tokens/{id_token:path}", status_code=status.HTTP_204_NO_CONTENT, responses=CONDITIONAL)
+@router.delete(
+    "/tokens/{id_token:path}",
+    dependencies=needs(Permission.EDIT_TOKENS),
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=CONDITIONAL,
+)
 async def delete_token(api: Api, id_token: Folded, if_match: IfMatch = None) -> None:
     """Forget a token; it is treated as unknown from then on."""
     await _TOKENS.delete(api, id_token, if_match)

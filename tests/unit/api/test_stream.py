@@ -211,3 +211,26 @@ async def test_nobody_can_take_the_streams_of_others() -> None:
     await anext(chunks)
     await chunks.aclose()
     assert center.subscribe(Filter(), ANNA)
+
+
+async def test_a_stream_ends_when_its_key_does_not_count_any_more_though_nothing_happens() -> None:
+    center = hub()
+    counts = [True]
+    chunks = center.events(center.subscribe(Filter(), ANNA, None, lambda: counts[0]))
+    assert (await anext(chunks)).startswith(b": connected")
+    watching = asyncio.create_task(center.watch())
+    waiting = asyncio.ensure_future(anext(chunks))
+    await asyncio.sleep(0)
+    counts[0] = False
+    assert b"event: revoked" in await waiting
+    with pytest.raises(StopAsyncIteration):
+        await anext(chunks)
+    watching.cancel()
+
+
+async def test_nothing_more_is_shown_to_whose_key_was_revoked() -> None:
+    center = hub()
+    chunks = center.events(center.subscribe(Filter(), ANNA, None, lambda: False))
+    await anext(chunks)
+    center.publish(message(started()))
+    assert b"event: revoked" in await anext(chunks)

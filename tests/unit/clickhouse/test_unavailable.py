@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from clickhouse_driver.errors import NetworkError, ServerException, SocketTimeoutError
 
+from libs.access.principal import Principal
 from libs.clickhouse import client as client_module
 from libs.clickhouse.client import ClickHouseClient, ClickHouseError, ClickHouseUnavailableError
 from libs.clickhouse.reader import Reader
@@ -20,7 +21,7 @@ from libs.clickhouse.settings import ClickHouseSettings
 from libs.runtime.service import Health
 from services.api.application import create_application
 from services.api.billing.history import History
-from services.api.context import Context
+from services.api.context import NOBODY, Context
 from services.api.settings import ApiSettings
 
 KEY = "a-key-for-these-tests"
@@ -101,6 +102,7 @@ class Parts(msgspec.Struct):
     reader: Reader
     history: History
     requester: str = ""
+    principal: Principal = NOBODY
 
 
 async def test_the_api_says_when_to_come_again(silent: int) -> None:

@@ -1,0 +1,1 @@
+"""Who may do what: accounts of people, keys of programs, sign-ins."""

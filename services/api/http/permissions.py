@@ -1,0 +1,65 @@
+"""What each route needs of who asks. Every route names it with `needs`; the OpenAPI document shows it as a scope."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+
+from libs.access.principal import Principal
+from libs.access.roles import Permission
+from libs.runtime.clock import SECOND, now_us
+from services.api.domain.errors import Forbidden
+from services.api.domain.permitted import must_be_permitted
+from services.api.http import metrics
+
+# Only so that the key is named in the OpenAPI document; `Guard` demands it.
+_KEY: Final = HTTPBearer(
+    auto_error=False,
+    scheme_name="key",
+    description="VOLTBUS_API_KEY, an operator's own key, or one of `POST /keys`. The scopes are permissions.",
+)
+
+_READING: Final = frozenset({"GET", "HEAD"})
+
+Must = Callable[[Permission], None]
+"""Raises Forbidden if who asks may not do that."""
+
+
+async def principal_of(request: Request) -> Principal:
+    """Who asks, as `Guard` found out."""
+    found: Principal = request.state.principal
+    return found
+
+
+async def must_of(request: Request, who: Annotated[Principal, Depends(principal_of)]) -> Must:
+    """What refuses a request whose content needs more than its route does."""
+    changes = request.method not in _READING
+    fresh = int(request.app.state.context.settings.fresh_s * SECOND) if changes else None
+
+    def must(permission: Permission) -> None:
+        try:
+            must_be_permitted(who, permission, now_us(), fresh)
+        except Forbidden:
+            metrics.FORBIDDEN.labels(permission.value).inc()
+            raise
+
+    return must
+
+
+Asks = Annotated[Principal, Depends(principal_of)]
+Permitted = Annotated[Must, Depends(must_of)]
+
+
+async def _declared(
+    scopes: SecurityScopes,
+    must: Permitted,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_KEY)],
+) -> None:
+    for scope in scopes.scopes:
+        must(Permission(scope))
+
+
+def needs(permission: Permission) -> list[Any]:
+    """Dependencies of a route that needs this; 403 before anything of the request is looked at but its form."""
+    return [Security(_declared, scopes=[permission.value])]
