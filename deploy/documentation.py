@@ -1,7 +1,8 @@
 """The generated parts of the documentation: `python -m deploy.documentation` writes them.
 
 From the contract: `docs/topics.md`, `docs/asyncapi.yaml` and the flow graph in `README.md`; from the runtimes'
-guarantees: their table in `docs/processors.md`; from the settings classes: `docs/settings.md`.
+guarantees: their table in `docs/processors.md`; from the settings classes: `docs/settings.md`; from roles and routes:
+`docs/roles.md`.
 """
 
 import json
@@ -11,6 +12,8 @@ from typing import Any, Final
 
 import yaml
 
+from deploy.roles_page import PAGE as ROLES
+from deploy.roles_page import roles_page
 from deploy.settings_page import PAGE as SETTINGS
 from deploy.settings_page import settings_page
 from libs.bus.guarantees import with_table
@@ -34,6 +37,7 @@ def generated(contract: Contract, readme: str) -> dict[str, str]:
         "docs/topics.md": topic_catalogue(contract),
         "docs/asyncapi.yaml": asyncapi(contract),
         SETTINGS: settings_page(),
+        ROLES: roles_page(),
         README: with_graph(readme, flow_graph(contract)),
     }
 

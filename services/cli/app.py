@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from services.cli import (
+    access,
     backtest,
     bus,
     cdrs,
@@ -59,6 +60,8 @@ app.add_typer(bus.dlq, name="dlq")
 app.add_typer(quirks.app, name="quirks")
 app.add_typer(certificates.app, name="certificates")
 app.add_typer(security.app, name="security")
+app.add_typer(access.accounts, name="accounts")
+app.add_typer(access.keys, name="keys")
 history.sessions.command("decide")(decisions.decide)
 history.sessions.command("decisions")(decisions.decisions)
 app.command("reconcile")(reconciliation.reconcile)

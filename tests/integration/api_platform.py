@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -111,6 +112,19 @@ async def api(stack: Endpoints) -> AsyncIterator[Platform]:
         clickhouse = ClickHouseClient(settings, database="default")
         clickhouse.execute(f"DROP DATABASE IF EXISTS {name}")
         clickhouse.close()
+
+
+def client(port: int) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}/api/v1", headers={"Authorization": f"Bearer {KEY}"}, timeout=WAIT_S
+    )
+
+
+@asynccontextmanager
+async def another(api: Platform) -> AsyncIterator[httpx.AsyncClient]:
+    settings = api.settings.model_copy(update={"api_port": 0})
+    async with serving(settings, Health()) as running, client(running.port) as http:
+        yield http
 
 
 async def ok(response: httpx.Response, status: int = 200) -> Any:

@@ -15,10 +15,18 @@ from libs.bus.tables import TableSet
 from libs.devstack.endpoints import free_ports
 from libs.events.commands import RequestCommand
 from libs.events.firmware import DefineCampaign
-from libs.runtime.service import Health
 from libs.testing.tail import Tail
-from services.api.app import serving
-from tests.integration.api_platform import ANNAS_KEY, KEY, Platform, api, ok, problem, until
+from tests.integration.api_platform import (
+    ANNAS_KEY,
+    KEY,
+    Platform,
+    another,
+    api,
+    client,
+    ok,
+    problem,
+    until,
+)
 from tests.integration.children import python
 from tests.integration.patience import WAIT_S
 
@@ -27,19 +35,6 @@ __all__ = ["api"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PRICE = {"currency": "EUR", "price_per_kwh_milli": 1, "valid_from": "2026-01-01T00:00:00Z"}
-
-
-def client(port: int) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}/api/v1", headers={"Authorization": f"Bearer {KEY}"}, timeout=WAIT_S
-    )
-
-
-@asynccontextmanager
-async def another(api: Platform) -> AsyncIterator[httpx.AsyncClient]:
-    settings = api.settings.model_copy(update={"api_port": 0})
-    async with serving(settings, Health()) as running, client(running.port) as http:
-        yield http
 
 
 @asynccontextmanager

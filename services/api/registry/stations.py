@@ -31,7 +31,7 @@ from services.api.http.fields import (
     Zone,
 )
 from services.api.http.paging import ListQuery, Page, matches, page_of
-from services.api.http.permissions import needs
+from services.api.http.permissions import Must, Permitted, needs
 from services.api.http.routing import routes
 from services.api.registry.assignments import Assignment, Assignments, assigned
 from services.api.registry.changes import Written
@@ -200,8 +200,9 @@ async def list_stations(api: Api, query: Annotated[StationQuery, Query()]) -> Pa
 
 
 @router.post("/stations", dependencies=needs(Permission.EDIT_STATIONS), status_code=status.HTTP_201_CREATED)
-async def create_station(api: Api, response: Response, body: NewStation) -> Station:
-    """Register a station; 409 if it is registered."""
+async def create_station(api: Api, response: Response, must: Permitted, body: NewStation) -> Station:
+    """Register a station; 409 if it is registered. With `allow_security_downgrade` it needs `command_security`, too."""
+    _must_downgrade(must, body)
     return await _STATIONS.create(api, response, body.station_id, body)
 
 
@@ -213,9 +214,19 @@ async def get_station(api: Api, response: Response, station_id: Folded) -> Stati
 
 @router.put("/stations/{station_id}", dependencies=needs(Permission.EDIT_STATIONS), responses=CONDITIONAL)
 async def put_station(
-    api: Api, response: Response, station_id: str, body: StationSettings, if_match: IfMatch = None
+    *,
+    api: Api,
+    response: Response,
+    must: Permitted,
+    station_id: str,
+    body: StationSettings,
+    if_match: IfMatch = None,
 ) -> Station:
-    """Register a station, or replace what is configured of it; its site assignments are added to."""
+    """Register a station, or replace what is configured of it; its site assignments are added to.
+
+    With `allow_security_downgrade` it needs `command_security`, too.
+    """
+    _must_downgrade(must, body)
     try:
         key = station_identity(station_id)
     except ValueError as error:
@@ -225,9 +236,16 @@ async def put_station(
 
 @router.patch("/stations/{station_id}", dependencies=needs(Permission.EDIT_STATIONS), responses=CONDITIONAL)
 async def change_station(
-    api: Api, response: Response, station_id: Folded, body: StationSettings, if_match: IfMatch = None
+    *,
+    api: Api,
+    response: Response,
+    must: Permitted,
+    station_id: Folded,
+    body: StationSettings,
+    if_match: IfMatch = None,
 ) -> Station:
-    """Change what the body names, nothing else."""
+    """Change what the body names, nothing else. With `allow_security_downgrade` it needs `command_security`, too."""
+    _must_downgrade(must, body)
     return await _STATIONS.patch(api, response, station_id, body, if_match)
 
 
@@ -240,6 +258,11 @@ async def change_station(
 async def delete_station(api: Api, station_id: Folded, if_match: IfMatch = None) -> None:
     """Forget a station; it is treated as unknown from then on. Its past stays."""
     await _STATIONS.delete(api, station_id, if_match)
+
+
+def _must_downgrade(must: Must, body: StationSettings) -> None:
+    if body.allow_security_downgrade:
+        must(Permission.COMMAND_SECURITY)
 
 
 def _profile(

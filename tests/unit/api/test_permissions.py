@@ -147,6 +147,19 @@ async def test_a_command_needs_what_it_does(role: Role, body: dict[str, Any], mi
         assert (answer.status_code, answer.json()["permission"]) == (403, missing)
 
 
+async def test_a_station_gets_a_weaker_profile_only_from_who_may_change_security() -> None:
+    weaker = {"security_profile": 0, "allow_security_downgrade": True}
+    for method, path, body in (
+        ("post", "/api/v1/stations", {"station_id": "x"}),
+        ("put", "/api/v1/stations/x", {}),
+        ("patch", "/api/v1/stations/x", {}),
+    ):
+        for role, code in ((Role.OPERATOR, 403), (Role.ENGINEER, PASSED)):
+            answer = await ask(key_of(role), method, path, body | weaker, CAREFUL)
+            assert answer.status_code == code, (method, role)
+        assert (await ask(key_of(Role.OPERATOR), method, path, body, CAREFUL)).status_code == PASSED
+
+
 async def test_variables_of_credentials_need_more_than_others() -> None:
     path, key = "/api/v1/stations/x/variables/set", key_of(Role.OPERATOR)
     for name, code in (("HeartbeatInterval", PASSED), ("AuthorizationKey", 403)):
