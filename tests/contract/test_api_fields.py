@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings
 import services.api
 from libs.clickhouse.table_mapping import RENAMED
 from libs.events.commands import Fate
+from services.api.access import accounts, keys
 from services.api.billing import decisions, documents, reconciliation, sessions
 from services.api.commands import routes
 from services.api.domain.command_status import PENDING, CommandStatus
@@ -61,6 +62,23 @@ _STATION: Final = {
 }
 
 SHOWN: Final[Mapping[type[BaseModel], Shown]] = {
+    accounts.RoleGrant: Shown(("AccountDefined.grants", "KeyDefined.grants")),
+    accounts.AccountSettings: Shown(("AccountDefined",)),
+    accounts.NewAccount: Shown(("AccountDefined",), own={"password": "only its hash is stored"}),
+    accounts.NewPassword: Shown((), own={"password": "only its hash is stored"}),
+    accounts.Account: Shown(
+        ("AccountDefined",),
+        _UPDATED,
+        {"has_password": "whether there is a `password_hash`", "sign_ins": "how many SignedIn count"},
+    ),
+    accounts.AccountQuery: Shown((), own=_SEARCH),
+    keys.NewKey: Shown(("KeyDefined",)),
+    keys.Key: Shown(("KeyDefined",), own={"counts": "neither `revoked` nor past `expires_at`"}),
+    keys.MadeKey: Shown(
+        ("KeyDefined",),
+        own={"counts": "neither `revoked` nor past `expires_at`", "key": "only its digest is stored"},
+    ),
+    keys.KeyQuery: Shown((), own=_SEARCH | {"counts": "see Key"}),
     decisions.NewDecision: Shown(("SessionDecided",)),
     decisions.ShownDecision: Shown(
         ("SessionDecided", "SessionDecisionConcluded"),

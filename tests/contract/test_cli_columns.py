@@ -10,13 +10,16 @@ from typing import Final, NamedTuple, get_args
 import pytest
 from pydantic import BaseModel
 
+from libs.access.roles import Role
 from libs.events.decisions import Decision
+from services.api.access import accounts, keys
 from services.api.billing import decisions, reconciliation, sessions
 from services.api.commands.routes import Command, CommandWish
 from services.api.equipment import certificates, local_list, logs, passwords, variables
 from services.api.identity import Identity
 from services.api.live import campaigns, load, state, stream
 from services.api.registry import security, sites, stations, tariffs, tokens
+from services.cli import access as cli_access
 from services.cli import certificates as cli_certificates
 from services.cli import decisions as cli_decisions
 from services.cli import equipment as cli_equipment
@@ -29,6 +32,13 @@ CLI: Final = Path(__file__).resolve().parents[2] / "services" / "cli"
 Source = type[BaseModel] | str
 
 READ: Final[Mapping[str, tuple[Source, ...]]] = {
+    "access.list_accounts": (accounts.Account,),
+    "access.add_account": (accounts.Account,),
+    "access.disable": (accounts.Account,),
+    "access.list_keys": (keys.Key,),
+    "access.add_key": (keys.MadeKey,),
+    "access.revoke_key": (keys.Key,),
+    "access._roles": (accounts.Account, keys.Key),
     "certificates": (certificates.CertificateRequests, certificates.CertificateSent),
     "control.send": (Command,),
     "control._show": (Command,),
@@ -105,6 +115,9 @@ OTHERS: Final[Mapping[str, str]] = {
 """What is read by name and is no field of a model or record, and what it is."""
 
 TAKEN: Final[Mapping[str, tuple[type[BaseModel], ...]]] = {
+    "access.add_account": (accounts.NewAccount,),
+    "access.list_keys": (keys.KeyQuery,),
+    "access.add_key": (keys.NewKey,),
     "certificates.list_requests": (certificates.CertificateRequestQuery,),
     "certificates.send_certificate": (certificates.NewCertificate,),
     "control.send": (CommandWish,),
@@ -363,6 +376,7 @@ def _aliases(model: type[BaseModel]) -> Iterator[str]:
 
 
 def test_what_may_be_asked_for_is_what_the_api_takes() -> None:
+    assert {*cli_access.RoleName} == {*Role}
     assert {*cli_certificates.Status} == {*get_args(certificates.RequestStatus)}
     assert {*cli_history.Status} == {
         *get_args(get_args(sessions.SessionQuery.model_fields["status"].annotation)[0])

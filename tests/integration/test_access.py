@@ -13,8 +13,8 @@ from libs.bus.tables import TableSet
 from libs.runtime.clock import iso, now_us
 from services.api.access.sign_ins import SignIns
 from services.api.access.table import CHANGED, TABLES, Access
-from services.api.app import access_of
 from services.api.domain.errors import SignInRefused, TooMany
+from services.api.parts import access_of
 from services.api.registry.changes import Changes
 from services.api.writer import Writer
 from tests.integration.api_platform import DEADLINE_S, Platform, another, api, ok, problem, until
