@@ -96,8 +96,10 @@ class AccessChanges:
             found = self._access.accounts.get(account_id)
             old = self.account(account_id) if base is None else base(found)
             stamp = self._stamp(by)
-            first = {} if found else {"valid_after": stamp.now}
-            new = renewed(old, {**plain, **first}, stamp)
+            new = renewed(old, plain, stamp)
+            if not found or (new.disabled and not old.disabled):
+                # Of an account of that name before, or until now, no sign-in comes back.
+                new = replace(new, valid_after=stamp.now)
             must_have_in_hand(by, granted(old.grants))
             must_have_in_hand(by, granted(new.grants), "/grants")
             must_leave_an_admin(by, old, new, self._access.accounts.values())
@@ -105,6 +107,8 @@ class AccessChanges:
             return {} if new is old else {ACCESS_ACCOUNTS: new}
 
         await self._changes.make(ACCESS_ACCOUNTS, account_id, decide)
+        if made[0].disabled:
+            await self._sign_ins.end_all_of(account_id)
         log.info("account_changed", account_id=account_id, by=by.name, changed=sorted(changes))
         return made[0]
 

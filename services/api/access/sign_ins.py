@@ -28,6 +28,7 @@ _LONGEST_NAME: Final = 64
 _LONGEST_AGENT: Final = 200
 _LONGEST_ADDRESS: Final = 64
 _TIDY_S: Final = 60.0
+_SETTLED: Final = 300 * SECOND
 
 
 class SignIns:
@@ -119,8 +120,17 @@ class SignIns:
             await asyncio.sleep(_TIDY_S)
 
     async def tidy(self) -> None:
-        """End what does not count any more."""
-        await self._end([each for each in self._access.sign_ins.values() if not self._access.holds(each)])
+        """End what does not count any more.
+
+        One that was just made is left alone: its account may be on the way to the tables.
+        """
+        old = self._clock() - _SETTLED
+        gone = [
+            each
+            for each in self._access.sign_ins.values()
+            if each.signed_in_at < old and not self._access.holds(each)
+        ]
+        await self._end(gone)
 
     async def _prove(self, account_id: str, password: str, address: str) -> int:
         """The moment from which on the password is known to be that of the account."""

@@ -203,12 +203,31 @@ async def test_a_sign_in_ends_by_time_by_signing_out_and_with_its_account() -> N
     await rig.sign_ins.tidy()
     assert not rig.tables[ACCESS_SIGN_INS]
     last = await rig.sign_in()
+    (late,) = rig.tables[ACCESS_SIGN_INS].values()
+    rig.now += 1
     await rig.changes.change_account(ADMIN, "anna", {"disabled": True})
-    assert rig.access.principal_of_sign_in(last) is None
+    assert not rig.tables[ACCESS_SIGN_INS]
     await rig.changes.change_account(ADMIN, "anna", {"disabled": False})
+    # Another process had just made it.
+    await rig.write(ACCESS_SIGN_INS, digest_of(last), late)
+    assert rig.access.principal_of_sign_in(last) is None
     await rig.changes.remove_account(ADMIN, "anna")
     assert not rig.tables[ACCESS_SIGN_INS]
     assert rig.access.principal_of_sign_in(last) is None
+
+
+async def test_a_sign_in_may_be_read_before_its_account_and_is_not_ended_for_that() -> None:
+    rig = Rig()
+    await rig.account()
+    token = await rig.sign_in()
+    account = rig.tables[ACCESS_ACCOUNTS].pop("anna")
+    await rig.sign_ins.tidy()
+    rig.tables[ACCESS_ACCOUNTS]["anna"] = account
+    assert rig.access.principal_of_sign_in(token) is not None
+    del rig.tables[ACCESS_ACCOUNTS]["anna"]
+    rig.now += 6 * MINUTE
+    await rig.sign_ins.tidy()
+    assert not rig.tables[ACCESS_SIGN_INS]
 
 
 @pytest.mark.parametrize("how", ["sign-out", "password", "again"])

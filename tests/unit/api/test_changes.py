@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -80,10 +81,10 @@ class Kafka:
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, **more: Any) -> None:
         self.kafka = Kafka()
         parts: Any = self.kafka
-        self.changes = Changes(parts, parts, timeout_s=30, read_back_s=10)
+        self.changes = Changes(parts, parts, timeout_s=30, read_back_s=10, **more)
         self._task = asyncio.create_task(self.changes.run())
 
     def count(self, key: str, event_id: str) -> Callable[[], dict[str, Record | None]]:
@@ -116,6 +117,22 @@ async def test_changes_that_wait_together_go_in_one_write(rig: Rig) -> None:
     await asyncio.gather(*made)
     assert [len(emits) for emits in rig.kafka.written] == [50]
     assert (rig.kafka.claims, rig.kafka.readings) == (1, 1)
+
+
+async def test_one_by_one_each_is_decided_on_what_the_others_wrote_of_the_topic() -> None:
+    rig = Rig(together=1, topics=(REGISTRY_STATIONS,))
+
+    def only_the_first(key: str) -> dict[str, Record | None]:
+        if rig.kafka[REGISTRY_STATIONS]:
+            raise Conflict("there is one already")
+        return {REGISTRY_STATIONS: station(key, key)}
+
+    made = [
+        rig.changes.make(REGISTRY_STATIONS, key, partial(only_the_first, key)) for key in ("cp-1", "cp-2")
+    ]
+    answers = await asyncio.gather(*made, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [type(None), Conflict]
+    await rig.stop()
 
 
 async def test_after_a_write_the_next_is_decided_without_reading(rig: Rig) -> None:

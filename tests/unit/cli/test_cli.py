@@ -377,3 +377,67 @@ def test_a_security_profile_is_set_and_lowered_only_with_the_word_for_it() -> No
         "certificate_name": "SN-1",
         "certification": True,
     }
+
+
+def test_an_accounts_password_is_asked_for_and_never_shown() -> None:
+    account = {"account_id": "anna"}
+    api = Api({"POST /api/v1/accounts": account, "POST /api/v1/accounts/anna/password": None})
+    client = Client("http://api", "key", httpx.MockTransport(api))
+    typed = "correct horse battery\n" * 2
+    words = ["accounts", "add", "anna", "--role", "operator", "--role", "engineer", "--name", "Anna"]
+    result = CliRunner().invoke(cli.app, words, obj=client, input=typed)
+    assert result.exit_code == 0, result.output
+    assert "correct horse" not in result.output
+    assert api.body() == {
+        "account_id": "anna",
+        "grants": [{"role": "operator"}, {"role": "engineer"}],
+        "display_name": "Anna",
+        "password": "correct horse battery",
+    }
+    words = ["accounts", "password", "anna"]
+    assert CliRunner().invoke(cli.app, words, obj=client, input=typed).exit_code == 0
+    assert api.body() == {"password": "correct horse battery"}
+    assert run(api, "accounts", "add", "anna", "--no-password").exit_code == 0
+    assert api.body() == {"account_id": "anna", "grants": []}
+    assert run(api, "accounts", "add", "anna", "--role", "king").exit_code == 2
+
+
+def test_an_account_is_disabled_enabled_and_signed_out() -> None:
+    path = "/api/v1/accounts/anna%40example.org"
+    account = {"account_id": "anna@example.org"}
+    api = Api({f"PATCH {path}": account, f"POST {path}/sign-out": None})
+    for words, disabled in ((("disable",), True), (("disable", "--undo"), False)):
+        assert run(api, "accounts", *words, "anna@example.org").exit_code == 0
+        assert api.body() == {"disabled": disabled}
+    assert "signed out" in run(api, "accounts", "sign-out", "anna@example.org").output
+
+
+def test_a_key_is_shown_once_listed_and_revoked() -> None:
+    key = {
+        "key_id": "k1",
+        "name": "billing",
+        "grants": [{"role": "viewer", "organisation_id": "*"}],
+        "created_at": "2026-05-01T10:00:00Z",
+        "expires_at": None,
+        "revoked": False,
+        "counts": True,
+        "note": "export",
+        "changed_by": "api",
+    }
+    made = {**key, "key": "vb_k1_secret"}
+    api = Api({"POST /api/v1/keys": made, "GET /api/v1/keys": page(key), "DELETE /api/v1/keys/k1": key})
+    words = ("keys", "add", "billing", "--role", "viewer", "--until", "2027-01-01", "--note", "export")
+    assert "vb_k1_secret" in run(api, *words).output
+    assert api.body() == {
+        "name": "billing",
+        "grants": [{"role": "viewer"}],
+        "expires_at": "2027-01-01T00:00:00Z",
+        "note": "export",
+    }
+    shown = run(api, "keys", "list").output
+    assert "billing" in shown
+    assert "viewer" in shown
+    assert api.asked[-1].url.params["counts"] == "true"
+    run(api, "keys", "list", "--all")
+    assert "counts" not in api.asked[-1].url.params
+    assert "revoked" in run(api, "keys", "revoke", "k1").output
