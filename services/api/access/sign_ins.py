@@ -143,7 +143,7 @@ class SignIns:
             account = self._access.accounts.get(account_id)
             kept = None if account is None or account.disabled else account.password_hash
             if not await self._hashing.fits(password, kept):
-                self._tries.spend(account_id, address, began)
+                self._tries.spend(account_id, address, began, exists=account is not None)
                 raise SignInRefused
         # An account that was changed meanwhile has a later `valid_after`: the sign-in does not count then.
         return began

@@ -39,8 +39,11 @@ class Tries:
             waits.append(self._of_account.wait(account_id, now))
         return ceil(max(waits) / SECOND)
 
-    def spend(self, account_id: str, address: str, now: int) -> None:
-        """Count a wrong try, and log it: at most 60 lines a minute."""
+    def spend(self, account_id: str, address: str, now: int, *, exists: bool) -> None:
+        """Count a wrong try, and log it: at most 60 lines a minute.
+
+        A name without an account is not logged: some type their password there.
+        """
         network = network_of(address)
         self._both.spend((account_id, network), now)
         self._of_address.spend(network, now)
@@ -48,4 +51,4 @@ class Tries:
         metrics.WRONG_PASSWORDS.inc()
         if not self._lines.wait(None, now):
             self._lines.spend(None, now)
-            log.warning("wrong_password", account_id=account_id, address=address)
+            log.warning("wrong_password", account_id=account_id if exists else "", address=address)

@@ -104,6 +104,10 @@ async def test_neither_password_nor_its_hash_is_in_a_log_or_plain_in_the_table()
         await rig.sign_in()
         with pytest.raises(SignInRefused):
             await rig.sign_in(password=WRONG)
+        with pytest.raises(SignInRefused):
+            await rig.sign_in(PASSWORD, "")
+    wrong = [line["account_id"] for line in lines if line["event"] == "wrong_password"]
+    assert wrong == ["anna", ""], "a password that was typed as the name is none"
     assert made.password_hash is not None
     assert made.password_hash.startswith("$argon2id$")
     assert PASSWORD not in repr(made)
