@@ -113,21 +113,24 @@ async def test_many_commands_under_one_key_are_told(api: Platform) -> None:
 
 
 async def test_every_change_of_the_registry_names_whose_key_made_it(api: Platform) -> None:
+    wanted = {"name": "anna", "grants": [{"role": "tenant-admin"}]}
+    key = (await ok(await api.http.post("/keys", json=wanted), 201))["key"]
+    anna = {"Authorization": f"Bearer {key}"}
     for path, body in (
         ("/stations/named", {}),
         ("/sites/named", {}),
         ("/tokens/named", {}),
         ("/tariffs/named", {"currency": "EUR", "price_per_kwh_milli": 1}),
     ):
-        made = await ok(await api.http.put(path, json=body, headers=ANNA), 201)
+        made = await ok(await api.http.put(path, json=body, headers=anna), 201)
         assert made["changed_by"] == "anna", path
         again = await ok(
             await api.http.patch(path, json={"name": "x"} if "tokens" not in path else {"driver": "x"})
         )
         assert again["changed_by"] == "api", path
-    password = await ok(await api.http.put("/stations/named/password", json={}, headers=ANNA))
+    password = await ok(await api.http.put("/stations/named/password", json={}, headers=anna))
     assert password["changed_by"] == "anna"
-    await ok(await api.http.delete("/sites/named", headers=ANNA), 204)
+    await ok(await api.http.delete("/sites/named", headers=anna), 204)
     clickhouse = ClickHouseClient(api.settings)
 
     async def stored() -> list[Json] | None:
