@@ -19,6 +19,7 @@ from libs.clickhouse.users import UserSettings
 from libs.runtime.settings import SECRETS_DIR, ServiceSettings
 from services.api.settings import ApiSettings, OperatorSettings
 from services.commands.settings import CommandsSettings
+from services.console.settings import ConsoleSettings
 from services.edge.certificate import CertificateSettings
 from services.edge.settings import EdgeSettings
 from services.firmware.settings import FirmwareSettings
@@ -45,6 +46,7 @@ class Section(NamedTuple):
 SERVICES: Final[dict[str, type[ServiceSettings]]] = {
     "api": ApiSettings,
     "commands": CommandsSettings,
+    "console": ConsoleSettings,
     "edge": EdgeSettings,
     "firmware": FirmwareSettings,
     "load": LoadSettings,
@@ -63,9 +65,9 @@ _SHARED: Final = (
         "every service, `voltbus contract`, `dlq`, `sessions rederive` and `recall`, `backtest`",
     ),
     Section(
-        "ClickHouse", ClickHouseSettings, "`sink`, `api`, `python -m libs.clickhouse`, `voltbus quirks test`"
+        "ClickHouse", ClickHouseSettings, "`sink`, `api`, `console`, `python -m libs.clickhouse`, `voltbus quirks test`"
     ),
-    Section("Who serves operators", OperatorSettings, "`api`"),
+    Section("Who serves operators", OperatorSettings, "`api`, `console`"),
 )
 _TOOLS: Final = (
     Section("ClickHouse users", UserSettings, "`python -m libs.clickhouse`"),

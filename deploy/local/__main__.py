@@ -64,6 +64,7 @@ def _endpoints(platform: Platform) -> list[str]:
         "",
         "Voltbus is up.",
         f"  chargers    {platform.edge_url}/<station>   (ocpp1.6, ocpp2.0.1, ocpp2.1)",
+        f"  console     {platform.console_url}",
         f"  API         {platform.api_url}/api/v1   (documentation: {platform.api_url}/api/v1/docs)",
         f"  API key     {platform.secrets.api_key}",
         f"  Kafka       {stack.bootstrap}",

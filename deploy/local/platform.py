@@ -107,7 +107,7 @@ class Secrets(msgspec.Struct, frozen=True):
 class Platform:
     """Kafka, registry, ClickHouse and all services, with their data and logs under `settings.data`.
 
-    All methods block. `services` are by name: edge-0, edge-1, ..., those of `PROCESSORS`, and api; each can be
+    All methods block. `services` are by name: edge-0, edge-1, ..., those of `PROCESSORS`, api and console; each can be
     killed and started by itself. `long_running` as for `ProcessStack`.
     """
 
@@ -151,6 +151,11 @@ class Platform:
     def api_url(self) -> str:
         """The REST API's base."""
         return f"http://{_reached(self.settings.api_host)}:{self.settings.api_port}"
+
+    @property
+    def console_url(self) -> str:
+        """What operators open in a browser."""
+        return f"http://{_reached(self.settings.console_host)}:{self.settings.console_port}"
 
     def environment(self) -> dict[str, str]:
         """The settings that every service shares: no secrets."""
@@ -223,7 +228,7 @@ class Platform:
 
     def stop(self) -> None:
         """Stop the services in the order of the flow, then the servers."""
-        order = [*(name for name in self.services if name.startswith("edge")), "api", *PROCESSORS]
+        order = [*(name for name in self.services if name.startswith("edge")), "api", "console", *PROCESSORS]
         for name in order:
             self.services[name].terminate()
         for name in order:
@@ -273,6 +278,16 @@ class Platform:
             "VOLTBUS_SECRETS_KEY": self.secrets.secrets_key,
         }
         services.append(Service("api", "services.api", api, logs, host=host, ready_at=self.api_url))
+        console = {
+            **shared,
+            **clickhouse,
+            "VOLTBUS_CONSOLE_HOST": self.settings.console_host,
+            "VOLTBUS_CONSOLE_PORT": str(self.settings.console_port),
+            "VOLTBUS_SECRETS_KEY": self.secrets.secrets_key,
+        }
+        services.append(
+            Service("console", "services.console", console, logs, host=host, ready_at=self.console_url)
+        )
         return {service.name: service for service in services}
 
     def _secrets(self) -> Secrets:

@@ -27,6 +27,7 @@ class LocalSettings(Settings):
     clickhouse_port: int = Field(default=9000, description="Native protocol, user `voltbus`.")
     edge_port: int = Field(default=9080, description="Port of the chargers.")
     api_port: int = Field(default=8080, description="Port of the API.")
+    console_port: int = Field(default=8090, description="Port of the console.")
     edge_processes: int = Field(default=2, ge=1, description="Edge processes on the one port, one slot each.")
     partitions: int = Field(default=4, ge=1, description="Partitions of each topic.")
     unknown_stations: str = Field(default="accept", description="As at the edge.")
@@ -43,6 +44,7 @@ class LocalSettings(Settings):
         description="Password of the user `voltbus`. Empty: made on the first run and kept with the data.",
     )
     api_host: str = Field(default=HOST, description="As at the API.")
+    console_host: str = Field(default=HOST, description="As at the console.")
     http_host: str = Field(default=HOST, description="As for every service.")
     api_key: SecretStr = Field(
         default=SecretStr(""), description="Empty: made on the first run and kept with the data."
@@ -66,9 +68,9 @@ def on_free_ports(data: Path, **overrides: object) -> LocalSettings:
     brokers = overrides.get("brokers", 1)
     assert isinstance(brokers, int)
     while True:
-        kafka, *others = sorted(free_ports(5))
+        kafka, *others = sorted(free_ports(6))
         if brokers == 1 or kafka + brokers <= others[0]:
             break
-    names = ("registry_port", "clickhouse_port", "edge_port", "api_port")
+    names = ("registry_port", "clickhouse_port", "edge_port", "api_port", "console_port")
     ports = dict(zip(names, others, strict=True))
     return LocalSettings.model_validate({"data": data, "kafka_port": kafka, **ports, **overrides})

@@ -65,6 +65,11 @@ def files(version: Version, action: str) -> dict[Kind, str]:
     return {kind: name for kind, name in names if folder.joinpath(name).is_file()}
 
 
+def request_schema(version: Version, action: str) -> dict[str, Any]:
+    """The JSON schema of an action's request. Raises `KeyError` for an action that the version does not have."""
+    return _schema(version, files(version, action)["request"])
+
+
 def load(version: Version | None = None) -> None:
     """Compile the schemas of one version, or of all; a second call does nothing."""
     for each in Version if version is None else (version,):

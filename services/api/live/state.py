@@ -13,7 +13,7 @@ from services.api.context import Api, Context
 from services.api.domain.dated import in_force
 from services.api.domain.errors import NotFound
 from services.api.http.fields import Folded, Output, Time
-from services.api.http.paging import ListQuery, Page, page_of
+from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.permissions import needs
 from services.api.http.routing import routes
 
@@ -55,6 +55,10 @@ class StateQuery(ListQuery):
 
     connected: bool | None = None
     site_id: str | None = None
+    status: Folded | None = Field(default=None, description="Stations with a connector that says so.")
+    q: Folded | None = Field(
+        default=None, description="Part of the id, name, vendor, model or serial number."
+    )
 
 
 @router.get("/state", dependencies=needs(Permission.READ))
@@ -70,7 +74,7 @@ async def list_states(api: Api, query: Annotated[StateQuery, Query()]) -> Page[S
             station = registry.stations.get(station_id)
             if station is None or in_force(station.sites, now) != query.site_id:
                 return None
-        return _state(api, station_id, now)
+        return _state(api, station_id, now) if _is_wanted(api, station_id, query) else None
 
     keys = [registry.keys[REGISTRY_STATIONS], registry.keys[EDGE_CONNECTIONS], api.live.states.keys]
     if query.site_id is not None:
@@ -94,6 +98,18 @@ async def get_state(api: Api, station_id: Folded) -> StationState:
         return _state(api, station_id, now_us())
 
     return await api.registry.surely(known)
+
+
+def _is_wanted(api: Context, station_id: str, query: StateQuery) -> bool:
+    state = api.live.states.records.get(station_id)
+    if query.status is not None and (
+        state is None or all(each.status.casefold() != query.status for each in state.connectors)
+    ):
+        return False
+    station = api.registry.stations.get(station_id)
+    named = "" if station is None else station.name
+    words = () if state is None else (state.vendor, state.model, state.serial)
+    return matches(query.q, station_id, named, *words)
 
 
 def _connected(api: Context, station_id: str) -> bool:

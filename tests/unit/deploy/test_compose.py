@@ -17,6 +17,7 @@ from libs.devstack import docker as stack_images
 from libs.runtime.settings import ServiceSettings, Settings
 from services.api.settings import ApiSettings
 from services.commands.settings import CommandsSettings
+from services.console.settings import ConsoleSettings
 from services.edge.certificate import CertificateSettings
 from services.edge.settings import EdgeSettings
 from services.firmware.settings import FirmwareSettings
@@ -38,7 +39,7 @@ EXAMPLE = (ROOT / "deploy" / "containers" / "env.example").read_text()
 
 SERVERS = ("kafka", "registry", "clickhouse")
 JOBS = ("contract", "tables", "certificate")
-SERVICES = ("edge", *PROCESSORS, "api")
+SERVICES = ("edge", *PROCESSORS, "api", "console")
 
 # What each service reads. The simulator's prefix is its own.
 READS: dict[str, tuple[type[Settings], ...]] = {
@@ -56,6 +57,7 @@ READS: dict[str, tuple[type[Settings], ...]] = {
     "projections": (ProjectionsSettings,),
     "sink": (SinkSettings,),
     "api": (ApiSettings,),
+    "console": (ConsoleSettings,),
 }
 PORTS = {
     "kafka_port": ("kafka", 9092),
@@ -63,6 +65,7 @@ PORTS = {
     "clickhouse_port": ("clickhouse", 9000),
     "edge_port": ("edge", 9080),
     "api_port": ("api", 8080),
+    "console_port": ("console", 8090),
 }
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
@@ -139,7 +142,7 @@ def test_the_settings_accept_what_is_set(name: str, monkeypatch: pytest.MonkeyPa
 def test_variables_of_the_image_are_settings() -> None:
     named = set(re.findall(r"\b(VOLTBUS_[A-Z_]+)=", DOCKERFILE))
     assert named
-    assert named <= fields(ServiceSettings, EdgeSettings, ApiSettings)
+    assert named <= fields(ServiceSettings, EdgeSettings, ApiSettings, ConsoleSettings)
 
 
 def test_services_find_the_servers_by_their_names() -> None:
@@ -212,7 +215,7 @@ def test_secrets_are_required_and_only_where_they_are_used() -> None:
     assert required == {"VOLTBUS_API_KEY", "VOLTBUS_TRANSACTION_KEY", "VOLTBUS_SECRETS_KEY", *clickhouse}
     assert required == set(re.findall(r"^([A-Z_]+)=$", EXAMPLE, re.MULTILINE))
     sealing = [name for name in COMPOSE["services"] if "VOLTBUS_SECRETS_KEY" in environment(name)]
-    assert sorted(sealing) == ["api", "edge"]
+    assert sorted(sealing) == ["api", "console", "edge"]
     assert [name for name in COMPOSE["services"] if "VOLTBUS_API_KEY" in environment(name)] == ["api"]
     assert [name for name in COMPOSE["services"] if "VOLTBUS_TRANSACTION_KEY" in environment(name)] == [
         "edge"
@@ -259,7 +262,7 @@ def test_each_of_clickhouses_passwords_is_where_it_is_used() -> None:
     assert used == {
         "VOLTBUS_CLICKHOUSE_PASSWORD": {"clickhouse", "tables"},
         "VOLTBUS_CLICKHOUSE_SINK_PASSWORD": {"tables", "sink"},
-        "VOLTBUS_CLICKHOUSE_API_PASSWORD": {"tables", "api"},
+        "VOLTBUS_CLICKHOUSE_API_PASSWORD": {"tables", "api", "console"},
         "VOLTBUS_CLICKHOUSE_ANALYST_PASSWORD": {"tables"},
     }
 
@@ -289,7 +292,7 @@ def test_nobody_reaches_a_server_that_he_does_not_use() -> None:
         return {name for name in COMPOSE["services"] if network in service(name)["networks"]}
 
     assert set(COMPOSE["networks"]) == {"bus", "tables", "chargers"}
-    assert members("tables") == {"clickhouse", "tables", "sink", "api"}
+    assert members("tables") == {"clickhouse", "tables", "sink", "api", "console"}
     assert members("chargers") == {"edge", "simulator", "certificate"}
     assert members("bus") == {"kafka", "registry", "contract", *SERVICES}
 

@@ -21,7 +21,7 @@ def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
         ("VOLTBUS_API_KEY", {"api"}),
         ("VOLTBUS_OPERATOR_KEYS", {"api"}),
         ("VOLTBUS_TRANSACTION_KEY", {"edge-0", "edge-1"}),
-        ("VOLTBUS_SECRETS_KEY", {"api", "edge-0", "edge-1"}),
+        ("VOLTBUS_SECRETS_KEY", {"api", "console", "edge-0", "edge-1"}),
     ],
 )
 def test_a_secret_is_in_the_environment_of_who_uses_it_only(

@@ -1,0 +1,45 @@
+// What pages cannot say in markup: the visitor's time zone, and charts.
+(() => {
+  "use strict";
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone && !document.cookie.includes(`zone=${encodeURIComponent(zone)}`)) {
+    document.cookie = `zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
+  }
+
+  function draw(place) {
+    const power = JSON.parse(place.dataset.power);
+    const energy = JSON.parse(place.dataset.energy);
+    const times = [...new Set([...power, ...energy].map(([at]) => at))].sort((a, b) => a - b);
+    const column = (series) => {
+      const values = new Map(series);
+      return times.map((at) => values.get(at) ?? null);
+    };
+    const probe = document.createElement("span");
+    place.append(probe);
+    const resolved = (name) => {
+      probe.style.color = `var(${name})`;
+      return getComputedStyle(probe).color;
+    };
+    const [ink, line, accent, busy] = ["--ink", "--line", "--accent", "--busy"].map(resolved);
+    probe.remove();
+    const axis = { stroke: ink, grid: { stroke: line }, ticks: { stroke: line } };
+    const chart = new uPlot(
+      {
+        width: place.clientWidth,
+        height: 320,
+        scales: { energy: {} },
+        series: [
+          {},
+          { label: place.dataset.powerLabel, stroke: accent, width: 2, spanGaps: true },
+          { label: place.dataset.energyLabel, stroke: busy, width: 2, dash: [6, 4], scale: "energy", spanGaps: true },
+        ],
+        axes: [axis, axis, { ...axis, side: 1, scale: "energy", grid: { show: false } }],
+      },
+      [times, column(power), column(energy)],
+      place,
+    );
+    new ResizeObserver(() => chart.setSize({ width: place.clientWidth, height: 320 })).observe(place);
+  }
+
+  if (window.uPlot) document.querySelectorAll("[data-chart]").forEach(draw);
+})();

@@ -1,0 +1,122 @@
+"""What happened at a station, as the sink stored it up to about a second ago."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from libs.clickhouse.reader import Reader
+from services.api.rows import Row
+
+PERIODS: Final = {
+    "1h": timedelta(hours=1),
+    "24h": timedelta(days=1),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
+"""Lengths of time that a list can look back, by the name in its address."""
+
+_MOST_SAMPLES: Final = 5_000
+
+# Each part is of one table, by its sorting key: a station's history is read, not the network's.
+_TIMELINE: Final = """
+SELECT at, kind, title, detail, event_id, link FROM (
+    SELECT recorded_at AS at,
+           multiIf(_type = 'ConnectionOpened', 'connected', _type = 'ConnectionClosed', 'disconnected',
+                   action = 'BootNotification', 'boot', action = 'SecurityEventNotification', 'security',
+                   'status') AS kind,
+           multiIf(_type = 'OcppCallReceived', ifNull(action, ''), _type) AS title,
+           multiIf(_type = 'ConnectionOpened', ifNull(remote_address, ''),
+                   _type = 'ConnectionClosed', concat(toString(ifNull(code, 0)), ' ', ifNull(reason, '')),
+                   left(ifNull(payload, ''), 300)) AS detail,
+           event_id, '' AS link
+    FROM ocpp_lifecycle FINAL
+    WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+      AND (_type IN ('ConnectionOpened', 'ConnectionClosed')
+           OR (_type = 'OcppCallReceived'
+               AND action IN ('BootNotification', 'StatusNotification', 'SecurityEventNotification')))
+    UNION ALL
+    SELECT recorded_at, 'session', _type, concat(transaction_id, ' ', ifNull(reason, '')), event_id, session_id
+    FROM sessions_events FINAL
+    WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+      AND _type IN ('SessionStarted', 'SessionEnded', 'SessionCorrected')
+    UNION ALL
+    SELECT recorded_at, 'command', action, concat(fate, ' ', reason), event_id, command_id
+    FROM commands_outcomes FINAL
+    WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+      AND _type = 'CommandConcluded'
+    UNION ALL
+    SELECT recorded_at, 'alert', kind, detail, event_id, ''
+    FROM security_alerts FINAL
+    WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s AND NOT _deleted
+    UNION ALL
+    SELECT recorded_at, 'rejected', _type, reason, event_id, ''
+    FROM ocpp_rejected FINAL
+    WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+)
+ORDER BY at DESC, event_id DESC LIMIT %(limit)s
+"""
+
+_MESSAGES: Final = """
+SELECT * FROM raw_messages
+WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+  AND (%(action)s = '' OR action = %(action)s) AND (%(outcome)s = '' OR outcome = %(outcome)s)
+  AND (%(q)s = '' OR positionCaseInsensitiveUTF8(payload, %(q)s) > 0
+       OR positionCaseInsensitiveUTF8(ifNull(answer, ''), %(q)s) > 0)
+ORDER BY recorded_at DESC, event_id DESC LIMIT %(limit)s
+"""
+
+_COMMANDS: Final = """
+SELECT * FROM commands
+WHERE station_id = %(station_id)s AND requested_at >= %(since)s AND requested_at < %(until)s
+ORDER BY requested_at DESC LIMIT %(limit)s
+"""
+
+_SAMPLES: Final = """
+SELECT sampled_at, measurand, phase, value_milli, unit FROM measurements
+WHERE station_id = %(station_id)s AND evse_id = %(evse_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+  AND transaction_id = %(transaction_id)s AND phase IS NULL
+  AND measurand IN ('Power.Active.Import', 'Energy.Active.Import.Register')
+ORDER BY sampled_at LIMIT %(limit)s
+"""
+
+
+class StationHistory:
+    """Queries of one station's past. Every method raises ClickHouseUnavailableError while ClickHouse is away.
+
+    `since` (inclusive), `until` (exclusive): of when the platform recorded it. The latest comes first.
+    """
+
+    def __init__(self, reader: Reader, station_id: str) -> None:
+        self._reader = reader
+        self._station_id = station_id
+
+    async def timeline(self, since: datetime, until: datetime, limit: int) -> list[Row]:
+        """Connections, boots, states, sessions, commands, alerts and refusals; `link`: a session's or command's id."""
+        return await self._rows(_TIMELINE, since, until, limit=limit)
+
+    async def messages(
+        self,
+        since: datetime,
+        until: datetime,
+        limit: int,
+        *,
+        action: str = "",
+        outcome: str = "",
+        q: str = "",
+    ) -> list[Row]:
+        """Calls with their answers, as they were sent; `q`: what payload or answer contains."""
+        return await self._rows(_MESSAGES, since, until, limit=limit, action=action, outcome=outcome, q=q)
+
+    async def commands(self, since: datetime, until: datetime, limit: int) -> list[Row]:
+        """Commands and their fates."""
+        return await self._rows(_COMMANDS, since, until, limit=limit)
+
+    async def samples(self, evse_id: int, transaction_id: str, since: datetime, until: datetime) -> list[Row]:
+        """A session's power and energy, the earliest first, at most some thousands."""
+        return await self._rows(
+            _SAMPLES, since, until, limit=_MOST_SAMPLES, evse_id=evse_id, transaction_id=transaction_id
+        )
+
+    async def _rows(self, sql: str, since: datetime, until: datetime, **others: Any) -> list[Row]:
+        return await self._reader.rows(
+            sql, {"station_id": self._station_id, "since": since, "until": until, **others}
+        )

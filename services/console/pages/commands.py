@@ -1,0 +1,147 @@
+"""Commands to one station: which it can be given, the form for each, and what became of one."""
+
+from collections.abc import Mapping
+from typing import Any, Final, get_args
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from libs.access.command_classes import COMMAND_CLASSES, permission_of
+from libs.access.roles import Permission
+from libs.ocpp import schemas
+from libs.ocpp.routing import ROUTES
+from libs.ocpp.semantics import commands as semantic
+from libs.ocpp.semantics.abilities import COMPONENTS_2
+from libs.ocpp.versions import Version, known_version
+from services.api.commands.routes import CommandHeaders, CommandWish, get_command, send_command
+from services.api.domain.errors import Conflict, Forbidden, Invalid, NotFound, TooMany
+from services.api.http.permissions import needs
+from services.api.live.state import get_state
+from services.console.forms import FormError, FormField, fields_of, payload_of
+from services.console.web.visit import Visit, Visiting
+
+router = APIRouter(dependencies=needs(Permission.READ))
+
+VERSION_FREE: Final[Mapping[str, Any]] = {kind.__name__: kind for kind in get_args(semantic.Command)}
+_WAIT_S: Final = 2.0
+_ORDER: Final = (
+    Permission.COMMAND_READ,
+    Permission.COMMAND_SESSION,
+    Permission.COMMAND_DISRUPTIVE,
+    Permission.COMMAND_SECURITY,
+)
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """A command that can be chosen; `lacking`: what the charger would need for it and says it does not have."""
+
+    action: str
+    form: str
+    permission: Permission
+    lacking: str = ""
+
+
+@router.get("/stations/{station_id}/command", response_class=HTMLResponse)
+async def choose(visit: Visiting, station_id: str) -> Response:
+    """Every command that the station's OCPP version has, by what it needs, and those that any version has."""
+    state = await get_state(visit.api, station_id.casefold())
+    version = known_version(state.version)
+    choices = [Choice(name, "any", COMMAND_CLASSES[name]) for name in VERSION_FREE]
+    if version is not None:
+        lacking = _lacking(visit, state.station_id)
+        choices += [
+            Choice(action, "ocpp", permission_of(action, {}), _why_not(version, action, lacking))
+            for action, route in ROUTES[version].items()
+            if route.to_station
+        ]
+    return visit.page(
+        "command_choice.html", tab="commands", state=state, choices=choices, order=_ORDER,
+    )  # fmt: skip
+
+
+@router.get("/stations/{station_id}/command/{form}/{action}", response_class=HTMLResponse)
+async def fill_in(visit: Visiting, station_id: str, form: str, action: str) -> Response:
+    """The form of one command."""
+    return await _form(visit, station_id, (form, action), {})
+
+
+@router.post("/stations/{station_id}/command/{form}/{action}", response_class=HTMLResponse)
+async def send(visit: Visiting, station_id: str, form: str, action: str) -> Response:
+    """Send it, and show what becomes of it; the form again, with what was entered, if it is refused."""
+    entered = {name: str(value) for name, value in (await visit.request.form()).items()}
+    visit.check_form(entered.pop("_form", ""))
+    state = await get_state(visit.api, station_id.casefold())
+    fields = _fields(known_version(state.version), form, action)
+    try:
+        payload = payload_of(fields, entered)
+    except FormError as error:
+        _ = visit.words.text
+        wrong = {error.name: _("This is not what the field is for.")}
+        return await _form(visit, station_id, (form, action), entered, wrong)
+    named = "action" if form == "ocpp" else "command"
+    wish = CommandWish.model_validate({named: action, "payload": payload, "wait_s": _WAIT_S})
+    try:
+        sent = await send_command(
+            api=visit.api,
+            response=Response(),
+            requester=visit.principal.name,
+            must=visit.must,
+            station_id=state.station_id,
+            body=wish,
+            headers=CommandHeaders(idempotency_key=entered.get("_once") or None),
+        )
+    except (Conflict, Forbidden, Invalid, TooMany) as error:
+        name = (error.path or "").removeprefix("/payload").strip("/").replace("/", ".")
+        return await _form(visit, station_id, (form, action), entered, {name: error.detail})
+    return RedirectResponse(f"/commands/{sent.command_id}", 303)
+
+
+@router.get("/commands/{command_id}", response_class=HTMLResponse)
+async def show_command(visit: Visiting, command_id: UUID) -> Response:
+    """A command, and its fate once there is one."""
+    command = await get_command(visit.api, command_id)
+    state = await get_state(visit.api, command.station_id)
+    return visit.page("command.html", tab="commands", state=state, command=command)
+
+
+async def _form(
+    visit: Visit,
+    station_id: str,
+    command: tuple[str, str],
+    entered: Mapping[str, str],
+    wrong: Mapping[str, str] | None = None,
+) -> Response:
+    form, action = command
+    state = await get_state(visit.api, station_id.casefold())
+    version = known_version(state.version)
+    fields = _fields(version, form, action)
+    status = 422 if wrong else 200
+    return visit.page(
+        "command_form.html", status, tab="commands", state=state, action=action, fields=fields, entered=entered,
+        wrong=wrong or {}, stale=visit.is_stale(permission_of(action, {})),
+        lacking="" if version is None else _why_not(version, action, _lacking(visit, state.station_id)),
+    )  # fmt: skip
+
+
+def _fields(version: Version | None, form: str, action: str) -> tuple[FormField, ...]:
+    if form == "any" and action in VERSION_FREE:
+        return fields_of(msgspec.json.schema(VERSION_FREE[action]), frozenset({"type"}))
+    if form == "ocpp" and version is not None:
+        route = ROUTES[version].get(action)
+        if route is not None and route.to_station:
+            return fields_of(schemas.request_schema(version, action))
+    raise NotFound(f"there is no command {action!r} for this station")
+
+
+def _lacking(visit: Visit, station_id: str) -> frozenset[str]:
+    known = visit.api.registry.capabilities.get(station_id)
+    return frozenset() if known is None else frozenset(known.lacking)
+
+
+def _why_not(version: Version, action: str, lacking: frozenset[str]) -> str:
+    if action in lacking:
+        return action
+    component = COMPONENTS_2.get(action, "") if version.is_v2 else ""
+    return component if component in lacking else ""

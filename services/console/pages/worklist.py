@@ -1,0 +1,22 @@
+"""The first page: what needs a person."""
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from libs.access.roles import Permission
+from libs.runtime.clock import micros
+from services.api.http.permissions import needs
+from services.console.history import PERIODS
+from services.console.pages.queries import Period
+from services.console.web.visit import Visiting
+from services.console.worklist import worklist
+
+router = APIRouter(dependencies=needs(Permission.READ))
+
+
+@router.get("/", response_class=HTMLResponse)
+async def show_worklist(visit: Visiting) -> HTMLResponse:
+    """What is wrong now, and what went wrong in a period, by its cause."""
+    period = Period(visit.request.query_params, visit.now)
+    causes, told = await worklist(visit.api, period.since, period.until, micros(visit.now))
+    return visit.page("worklist.html", causes=causes, told=told, period=period, periods=PERIODS)

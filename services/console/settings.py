@@ -1,0 +1,19 @@
+"""The console's settings."""
+
+from pydantic import Field
+
+from services.api.settings import OperatorSettings
+
+
+class ConsoleSettings(OperatorSettings):
+    """Read from `VOLTBUS_<FIELD>`."""
+
+    console_host: str = Field(default="127.0.0.1", description="Address of the console.")
+    console_port: int = Field(default=8090, ge=0, le=65535, description="Port of the console.")
+    console_proxies: str = Field(
+        default="",
+        description="Networks of proxies in front, such as `10.0.0.0/8`; their X-Forwarded-For is believed.",
+    )
+    console_connections: int = Field(
+        default=4096, ge=8, description="Open connections; fewer if descriptors would run out."
+    )

@@ -1,0 +1,61 @@
+"""Templates filled in for one visitor. Whatever a charger or driver named itself is shown as text."""
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+FOLDER: Final = Path(__file__).resolve().parents[1] / "templates"
+
+_HIDDEN: Final = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff]"
+)
+"""Characters that nobody sees and that may change how others are read."""
+
+
+def visible(text: str) -> str:
+    """`text` with hidden characters, such as marks that turn its direction, written out."""
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", unicodedata.normalize("NFC", text))
+
+
+def shown(value: Any) -> Any:
+    """What stands on a page for a value of a template: nothing hidden in it, "" for None."""
+    if value is None:
+        return ""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return visible(value)
+
+
+def isolated(value: Any) -> Markup:
+    """Text of somebody else's, whose direction does not spread to what stands around it."""
+    return Markup("<bdi>{}</bdi>").format(shown(value))
+
+
+def address(path: str, values: dict[str, Any], **changes: Any) -> str:
+    """`path` with those query parameters, `changes` over them; None and "" are left out."""
+    merged = {name: value for name, value in {**values, **changes}.items() if value not in (None, "")}
+    return f"{path}?{urlencode(merged, doseq=True)}" if merged else path
+
+
+def environment() -> Environment:
+    """The templates."""
+    found = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.do"],
+    )
+    found.filters["isolated"] = isolated
+    found.filters["from_timestamp"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
+    found.filters["zip"] = zip
+    found.globals["address"] = address
+    return found

@@ -1,0 +1,113 @@
+"""One request to the console: who asks, in which language, and the page that answers."""
+
+from collections.abc import Awaitable, Mapping
+from hmac import compare_digest
+from http import HTTPStatus
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import unquote
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment
+from markupsafe import Markup
+
+from libs.access.principal import Principal
+from libs.access.roles import Permission
+from libs.clickhouse.client import ClickHouseError
+from libs.runtime.clock import SECOND, now_us
+from libs.runtime.logging import get_logger
+from services.api.context import Context
+from services.api.domain.errors import Forbidden, Invalid
+from services.api.domain.permitted import must_be_permitted
+from services.console.web.assets import Assets
+from services.console.web.visitors import form_token
+from services.console.web.words import LANGUAGES, Words, now, words_for
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+
+LANGUAGE_COOKIE: Final = "language"
+ZONE_COOKIE: Final = "zone"
+
+
+class Visit:
+    """A request and what its page is made of."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.api: Context = request.app.state.context
+        self.principal: Principal = request.state.principal
+        self.now = now()
+        cookies = request.cookies
+        zone = unquote(cookies.get(ZONE_COOKIE, ""))
+        self.words: Words = words_for(
+            cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", ""), zone
+        )
+
+    def must(self, permission: Permission) -> None:
+        """Raise Forbidden unless who asks may do that, and has signed in a short while ago where that is needed."""
+        fresh = int(self.api.settings.fresh_s * SECOND)
+        must_be_permitted(self.principal, permission, now_us(), fresh)
+
+    def is_stale(self, permission: Permission) -> bool:
+        """Whether who asks may do that once the password was given again."""
+        try:
+            self.must(permission)
+        except Forbidden:
+            return self.may(permission)
+        return False
+
+    def check_form(self, given: str) -> None:
+        """Raise Invalid unless a form of this very sign-in was sent."""
+        if not compare_digest(given.encode(), form_token(self.request.state.token).encode()):
+            raise Invalid("the form is of an earlier sign-in: load the page and send it again")
+
+    def may(self, permission: Permission) -> bool:
+        """Whether who asks may do that."""
+        return self.principal.may(permission)
+
+    def page(self, template: str, http_status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
+        """The page made of `template`, a file of templates/pages, and `values`."""
+        environment: Environment = self.request.app.state.templates
+        assets: Assets = self.request.app.state.assets
+        nonce = self.request.state.nonce
+        text = environment.get_template(f"pages/{template}").render(
+            _=self.words.text,
+            words=self.words,
+            languages=LANGUAGES,
+            now=self.now,
+            asset=assets.url,
+            nonce=nonce,
+            hx=lambda **attributes: _attributes(attributes, nonce),
+            path=self.request.url.path,
+            query=dict(self.request.query_params),
+            principal=self.principal,
+            form=form_token(self.request.state.token) if self.request.state.token else "",
+            may=self.may,
+            **values,
+        )
+        return HTMLResponse(text, http_status)
+
+
+def _attributes(attributes: Mapping[str, str], nonce: str) -> Markup:
+    """htmx's attributes: `get="/x"` is `hx-get="/x"`. They count only with the nonce of the page."""
+    parts = [Markup('hx-{}="{}"').format(name.replace("_", "-"), value) for name, value in attributes.items()]
+    return Markup(" ").join([*parts, Markup('hx-nonce="{}"').format(nonce)])
+
+
+async def stored(rows: Awaitable[T]) -> T | None:
+    """What ClickHouse keeps; None while it is away, so that a page can show what the log still knows."""
+    try:
+        return await rows
+    except ClickHouseError as error:
+        log.warning("page_without_history", error=str(error)[:300])
+        return None
+
+
+async def visit_of(request: Request) -> Visit:
+    """The visit of a request; a coroutine, so that no thread is asked."""
+    return Visit(request)
+
+
+Visiting = Annotated[Visit, Depends(visit_of)]

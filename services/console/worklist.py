@@ -1,0 +1,125 @@
+"""What needs a person now, grouped by its cause."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from services.api.context import Context
+from services.api.domain.dated import in_force
+from services.api.rows import Row
+from services.console.web.visit import stored
+
+SHOWN: Final = 20
+"""Examples of each cause."""
+
+
+class Example(msgspec.Struct, frozen=True):
+    """One station, session or command that has the cause. `detail`: in the words of whoever reported it."""
+
+    station_id: str
+    detail: str = ""
+    session_id: str = ""
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """What is wrong, at how many. `kind`: one of the sections of the page; `title`: what tells it from others there."""
+
+    kind: str
+    title: str
+    count: int
+    examples: tuple[Example, ...]
+
+
+_REVIEW: Final = """
+SELECT doubt, count() AS many, sum(review_wh) AS wh,
+       groupArray({shown})((station_id, concat(toString(review_wh), ' Wh'), session_id)) AS examples
+FROM (SELECT station_id, session_id, review_wh, arrayJoin(doubts) AS doubt
+      FROM sessions_in_review(since = %(since)s, until = %(until)s) ORDER BY review_wh DESC)
+GROUP BY doubt ORDER BY wh DESC
+"""
+_COMMANDS: Final = """
+SELECT concat(action, ' ', fate) AS title, uniqExact(command_id) AS many,
+       groupArray({shown})((station_id, reason, '')) AS examples
+FROM commands_outcomes
+WHERE _type = 'CommandConcluded' AND fate != 'ACCEPTED' AND recorded_at >= %(since)s AND recorded_at < %(until)s
+GROUP BY title ORDER BY many DESC LIMIT 50
+"""
+_REJECTED: Final = """
+SELECT reason AS title, sum(ifNull(count, 1)) AS many,
+       groupUniqArray({shown})((station_id, ifNull(remote_address, ''), '')) AS examples
+FROM ocpp_rejected
+WHERE _type != 'FrameRejected' AND recorded_at >= %(since)s AND recorded_at < %(until)s
+GROUP BY title ORDER BY many DESC LIMIT 50
+"""
+_ALERTS: Final = """
+SELECT kind AS title, uniqExact(alert_id) AS many, groupArray({shown})((station_id, detail, '')) AS examples
+FROM security_events WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
+GROUP BY title ORDER BY many DESC LIMIT 50
+"""
+_DEAD: Final = """
+SELECT concat(source_topic, ': ', error_type) AS title, uniqExact(event_id) AS many,
+       groupArray({shown})((ifNull(key, ''), error, '')) AS examples
+FROM dead_letters WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
+GROUP BY title ORDER BY many DESC LIMIT 50
+"""
+_STORED: Final = {
+    "review": _REVIEW,
+    "command": _COMMANDS,
+    "rejected": _REJECTED,
+    "alert": _ALERTS,
+    "dead": _DEAD,
+}
+
+
+async def worklist(api: Context, since: datetime, until: datetime, now_us: int) -> tuple[list[Cause], bool]:
+    """The causes, those of one kind together, and whether ClickHouse told what it keeps."""
+    found = [*_offline(api, now_us), *_faulted(api)]
+    asked = [_rows(api, kind, since, until) for kind in _STORED]
+    told = True
+    for kind, rows in zip(_STORED, await asyncio.gather(*asked), strict=True):
+        if rows is None:
+            told = False
+        else:
+            found += (_cause(kind, row) for row in rows)
+    return found, told
+
+
+def _offline(api: Context, now_us: int) -> Iterable[Cause]:
+    """Registered stations without a socket, by site."""
+    away: defaultdict[str, list[str]] = defaultdict(list)
+    all_of: Counter[str] = Counter()
+    for station_id, station in api.registry.stations.items():
+        site_id = in_force(station.sites, now_us) or ""
+        all_of[site_id] += 1
+        located = api.registry.locations.get(station_id)
+        if located is None or not located.connected:
+            away[site_id].append(station_id)
+    for site_id, stations in sorted(away.items(), key=lambda each: -len(each[1])):
+        title = f"{site_id or '-'} ({len(stations)}/{all_of[site_id]})"
+        yield Cause("offline", title, len(stations), tuple(map(Example, sorted(stations)[:SHOWN])))
+
+
+def _faulted(api: Context) -> Iterable[Cause]:
+    """Connectors that report a fault, by error code."""
+    by_code: defaultdict[str, list[Example]] = defaultdict(list)
+    for state in api.live.states.records.values():
+        for connector in state.connectors:
+            if connector.status == "Faulted":
+                where = f"EVSE {connector.evse_id}"
+                by_code[connector.error_code].append(Example(state.station_id, where))
+    for code, examples in sorted(by_code.items(), key=lambda each: -len(each[1])):
+        yield Cause("faulted", code, len(examples), tuple(examples[:SHOWN]))
+
+
+async def _rows(api: Context, kind: str, since: datetime, until: datetime) -> list[Row] | None:
+    sql = _STORED[kind].format(shown=SHOWN)
+    return await stored(api.reader.rows(sql, {"since": since, "until": until}))
+
+
+def _cause(kind: str, row: dict[str, Any]) -> Cause:
+    title = str(row["doubt"] if kind == "review" else row["title"])
+    return Cause(kind, title, int(row["many"]), tuple(Example(*each) for each in row["examples"]))
