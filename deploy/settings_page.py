@@ -65,7 +65,9 @@ _SHARED: Final = (
         "every service, `voltbus contract`, `dlq`, `sessions rederive` and `recall`, `backtest`",
     ),
     Section(
-        "ClickHouse", ClickHouseSettings, "`sink`, `api`, `console`, `python -m libs.clickhouse`, `voltbus quirks test`"
+        "ClickHouse",
+        ClickHouseSettings,
+        "`sink`, `api`, `console`, `python -m libs.clickhouse`, `voltbus quirks test`",
     ),
     Section("Who serves operators", OperatorSettings, "`api`, `console`"),
 )

@@ -33,6 +33,8 @@ SERVICE_OF: Final = {
 
 SOLE_WRITERS: Final = {"api": ("api-access", "api-campaigns", "api-certificates", "api-registry")}
 """Transactional ids besides those of processors."""
+SAME: Final = {"console": "api"}
+"""Services that need what another one needs, since they are made of the same parts."""
 _WITHOUT_GROUP: Final = frozenset({"api", CLI, "edge"})
 _WITHOUT_TRANSACTIONS: Final = frozenset({"certificates", SINK})
 
@@ -56,6 +58,12 @@ def rights(settings: BusSettings, contract: Contract) -> list[Right]:
     Who reads a topic may write its dead letters, which the sink and operators read. Read and Write include Describe.
     """
     found = {right for topic in contract.topics.values() for right in _of_topic(settings, topic)}
+    found |= {
+        right._replace(principal=service)
+        for service, other in SAME.items()
+        for right in found
+        if right.principal == other
+    }
     services = {right.principal for right in found}
     schemas = settings.topic(SCHEMAS_TOPIC)
     found |= {Right(service, "topic", schemas, False, "Read") for service in services}
