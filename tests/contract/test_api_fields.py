@@ -253,7 +253,9 @@ SHOWN: Final[Mapping[type[BaseModel], Shown]] = {
     load.Allocation: Shown(("LoadPlanMade.allocations",)),
     load.LoadPlan: Shown(("LoadPlanMade",), {"made_at": "recorded_at"}),
     state.Connector: Shown(("StationStateChanged.connectors",)),
-    state.StateQuery: Shown(("StationStateChanged",), own={"site_id": _ASSIGNED}),
+    state.StateQuery: Shown(
+        ("StationStateChanged", "StationStateChanged.connectors"), own=_SEARCH | {"site_id": _ASSIGNED}
+    ),
     state.StationState: Shown(
         ("StationStateChanged", "StationRegistered"),
         own={
