@@ -34,7 +34,8 @@ def up() -> None:
     platform = Platform(settings, long_running=True)
     try:
         platform.start(_say)
-        for line in _endpoints(platform):
+        sign_in = platform.first_sign_in()
+        for line in _endpoints(platform, sign_in):
             print(line)
         sys.stdout.flush()
         run_until_interrupted(platform, _say)
@@ -50,7 +51,7 @@ def demo() -> None:
     raise typer.Exit(run_demo(_say))
 
 
-def _endpoints(platform: Platform) -> list[str]:
+def _endpoints(platform: Platform, sign_in: str) -> list[str]:
     stack = platform.stack.endpoints
     open_to = [
         name
@@ -64,7 +65,7 @@ def _endpoints(platform: Platform) -> list[str]:
         "",
         "Voltbus is up.",
         f"  chargers    {platform.edge_url}/<station>   (ocpp1.6, ocpp2.0.1, ocpp2.1)",
-        f"  console     {platform.console_url}",
+        f"  console     {platform.console_url}   ({sign_in})",
         f"  API         {platform.api_url}/api/v1   (documentation: {platform.api_url}/api/v1/docs)",
         f"  API key     {platform.secrets.api_key}",
         f"  Kafka       {stack.bootstrap}",

@@ -250,6 +250,8 @@ class _Demo:
     def _look_around(self) -> Table:
         table = Table(title="Look around", show_header=False)
         stack = self.platform.stack.endpoints
+        table.add_row("console", self.platform.console_url)
+        table.add_row("", self.platform.first_sign_in())
         table.add_row("API documentation", f"{self.platform.api_url}/api/v1/docs")
         table.add_row("API key", self.platform.secrets.api_key)
         table.add_row("ClickHouse", f"{stack.clickhouse_host}:{stack.clickhouse_port}")

@@ -8,13 +8,16 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+import httpx
 import msgspec
 from pydantic import SecretStr
 
 from deploy.local.settings import LocalSettings
+from libs.access.roles import Role
 from libs.bus.admin import apply_contract
 from libs.bus.settings import BusSettings
 from libs.clickhouse.migrate import migrate
@@ -37,6 +40,7 @@ SECRETS: Final = frozenset(
     {"VOLTBUS_API_KEY", "VOLTBUS_OPERATOR_KEYS", "VOLTBUS_SECRETS_KEY", "VOLTBUS_TRANSACTION_KEY"}
 )
 """What no service inherits: each is given those that it reads."""
+FIRST_ACCOUNT: Final = "admin"
 PROCESSORS: Final = (
     "commands", "sessions", "plans", "telemetry", "load", "firmware", "provisioning", "projections", "sink",
 )  # fmt: skip
@@ -188,6 +192,22 @@ class Platform:
         except BaseException:
             self.stop()
             raise
+
+    def first_sign_in(self) -> str:
+        """How to sign in to the console: the account `admin` is made if it is not there. Raises StackError."""
+        password = secrets.token_urlsafe(12)
+        account = {
+            "account_id": FIRST_ACCOUNT,
+            "password": password,
+            "grants": [{"role": Role.PLATFORM_ADMIN}],
+        }
+        headers = {"Authorization": f"Bearer {self.secrets.api_key}"}
+        answer = httpx.post(f"{self.api_url}/api/v1/accounts", json=account, headers=headers, timeout=30)
+        if answer.status_code == HTTPStatus.CREATED:
+            return f"name {FIRST_ACCOUNT}, password {password}"
+        if answer.status_code == HTTPStatus.CONFLICT:
+            return f"name {FIRST_ACCOUNT}; for another password: voltbus accounts password {FIRST_ACCOUNT}"
+        raise StackError(f"the first account could not be made: {answer.text}")
 
     def check_room(self) -> None:
         """Raise DiskFullError if the data has hardly any room left to grow."""

@@ -80,6 +80,19 @@ def play(url: str, seed: int) -> list[int]:
     return [session["energy_wh"] for session in played["sessions"]]
 
 
+def signs_in(settings: LocalSettings, printed: str) -> bool:
+    """Whether the console takes the name and password that were printed."""
+    told = re.search(r"console +(\S+) +\(name (\S+), password (\S+)\)", printed)
+    assert told is not None, printed
+    answer = httpx.post(
+        f"{told[1]}/sign-in",
+        data={"name": told[2], "password": told[3]},
+        headers={"Sec-Fetch-Site": "same-origin"},
+        timeout=WAIT_S,
+    )
+    return answer.status_code == 303 and answer.headers["location"] == "/"
+
+
 def operator(settings: LocalSettings, printed: str) -> httpx.Client:
     """A client of the API with the key that was printed."""
     key = re.search(r"API key +(\S+)", printed)
@@ -99,6 +112,7 @@ def test_up_serves_chargers_consumers_and_operators(tmp_path: Path) -> None:
     settings = on_free_ports(tmp_path / "data")
     with running(settings) as (_, printed):
         assert "Unknown stations and tokens are let in here" in printed
+        assert signs_in(settings, printed)
         api = operator(settings, printed)
         truth = play(charging_url(settings), seed=1)
         found = wait_for_sessions(api, len(truth), sum(truth))
@@ -124,5 +138,6 @@ def test_up_goes_on_after_a_crash_and_has_its_data_the_next_day(tmp_path: Path) 
         truth += play(url, seed=9)
         found = wait_for_sessions(api, len(truth), sum(truth))
 
-    with running(settings):
+    with running(settings) as (_, printed):
+        assert "name admin; for another password: voltbus accounts password admin" in printed
         assert sessions(api) == found
