@@ -85,20 +85,34 @@ def _is_of_security(name: Any) -> bool:
 
 
 def _variables(payload: Mapping[str, Any]) -> list[Any]:
-    """The names of the variables that are set, `Component.Variable`; None for one that cannot be told."""
-    items = payload.get("setVariableData", payload.get("values"))
-    return [_variable(item) for item in items] if isinstance(items, list | tuple) else [None]
+    """The names of the variables that are set, `Component.Variable`; None for one that cannot be told.
+
+    Those of OCPP's form and of the version-free one: whoever reads only one of them passes over the other.
+    """
+    found: list[Any] = []
+    for field in ("setVariableData", "values"):
+        items = payload.get(field, ())
+        found += (
+            (name for item in items for name in _named(item)) if isinstance(items, list | tuple) else [None]
+        )
+    return found or [None]
 
 
-def _variable(item: Any) -> str | None:
+def _named(item: Any) -> list[str | None]:
+    """Every name that a variable is given."""
+    found: list[str | None] = []
     match item:
         case {"component": {"name": str(component)}, "variable": {"name": str(name)}}:
-            return f"{component}.{name}"
-        case {"name": str(name)}:
-            return name
-    return None
+            found.append(f"{component}.{name}")
+        case {"component": _} | {"variable": _}:
+            found.append(None)
+    if isinstance(item, Mapping) and "name" in item:
+        name = item["name"]
+        found.append(name if isinstance(name, str) else None)
+    return found or [None]
 
 
 def _asked_for(payload: Mapping[str, Any]) -> str:
-    asked = payload.get("requestedMessage", payload.get("message"))
-    return asked.casefold() if isinstance(asked, str) else ""
+    """Every message that is asked for, in either form."""
+    asked = (payload.get(field) for field in ("requestedMessage", "message"))
+    return " ".join(each.casefold() for each in asked if isinstance(each, str))

@@ -116,3 +116,39 @@ def test_a_new_key_pair_is_more_than_a_question(payload: dict[str, Any]) -> None
 def test_what_is_known_of_a_driver_is_asked_for_by_many_and_cleared_by_few() -> None:
     assert permission_of("CustomerInformation", {"report": True, "clear": False}) is Permission.COMMAND_READ
     assert permission_of("CustomerInformation", {"report": True, "clear": True}) is DISRUPTIVE
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("SetVariables", {"setVariableData": [], "values": [{"name": "AuthorizationKey", "value": "x"}]}),
+        (
+            "SetVariables",
+            {
+                "values": [
+                    {
+                        "component": {"name": "OCPPCommCtrlr"},
+                        "variable": {"name": "HeartbeatInterval"},
+                        "name": "AuthorizationKey",
+                        "value": "x",
+                    }
+                ]
+            },
+        ),
+        (
+            "SetVariables",
+            {"values": [{"name": "HeartbeatInterval"}], "setVariableData": [{"component": {"name": "X"}}]},
+        ),
+        ("TriggerMessage", {"requestedMessage": "Heartbeat", "message": "sign_certificate"}),
+        ("TriggerMessage", {"requestedMessage": "SignChargingStationCertificate", "message": "heartbeat"}),
+    ],
+)
+def test_a_field_that_is_passed_over_hides_nothing(action: str, payload: dict[str, Any]) -> None:
+    assert permission_of(action, payload) is Permission.COMMAND_SECURITY
+
+
+def test_a_variable_that_anybody_may_set_needs_no_more_in_either_form() -> None:
+    ours = {"values": [{"name": "OCPPCommCtrlr.HeartbeatInterval", "value": "60"}]}
+    component = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
+    for payload in (ours, {"setVariableData": [component | {"attributeValue": "60"}]}):
+        assert permission_of("SetVariables", payload) is Permission.COMMAND_DISRUPTIVE
