@@ -16,6 +16,7 @@ from libs.bus.sole_writer import SoleWriter
 from libs.bus.tables import TableSet
 from libs.clickhouse.reader import Reader
 from libs.ocpp import schemas
+from libs.runtime import descriptors
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
 from libs.security.sealing import Sealer
@@ -46,10 +47,31 @@ log = get_logger(__name__)
 
 _GAP_S: Final = 0.05
 """Between two reads of what the event stream and those who wait for a command are told."""
+_OTHER_DESCRIPTORS: Final = 512
 _REPORTS: Final = 5
 """That are made or wait, for each connection."""
 _COUNT_S: Final = 5.0
 _WARN_S: Final = 3600.0
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A serving process. `task` ends only by an error."""
+
+    port: int
+    task: asyncio.Task[None]
+
+    async def until(self, stop: asyncio.Event) -> None:
+        """Wait for `stop`. Raises if the work ends before."""
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait({stopped, self.task}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if self.task.done():
+            self.task.result()
+
+
+def connections_at_most(wanted: int) -> int:
+    """Some descriptors are left for Kafka, ClickHouse, and whoever asks for health and metrics."""
+    return min(wanted, max(1, descriptors.limit() - _OTHER_DESCRIPTORS))
 
 
 class Parts(msgspec.Struct, frozen=True):
