@@ -35,12 +35,17 @@ Commands need these, whichever OCPP version the charger speaks. A command that i
 """
 _PAYLOADS: Final = """
 Some need more or less by what they carry. `ChangeConfiguration` and `SetVariables` need `command_security` for keys
-that concern credentials, certificates, the charger's identity or the central system's address; so does
-`TriggerMessage` for a certificate request. `CustomerInformation` that clears nothing needs `command_read`.
+that concern credentials, certificates, the charger's identity or the central system's address; so do
+`TriggerMessage` and `ExtendedTriggerMessage` for a certificate request. `CustomerInformation` that clears nothing
+needs `command_read`.
 `DataTransfer` needs `command_security`, since nobody can tell what a maker's own message does.
 """
 _ROUTES: Final = """
 ## Routes
+
+Some ask for more by what they carry: a command for its class, and a station with `allow_security_downgrade` for
+`command_security`. `command_bulk` and `read_audit` are not asked for yet. Sessions, charge records and commands of
+the API carry id tokens: who may read those reads them. The console hides them from those without `read_tokens`.
 
 | permission | routes below `/api/v1` |
 |---|---|

@@ -34,7 +34,11 @@ def up() -> None:
     platform = Platform(settings, long_running=True)
     try:
         platform.start(_say)
-        sign_in = platform.first_sign_in()
+        try:
+            sign_in = platform.first_sign_in()
+        except BaseException:
+            platform.stop()
+            raise
         for line in _endpoints(platform, sign_in):
             print(line)
         sys.stdout.flush()

@@ -202,7 +202,11 @@ class Platform:
             "grants": [{"role": Role.PLATFORM_ADMIN}],
         }
         headers = {"Authorization": f"Bearer {self.secrets.api_key}"}
-        answer = httpx.post(f"{self.api_url}/api/v1/accounts", json=account, headers=headers, timeout=30)
+        try:
+            with httpx.Client(headers=headers, timeout=30, trust_env=False) as api:
+                answer = api.post(f"{self.api_url}/api/v1/accounts", json=account)
+        except httpx.HTTPError as error:
+            raise StackError(f"the first account could not be made: {error!r}") from error
         if answer.status_code == HTTPStatus.CREATED:
             return f"name {FIRST_ACCOUNT}, password {password}"
         if answer.status_code == HTTPStatus.CONFLICT:

@@ -96,4 +96,4 @@ FRESH: Final = frozenset(
         Permission.EDIT_PLATFORM,
     }
 )
-"""What a person gives a reason for, and has signed in for a short while ago."""
+"""What a person may change only a short while after signing in."""

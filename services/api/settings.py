@@ -61,8 +61,8 @@ class OperatorSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     fresh_s: float = Field(
         default=15 * 60,
         gt=0,
-        description="How long after the password a person may do what needs a fresh sign-in: security and bulk "
-        "commands, accounts and keys.",
+        description="How long after the password a person may do what needs a fresh sign-in: commands of security, "
+        "accounts and keys.",
     )
     secrets_key: SecretStr | None = Field(
         default=None,

@@ -3,39 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
 
-import msgspec
-
-from libs.runtime import descriptors
 from libs.runtime.http import HttpBounds, serve_http
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
-from services.api.parts import running_parts
+from services.api.parts import Running, connections_at_most, running_parts
 from services.console.application import create_application
 from services.console.settings import ConsoleSettings
 
 log = get_logger(__name__)
-
-_OTHER_DESCRIPTORS: Final = 512
-
-
-class Running(msgspec.Struct, frozen=True):
-    """A serving console. `task` ends only by an error."""
-
-    port: int
-    task: asyncio.Task[None]
 
 
 async def main(settings: ConsoleSettings, health: Health, stop: asyncio.Event) -> None:
     """Serve the console until `stop`. Raises if it cannot go on."""
     async with serving(settings, health) as running:
         log.info("console_listening", host=settings.console_host, port=running.port)
-        stopped = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait({stopped, running.task}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if running.task.done():
-            running.task.result()
+        await running.until(stop)
 
 
 @asynccontextmanager
@@ -46,13 +29,12 @@ async def serving(settings: ConsoleSettings, health: Health) -> AsyncIterator[Ru
     """
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(running_parts(settings, health))
-        room = max(1, descriptors.limit() - _OTHER_DESCRIPTORS)
         port = await stack.enter_async_context(
             serve_http(
                 create_application(parts.context, health),
                 settings.console_host,
                 settings.console_port,
-                HttpBounds(connections=min(settings.console_connections, room)),
+                HttpBounds(connections=connections_at_most(settings.console_connections)),
                 proxies=settings.console_proxies,
             )
         )

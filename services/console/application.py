@@ -4,18 +4,32 @@ from http import HTTPStatus
 from typing import Final
 
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.bus.errors import BusUnavailableError
-from libs.clickhouse.client import ClickHouseError
+from libs.clickhouse.client import ClickHouseUnavailableError, NotMigratedError
 from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
 from services.api.context import Context
-from services.api.domain.errors import Conflict, Forbidden, Invalid, NotFound, Refusal
+from services.api.domain.errors import Forbidden, Refusal
 from services.api.http.middleware import BodyLimit
-from services.api.http.problems import Unavailable
-from services.console.pages import commands, sessions, sign_in, sites, station, stations, worklist
+from services.api.http.problems import STATUS_OF, Unavailable
+from services.console.pages import (
+    campaigns,
+    commands,
+    dead_letters,
+    reconciliation,
+    registry,
+    sessions,
+    sign_in,
+    sites,
+    station,
+    stations,
+    worklist,
+)
 from services.console.web.assets import Assets
 from services.console.web.headers import PageHeaders
 from services.console.web.rendering import environment
@@ -32,6 +46,10 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     station.router,
     commands.router,
     sessions.router,
+    reconciliation.router,
+    registry.router,
+    campaigns.router,
+    dead_letters.router,
 )
 
 
@@ -46,14 +64,15 @@ def create_application(context: Context, health: Health) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
     app.router.routes.extend([*health.routes(), app.state.assets.route()])
-    app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(Forbidden, _forbidden)
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(RequestValidationError, _wrong)
     app.add_exception_handler(HTTPException, _http)
-    for kind in (Unavailable, BusUnavailableError, ClickHouseError):
+    for kind in (Unavailable, BusUnavailableError, ClickHouseUnavailableError, NotMigratedError):
         app.add_exception_handler(kind, _later)
-    app.add_exception_handler(Exception, _unexpected)
     open_to_all = [route.path for route in health.routes()]
     # The last added is the outermost.
+    app.add_middleware(Failures)
     app.add_middleware(BodyLimit, most=context.settings.max_body_bytes)
     app.add_middleware(
         Visitors,
@@ -64,10 +83,39 @@ def create_application(context: Context, health: Health) -> FastAPI:
     return app
 
 
+class Failures:
+    """Shows a page where nobody expected an error, and logs it. Innermost, so that the page has all headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            request = Request(scope)
+            log.error("page_failed", path=request.url.path, exc_info=error)
+            await _error(request, HTTPStatus.INTERNAL_SERVER_ERROR, "")(scope, receive, send)
+
+
 async def _refused(request: Request, error: Exception) -> HTMLResponse:
     assert isinstance(error, Refusal)
-    status = {NotFound: 404, Invalid: 422, Conflict: 409}.get(type(error), 400)
-    return _error(request, status, error.detail)
+    return _error(request, STATUS_OF[type(error)], error.detail)
+
+
+async def _wrong(request: Request, error: Exception) -> HTMLResponse:
+    # What is wrong is not told: it may be a password.
+    return _error(request, HTTPStatus.UNPROCESSABLE_ENTITY, "")
 
 
 async def _forbidden(request: Request, error: Exception) -> HTMLResponse:
@@ -83,11 +131,6 @@ async def _http(request: Request, error: Exception) -> HTMLResponse:
 async def _later(request: Request, error: Exception) -> HTMLResponse:
     log.warning("page_unavailable", path=request.url.path, error=str(error)[:300])
     return _error(request, HTTPStatus.SERVICE_UNAVAILABLE, "")
-
-
-async def _unexpected(request: Request, error: Exception) -> HTMLResponse:
-    log.error("page_failed", path=request.url.path, exc_info=error)
-    return _error(request, HTTPStatus.INTERNAL_SERVER_ERROR, "")
 
 
 def _error(request: Request, status: int, detail: str) -> HTMLResponse:

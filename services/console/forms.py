@@ -1,16 +1,17 @@
 """Forms made of JSON schemas, and the payloads that they send."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
+import orjson
 
 _DEEPEST: Final = 4
 _LONGEST_CHOICE: Final = 200
 _LONGEST_HINT: Final = 500
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _MODEL: Final = re.compile(r"^.*?\burn:\S+\s*")
 
 Schema = Mapping[str, Any]
@@ -38,6 +39,8 @@ class FormField(msgspec.Struct, frozen=True):
     hint: str = ""
     options: tuple[str, ...] = ()
     most_characters: int | None = None
+    nullable: bool = False
+    """Where it is required, too: it is null then if it is empty."""
 
     @property
     def label(self) -> str:
@@ -63,12 +66,12 @@ def payload_of(fields: tuple[FormField, ...], entered: Mapping[str, str]) -> dic
     payload: dict[str, Any] = {}
     for field in fields:
         text = entered.get(field.name, "").strip()
-        if text:
+        if text or (field.required and field.nullable):
             place = payload
             *path, last = field.name.split(".")
             for part in path:
                 place = place.setdefault(part, {})
-            place[last] = _value(field, text)
+            place[last] = _value(field, text) if text else None
     return payload
 
 
@@ -76,13 +79,13 @@ def _value(field: FormField, text: str) -> Any:
     try:
         match field.kind:
             case Kind.INTEGER:
-                return int(text)
+                return _integer(text)
             case Kind.NUMBER:
                 return msgspec.json.decode(text, type=float)
             case Kind.FLAG:
                 return {"true": True, "false": False}[text]
             case Kind.JSON:
-                return json.loads(text)
+                return orjson.loads(text)
             case Kind.TEXT | Kind.CHOICE:
                 return text
     except (ValueError, KeyError, RecursionError) as error:
@@ -110,7 +113,14 @@ def _fields(
                 hint=_hint(raw.get("description", found.get("description", ""))),
                 options=options[:_LONGEST_CHOICE],
                 most_characters=found.get("maxLength"),
+                nullable=any(each.get("type") == "null" for each in raw.get("anyOf", ())),
             )
+
+
+def _integer(text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
 
 
 def _hint(description: str) -> str:

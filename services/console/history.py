@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from libs.clickhouse.reader import Reader
+from libs.runtime.clock import micros
 from services.api.rows import Row
 
 PERIODS: Final = {
@@ -14,6 +15,9 @@ PERIODS: Final = {
 }
 """Lengths of time that a list can look back, by the name in its address."""
 
+SINCE: Final = "fromUnixTimestamp64Micro(%(since)s, 'UTC')"
+UNTIL: Final = "fromUnixTimestamp64Micro(%(until)s, 'UTC')"
+"""Bounds of a period in SQL, from parameters in microseconds: the driver writes moments to the second."""
 _MOST_SAMPLES: Final = 5_000
 
 # Each part is of one table, by its sorting key: a station's history is read, not the network's.
@@ -26,38 +30,38 @@ SELECT at, kind, title, detail, event_id, link FROM (
            multiIf(_type = 'OcppCallReceived', ifNull(action, ''), _type) AS title,
            multiIf(_type = 'ConnectionOpened', ifNull(remote_address, ''),
                    _type = 'ConnectionClosed', concat(toString(ifNull(code, 0)), ' ', ifNull(reason, '')),
-                   left(ifNull(payload, ''), 300)) AS detail,
+                   if(%(frames)s, left(ifNull(payload, ''), 300), '')) AS detail,
            event_id, '' AS link
     FROM ocpp_lifecycle FINAL
-    WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+    WHERE station_id = %(station_id)s AND recorded_at >= {since} AND recorded_at < {until}
       AND (_type IN ('ConnectionOpened', 'ConnectionClosed')
            OR (_type = 'OcppCallReceived'
                AND action IN ('BootNotification', 'StatusNotification', 'SecurityEventNotification')))
     UNION ALL
     SELECT recorded_at, 'session', _type, concat(transaction_id, ' ', ifNull(reason, '')), event_id, session_id
     FROM sessions_events FINAL
-    WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+    WHERE station_id = %(station_id)s AND recorded_at >= {since} AND recorded_at < {until}
       AND _type IN ('SessionStarted', 'SessionEnded', 'SessionCorrected')
     UNION ALL
     SELECT recorded_at, 'command', action, concat(fate, ' ', reason), event_id, command_id
     FROM commands_outcomes FINAL
-    WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+    WHERE station_id = %(station_id)s AND recorded_at >= {since} AND recorded_at < {until}
       AND _type = 'CommandConcluded'
     UNION ALL
     SELECT recorded_at, 'alert', kind, detail, event_id, ''
     FROM security_alerts FINAL
-    WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s AND NOT _deleted
+    WHERE station_id = %(station_id)s AND recorded_at >= {since} AND recorded_at < {until} AND NOT _deleted
     UNION ALL
     SELECT recorded_at, 'rejected', _type, reason, event_id, ''
     FROM ocpp_rejected FINAL
-    WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+    WHERE station_id = %(station_id)s AND recorded_at >= {since} AND recorded_at < {until}
 )
 ORDER BY at DESC, event_id DESC LIMIT %(limit)s
 """
 
 _MESSAGES: Final = """
 SELECT * FROM raw_messages
-WHERE station_id = %(station_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+WHERE station_id = %(station_id)s AND recorded_at >= {since} AND recorded_at < {until}
   AND (%(action)s = '' OR action = %(action)s) AND (%(outcome)s = '' OR outcome = %(outcome)s)
   AND (%(q)s = '' OR positionCaseInsensitiveUTF8(payload, %(q)s) > 0
        OR positionCaseInsensitiveUTF8(ifNull(answer, ''), %(q)s) > 0)
@@ -66,13 +70,13 @@ ORDER BY recorded_at DESC, event_id DESC LIMIT %(limit)s
 
 _COMMANDS: Final = """
 SELECT * FROM commands
-WHERE station_id = %(station_id)s AND requested_at >= %(since)s AND requested_at < %(until)s
+WHERE station_id = %(station_id)s AND requested_at >= {since} AND requested_at < {until}
 ORDER BY requested_at DESC LIMIT %(limit)s
 """
 
 _SAMPLES: Final = """
 SELECT sampled_at, measurand, phase, value_milli, unit FROM measurements
-WHERE station_id = %(station_id)s AND evse_id = %(evse_id)s AND recorded_at >= %(since)s AND recorded_at < %(until)s
+WHERE station_id = %(station_id)s AND evse_id = %(evse_id)s AND recorded_at >= {since} AND recorded_at < {until}
   AND transaction_id = %(transaction_id)s AND phase IS NULL
   AND measurand IN ('Power.Active.Import', 'Energy.Active.Import.Register')
 ORDER BY sampled_at LIMIT %(limit)s
@@ -89,9 +93,12 @@ class StationHistory:
         self._reader = reader
         self._station_id = station_id
 
-    async def timeline(self, since: datetime, until: datetime, limit: int) -> list[Row]:
-        """Connections, boots, states, sessions, commands, alerts and refusals; `link`: a session's or command's id."""
-        return await self._rows(_TIMELINE, since, until, limit=limit)
+    async def timeline(self, since: datetime, until: datetime, limit: int, *, frames: bool) -> list[Row]:
+        """Connections, boots, states, sessions, commands, alerts and refusals; `link`: a session's or command's id.
+
+        `frames`: with what the station wrote.
+        """
+        return await self._rows(_TIMELINE, since, until, limit=limit, frames=int(frames))
 
     async def messages(
         self,
@@ -117,6 +124,7 @@ class StationHistory:
         )
 
     async def _rows(self, sql: str, since: datetime, until: datetime, **others: Any) -> list[Row]:
+        period = {"since": micros(since), "until": micros(until)}
         return await self._reader.rows(
-            sql, {"station_id": self._station_id, "since": since, "until": until, **others}
+            sql.format(since=SINCE, until=UNTIL), {"station_id": self._station_id, **period, **others}
         )

@@ -1,6 +1,5 @@
 """What needs a person now, grouped by its cause."""
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,10 +7,15 @@ from typing import Any, Final
 
 import msgspec
 
+from libs.clickhouse.client import ClickHouseError
+from libs.runtime.clock import micros
+from libs.runtime.logging import get_logger
 from services.api.context import Context
 from services.api.domain.dated import in_force
-from services.api.rows import Row
-from services.console.web.visit import stored
+from services.api.http.problems import Unavailable
+from services.console.history import SINCE, UNTIL
+
+log = get_logger(__name__)
 
 SHOWN: Final = 20
 """Examples of each cause."""
@@ -38,32 +42,32 @@ _REVIEW: Final = """
 SELECT doubt, count() AS many, sum(review_wh) AS wh,
        groupArray({shown})((station_id, concat(toString(review_wh), ' Wh'), session_id)) AS examples
 FROM (SELECT station_id, session_id, review_wh, arrayJoin(doubts) AS doubt
-      FROM sessions_in_review(since = %(since)s, until = %(until)s) ORDER BY review_wh DESC)
+      FROM sessions_in_review(since = {since}, until = {until}) ORDER BY review_wh DESC)
 GROUP BY doubt ORDER BY wh DESC
 """
 _COMMANDS: Final = """
 SELECT concat(action, ' ', fate) AS title, uniqExact(command_id) AS many,
        groupArray({shown})((station_id, reason, '')) AS examples
-FROM commands_outcomes
-WHERE _type = 'CommandConcluded' AND fate != 'ACCEPTED' AND recorded_at >= %(since)s AND recorded_at < %(until)s
+FROM commands_outcomes FINAL
+WHERE _type = 'CommandConcluded' AND fate != 'ACCEPTED' AND recorded_at >= {since} AND recorded_at < {until}
 GROUP BY title ORDER BY many DESC LIMIT 50
 """
 _REJECTED: Final = """
 SELECT reason AS title, sum(ifNull(count, 1)) AS many,
        groupUniqArray({shown})((station_id, ifNull(remote_address, ''), '')) AS examples
-FROM ocpp_rejected
-WHERE _type != 'FrameRejected' AND recorded_at >= %(since)s AND recorded_at < %(until)s
+FROM ocpp_rejected FINAL
+WHERE _type != 'FrameRejected' AND recorded_at >= {since} AND recorded_at < {until}
 GROUP BY title ORDER BY many DESC LIMIT 50
 """
 _ALERTS: Final = """
 SELECT kind AS title, uniqExact(alert_id) AS many, groupArray({shown})((station_id, detail, '')) AS examples
-FROM security_events WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
+FROM security_events WHERE recorded_at >= {since} AND recorded_at < {until}
 GROUP BY title ORDER BY many DESC LIMIT 50
 """
 _DEAD: Final = """
 SELECT concat(source_topic, ': ', error_type) AS title, uniqExact(event_id) AS many,
        groupArray({shown})((ifNull(key, ''), error, '')) AS examples
-FROM dead_letters WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
+FROM dead_letters FINAL WHERE recorded_at >= {since} AND recorded_at < {until}
 GROUP BY title ORDER BY many DESC LIMIT 50
 """
 _STORED: Final = {
@@ -78,13 +82,17 @@ _STORED: Final = {
 async def worklist(api: Context, since: datetime, until: datetime, now_us: int) -> tuple[list[Cause], bool]:
     """The causes, those of one kind together, and whether ClickHouse told what it keeps."""
     found = [*_offline(api, now_us), *_faulted(api)]
-    asked = [_rows(api, kind, since, until) for kind in _STORED]
     told = True
-    for kind, rows in zip(_STORED, await asyncio.gather(*asked), strict=True):
-        if rows is None:
-            told = False
-        else:
-            found += (_cause(kind, row) for row in rows)
+    try:
+        # Long queries, one after the other: whoever looks at a station does not wait for them.
+        async with api.reports.turn() as reader:
+            for kind, sql in _STORED.items():
+                bounds = {"since": micros(since), "until": micros(until)}
+                rows = await reader.rows(sql.format(shown=SHOWN, since=SINCE, until=UNTIL), bounds)
+                found += (_cause(kind, row) for row in rows)
+    except (ClickHouseError, Unavailable) as error:
+        log.warning("page_without_history", error=str(error)[:300])
+        told = False
     return found, told
 
 
@@ -113,11 +121,6 @@ def _faulted(api: Context) -> Iterable[Cause]:
                 by_code[connector.error_code].append(Example(state.station_id, where))
     for code, examples in sorted(by_code.items(), key=lambda each: -len(each[1])):
         yield Cause("faulted", code, len(examples), tuple(examples[:SHOWN]))
-
-
-async def _rows(api: Context, kind: str, since: datetime, until: datetime) -> list[Row] | None:
-    sql = _STORED[kind].format(shown=SHOWN)
-    return await stored(api.reader.rows(sql, {"since": since, "until": until}))
 
 
 def _cause(kind: str, row: dict[str, Any]) -> Cause:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -68,6 +69,12 @@ PAGES: Final = (
     "/sites/north",
     "/sessions",
     f"/sessions/{SESSION}",
+    "/reconciliation?period=30d",
+    "/tokens",
+    "/tariffs",
+    "/tariffs/flat",
+    "/campaigns",
+    "/dead-letters",
     "/confirm",
     "/nothing",
 )
@@ -118,6 +125,9 @@ async def seeded(api: Platform) -> None:
         ),
     )
     await api.emit("telemetry.health", "hostile", state)
+    tariff = {"tariff_id": "flat", "currency": "EUR", "price_per_kwh_milli": 45_670}
+    await ok(await api.http.post("/tariffs", json=tariff), 201)
+    await ok(await api.http.post("/tokens", json={"id_token": "CARD-1", "driver": "Dora"}), 201)
     begun = now_us() - 3600 * SECOND
     started = session_started("hostile", SESSION, begun, SCRIPT)
     await api.emit("sessions.events", "hostile", started)
@@ -127,12 +137,17 @@ async def seeded(api: Platform) -> None:
         found = await api.http.get(f"/sessions/{SESSION}")
         return found.status_code == 200 and found.json()["status"] == "ended"
 
+    async def state_known() -> bool:
+        return bool((await ok(await api.http.get("/stations/hostile/state")))["vendor"] == SCRIPT)
+
     await until(stored)
+    await until(state_known)
 
 
 @asynccontextmanager
 async def visit(console: Console, **options: Any) -> AsyncIterator[Page]:
     """A browser of its own, as a visitor in Berlin has it."""
+    console.said.clear()
     chosen = {"base_url": console.url, "locale": "en-GB", "timezone_id": "Europe/Berlin", **options}
     async with await console.browser.new_context(**chosen) as context:
         context.set_default_timeout(WAIT_S * 1000)
@@ -178,6 +193,12 @@ async def test_everybody_can_read_every_page_and_nothing_of_a_vendor_s_runs(cons
             await page.locator("#password").fill(PASSWORD)
             await page.locator("main button").click()
             await page.wait_for_url("**/")
+
+            async def hostile_here() -> bool:
+                await page.goto("/stations?q=hostile")
+                return SCRIPT in await page.locator("body").inner_text()
+
+            await until(hostile_here)
             for path in PAGES:
                 await page.goto(path)
                 assert await faults_for_all(page) == [], path
@@ -200,11 +221,17 @@ async def test_a_day_at_the_desk_from_a_search_to_a_command_and_its_frames(conso
     ):
         await online(console.api, "desk-16")
         await signed_in(page)
+
+        async def online_here() -> bool:
+            await page.goto("/stations?q=desk-16&connected=true")
+            return await page.locator("#results tbody tr").count() == 1
+
+        await until(online_here)
         await page.get_by_role("link", name="Stations").click()
         await page.get_by_label("Search").press_sequentially("desk-")
+        await expect(page).to_have_url(re.compile("q=desk-$|q=desk-&"))
         rows = page.locator("#results tbody tr")
         await expect(rows).to_have_count(1)
-        assert "q=desk-" in page.url
         assert await faults_for_all(page) == []
         await rows.get_by_role("link", name="desk-16").click()
         await expect(page.get_by_text("online")).to_be_visible()
@@ -239,6 +266,7 @@ async def test_a_keyboard_is_enough(console: Console) -> None:
         await page.keyboard.press("Tab")
         await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
         await page.keyboard.press("Enter")
+        await expect(page.locator("#main")).to_be_focused()
         await page.keyboard.press("Tab")
         await page.keyboard.type("olga")
         await page.keyboard.press("Tab")
@@ -266,10 +294,18 @@ async def test_who_only_looks_sees_no_frames_no_tokens_and_sends_nothing(console
             ("/stations/hostile/command/ocpp/Reset", 200),
             ("/stations/nobody", 404),
             ("/sessions/nothing", 404),
+            ("/commands/no-id", 422),
+            ("/sessions?id_token=" + SCRIPT, 200),
+            ("/dead-letters", 403),
+            ("/tokens", 403),
         ):
             answer = await page.goto(path)
             assert answer is not None
             assert answer.status == status, path
+        await page.goto("/sessions?id_token=nobody-s")
+        await expect(page.locator("tbody tr")).not_to_have_count(0)
+        await page.goto("/stations/hostile/timeline")
+        await expect(page.locator(".timeline")).not_to_contain_text(SCRIPT)
         await page.goto("/stations/hostile/command/ocpp/Reset")
         await page.locator("[name=type]").select_option("Soft")
         await page.get_by_role("button", name="Send").click()

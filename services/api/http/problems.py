@@ -29,7 +29,7 @@ log = get_logger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
 
-_STATUS: Final = {
+STATUS_OF: Final[dict[type[Exception], int]] = {
     Invalid: 422,
     Conflict: 409,
     Forbidden: 403,
@@ -108,7 +108,7 @@ async def _refusal(request: Request, error: Refusal) -> JSONResponse:
     errors = [] if error.path is None else [Fault(path=error.path, detail=error.detail)]
     headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, TooMany) else None
     missing = error.permission if isinstance(error, Forbidden) else None
-    return problem(request, _STATUS[type(error)], error.detail, errors, headers, permission=missing)
+    return problem(request, STATUS_OF[type(error)], error.detail, errors, headers, permission=missing)
 
 
 async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -1,6 +1,7 @@
 """Commands to one station: which it can be given, the form for each, and what became of one."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final, get_args
 from uuid import UUID
 
@@ -8,8 +9,9 @@ import msgspec
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from libs.access.command_classes import COMMAND_CLASSES, permission_of
+from libs.access.command_classes import COMMAND_CLASSES, COMMAND_PERMISSIONS
 from libs.access.roles import Permission
+from libs.bus.errors import BusUnavailableError
 from libs.ocpp import schemas
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.semantics import commands as semantic
@@ -18,20 +20,17 @@ from libs.ocpp.versions import Version, known_version
 from services.api.commands.routes import CommandHeaders, CommandWish, get_command, send_command
 from services.api.domain.errors import Conflict, Forbidden, Invalid, NotFound, TooMany
 from services.api.http.permissions import needs
-from services.api.live.state import get_state
+from services.api.http.problems import STATUS_OF
+from services.api.live.state import StationState, get_state
 from services.console.forms import FormError, FormField, fields_of, payload_of
+from services.console.web.rendering import address
 from services.console.web.visit import Visit, Visiting
 
 router = APIRouter(dependencies=needs(Permission.READ))
 
 VERSION_FREE: Final[Mapping[str, Any]] = {kind.__name__: kind for kind in get_args(semantic.Command)}
 _WAIT_S: Final = 2.0
-_ORDER: Final = (
-    Permission.COMMAND_READ,
-    Permission.COMMAND_SESSION,
-    Permission.COMMAND_DISRUPTIVE,
-    Permission.COMMAND_SECURITY,
-)
+_LONGEST_KEY: Final = 100
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -43,6 +42,15 @@ class Choice(msgspec.Struct, frozen=True):
     lacking: str = ""
 
 
+class Filled(msgspec.Struct, frozen=True):
+    """A form as it is shown: what was entered, what is wrong by field, and whether a fresh sign-in is needed."""
+
+    entered: Mapping[str, str] = {}
+    wrong: Mapping[str, str] = {}
+    status: int = HTTPStatus.OK
+    stale: bool = False
+
+
 @router.get("/stations/{station_id}/command", response_class=HTMLResponse)
 async def choose(visit: Visiting, station_id: str) -> Response:
     """Every command that the station's OCPP version has, by what it needs, and those that any version has."""
@@ -52,19 +60,21 @@ async def choose(visit: Visiting, station_id: str) -> Response:
     if version is not None:
         lacking = _lacking(visit, state.station_id)
         choices += [
-            Choice(action, "ocpp", permission_of(action, {}), _why_not(version, action, lacking))
+            Choice(action, "ocpp", COMMAND_CLASSES[action], _why_not(version, action, lacking))
             for action, route in ROUTES[version].items()
             if route.to_station
         ]
     return visit.page(
-        "command_choice.html", tab="commands", state=state, choices=choices, order=_ORDER,
+        "command_choice.html", tab="commands", state=state, choices=choices, order=COMMAND_PERMISSIONS,
     )  # fmt: skip
 
 
 @router.get("/stations/{station_id}/command/{form}/{action}", response_class=HTMLResponse)
 async def fill_in(visit: Visiting, station_id: str, form: str, action: str) -> Response:
     """The form of one command."""
-    return await _form(visit, station_id, (form, action), {})
+    state = await get_state(visit.api, station_id.casefold())
+    stale = visit.is_stale(COMMAND_CLASSES.get(action, Permission.COMMAND_SECURITY))
+    return _form(visit, state, (form, action), Filled(stale=stale))
 
 
 @router.post("/stations/{station_id}/command/{form}/{action}", response_class=HTMLResponse)
@@ -74,14 +84,13 @@ async def send(visit: Visiting, station_id: str, form: str, action: str) -> Resp
     visit.check_form(entered.pop("_form", ""))
     state = await get_state(visit.api, station_id.casefold())
     fields = _fields(known_version(state.version), form, action)
+    _ = visit.words.text
     try:
         payload = payload_of(fields, entered)
     except FormError as error:
-        _ = visit.words.text
         wrong = {error.name: _("This is not what the field is for.")}
-        return await _form(visit, station_id, (form, action), entered, wrong)
+        return _form(visit, state, (form, action), Filled(entered, wrong, HTTPStatus.UNPROCESSABLE_ENTITY))
     named = "action" if form == "ocpp" else "command"
-    wish = CommandWish.model_validate({named: action, "payload": payload, "wait_s": _WAIT_S})
     try:
         sent = await send_command(
             api=visit.api,
@@ -89,40 +98,49 @@ async def send(visit: Visiting, station_id: str, form: str, action: str) -> Resp
             requester=visit.principal.name,
             must=visit.must,
             station_id=state.station_id,
-            body=wish,
-            headers=CommandHeaders(idempotency_key=entered.get("_once") or None),
+            body=CommandWish.model_validate({named: action, "payload": payload, "wait_s": _WAIT_S}),
+            headers=CommandHeaders(idempotency_key=entered.get("_once", "")[:_LONGEST_KEY] or None),
         )
     except (Conflict, Forbidden, Invalid, TooMany) as error:
         name = (error.path or "").removeprefix("/payload").strip("/").replace("/", ".")
-        return await _form(visit, station_id, (form, action), entered, {name: error.detail})
-    return RedirectResponse(f"/commands/{sent.command_id}", 303)
+        stale = isinstance(error, Forbidden) and visit.may(Permission(error.permission))
+        filled = Filled(entered, {name: error.detail}, STATUS_OF[type(error)], stale)
+        return _form(visit, state, (form, action), filled)
+    except BusUnavailableError:
+        wrong = {"": _("Nobody knows whether it was sent. Send it again: it is the same command then.")}
+        return _form(visit, state, (form, action), Filled(entered, wrong, HTTPStatus.SERVICE_UNAVAILABLE))
+    return RedirectResponse(address(f"/commands/{sent.command_id}", {}, station=state.station_id), 303)
 
 
 @router.get("/commands/{command_id}", response_class=HTMLResponse)
-async def show_command(visit: Visiting, command_id: UUID) -> Response:
-    """A command, and its fate once there is one."""
-    command = await get_command(visit.api, command_id)
+async def show_command(visit: Visiting, command_id: UUID, station: str = "") -> Response:
+    """A command, and its fate once there is one. `station`: whose it is, for a process that does not know it yet."""
+    try:
+        command = await get_command(visit.api, command_id)
+    except NotFound:
+        if not station:
+            raise
+        state = await get_state(visit.api, station.casefold())
+        return visit.page("command.html", tab="commands", state=state, command=None)
     state = await get_state(visit.api, command.station_id)
     return visit.page("command.html", tab="commands", state=state, command=command)
 
 
-async def _form(
-    visit: Visit,
-    station_id: str,
-    command: tuple[str, str],
-    entered: Mapping[str, str],
-    wrong: Mapping[str, str] | None = None,
-) -> Response:
+def _form(visit: Visit, state: StationState, command: tuple[str, str], filled: Filled) -> Response:
     form, action = command
-    state = await get_state(visit.api, station_id.casefold())
     version = known_version(state.version)
-    fields = _fields(version, form, action)
-    status = 422 if wrong else 200
     return visit.page(
-        "command_form.html", status, tab="commands", state=state, action=action, fields=fields, entered=entered,
-        wrong=wrong or {}, stale=visit.is_stale(permission_of(action, {})),
+        "command_form.html",
+        filled.status,
+        tab="commands",
+        state=state,
+        action=action,
+        fields=_fields(version, form, action),
+        entered=filled.entered,
+        wrong=filled.wrong,
+        stale=filled.stale,
         lacking="" if version is None else _why_not(version, action, _lacking(visit, state.station_id)),
-    )  # fmt: skip
+    )
 
 
 def _fields(version: Version | None, form: str, action: str) -> tuple[FormField, ...]:

@@ -22,7 +22,9 @@ _LATE: Final = timedelta(days=7)
 @router.get("/sessions", response_class=HTMLResponse)
 async def show_sessions(visit: Visiting) -> HTMLResponse:
     """Sessions, the latest start first."""
-    query, wrong = asked(SessionQuery, visit.request.query_params, limit=PAGE_SIZE)
+    # Who may not read tokens does not learn either where one was used.
+    hidden = {} if visit.may(Permission.READ_TOKENS) else {"id_token": None}
+    query, wrong = asked(SessionQuery, visit.request.query_params, limit=PAGE_SIZE, **hidden)
     page = await list_sessions(visit.api, query)
     return visit.page("sessions.html", page=page, wrong=wrong)
 

@@ -4,13 +4,16 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
 from libs.access.roles import Permission
+from libs.clickhouse.client import ClickHouseError
+from libs.runtime.clock import now_us
+from services.api.domain.dated import in_force
 from services.api.domain.errors import NotFound
 from services.api.http.permissions import needs
-from services.api.live.load import LoadPlan, get_load
+from services.api.live.load import get_load
 from services.api.live.state import StateQuery, list_states
 from services.api.registry.sites import SiteQuery, get_site, list_sites
 from services.console.pages.queries import PAGE_SIZE, asked
-from services.console.web.visit import Visit, Visiting, stored
+from services.console.web.visit import Visit, Visiting
 
 router = APIRouter(dependencies=needs(Permission.READ))
 
@@ -22,10 +25,9 @@ async def show_sites(visit: Visiting) -> HTMLResponse:
     """All sites, with the limit, what of it is shared out, and who waits."""
     query, wrong = asked(SiteQuery, visit.request.query_params, limit=PAGE_SIZE)
     page = await list_sites(visit.api, query)
-    by_site = visit.api.registry.stations_by_site
     return visit.page(
         "sites.html", page=page, wrong=wrong, plans=visit.api.live.plans.records,
-        many={site.site_id: len(by_site.to(site.site_id).after(None, _STATIONS)) for site in page.items},
+        many={site.site_id: _stations_at(visit, site.site_id) for site in page.items},
     )  # fmt: skip
 
 
@@ -33,13 +35,20 @@ async def show_sites(visit: Visiting) -> HTMLResponse:
 async def show_site(visit: Visiting, site_id: str) -> HTMLResponse:
     """One site."""
     site = await get_site(visit.api, Response(), site_id)
-    plan = await _plan(visit, site_id)
-    states = await list_states(visit.api, StateQuery(site_id=site_id, limit=_STATIONS))
-    return visit.page("site.html", site=site, plan=plan, states=states)
-
-
-async def _plan(visit: Visit, site_id: str) -> LoadPlan | None:
     try:
-        return await stored(get_load(visit.api, site_id))
+        plan, told = await get_load(visit.api, site_id), True
     except NotFound:
-        return None
+        plan, told = None, True
+    except ClickHouseError:
+        plan, told = None, False
+    states = await list_states(visit.api, StateQuery(site_id=site_id, limit=_STATIONS))
+    return visit.page("site.html", site=site, plan=plan, told=told, states=states)
+
+
+def _stations_at(visit: Visit, site_id: str) -> int:
+    """How many stations are there now."""
+    registry, now = visit.api.registry, now_us()
+    ever = registry.stations_by_site.to(site_id).after(None, len(registry.stations))
+    return sum(
+        in_force(registry.stations[each].sites, now) == site_id for each in ever if each in registry.stations
+    )

@@ -1,5 +1,6 @@
 """One station: what it does now, and what it did."""
 
+from datetime import datetime, timedelta
 from typing import Final
 
 from fastapi import APIRouter
@@ -10,6 +11,7 @@ from libs.runtime.clock import moment_of
 from services.api.billing.sessions import SessionQuery, list_sessions
 from services.api.http.permissions import needs
 from services.api.live.state import get_state
+from services.api.rows import Row
 from services.console.history import PERIODS, StationHistory
 from services.console.pages.queries import Period
 from services.console.web.visit import Visit, Visiting, stored
@@ -26,7 +28,7 @@ async def show_now(visit: Visiting, station_id: str) -> Response:
     """State of a station and its connectors, its sessions, and the limits in force."""
     station_id = station_id.casefold()
     state = await get_state(visit.api, station_id)
-    site = visit.api.registry.sites.get((state.site_id or "").casefold()) if state.site_id else None
+    site = visit.api.registry.sites.get(state.site_id) if state.site_id else None
     plan = visit.api.live.plans.records.get(state.site_id) if state.site_id else None
     limits = (
         {}
@@ -59,10 +61,12 @@ async def show_timeline(visit: Visiting, station_id: str) -> Response:
     """What happened there, the latest first."""
     state = await get_state(visit.api, station_id.casefold())
     period = Period(visit.request.query_params, visit.now)
-    rows = await _history(visit, state.station_id).timeline(period.since, period.until, _MOST + 1)
+    rows = await _history(visit, state.station_id).timeline(
+        period.since, period.until, _MOST + 1, frames=visit.may(Permission.READ_FRAMES)
+    )
     return visit.page(
         "station_timeline.html", tab="timeline", state=state, period=period, periods=PERIODS, rows=rows[:_MOST],
-        more=len(rows) > _MOST,
+        earlier=_earlier(rows, "at"),
     )  # fmt: skip
 
 
@@ -80,7 +84,7 @@ async def show_messages(visit: Visiting, station_id: str) -> Response:
     rows = await _history(visit, state.station_id).messages(period.since, period.until, _MOST + 1, **wanted)
     return visit.page(
         "station_messages.html", tab="messages", state=state, period=period, periods=PERIODS, rows=rows[:_MOST],
-        more=len(rows) > _MOST, wanted=wanted,
+        earlier=_earlier(rows, "recorded_at"), wanted=wanted,
     )  # fmt: skip
 
 
@@ -92,7 +96,7 @@ async def show_commands(visit: Visiting, station_id: str) -> Response:
     rows = await _history(visit, state.station_id).commands(period.since, period.until, _MOST + 1)
     return visit.page(
         "station_commands.html", tab="commands", state=state, period=period, periods=PERIODS, rows=rows[:_MOST],
-        more=len(rows) > _MOST,
+        earlier=_earlier(rows, "requested_at"),
     )  # fmt: skip
 
 
@@ -107,6 +111,14 @@ async def show_papers(visit: Visiting, station_id: str) -> Response:
         "station_papers.html", tab="papers", state=state, entry=entry, capabilities=capabilities, located=located,
         changed_at=None if entry is None else moment_of(entry.recorded_at),
     )  # fmt: skip
+
+
+def _earlier(rows: list[Row], column: str) -> datetime | None:
+    """The end of the period whose first row is the first one that is not shown; None if all are."""
+    if len(rows) <= _MOST:
+        return None
+    at: datetime = rows[_MOST][column]
+    return at + timedelta(microseconds=1)
 
 
 def _history(visit: Visit, station_id: str) -> StationHistory:

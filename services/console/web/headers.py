@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _POLICY: Final = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self' 'nonce-{nonce}'",
+        "script-src 'nonce-{nonce}'",
         "style-src 'self'",
         "img-src 'self'",
         "connect-src 'self'",

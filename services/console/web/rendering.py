@@ -57,5 +57,6 @@ def environment() -> Environment:
     found.filters["isolated"] = isolated
     found.filters["from_timestamp"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     found.filters["zip"] = zip
+    found.tests["match_total"] = lambda name: str(name).startswith("total_")
     found.globals["address"] = address
     return found

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Mapping
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import Annotated, Any, Final, TypeVar
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
@@ -19,8 +19,9 @@ from libs.runtime.logging import get_logger
 from services.api.context import Context
 from services.api.domain.errors import Forbidden, Invalid
 from services.api.domain.permitted import must_be_permitted
+from services.api.http import metrics
 from services.console.web.assets import Assets
-from services.console.web.visitors import form_token
+from services.console.web.visitors import form_token, way_back
 from services.console.web.words import LANGUAGES, Words, now, words_for
 
 log = get_logger(__name__)
@@ -47,13 +48,20 @@ class Visit:
 
     def must(self, permission: Permission) -> None:
         """Raise Forbidden unless who asks may do that, and has signed in a short while ago where that is needed."""
+        try:
+            self._check(permission)
+        except Forbidden:
+            metrics.FORBIDDEN.labels(permission.value).inc()
+            raise
+
+    def _check(self, permission: Permission) -> None:
         fresh = int(self.api.settings.fresh_s * SECOND)
         must_be_permitted(self.principal, permission, now_us(), fresh)
 
     def is_stale(self, permission: Permission) -> bool:
         """Whether who asks may do that once the password was given again."""
         try:
-            self.must(permission)
+            self._check(permission)
         except Forbidden:
             return self.may(permission)
         return False
@@ -80,7 +88,7 @@ class Visit:
             asset=assets.url,
             nonce=nonce,
             hx=lambda **attributes: _attributes(attributes, nonce),
-            path=self.request.url.path,
+            path=way_back(quote(self.request.scope["path"])),
             query=dict(self.request.query_params),
             principal=self.principal,
             form=form_token(self.request.state.token) if self.request.state.token else "",

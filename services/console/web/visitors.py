@@ -13,11 +13,11 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs.access.principal import Principal
+from services.api.context import NOBODY
 
 COOKIE: Final = "__Host-voltbus"
 """Sent over TLS only (browsers take loopback for that, too), to this host only, and not shown to scripts."""
 SIGN_IN: Final = "/sign-in"
-NOBODY: Final = Principal("", ())
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -62,7 +62,7 @@ class Visitors:
         if scope["method"] not in _SAFE:
             return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
         query = scope.get("query_string", b"").decode("latin-1")
-        back = f"{path}?{query}" if query else path
+        back = f"{quote(path)}?{query}" if query else quote(path)
         return RedirectResponse(f"{SIGN_IN}?back={quote(back, safe='')}", HTTPStatus.SEE_OTHER)
 
 

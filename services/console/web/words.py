@@ -26,6 +26,7 @@ LANGUAGES: Final[Mapping[str, str]] = {
 _REGIONS: Final = {"en": "en_GB", "de": "de_DE"}
 _UTC: Final = "UTC"
 _KILO: Final = 1000
+_MILLI_DIGITS: Final = 3
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
@@ -67,6 +68,11 @@ class Words:
         return numbers.format_currency(
             Decimal(minor).scaleb(-minor_digits(currency)), currency, locale=self.locale
         )
+
+    def price(self, milli: int, currency: str) -> str:
+        """A price of thousandths of a minor unit, with all its digits."""
+        amount = Decimal(milli).scaleb(-minor_digits(currency) - _MILLI_DIGITS)
+        return f"{numbers.format_decimal(amount.normalize(), '#,##0.00###', locale=self.locale)} {currency}"
 
     def moment(self, at: datetime | None) -> str:
         """Date and time of day, to the second, in the visitor's zone."""

@@ -7,7 +7,7 @@ import pytest
 
 from libs.ocpp import schemas
 from libs.ocpp.routing import ROUTES
-from libs.ocpp.semantics.commands import Command
+from libs.ocpp.semantics.commands import Command, RemoteStart
 from libs.ocpp.versions import Version
 from services.console.forms import FormError, FormField, Kind, fields_of, payload_of
 
@@ -47,10 +47,9 @@ def test_every_action_has_a_form(version: Version, action: str) -> None:
 
 @pytest.mark.parametrize("kind", VERSION_FREE, ids=lambda kind: kind.__name__)
 def test_every_version_free_command_has_a_form(kind: Any) -> None:
+    assert "type" not in kind.__struct_fields__, "it would be taken for the command's name"
     fields = fields_of(msgspec.json.schema(kind), frozenset({"type"}))
-    assert {field.name.partition(".")[0] for field in fields} == set(kind.__struct_fields__) - {"type"} or (
-        "type" in kind.__struct_fields__
-    )
+    assert {field.name.partition(".")[0] for field in fields} == set(kind.__struct_fields__)
 
 
 @pytest.mark.parametrize(
@@ -126,10 +125,14 @@ def test_a_field_says_what_it_takes() -> None:
     [
         ("connectorId", "one"),
         ("connectorId", "1.5"),
-        ("connectorId", "9" * 5000),
+        ("connectorId", "9" * 30),
+        ("connectorId", "1_000"),
+        ("connectorId", "\u0663"),
         ("chargingProfile.chargingSchedule.minChargingRate", "NaN"),
         ("chargingProfile.chargingSchedule.chargingSchedulePeriod", "[{"),
         ("chargingProfile.chargingSchedule.chargingSchedulePeriod", "[" * 100_000),
+        ("chargingProfile.chargingSchedule.chargingSchedulePeriod", "[NaN]"),
+        ("chargingProfile.chargingSchedule.chargingSchedulePeriod", '["\\ud800"]'),
     ],
 )
 def test_what_cannot_be_is_told_with_its_field(name: str, text: str) -> None:
@@ -144,3 +147,9 @@ def test_what_no_field_has_is_not_sent() -> None:
     assert payload_of(fields, {"type": "Soft", "type.x": "1", "__class__": "x", "_form": "y"}) == {
         "type": "Soft"
     }
+
+
+def test_what_may_be_null_and_has_no_default_is_null_if_it_is_empty() -> None:
+    fields = fields_of(msgspec.json.schema(RemoteStart), frozenset({"type"}))
+    entered = {"id_token": "CARD", "remote_start_id": "7"}
+    assert payload_of(fields, entered) == {"evse_id": None, "id_token": "CARD", "remote_start_id": 7}
