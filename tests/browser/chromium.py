@@ -27,27 +27,33 @@ _FONTS: Final = """<?xml version="1.0"?>
 """
 
 
-@functools.cache
-def launch_options() -> dict[str, Any] | None:
-    """What Playwright needs to launch it; None if there is none on this machine and none can be fetched.
+def can_be_had() -> bool:
+    """Whether there is one on this machine, or one that can be fetched; nothing is fetched yet."""
+    return bool(os.environ.get("VOLTBUS_CHROMIUM")) or _is_in_npm() or _installed() is not None
 
-    `VOLTBUS_CHROMIUM` names one to use instead.
-    """
-    named = os.environ.get("VOLTBUS_CHROMIUM")
+
+@functools.cache
+def launch_options() -> dict[str, Any]:
+    """What Playwright needs to launch it, fetched if need be. `VOLTBUS_CHROMIUM` names one to use instead."""
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    if named:
-        return {"executable_path": named, "args": arguments}
-    if sys.platform == "linux" and platform.machine() == "x86_64" and shutil.which("npm"):
+    named = os.environ.get("VOLTBUS_CHROMIUM")
+    if not named and _is_in_npm():
         folder = _fetched()
-        libraries = f"{folder / 'lib'}:{folder}"
         environment = {
             **os.environ,
-            "LD_LIBRARY_PATH": libraries,
+            "LD_LIBRARY_PATH": f"{folder / 'lib'}:{folder}",
             "FONTCONFIG_FILE": str(folder / "fonts.conf"),
         }
         return {"executable_path": str(folder / "chromium"), "args": arguments, "env": environment}
-    found = next(filter(None, map(shutil.which, INSTALLED)), str(MAC) if MAC.exists() else None)
-    return None if found is None else {"executable_path": found, "args": arguments}
+    return {"executable_path": named or _installed(), "args": arguments}
+
+
+def _is_in_npm() -> bool:
+    return sys.platform == "linux" and platform.machine() == "x86_64" and shutil.which("npm") is not None
+
+
+def _installed() -> str | None:
+    return next(filter(None, map(shutil.which, INSTALLED)), str(MAC) if MAC.exists() else None)
 
 
 def _fetched() -> Path:

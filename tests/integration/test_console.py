@@ -21,7 +21,7 @@ from libs.runtime.service import Health
 from services.console.app import serving
 from services.console.settings import ConsoleSettings
 from services.console.web.visitors import COOKIE
-from tests.browser.chromium import launch_options
+from tests.browser.chromium import can_be_had, launch_options
 from tests.integration.api_platform import (
     Json,
     Platform,
@@ -42,9 +42,7 @@ __all__ = ["api"]
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(
-        launch_options() is None, reason="no Chromium on this machine, and no npm to fetch one"
-    ),
+    pytest.mark.skipif(not can_be_had(), reason="no Chromium on this machine, and no npm to fetch one"),
 ]
 
 PASSWORD: Final = "correct horse battery"
@@ -101,7 +99,7 @@ async def console(api: Platform) -> AsyncIterator[Console]:
     async with (
         serving(settings, Health()) as running,
         async_playwright() as playwright,
-        await playwright.chromium.launch(**(launch_options() or {})) as browser,
+        await playwright.chromium.launch(**launch_options()) as browser,
     ):
         yield Console(api=api, url=f"http://localhost:{running.port}", browser=browser, said=[])
 
