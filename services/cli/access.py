@@ -1,10 +1,10 @@
 """`voltbus accounts` and `voltbus keys`: who may do what."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from libs.access.roles import Role
 from services.cli.client import Json, segment
 from services.cli.context import api, given
 from services.cli.moments import written_out
@@ -14,20 +14,8 @@ accounts = typer.Typer(help="Accounts of people.", no_args_is_help=True)
 keys = typer.Typer(help="Keys of programs and people.", no_args_is_help=True)
 
 
-class RoleName(StrEnum):
-    """What a person or key may do; docs/roles.md has the table."""
-
-    VIEWER = "viewer"
-    SUPPORT = "support"
-    OPERATOR = "operator"
-    ENGINEER = "engineer"
-    TENANT_ADMIN = "tenant-admin"
-    PLATFORM_ADMIN = "platform-admin"
-    AUDITOR = "auditor"
-
-
 Id = Annotated[str, typer.Argument(help="Name to sign in with; case does not count.")]
-Roles = Annotated[list[RoleName] | None, typer.Option("--role", help="A role; may be given several times.")]
+Roles = Annotated[list[Role] | None, typer.Option("--role", help="A role; may be given several times.")]
 
 
 @accounts.command("list")
@@ -123,7 +111,7 @@ def add_key(
     context: typer.Context,
     *,
     name: Annotated[str, typer.Argument(help="Whose key it is: what is asked for with it carries this.")],
-    role: Annotated[list[RoleName], typer.Option("--role", help="A role; may be given several times.")],
+    role: Annotated[list[Role], typer.Option("--role", help="A role; may be given several times.")],
     until: Annotated[
         str | None, typer.Option(help="Until this moment, such as 2027-01-01T00:00:00Z.")
     ] = None,
@@ -155,7 +143,7 @@ def _roles(entry: Json) -> str:
     return ", ".join(grant["role"] for grant in entry["grants"])
 
 
-def _grants(roles: list[RoleName] | None) -> list[Json]:
+def _grants(roles: list[Role] | None) -> list[Json]:
     return [{"role": role.value} for role in roles or ()]
 
 

@@ -83,11 +83,11 @@ async def worklist(api: Context, since: datetime, until: datetime, now_us: int) 
     """The causes, those of one kind together, and whether ClickHouse told what it keeps."""
     found = [*_offline(api, now_us), *_faulted(api)]
     told = True
+    bounds = {"since": micros(since), "until": micros(until)}
     try:
         # Long queries, one after the other: whoever looks at a station does not wait for them.
         async with api.reports.turn() as reader:
             for kind, sql in _STORED.items():
-                bounds = {"since": micros(since), "until": micros(until)}
                 rows = await reader.rows(sql.format(shown=SHOWN, since=SINCE, until=UNTIL), bounds)
                 found += (_cause(kind, row) for row in rows)
     except (ClickHouseError, Unavailable) as error:

@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse
 from libs.access.roles import Permission
 from libs.runtime.clock import micros
 from services.api.http.permissions import needs
-from services.console.history import PERIODS, SINCE, UNTIL
+from services.console.history import SINCE, UNTIL
 from services.console.pages.queries import Period
 from services.console.web.visit import Visiting
 
@@ -36,6 +36,4 @@ async def show_dead_letters(visit: Visiting) -> HTMLResponse:
         _LETTERS.format(since=SINCE, until=UNTIL),
         {"since": micros(period.since), "until": micros(period.until), "topic": topic, "limit": _MOST + 1},
     )
-    return visit.page(
-        "dead_letters.html", rows=rows[:_MOST], more=len(rows) > _MOST, period=period, periods=PERIODS
-    )
+    return visit.page("dead_letters.html", rows=rows[:_MOST], more=len(rows) > _MOST, period=period)

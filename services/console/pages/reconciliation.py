@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse
 from libs.access.roles import Permission
 from services.api.billing.reconciliation import ReportQuery, report
 from services.api.http.permissions import needs
-from services.console.history import PERIODS
 from services.console.pages.queries import Period
 from services.console.web.visit import Visiting
 
@@ -33,4 +32,4 @@ async def show_reconciliation(visit: Visiting) -> HTMLResponse:
     query = ReportQuery.model_validate(asked)
     async with visit.api.reports.turn() as reader:
         found = await report(reader, query)
-    return visit.page("reconciliation.html", report=found, period=period, periods=PERIODS)
+    return visit.page("reconciliation.html", report=found, period=period)

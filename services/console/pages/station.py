@@ -12,13 +12,12 @@ from services.api.billing.sessions import SessionQuery, list_sessions
 from services.api.http.permissions import needs
 from services.api.live.state import get_state
 from services.api.rows import Row
-from services.console.history import PERIODS, StationHistory
+from services.console.history import StationHistory
 from services.console.pages.queries import Period
 from services.console.web.visit import Visit, Visiting, stored
 
 router = APIRouter(dependencies=needs(Permission.READ))
 
-TABS: Final = ("now", "timeline", "messages", "commands", "papers")
 _MOST: Final = 200
 _LONGEST: Final = 100
 
@@ -65,7 +64,7 @@ async def show_timeline(visit: Visiting, station_id: str) -> Response:
         period.since, period.until, _MOST + 1, frames=visit.may(Permission.READ_FRAMES)
     )
     return visit.page(
-        "station_timeline.html", tab="timeline", state=state, period=period, periods=PERIODS, rows=rows[:_MOST],
+        "station_timeline.html", tab="timeline", state=state, period=period, rows=rows[:_MOST],
         earlier=_earlier(rows, "at"),
     )  # fmt: skip
 
@@ -83,7 +82,7 @@ async def show_messages(visit: Visiting, station_id: str) -> Response:
     wanted = {name: params.get(name, "")[:_LONGEST] for name in ("action", "outcome", "q")}
     rows = await _history(visit, state.station_id).messages(period.since, period.until, _MOST + 1, **wanted)
     return visit.page(
-        "station_messages.html", tab="messages", state=state, period=period, periods=PERIODS, rows=rows[:_MOST],
+        "station_messages.html", tab="messages", state=state, period=period, rows=rows[:_MOST],
         earlier=_earlier(rows, "recorded_at"), wanted=wanted,
     )  # fmt: skip
 
@@ -95,7 +94,7 @@ async def show_commands(visit: Visiting, station_id: str) -> Response:
     period = Period(visit.request.query_params, visit.now)
     rows = await _history(visit, state.station_id).commands(period.since, period.until, _MOST + 1)
     return visit.page(
-        "station_commands.html", tab="commands", state=state, period=period, periods=PERIODS, rows=rows[:_MOST],
+        "station_commands.html", tab="commands", state=state, period=period, rows=rows[:_MOST],
         earlier=_earlier(rows, "requested_at"),
     )  # fmt: skip
 
@@ -106,9 +105,8 @@ async def show_papers(visit: Visiting, station_id: str) -> Response:
     state = await get_state(visit.api, station_id.casefold())
     entry = visit.api.registry.stations.get(state.station_id)
     capabilities = visit.api.registry.capabilities.get(state.station_id)
-    located = visit.api.registry.locations.get(state.station_id)
     return visit.page(
-        "station_papers.html", tab="papers", state=state, entry=entry, capabilities=capabilities, located=located,
+        "station_papers.html", tab="papers", state=state, entry=entry, capabilities=capabilities,
         changed_at=None if entry is None else moment_of(entry.recorded_at),
     )  # fmt: skip
 

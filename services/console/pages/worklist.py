@@ -6,7 +6,6 @@ from fastapi.responses import HTMLResponse
 from libs.access.roles import Permission
 from libs.runtime.clock import micros
 from services.api.http.permissions import needs
-from services.console.history import PERIODS
 from services.console.pages.queries import Period
 from services.console.web.visit import Visiting
 from services.console.worklist import worklist
@@ -19,4 +18,4 @@ async def show_worklist(visit: Visiting) -> HTMLResponse:
     """What is wrong now, and what went wrong in a period, by its cause."""
     period = Period(visit.request.query_params, visit.now)
     causes, told = await worklist(visit.api, period.since, period.until, micros(visit.now))
-    return visit.page("worklist.html", causes=causes, told=told, period=period, periods=PERIODS)
+    return visit.page("worklist.html", causes=causes, told=told, period=period)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from libs.access.principal import Principal
 from libs.access.roles import Permission
 from libs.clickhouse.client import ClickHouseError
-from libs.runtime.clock import SECOND, now_us
+from libs.runtime.clock import SECOND, moment_of, now_us
 from libs.runtime.logging import get_logger
 from services.api.context import Context
 from services.api.domain.errors import Forbidden, Invalid
@@ -22,7 +22,7 @@ from services.api.domain.permitted import must_be_permitted
 from services.api.http import metrics
 from services.console.web.assets import Assets
 from services.console.web.visitors import form_token, way_back
-from services.console.web.words import LANGUAGES, Words, now, words_for
+from services.console.web.words import LANGUAGES, Words, words_for
 
 log = get_logger(__name__)
 
@@ -39,7 +39,7 @@ class Visit:
         self.request = request
         self.api: Context = request.app.state.context
         self.principal: Principal = request.state.principal
-        self.now = now()
+        self.now = moment_of(now_us())
         cookies = request.cookies
         zone = unquote(cookies.get(ZONE_COOKIE, ""))
         self.words: Words = words_for(

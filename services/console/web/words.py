@@ -1,7 +1,7 @@
 """Words, numbers and moments in the visitor's language and time zone."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -27,9 +27,6 @@ _REGIONS: Final = {"en": "en_GB", "de": "de_DE"}
 _UTC: Final = "UTC"
 _KILO: Final = 1000
 _MILLI_DIGITS: Final = 3
-_MINUTE: Final = 60
-_HOUR: Final = 3600
-_DAY: Final = 24 * _HOUR
 
 
 class Words:
@@ -82,19 +79,6 @@ class Words:
             at.astimezone(self._zone), "yyyy-MM-dd HH:mm:ss", tzinfo=self._zone, locale=self.locale
         )
 
-    def duration(self, seconds: float | None) -> str:
-        """In its two largest units."""
-        if seconds is None:
-            return NOTHING
-        whole = max(int(seconds), 0)
-        if whole < _MINUTE:
-            return f"{whole} s"
-        if whole < _HOUR:
-            return f"{whole // _MINUTE} min {whole % _MINUTE} s"
-        if whole < _DAY:
-            return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
-        return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
-
     def ago(self, at: datetime | None, now: datetime) -> str:
         """How long ago."""
         if at is None:
@@ -111,11 +95,6 @@ def words_for(language: str | None, accepted: str, zone: str | None) -> Words:
         wanted = [part.split(";")[0].strip().replace("-", "_") for part in accepted.split(",")[:10]]
         language = negotiate_locale(wanted, list(LANGUAGES)) or SOURCE
     return Words(language, zone if zone is not None and zone in _zones() else _UTC)
-
-
-def now() -> datetime:
-    """This moment."""
-    return datetime.now(UTC)
 
 
 @cache

@@ -84,14 +84,6 @@ def test_values_read_as_the_language_writes_them() -> None:
     assert english.kwh(None) == english.money(1, None) == english.moment(None) == NOTHING
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (3_660, "1 h 1 min"), (90_000, "1 d 1 h"), (-5, "0 s")],
-)
-def test_a_duration_shows_its_two_largest_units(seconds: float, text: str) -> None:
-    assert Words("en", "UTC").duration(seconds) == text
-
-
 def test_templates_say_nothing_outside_the_catalogue() -> None:
     """Text between tags comes from `_` or from data; only these words are the same in every language."""
     same = {"OCPP", "EVSE", "JSON", "Voltbus", "·", NOTHING, "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"}
