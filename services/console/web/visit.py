@@ -20,6 +20,7 @@ from services.api.context import Context
 from services.api.domain.errors import Forbidden, Invalid
 from services.api.domain.permitted import must_be_permitted
 from services.api.http import metrics
+from services.console.sections import sections_for
 from services.console.web.assets import Assets
 from services.console.web.visitors import form_token, way_back
 from services.console.web.words import LANGUAGES, Words, words_for
@@ -91,6 +92,7 @@ class Visit:
             path=way_back(quote(self.request.scope["path"])),
             query=dict(self.request.query_params),
             principal=self.principal,
+            menu=sections_for(self.may),
             form=form_token(self.request.state.token) if self.request.state.token else "",
             may=self.may,
             **values,
