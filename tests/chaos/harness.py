@@ -20,7 +20,7 @@ from services.simulator.domain.scenario import Demand, Group, Scenario
 from services.simulator.fleet import Fleet, Stats
 from services.simulator.link import Answered
 from services.simulator.session import SessionTruth
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S
 
 ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "1"))
 SEED = int(os.environ.get("VOLTBUS_CHAOS_SEED", "2026"))

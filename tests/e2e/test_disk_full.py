@@ -23,8 +23,8 @@ from libs.bus.bus import connect as connect_bus
 from libs.bus.tail import read_all
 from libs.events.ocpp_log import OcppCallReceived
 from tests.integration.children import python
-from tests.integration.edge_process import Charger, until
-from tests.integration.patience import WAIT_S
+from tests.integration.edge_process import Charger
+from tests.patience import WAIT_S, until
 
 MB = 1 << 20
 STATIONS = [f"full-{number}" for number in range(4)]
@@ -64,9 +64,7 @@ class Up:
         return self._log.read_text()
 
     async def ready(self) -> None:
-        await until(
-            lambda: "Ctrl-C stops it" in self.said or self.process.poll() is not None, 240, "it is up"
-        )
+        await until(lambda: "Ctrl-C stops it" in self.said or self.process.poll() is not None, "it is up")
         assert self.process.poll() is None, self.said
 
     def end(self) -> int:
@@ -117,9 +115,9 @@ async def test_a_full_disk_stops_it_in_order_and_loses_nothing_that_was_answered
     try:
         await up.ready()
         talks = [asyncio.create_task(talk(settings, station, answered)) for station in STATIONS]
-        await until(lambda: len(answered) > 400, what="calls")
+        await until(lambda: len(answered) > 400, "calls")
         ballast = await asyncio.to_thread(fill, small_disk)
-        await until(lambda: up.process.poll() is not None, 240, "it ends by itself")
+        await until(lambda: up.process.poll() is not None, "it ends by itself")
     finally:
         up.process.kill()
         up.process.wait()

@@ -25,7 +25,7 @@ from tests.e2e.replayed import (
     SERVICES,
     comparable,
 )
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from deploy.local.platform import ROOT
 from deploy.local.settings import LocalSettings, on_free_ports
 from tests.integration.children import as_background_job, ended, python
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S
 
 
 @contextmanager

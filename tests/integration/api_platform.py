@@ -1,9 +1,7 @@
 """An API process over real HTTP, on real Kafka, registry and ClickHouse; the sink fills the history."""
 
-import asyncio
 import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -25,14 +23,12 @@ from libs.runtime.service import Health
 from services.api.app import serving
 from services.api.settings import ApiSettings
 from services.sink.settings import SinkSettings
-from tests.integration import edge_process
 from tests.integration.bus import drop_topics, make_topics
-from tests.integration.patience import WAIT_S
 from tests.integration.sink_process import sink_task
+from tests.patience import WAIT_S, until
 
 KEY = "an-operators-key-0123456789"
 ANNAS_KEY = "annas-own-key-0123456789"
-DEADLINE_S = WAIT_S
 
 Json = dict[str, Any]
 
@@ -52,14 +48,6 @@ def stamp(at: int | None = None) -> Json:
     event_id = new_id()
     now = now_us() if at is None else at
     return {"event_id": event_id, "occurred_at": now, "recorded_at": now, "cause_id": event_id}
-
-
-async def until(fact: Callable[[], Awaitable[Any]]) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := await fact()):
-        assert time.monotonic() < deadline, "not so in time"
-        await asyncio.sleep(0.05)
-    return found
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -99,10 +87,10 @@ async def api(stack: Endpoints) -> AsyncIterator[Platform]:
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{running.port}/api/v1",
                 headers={"Authorization": f"Bearer {KEY}"},
-                timeout=DEADLINE_S,
+                timeout=WAIT_S,
             ) as http,
         ):
-            await edge_process.until(sink.is_ready, what="the sink has made its tables")
+            await until(sink.is_ready, "the sink has made its tables")
             producer = Producer(bus, "test")
             await producer.start()
             yield Platform(bus=bus, producer=producer, http=http, settings=settings, port=running.port)
@@ -175,7 +163,7 @@ def session_ended(started: SessionStarted, at: int) -> SessionEnded:
 
 
 async def same_answer(url: str, expected: Json) -> bool:
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}, timeout=DEADLINE_S) as http:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}, timeout=WAIT_S) as http:
 
         async def same() -> bool:
             response = await http.get(url)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from libs.devstack import launch
 from libs.devstack.process import PARENT_DEATH_SIGNAL
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S
 
 
 def python(*arguments: str) -> list[str]:

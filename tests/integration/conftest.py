@@ -9,7 +9,8 @@ from libs.bus.settings import BusSettings
 from libs.devstack import Endpoints
 from libs.events.ids import new_id
 from tests.integration.bus import bus_settings, drop_topics, make_topics
-from tests.integration.edge_process import EdgeProcess, Log, open_log, until
+from tests.integration.edge_process import EdgeProcess, Log, open_log
+from tests.patience import until
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def process(bus: BusSettings) -> Iterator[EdgeProcess]:
     process = EdgeProcess(bus, slot=3)
     process.launch()
     try:
-        asyncio.run(until(process.is_ready, 120, "the edge is ready"))
+        asyncio.run(until(process.is_ready, "the edge is ready"))
         yield process
     finally:
         asyncio.run(process.stop())

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.integration.edge_process import BOOT_2, BOOT_16, Charger, EdgeProcess, charger
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S
 
 Answer = Callable[[dict[str, Any]], dict[str, Any] | str]
 """A command's payload to the result's, or to the code of an error."""

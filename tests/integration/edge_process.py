@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -30,7 +30,7 @@ from libs.events.record import Record
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from tests.integration.children import environment, python, text_at
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S, until
 
 TOPICS = (
     "ocpp.transactions",
@@ -39,17 +39,6 @@ TOPICS = (
     "ocpp.rejected",
     "edge.connections",
 )
-
-
-async def until(condition: Callable[[], Any], deadline_s: float = WAIT_S, what: str = "") -> Any:
-    """Poll until `condition` gives something true, and return that: less often when it takes long."""
-    begun = time.monotonic()
-    while not (found := condition()):
-        waited = time.monotonic() - begun
-        if waited > deadline_s:
-            raise AssertionError(f"not in {deadline_s} s: {what or condition}")
-        await asyncio.sleep(min(0.1, max(0.02, waited / 20)))
-    return found
 
 
 class EdgeProcess:
@@ -117,7 +106,7 @@ class EdgeProcess:
 
     async def start(self) -> Self:
         self.launch()
-        await until(self.is_ready, 120, "the edge is ready")
+        await until(self.is_ready, "the edge is ready")
         return self
 
     async def stop(self) -> None:
@@ -268,8 +257,8 @@ async def logged_as_answered(log: Log, station_id: str, answered: dict[str, Any]
     def rejected() -> list[FrameRejected]:
         return log.of("ocpp.rejected", FrameRejected, station_id)
 
-    await until(lambda: results.keys() <= {c.message_id for c in calls(log, station_id)}, what=station_id)
-    await until(lambda: errors <= {r.message_id for r in rejected()}, what=f"rejected of {station_id}")
+    await until(lambda: results.keys() <= {c.message_id for c in calls(log, station_id)}, station_id)
+    await until(lambda: errors <= {r.message_id for r in rejected()}, f"rejected of {station_id}")
     found = calls(log, station_id)
     for message_id, answer in results.items():
         (call,) = [c for c in found if c.message_id == message_id]
@@ -285,13 +274,13 @@ async def location(log: Log, station_id: str) -> StationLocated:
         found: list[StationLocated] = log.of("edge.connections", StationLocated, station_id)
         return max(found, key=lambda r: r.connection_epoch) if found else None
 
-    found: StationLocated = await until(newest, what=f"{station_id} is located")
+    found: StationLocated = await until(newest, f"{station_id} is located")
     return found
 
 
 async def ending(log: Log, station_id: str) -> ClosedRecord:
     """The first recorded end of a connection of the station."""
-    await until(lambda: log.of("ocpp.lifecycle", ClosedRecord, station_id), what=f"end of {station_id}")
+    await until(lambda: log.of("ocpp.lifecycle", ClosedRecord, station_id), f"end of {station_id}")
     found: ClosedRecord = log.of("ocpp.lifecycle", ClosedRecord, station_id)[0]
     return found
 
@@ -302,5 +291,5 @@ async def leaving(log: Log, station_id: str) -> StationLocated:
     def left() -> list[StationLocated]:
         return [r for r in log.of("edge.connections", StationLocated, station_id) if not r.connected]
 
-    await until(left, what=f"{station_id} left")
+    await until(left, f"{station_id} left")
     return left()[0]

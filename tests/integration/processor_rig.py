@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -21,8 +20,8 @@ from libs.devstack import Endpoints
 from libs.events.record import Record
 from libs.testing.tail import Tail
 from tests.integration.bus import bus_settings, drop_topics, make_topics
-from tests.integration.patience import WAIT_S
 from tests.integration.service_process import ServiceProcess
+from tests.patience import WAIT_S, until
 
 R = TypeVar("R", bound=Record)
 PARTITIONS = 3
@@ -66,14 +65,16 @@ class Rig:
         return [m.record for m in self.messages[topic] if isinstance(m.record, kind)]
 
     async def until(self, condition: Callable[[], Any], what: str, deadline_s: float = WAIT_S) -> None:
-        """Poll until `condition` holds; whatever a follower raised is raised here."""
-        end = time.monotonic() + deadline_s
-        while not condition():
+        """Wait until `condition` holds; whatever a follower raised is raised here."""
+
+        def holds() -> Any:
+            found = condition()
             for follower in self._followers:
-                if follower.done():
+                if not found and follower.done():
                     follower.result()
-            assert time.monotonic() < end, f"not in {deadline_s} s: {what}"
-            await asyncio.sleep(0.02)
+            return found
+
+        await until(holds, what, deadline_s)
 
     async def whole(self, *topics: str) -> None:
         """Wait until all that is in followed topics by now has been collected."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from libs.events.registry import CredentialsRegistered, PasswordDigest, StationR
 from libs.ocpp.passwords import password_digest
 from libs.runtime.clock import now_us
 from tests.integration.certificates import OPERATOR, Authority, Issued, client_context
-from tests.integration.edge_process import Charger, EdgeProcess, Log, edge, until
-from tests.integration.patience import WAIT_S
+from tests.integration.edge_process import Charger, EdgeProcess, Log, edge
+from tests.patience import WAIT_S, until
 
 TEXT = b"correct horse battery"
 BINARY = bytes(range(236, 256))
@@ -130,14 +129,6 @@ async def refused(opening: Any) -> InvalidStatus:
     return error.value
 
 
-async def eventually(attempt: Callable[[], Awaitable[bool]], deadline_s: float = WAIT_S) -> None:
-    """Try until it succeeds: as soon as the edge has read what was written."""
-    end = time.monotonic() + deadline_s
-    while not await attempt():
-        assert time.monotonic() < end, f"not in {deadline_s} s"
-        await asyncio.sleep(0.05)
-
-
 async def cut_at_once(charger: Charger) -> None:
     began = time.monotonic()
     assert await charger.closed() == 1008
@@ -151,7 +142,7 @@ async def profile_of(log: Log, name: str, number: int) -> int:
         found = log.of("ocpp.lifecycle", ConnectionOpened, name)
         return found if len(found) >= number else []
 
-    found: list[ConnectionOpened] = await until(opened, what=f"{name} connected {number} times")
+    found: list[ConnectionOpened] = await until(opened, f"{name} connected {number} times")
     return found[number - 1].security_profile
 
 
@@ -159,4 +150,4 @@ async def reasons(log: Log, name: str, *expected: str) -> None:
     def seen() -> bool:
         return set(expected) <= {r.reason for r in log.of("ocpp.rejected", ConnectionRefused, name)}
 
-    await until(seen, what=f"{name} refused for {expected}")
+    await until(seen, f"{name} refused for {expected}")

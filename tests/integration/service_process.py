@@ -8,7 +8,7 @@ from libs.bus.settings import BusSettings
 from libs.devstack.endpoints import free_ports
 from libs.devstack.process import answers_ok
 from tests.integration.children import environment, python, text_at
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S
 
 
 class ServiceProcess:

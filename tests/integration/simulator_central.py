@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from services.simulator.schemas import call_error, result_error
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S
 
 VERSIONS = {"ocpp1.6": "1.6", "ocpp2.0.1": "2.0.1"}
 
@@ -175,10 +175,3 @@ def service_unavailable(retry_after: str) -> Response:
     return Response(
         503, "Service Unavailable", Headers({"Retry-After": retry_after, "Content-Length": "0"}), b""
     )
-
-
-async def until(condition: Callable[[], bool], seconds: float = WAIT_S) -> None:
-    """Wait for a fact, with a deadline."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)

@@ -12,8 +12,8 @@ from typing import Any
 
 from services.simulator.domain.scenario import Arrival, Group, Scenario
 from services.simulator.fleet import Fleet
-from tests.integration.patience import WAIT_S
-from tests.integration.simulator_central import Central, until
+from tests.integration.simulator_central import Central
+from tests.patience import WAIT_S, until
 
 STATIONS = {
     "Norvolt": "NRV-0001",

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -111,15 +111,3 @@ class Database:
 
     async def drop(self) -> None:
         await asyncio.to_thread(self._client.execute, f"DROP DATABASE IF EXISTS {self._name}")
-
-
-async def until(
-    fact: Callable[[], Awaitable[bool]], what: str, deadline_s: float = 180, pause_s: float = 0.05
-) -> None:
-    """Wait until `fact` is true."""
-    try:
-        async with asyncio.timeout(deadline_s):
-            while not await fact():  # noqa: ASYNC110 - the fact is another process's
-                await asyncio.sleep(pause_s)
-    except TimeoutError:
-        raise AssertionError(f"not within {deadline_s} s: {what}") from None

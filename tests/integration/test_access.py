@@ -17,7 +17,8 @@ from services.api.domain.errors import SignInRefused, TooMany
 from services.api.parts import access_of
 from services.api.registry.changes import Changes
 from services.api.writer import Writer
-from tests.integration.api_platform import Platform, another, api, ok, problem, until
+from tests.integration.api_platform import Platform, another, api, ok, problem
+from tests.patience import until
 
 __all__ = ["api"]
 

@@ -15,16 +15,8 @@ from libs.events.ids import new_id
 from libs.events.registry import StationRegistered
 from libs.runtime.service import Health
 from services.api.app import serving
-from tests.integration.api_platform import (
-    DEADLINE_S,
-    KEY,
-    Json,
-    Platform,
-    api,
-    ok,
-    problem,
-    until,
-)
+from tests.integration.api_platform import KEY, Json, Platform, api, ok, problem
+from tests.patience import WAIT_S, until
 
 __all__ = ["api"]
 
@@ -39,7 +31,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 )
 async def test_without_the_key_nothing_is_told(api: Platform, header: str | None) -> None:
     headers = [] if header is None else [(b"Authorization", header.encode("latin-1"))]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", timeout=DEADLINE_S) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", timeout=WAIT_S) as http:
         for path in ("/api/v1/stations", "/api/v1/stream", "/api/v1/nothing", "/", "/api/v1/stations/"):
             response = await http.get(path, headers=headers)
             problem(response, 401)
@@ -48,7 +40,7 @@ async def test_without_the_key_nothing_is_told(api: Platform, header: str | None
 
 
 async def test_health_and_openapi_need_no_key_and_metrics_are_not_here(api: Platform) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", timeout=DEADLINE_S) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", timeout=WAIT_S) as http:
         assert (await http.get("/health/live")).json() == {"status": "ok", "failing": []}
         assert (await http.get("/health/ready")).json() == {"status": "ok", "failing": []}
         problem(await http.get("/metrics"), 401)
@@ -59,7 +51,7 @@ async def test_health_and_openapi_need_no_key_and_metrics_are_not_here(api: Plat
 
 
 async def test_the_documentation_page_needs_nothing_from_elsewhere(api: Platform) -> None:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", timeout=DEADLINE_S) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", timeout=WAIT_S) as http:
         page = await http.get("/api/v1/docs")
         assert page.headers["content-security-policy"].startswith("default-src 'self';")
         links = re.findall(r"""(?:src=|href=|url: )["']([^"']+)""", page.text)
@@ -307,7 +299,7 @@ async def test_without_clickhouse_history_is_unavailable_and_the_rest_works(api:
         httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{other.port}/api/v1",
             headers={"Authorization": f"Bearer {KEY}"},
-            timeout=DEADLINE_S,
+            timeout=WAIT_S,
         ) as http,
     ):
         response = await http.get("/sessions")

@@ -22,8 +22,8 @@ from tests.integration.api_platform import (
     ok,
     problem,
     stamp,
-    until,
 )
+from tests.patience import until
 
 __all__ = ["api"]
 

@@ -18,16 +18,8 @@ from libs.events.sessions import (
     SessionEnded,
 )
 from libs.runtime.clock import SECOND, now_us
-from tests.integration.api_platform import (
-    Platform,
-    api,
-    ok,
-    problem,
-    session_ended,
-    session_started,
-    stamp,
-    until,
-)
+from tests.integration.api_platform import Platform, api, ok, problem, session_ended, session_started, stamp
+from tests.patience import until
 
 __all__ = ["api"]
 

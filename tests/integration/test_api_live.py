@@ -14,7 +14,6 @@ from libs.runtime.clock import now_us
 from libs.runtime.service import Health
 from services.api.app import serving
 from tests.integration.api_platform import (
-    DEADLINE_S,
     Json,
     Platform,
     api,
@@ -24,8 +23,8 @@ from tests.integration.api_platform import (
     session_ended,
     session_started,
     stamp,
-    until,
 )
+from tests.patience import WAIT_S, until
 
 __all__ = ["api"]
 
@@ -153,7 +152,7 @@ async def test_the_stream_sends_what_is_asked_for_and_resumes(api: Platform) -> 
         await api.emit("sessions.events", "sse-1", session_ended(started[0], now_us()))
         await api.emit("sessions.events", "sse-1", started[0])
         heartbeat = False
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(WAIT_S):
             async for frame in events:
                 if "event" in frame:
                     break
@@ -171,7 +170,7 @@ async def test_the_stream_sends_what_is_asked_for_and_resumes(api: Platform) -> 
         await api.emit("sessions.events", "sse-1", record)
     async with (
         api.http.stream("GET", "/stream", params=params, headers={"Last-Event-ID": frame["id"]}) as response,
-        asyncio.timeout(DEADLINE_S),
+        asyncio.timeout(WAIT_S),
     ):
         got = []
         async for each in frames(response):
@@ -184,7 +183,7 @@ async def test_the_stream_sends_what_is_asked_for_and_resumes(api: Platform) -> 
 
     async with (
         api.http.stream("GET", "/stream", headers={"Last-Event-ID": "elsewhere-1"}) as response,
-        asyncio.timeout(DEADLINE_S),
+        asyncio.timeout(WAIT_S),
     ):
         async for each in frames(response):
             if "event" in each:

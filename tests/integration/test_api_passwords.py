@@ -17,9 +17,9 @@ from libs.bus.tail import read_all
 from libs.runtime.service import Health
 from services.commands.app import run as run_ledger
 from services.commands.settings import CommandsSettings
-from tests.integration.api_platform import Json, Platform, api, ok, problem, until
+from tests.integration.api_platform import Json, Platform, api, ok, problem
 from tests.integration.edge_process import BOOT_2, BOOT_16, Charger, EdgeProcess, edge
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S, until
 
 __all__ = ["api"]
 

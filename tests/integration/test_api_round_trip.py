@@ -9,9 +9,10 @@ import pytest
 from libs.runtime.service import Health
 from services.commands.app import run as run_ledger
 from services.commands.settings import CommandsSettings
-from tests.integration.api_platform import Platform, api, ok, until
+from tests.integration.api_platform import Platform, api, ok
 from tests.integration.device import Answer, device
 from tests.integration.edge_process import BOOT_2, BOOT_16, Charger, charger, edge
+from tests.patience import until
 
 __all__ = ["api"]
 

@@ -8,7 +8,8 @@ from prometheus_client import REGISTRY
 from libs.clickhouse.client import ClickHouseClient
 from libs.events.ocpp_log import StationLocated
 from libs.events.security import SecurityAlertKind, SecurityAlertRaised
-from tests.integration.api_platform import ANNAS_KEY, Json, Platform, api, located, ok, stamp, until
+from tests.integration.api_platform import ANNAS_KEY, Json, Platform, api, located, ok, stamp
+from tests.patience import until
 
 __all__ = ["api"]
 

@@ -16,19 +16,9 @@ from libs.devstack.endpoints import free_ports
 from libs.events.commands import RequestCommand
 from libs.events.firmware import DefineCampaign
 from libs.testing.tail import Tail
-from tests.integration.api_platform import (
-    ANNAS_KEY,
-    KEY,
-    Platform,
-    another,
-    api,
-    client,
-    ok,
-    problem,
-    until,
-)
+from tests.integration.api_platform import ANNAS_KEY, KEY, Platform, another, api, client, ok, problem
 from tests.integration.children import python
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S, until
 
 __all__ = ["api"]
 

@@ -27,20 +27,11 @@ from tests.integration.attack_rig import (
     status_of,
 )
 from tests.integration.certificates import Authority
-from tests.integration.edge_process import (
-    BOOT_16,
-    Charger,
-    Log,
-    charger,
-    edge,
-    until,
-)
-from tests.integration.patience import WAIT_S
+from tests.integration.edge_process import BOOT_16, Charger, Log, charger, edge
 from tests.integration.security_rig import (
     BINARY,
     TEXT,
     basic,
-    eventually,
     guarded,
     kept,
     reasons,
@@ -48,6 +39,7 @@ from tests.integration.security_rig import (
     register,
     set_passwords,
 )
+from tests.patience import WAIT_S, until
 
 # --- who somebody is
 
@@ -74,7 +66,7 @@ async def test_duplicate_identity_hijack_and_flapping(bus: BusSettings, log: Log
             assert "currentTime" in await held.call("Heartbeat", {})
         await reasons(log, "victim", "missing_password", "wrong_password", "throttled")
         # The last call comes after the connection that was refused.
-        await until(lambda: len(calls(log, "victim", "Heartbeat")) == 4, what="the last call")
+        await until(lambda: len(calls(log, "victim", "Heartbeat")) == 4, "the last call")
         assert len(log.of("ocpp.lifecycle", ConnectionOpened, "victim")) == 6
 
 
@@ -224,7 +216,7 @@ async def test_anothers_revoked_expired_and_foreign_certificates(
             await reasons(log, "*", "bad_certificate")
             await until(
                 lambda: 'tls_failures_total{cause="certificate"} 3.0' in edge.process.metrics(),
-                what="three bad certificates are counted",
+                "three bad certificates are counted",
             )
             assert "currentTime" in await station.call("Heartbeat", {})
 
@@ -235,7 +227,7 @@ async def until_refused(edge: Any, certificate: Any) -> None:
     async def is_refused() -> bool:
         return (await status_of(edge.tls("own", None, certificate)))[0] == 401
 
-    await eventually(is_refused)
+    await until(is_refused)
 
 
 # --- sheer number

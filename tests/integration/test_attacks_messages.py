@@ -41,9 +41,9 @@ from tests.integration.edge_process import (
     location,
     logged_as_answered,
     stamp,
-    until,
 )
 from tests.integration.test_edge_commands import dispatch_to, send_command, sent
+from tests.patience import until
 
 # --- what somebody says
 

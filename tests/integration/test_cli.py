@@ -17,7 +17,6 @@ from libs.events.sessions import CdrIssued
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from tests.integration.api_platform import (
-    DEADLINE_S,
     KEY,
     Platform,
     api,
@@ -27,8 +26,8 @@ from tests.integration.api_platform import (
     session_ended,
     session_started,
     stamp,
-    until,
 )
+from tests.patience import WAIT_S, until
 from tests.unit.cli.test_cdrs import sealed
 
 __all__ = ["api"]
@@ -63,7 +62,7 @@ async def shell(api: Platform, script: str, **extra: str) -> tuple[int, str, str
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 4 * DEADLINE_S)
+    out, err = await asyncio.wait_for(process.communicate(), 4 * WAIT_S)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 

@@ -16,8 +16,7 @@ from libs.events.ids import new_id
 from libs.events.registry import StationRegistered
 from libs.runtime.clock import now_us
 from tests.integration.bus import bus_settings, make_topics
-from tests.integration.edge_process import until
-from tests.integration.patience import WAIT_S
+from tests.patience import until
 
 TOPIC = "registry.stations"
 
@@ -55,15 +54,15 @@ async def test_a_reader_goes_on_after_its_broker_was_killed_and_commits_again(
         async with first:
             # Of those before it was there it reads none.
             await publish("one")
-            await until(lambda: "one" in first.seen, what="the first is read")
+            await until(lambda: "one" in first.seen, "the first is read")
             await asyncio.to_thread(broker.kill)
             await asyncio.to_thread(broker.start)
             await publish("two")
-            await until(lambda: "two" in first.seen, WAIT_S, "the second is read")
-            await until(lambda: first.healthy, WAIT_S, "healthy again")
+            await until(lambda: "two" in first.seen, "the second is read")
+            await until(lambda: first.healthy, "healthy again")
         async with second:
             await publish("three")
-            await until(lambda: "three" in second.seen, WAIT_S, "the third is read")
+            await until(lambda: "three" in second.seen, "the third is read")
         await producer.stop()
     # The end of the first was committed, to the broker that came back.
     assert second.seen == ["three"]
@@ -84,7 +83,7 @@ class Reading:
 
     async def __aenter__(self) -> None:
         self._task = asyncio.create_task(self._run())
-        await until(lambda: self.healthy or self._task.done(), WAIT_S, "a member of the group")
+        await until(lambda: self.healthy or self._task.done(), "a member of the group")
 
     async def __aexit__(self, *_: object) -> None:
         self._stop.set()

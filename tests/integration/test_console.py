@@ -31,12 +31,11 @@ from tests.integration.api_platform import (
     session_ended,
     session_started,
     stamp,
-    until,
 )
 from tests.integration.device import device
 from tests.integration.edge_process import edge
-from tests.integration.patience import WAIT_S
 from tests.integration.test_api_round_trip import ledger, online
+from tests.patience import WAIT_S, until
 
 __all__ = ["api"]
 

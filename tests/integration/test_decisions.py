@@ -16,9 +16,10 @@ from libs.runtime.clock import SECOND, now_us
 from libs.runtime.service import Health
 from services.sessions.app import run as run_sessions
 from services.sessions.settings import SessionsSettings
-from tests.integration.api_platform import ANNAS_KEY, KEY, Json, Platform, api, ok, problem, until
+from tests.integration.api_platform import ANNAS_KEY, KEY, Json, Platform, api, ok, problem
 from tests.integration.test_cli import shell
 from tests.integration.test_reconciliation import DAY, HOUR, iso, reconciled
+from tests.patience import until
 from tests.unit.sessions.exchanges import meter16, start16, stop16
 
 __all__ = ["api"]

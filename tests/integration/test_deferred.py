@@ -19,18 +19,9 @@ from libs.events.ocpp_log import (
     OcppCallReceived,
 )
 from libs.runtime.clock import now_us
-from tests.integration.edge_process import (
-    BOOT_2,
-    EdgeProcess,
-    Log,
-    calls,
-    charger,
-    edge,
-    ending,
-    location,
-    until,
-)
+from tests.integration.edge_process import BOOT_2, EdgeProcess, Log, calls, charger, edge, ending, location
 from tests.integration.test_edge_commands import dispatch_to, send_command, sent
+from tests.patience import until
 
 GET_STATUS = {
     "ocspRequestData": {
@@ -51,7 +42,7 @@ async def asked(log: Log, station_id: str, message_id: str) -> OcppCallReceived:
     def found() -> OcppCallReceived | None:
         return next((r for r in calls(log, station_id) if r.message_id == message_id), None)
 
-    await until(found, what=f"{message_id} is in the log")
+    await until(found, f"{message_id} is in the log")
     record = found()
     assert record is not None
     return record
@@ -81,7 +72,7 @@ def decided(log: Log, call: OcppCallReceived) -> list[OcppCallAnswered]:
 
 async def decision(log: Log, call: OcppCallReceived) -> OcppCallAnswered:
     """The one record of the answer to a call."""
-    await until(lambda: decided(log, call), what=f"{call.message_id} is decided")
+    await until(lambda: decided(log, call), f"{call.message_id} is decided")
     (record,) = decided(log, call)
     return record
 

@@ -27,7 +27,7 @@ from libs.devstack import Endpoints, Ports, ProcessStack, Stack, StackError, lau
 from libs.devstack.clickhouse import ClickHouse
 from libs.devstack.endpoints import free_ports
 from libs.devstack.locking import read_lock
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S
 
 StackFactory = Callable[..., Stack]
 

@@ -35,9 +35,8 @@ from tests.integration.edge_process import (
     leaving,
     logged_as_answered,
     stamp,
-    until,
 )
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S, until
 
 
 def station(station_id: str, **fields: Any) -> StationRegistered:

@@ -21,16 +21,8 @@ from libs.events.ocpp_log import (
 )
 from libs.ocpp.errors import UNUSABLE_ANSWER
 from libs.runtime.clock import now_us
-from tests.integration.edge_process import (
-    BOOT_2,
-    BOOT_16,
-    Log,
-    charger,
-    edge,
-    ending,
-    location,
-    until,
-)
+from tests.integration.edge_process import BOOT_2, BOOT_16, Log, charger, edge, ending, location
+from tests.patience import until
 
 
 def dispatch_to(located: StationLocated, action: str, payload: object, **fields: Any) -> DispatchCommand:
@@ -61,7 +53,7 @@ async def refusals(log: Log, dispatch: DispatchCommand) -> list[DispatchRefused]
     def found() -> list[DispatchRefused]:
         return [r for r in log.of("ocpp.commands", DispatchRefused) if r.cause_id == dispatch.event_id]
 
-    await until(found, what=f"refusal of {dispatch.action}")
+    await until(found, f"refusal of {dispatch.action}")
     return found()
 
 
@@ -69,7 +61,7 @@ async def sent(log: Log, dispatch: DispatchCommand) -> OcppCallSent:
     def found() -> list[OcppCallSent]:
         return [r for r in log.of("ocpp.commands", OcppCallSent) if r.cause_id == dispatch.event_id]
 
-    await until(found, what=f"end of {dispatch.action}")
+    await until(found, f"end of {dispatch.action}")
     (record,) = found()
     return record
 
@@ -157,7 +149,7 @@ async def test_the_newest_connection_wins_in_one_process_and_across_two(bus: Bus
         assert "currentTime" in await third.call("Heartbeat", {})
         opened = await until(
             lambda: len(r := log.of("ocpp.lifecycle", ConnectionOpened, "twice")) == 3 and r,
-            what="three connections",
+            "three connections",
         )
         epochs = [r.connection_epoch for r in opened]
         assert epochs == sorted(set(epochs))
@@ -165,7 +157,7 @@ async def test_the_newest_connection_wins_in_one_process_and_across_two(bus: Bus
         def located() -> list[StationLocated]:
             return log.of("edge.connections", StationLocated, "twice")
 
-        await until(lambda: any(r.connection_epoch == epochs[-1] for r in located()), what="it is located")
+        await until(lambda: any(r.connection_epoch == epochs[-1] for r in located()), "it is located")
         newest = await location(log, "twice")
         assert (newest.edge_id, newest.connected) == ("edge-1", True)
         # A stale record that comes after the newest is put right by its holder.
@@ -173,7 +165,7 @@ async def test_the_newest_connection_wins_in_one_process_and_across_two(bus: Bus
         await log.publish("edge.connections", "twice", stale)
         await until(
             lambda: located().count(stale) == 2 and located()[-1].connection_epoch == epochs[-1],
-            what="it is put right",
+            "it is put right",
         )
         assert "currentTime" in await third.call("Heartbeat", {})
 

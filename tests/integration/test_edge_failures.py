@@ -31,9 +31,8 @@ from tests.integration.edge_process import (
     leaving,
     logged_as_answered,
     open_log,
-    until,
 )
-from tests.integration.patience import WAIT_S
+from tests.patience import until
 
 PING = b"\x89" + bytes([0x80 | 125]) + bytes(4 + 125)
 DEAF_HANDSHAKE = (
@@ -123,14 +122,14 @@ async def test_without_kafka_nothing_is_answered_and_all_is_well_when_it_returns
                 await call_for_ever(c)
             assert c.socket.close_code == 1013
         answered = dict(c.answered)
-        await until(lambda: not process.is_ready(), what="not ready without Kafka")
+        await until(lambda: not process.is_ready(), "not ready without Kafka")
         with pytest.raises(InvalidStatus) as refused:
             async with charger(process, "cut"):
                 pass
         assert refused.value.response.status_code == 503
         assert int(refused.value.response.headers["Retry-After"]) > 0
         await asyncio.to_thread(servers.brokers[0].start)
-        await until(process.is_ready, WAIT_S, "ready again")
+        await until(process.is_ready, "ready again")
         async with charger(process, "cut") as again:
             await again.call("BootNotification", BOOT_16)
         async with open_log(settings) as log:
@@ -234,14 +233,9 @@ async def test_several_processes_share_a_port_and_a_dead_one_is_replaced(bus: Bu
             opened = log.of("ocpp.lifecycle", ConnectionOpened)
             return {r.slot for r in opened if r.station_id in names} == {0, 1}
 
-        async def until_both_serve() -> None:
-            async with asyncio.timeout(120):
-                while not await both_serve():
-                    pass
-
-        await until_both_serve()
+        await until(both_serve, "both serve")
         children = process.children()
         assert len(children) == 2
         process.signal_child(children[0], signal.SIGKILL)
-        await until_both_serve()
+        await until(both_serve, "both serve")
         assert len(process.children()) == 2

@@ -7,10 +7,10 @@ import asyncio
 from libs.bus.bus import connect
 from libs.bus.settings import BusSettings
 from tests.integration.attack_rig import status_of
-from tests.integration.edge_process import BOOT_16, EdgeProcess, Log, charger, edge, until
+from tests.integration.edge_process import BOOT_16, EdgeProcess, Log, charger, edge
 from tests.integration.follower_faults import newer_record, registry_before, write_raw
-from tests.integration.patience import WAIT_S
 from tests.integration.runtimes.tally import STATIONS, registered
+from tests.patience import WAIT_S, until
 
 
 async def answered(process: EdgeProcess, station: str, status: int) -> None:
@@ -36,7 +36,7 @@ async def test_an_edge_refuses_nobody_by_what_it_has_not_read(bus: BusSettings, 
             behind_it = plain.codec.encode(STATIONS, registered(station))
             newer = await newer_record(plain, "newer", field)
             await write_raw(bus, STATIONS, (b"newer", newer), (station.encode(), behind_it))
-            await until(lambda: registry.refused, what="a partition that waits")
+            await until(lambda: registry.refused, "a partition that waits")
 
         async with charger(process, "known") as before:
             assert (await before.call("BootNotification", BOOT_16))["status"] == "Accepted"
@@ -44,7 +44,7 @@ async def test_an_edge_refuses_nobody_by_what_it_has_not_read(bus: BusSettings, 
             await held_up("colour", "soon")
             asked = asyncio.create_task(status_of(charger(process, "soon")))
             refused = registry.refused
-            await until(lambda: asked.done() or registry.refused > refused, what="one more look")
+            await until(lambda: asked.done() or registry.refused > refused, "one more look")
             registry.status = None
             assert (await asked)[0] == 101
 

@@ -18,8 +18,9 @@ from libs.events.ocpp_log import OcppCallReceived
 from libs.events.topics import OCPP_TRANSACTIONS
 from libs.runtime.clock import now_us
 from services.sessions.domain.processor import SessionsProcessor
-from tests.integration.api_platform import Platform, api, ok, until
+from tests.integration.api_platform import Platform, api, ok
 from tests.integration.test_cli import shell
+from tests.patience import until
 from tests.unit.sessions.exchanges import DAY, HOUR, MINUTE, meter16, start16, stop16
 
 __all__ = ["api"]

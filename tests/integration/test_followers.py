@@ -29,8 +29,9 @@ from libs.events.registry import TokenRegistered
 from libs.runtime.clock import now_us
 from tests.integration.bus import bus_settings, make_topics
 from tests.integration.follower_faults import end_follower, newer_record, registry_before, write_raw
-from tests.integration.runtimes.bench import drop_contract, until
+from tests.integration.runtimes.bench import drop_contract
 from tests.integration.runtimes.tally import CONTRACT, LIFECYCLE, STATIONS, opened, registered
+from tests.patience import until
 
 TOKENS = "registry.tokens"
 

@@ -25,10 +25,10 @@ from libs.events.stations import CapabilitiesLearned
 from services.api.registry.table import TABLES
 from tests.integration.api_platform import KEY, stamp
 from tests.integration.attack_rig import overheard, status_of
-from tests.integration.edge_process import EdgeProcess, charger, until
+from tests.integration.edge_process import EdgeProcess, charger
 from tests.integration.follower_faults import write_raw
-from tests.integration.patience import WAIT_S
 from tests.integration.service_process import ServiceProcess
+from tests.patience import WAIT_S, until
 
 HOME: dict[str, Record] = {
     "registry.stations": StationRegistered(**stamp(), station_id="f"),
@@ -81,7 +81,7 @@ async def api_of(
     process = ServiceProcess("api", bus, **settings)
     process.start()
     try:
-        await until(process.is_ready, 120, "the API is ready")
+        await until(process.is_ready, "the API is ready")
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}/api/v1",
             headers={"Authorization": f"Bearer {KEY}"},
@@ -111,16 +111,16 @@ async def test_foreign_records_disturb_neither_who_runs_nor_who_starts(
         assert (await http.put("/stations/before", json={})).status_code == 201
         written = await defile(writing)
         of_edge = sum(1 for topic in TABLES if topic not in ("registry.sites", "registry.tariffs"))
-        await until(lambda: passed_over(api, "api-registry") == written, WAIT_S, "the API passed over all")
+        await until(lambda: passed_over(api, "api-registry") == written, "the API passed over all")
         share = written * of_edge // len(TABLES)
-        await until(lambda: passed_over(edge, "edge") == share, WAIT_S, "the edge passed over all")
+        await until(lambda: passed_over(edge, "edge") == share, "the edge passed over all")
         assert set(await answers(http)) <= {200, 404}
         assert (await http.put("/stations/guarded", json={"security_profile": 1})).status_code == 201
         password = {"password": "sixteen-or-more-x"}
         assert (await http.post("/stations/guarded/password", json=password)).status_code in (200, 404, 405)
         edge.kill()
         edge.launch()
-        await until(edge.is_ready, WAIT_S, "the edge is back")
+        await until(edge.is_ready, "the edge is back")
         async with charger(edge, "before"):
             pass
         assert (await status_of(charger(edge, "guarded")))[0] == 401

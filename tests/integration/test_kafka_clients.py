@@ -17,7 +17,7 @@ from aiokafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeEr
 from libs.bus.admin import topics_known
 from libs.devstack import Endpoints
 from libs.testing.memory_kafka import MemoryBroker, MemoryConsumer, MemoryProducer
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S, until
 
 
 class Kafka(Protocol):
@@ -94,12 +94,6 @@ async def read(consumer: Any, count: int) -> list[Any]:
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 found += records
     return found
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110 - the facts are the clients' own
-            await asyncio.sleep(0.01)
 
 
 async def test_a_record_is_read_as_it_was_written(kafka: Kafka) -> None:

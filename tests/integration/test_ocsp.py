@@ -32,14 +32,8 @@ from services.provisioning.domain.certificates.ocsp import OcspUnusableError, ce
 from services.provisioning.ocsp_client import LARGEST, OcspClient, OcspUnavailableError
 from services.provisioning.settings import ProvisioningSettings
 from tests.integration.api_platform import stamp
-from tests.integration.edge_process import (
-    BOOT_2,
-    Log,
-    charger,
-    edge,
-    until,
-)
-from tests.integration.patience import WAIT_S
+from tests.integration.edge_process import BOOT_2, Log, charger, edge
+from tests.patience import until
 from tests.unit.provisioning.authority import Authority
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -106,7 +100,7 @@ async def provisioning(bus: BusSettings, authorities: Path, **settings: object) 
     async with connect(made) as connected:
         running = asyncio.create_task(answer_about_certificates(connected, made, health, stop))
         try:
-            await until(lambda: running.done() or health.is_ready(), WAIT_S, "provisioning is ready")
+            await until(lambda: running.done() or health.is_ready(), "provisioning is ready")
             yield
         finally:
             stop.set()
@@ -202,9 +196,7 @@ async def test_stations_get_the_responder_s_word_and_contracts_are_authorised(
                 *log.of("ocpp.transactions", OcppCallAnswered),
             ]
 
-        await until(
-            lambda: len(answers()) == 1 + 1 + 4 + 3 + 1, what="the answers of all calls but the card's"
-        )
+        await until(lambda: len(answers()) == 1 + 1 + 4 + 3 + 1, "the answers of all calls but the card's")
         assert {each.source for each in answers()} == {AnswerSource.PROCESSOR}
 
 

@@ -15,7 +15,8 @@ from libs.tariffs.months import month_number, month_start
 from services.plans.domain.processor import SETTLE
 from services.sink.settings import SinkSettings
 from tests.integration.bus import drop_topics
-from tests.integration.sink_process import Database, new_platform, sink_task, until
+from tests.integration.sink_process import Database, new_platform, sink_task
+from tests.patience import until
 from tests.unit.plans.given import World
 from tests.unit.sessions.exchanges import DAY, HOUR, start16, stop16
 

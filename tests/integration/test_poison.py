@@ -7,7 +7,6 @@ the same key and of others, take effect exactly once.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -66,9 +65,8 @@ from services.telemetry.domain.health.processor import HealthProcessor
 from services.telemetry.domain.measurements.processor import MeasurementsProcessor
 from services.telemetry.domain.security.processor import SecurityWatch
 from tests.integration.bus import bus_settings, drop_topics, make_topics
-from tests.integration.patience import WAIT_S
 from tests.integration.sink_process import Database, new_platform, sink_task
-from tests.integration.sink_process import until as until_true
+from tests.patience import WAIT_S, until
 from tests.unit.sessions.exchanges import exchange, meter16, start16
 from tests.unit.telemetry.lifecycle import boot, rejected
 
@@ -302,11 +300,12 @@ class Bench:
     async def effects(self, *causes: str, least: int | None = None) -> list[str]:
         """Causes of the effects of `causes`, in order, once there are `least` (by default one of each)."""
         wanted = len(causes) if least is None else least
-        end = time.monotonic() + WAIT_S
-        while len(found := await self._effects(causes)) < wanted:
-            assert time.monotonic() < end, f"{found} of {causes}"
-            await asyncio.sleep(0.05)
-        return sorted(found)
+
+        async def enough() -> list[str] | None:
+            found = await self._effects(causes)
+            return found if len(found) >= wanted else None
+
+        return sorted(await until(enough, f"effects of {causes}"))
 
     async def _effects(self, causes: Sequence[str]) -> list[str]:
         return [
@@ -319,20 +318,12 @@ class Bench:
 
     async def dead(self, count: int) -> list[RecordDeadLettered]:
         """The dead letters, once there are `count`."""
-        end = time.monotonic() + WAIT_S
-        while True:
+
+        async def enough() -> list[RecordDeadLettered] | None:
             letters = [each.letter async for each in list_dead_letters(self.bus, self.case.topic)]
-            if len(letters) >= count:
-                return letters
-            assert time.monotonic() < end, f"{len(letters)} of {count} dead letters"
-            await asyncio.sleep(0.05)
+            return letters if len(letters) >= count else None
 
-
-async def until(fact: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + WAIT_S
-    while not fact():
-        assert time.monotonic() < end, what
-        await asyncio.sleep(0.02)
+        return await until(enough, f"{count} dead letters")
 
 
 def counted(processor: str, topic: str, reason: str) -> float:
@@ -427,7 +418,7 @@ async def test_what_the_sink_cannot_store_is_put_aside_and_the_rest_is_stored_on
                 counts = [f"SELECT count() FROM {table}" for table in ("dead_letters", "ocpp_transactions")]
                 return [await database.value(count) for count in counts] == [4, 6]
 
-            await until_true(stored, "rows and dead letters")
+            await until(stored, "rows and dead letters")
             letters = [each.letter async for each in list_dead_letters(bus, topic)]
             rows = await database.rows(
                 "SELECT event_id FROM ocpp_transactions WHERE event_id != '' ORDER BY 1"

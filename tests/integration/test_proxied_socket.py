@@ -18,7 +18,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from services.edge.proxied import ProxiedSocket
 from tests.integration.certificates import Authority, client_context
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S
 
 ADDRESS = "203.0.113.9"
 V1 = f"PROXY TCP4 {ADDRESS} 127.0.0.1 4369 9080\r\n".encode()

@@ -19,9 +19,9 @@ from libs.bus.settings import BusSettings
 from libs.events.ocpp_log import ConnectionOpened, StationLocated
 from tests.integration.attack_rig import status_of
 from tests.integration.certificates import Issued, client_context
-from tests.integration.edge_process import Charger, Log, until
-from tests.integration.patience import WAIT_S
+from tests.integration.edge_process import Charger, Log
 from tests.integration.security_rig import BINARY, TEXT, Guarded, basic, guarded, register, set_passwords
+from tests.patience import WAIT_S, until
 
 LOCAL = "127.0.0.0/8"
 ADDRESS = "203.0.113.9"
@@ -76,7 +76,7 @@ async def opened_by(log: Log, name: str, number: int = 1) -> tuple[str, int]:
         located = [record for record in log.of("edge.connections", StationLocated, name) if record.connected]
         return (opened[-1], located[-1]) if len(located) >= len(opened) >= number else None
 
-    opened, located = await until(found, what=f"{name} connected")
+    opened, located = await until(found, f"{name} connected")
     assert (located.remote_address, located.security_profile) == (
         opened.remote_address,
         opened.security_profile,

@@ -19,8 +19,8 @@ from libs.events.ocpp_log import CallError, OcppCallReceived
 from libs.events.registry import StationRegistered
 from services.sink.settings import SinkSettings
 from tests.integration.bus import drop_topics
-from tests.integration.patience import WAIT_S
-from tests.integration.sink_process import Database, new_platform, sink_task, until
+from tests.integration.sink_process import Database, new_platform, sink_task
+from tests.patience import WAIT_S, until
 
 ROOT = Path(__file__).parents[2]
 MANUAL = (ROOT / "docs" / "quirks.md").read_text()

@@ -33,10 +33,9 @@ from tests.integration.edge_process import (
     ending,
     location,
     logged_as_answered,
-    until,
 )
-from tests.integration.patience import WAIT_S
 from tests.integration.test_edge_commands import dispatch_to, send_command, sent
+from tests.patience import WAIT_S, until
 
 STATUS = {"connectorId": 1, "errorCode": "NoError", "status": "Available"}
 
@@ -158,7 +157,7 @@ async def test_a_half_open_socket_does_not_keep_its_charger_out(bus: BusSettings
             assert "currentTime" in await c.call("Heartbeat", {})
             opened = await until(
                 lambda: len(r := log.of("ocpp.lifecycle", ConnectionOpened, "revived")) == 2 and r,
-                what="both connections",
+                "both connections",
             )
             newest = max(r.connection_epoch for r in opened)
             await until(
@@ -166,7 +165,7 @@ async def test_a_half_open_socket_does_not_keep_its_charger_out(bus: BusSettings
                     newest
                     in {r.connection_epoch for r in log.of("edge.connections", StationLocated, "revived")}
                 ),
-                what="the newest is located",
+                "the newest is located",
             )
             assert (await location(log, "revived")).connection_epoch == newest
 

@@ -20,7 +20,8 @@ from libs.events.registry import Assignment, StationRegistered, TariffRegistered
 from libs.events.sessions import CdrIssued, SessionStarted
 from libs.events.telemetry import MeasurementsTaken, Sample
 from libs.runtime.clock import SECOND, now_us
-from tests.integration.api_platform import Json, Platform, api, ok, problem, stamp, until
+from tests.integration.api_platform import Json, Platform, api, ok, problem, stamp
+from tests.patience import until
 
 __all__ = ["api"]
 

@@ -22,9 +22,9 @@ from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from tests.integration.bus import bus_settings, make_topics
 from tests.integration.children import python
-from tests.integration.patience import WAIT_S
 from tests.integration.rolling import first, second
 from tests.integration.rolling.common import READINGS, STATE, TOTALS, installed
+from tests.patience import WAIT_S, until
 
 STATIONS = [f"s{number}" for number in range(8)]
 PAUSE_S = 0.02
@@ -176,7 +176,7 @@ class Slice:
     async def flows(self) -> None:
         """Wait until every station has new totals."""
         before = {station: len(totals) for station, totals in self.totals.items()}
-        await self._until(lambda: all(len(self.totals[name]) > before[name] + 5 for name in STATIONS))
+        await until(lambda: all(len(self.totals[name]) > before[name] + 5 for name in STATIONS))
 
     async def follow(self) -> None:
         """Collect what read-committed consumers see, until cancelled."""
@@ -189,17 +189,12 @@ class Slice:
         """Every reading of every edge has counted exactly once, in a history without a gap; nothing is put aside."""
         edges = (self.old_edge, self.new_edge)
         readings = {name: sum(edge.readings[name] for edge in edges) for name in STATIONS}
-        await self._until(lambda: all(len(self.totals[name]) >= readings[name] for name in STATIONS))
+        await until(lambda: all(len(self.totals[name]) >= readings[name] for name in STATIONS))
         for name in STATIONS:
             assert [total.readings for total in self.totals[name]] == list(range(1, readings[name] + 1))
             assert self.totals[name][-1].wh == sum(edge.wh[name] for edge in edges)
         letters = [letter async for letter in list_dead_letters(self._bus, READINGS)]
         assert not letters, letters[0]
-
-    async def _until(self, fact) -> None:  # type: ignore[no-untyped-def]
-        async with asyncio.timeout(WAIT_S):
-            while not fact():  # noqa: ASYNC110 - facts of many kinds
-                await asyncio.sleep(0.05)
 
 
 @pytest.mark.chaos

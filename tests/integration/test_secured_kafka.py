@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -31,10 +30,10 @@ from libs.devstack import Endpoints, packages
 from libs.devstack.endpoints import free_ports
 from libs.events.contract import load_contract
 from tests.integration.certificates import Authority
-from tests.integration.edge_process import BOOT_16, EdgeProcess, charger, stamp, until
-from tests.integration.patience import WAIT_S
+from tests.integration.edge_process import BOOT_16, EdgeProcess, charger, stamp
 from tests.integration.secured import ADMIN, SecuredBroker, secured_registry
 from tests.integration.service_process import ServiceProcess
+from tests.patience import WAIT_S, until
 
 pytestmark = pytest.mark.skipif(not packages.is_supported(), reason="needs the embedded Kafka")
 
@@ -217,7 +216,7 @@ async def test_each_service_works_with_just_its_rights(
             found = (await http.get("/sessions", params={"station_id": STATION})).json()["items"]
             return found and found[0]["status"] == "ended" and found[0]
 
-        ended = await awaited(session, "the session is in ClickHouse")
+        ended = await until(session, "the session is in ClickHouse")
         assert ended["energy_wh"] == 2_500
 
         async with charger(edge, STATION) as device:
@@ -231,7 +230,7 @@ async def test_each_service_works_with_just_its_rights(
 
         deploy = world.settings(DEPLOY)
         for topic in ("billing.cdrs", "telemetry.measurements", "state.telemetry-health", "stations.latest"):
-            await awaited(partial(anything_in, deploy, topic), f"{topic} is written to")
+            await until(partial(anything_in, deploy, topic), f"{topic} is written to")
 
     # What was refused to anybody would stand in the logs of all processes.
     assert "AuthorizationFailed" not in capfd.readouterr().err
@@ -243,19 +242,11 @@ async def test_each_service_works_with_just_its_rights(
             return True
         return False
 
-    await awaited(rewound, "the group is read from the beginning")
+    await until(rewound, "the group is read from the beginning")
 
 
 async def anything_in(settings: BusSettings, topic: str) -> bool:
     return bool([record async for record in read_to_end(settings, topic)])
-
-
-async def awaited(fact: Any, what: str) -> Any:
-    end = time.monotonic() + WAIT_S
-    while not (found := await fact()):
-        assert time.monotonic() < end, what
-        await asyncio.sleep(0.2)
-    return found
 
 
 async def charge_once(edge: EdgeProcess) -> None:
@@ -304,8 +295,8 @@ async def platform(world: World, stack: Endpoints) -> AsyncIterator[tuple[EdgePr
         edge.launch()
         stop.push_async_callback(edge.stop)
         for service in services:
-            await until(service.is_ready, 240, f"{service.name} is ready")
-        await until(edge.is_ready, WAIT_S, "the edge is ready")
+            await until(service.is_ready, f"{service.name} is ready")
+        await until(edge.is_ready, "the edge is ready")
         yield (
             edge,
             await stop.enter_async_context(

@@ -18,7 +18,6 @@ from tests.integration.security_rig import (
     BINARY,
     TEXT,
     cut_at_once,
-    eventually,
     guarded,
     profile_of,
     reasons,
@@ -26,6 +25,7 @@ from tests.integration.security_rig import (
     register,
     set_passwords,
 )
+from tests.patience import until
 
 
 async def test_a_connection_has_the_profile_that_it_proves(
@@ -103,7 +103,7 @@ async def test_a_changed_registry_entry_closes_the_socket_at_once(
                 except InvalidStatus:
                     return False
 
-            await eventually(try_once)
+            await until(try_once)
 
         await admitted(lambda: edge.plain("live", TEXT))
         await admitted(lambda: edge.plain("kept", TEXT))
@@ -164,7 +164,7 @@ async def test_files_that_change_are_used_by_the_next_handshake_and_a_revoked_on
             except (ssl.SSLError, OSError, InvalidHandshake, ConnectionClosed):
                 return False
 
-        await eventually(served_anew)
+        await until(served_anew)
 
 
 async def test_only_modern_tls_is_spoken(bus: BusSettings, tmp_path: Path) -> None:

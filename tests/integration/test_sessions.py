@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from random import Random
@@ -26,9 +25,9 @@ from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from services.sessions.domain.processor import SessionsProcessor
 from tests.integration.bus import bus_settings, drop_topics, make_topics
-from tests.integration.patience import WAIT_S
 from tests.integration.processor_rig import KILLS
 from tests.integration.service_process import ServiceProcess
+from tests.patience import WAIT_S, until
 from tests.unit.sessions.exchanges import DAY
 from tests.unit.sessions.given import registry
 from tests.unit.sessions.truthful import channel, truth
@@ -191,16 +190,10 @@ def count(found: dict[Key, list[Record]]) -> int:
     return sum(map(len, found.values()))
 
 
-async def arrived(found: dict[Key, list[Record]], wanted: int, deadline_s: float = WAIT_S) -> None:
+async def arrived(found: dict[Key, list[Record]], wanted: int) -> None:
     """Wait until that many records have been read."""
-    end = time.monotonic() + deadline_s
-    while (have := count(found)) < wanted:
-        assert time.monotonic() < end, f"{have} of {wanted} records after {deadline_s} s"
-        await asyncio.sleep(0.005)
+    await until(lambda: count(found) >= wanted, f"{wanted} records")
 
 
-async def until_ready(service: ServiceProcess, deadline_s: float = WAIT_S) -> None:
-    end = time.monotonic() + deadline_s
-    while not service.is_ready():
-        assert time.monotonic() < end, f"{service.name} is not ready after {deadline_s} s"
-        await asyncio.sleep(0.1)
+async def until_ready(service: ServiceProcess) -> None:
+    await until(service.is_ready, f"{service.name} is ready")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S
 
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/settings.py"))

@@ -24,10 +24,10 @@ from libs.runtime.clock import SECOND, now_us
 from services.simulator.domain.scenario import Arrival, Group, Scenario
 from services.simulator.fleet import Fleet
 from tests.integration.device import Answer, Device, device
-from tests.integration.edge_process import Log, edge, stamp, until
-from tests.integration.patience import WAIT_S
+from tests.integration.edge_process import Log, edge, stamp
 from tests.integration.service_process import ServiceProcess
 from tests.integration.test_deferred import dropped
+from tests.patience import until
 
 ENDED = "TransactionEvent.eventType=Ended"
 HOUR = 3600 * SECOND
@@ -107,7 +107,7 @@ async def tell(charger: Device, *events: dict[str, Any]) -> Any:
 
 async def cdr(log: Log, station: str) -> CdrIssued:
     """The one charge record of the station."""
-    await until(lambda: log.of("billing.cdrs", CdrIssued, station), what=f"charge record of {station}")
+    await until(lambda: log.of("billing.cdrs", CdrIssued, station), f"charge record of {station}")
     (record,) = log.of("billing.cdrs", CdrIssued, station)
     assert isinstance(record, CdrIssued)
     return record
@@ -126,21 +126,21 @@ def answers(log: Log, call: OcppCallReceived) -> list[OcppCallAnswered]:
 
 async def end(log: Log, station: str) -> OcppCallReceived:
     """The one call of a station that tells of an end, as soon as it is in the log."""
-    (call,) = await until(lambda: ends(log, station), what=f"end of {station}")
+    (call,) = await until(lambda: ends(log, station), f"end of {station}")
     assert isinstance(call, OcppCallReceived)
     return call
 
 
 async def source(log: Log, call: OcppCallReceived) -> AnswerSource:
     """Who decided the one answer to a call."""
-    await until(lambda: answers(log, call), what="the answer is in the log")
+    await until(lambda: answers(log, call), "the answer is in the log")
     (answer,) = answers(log, call)
     return answer.source
 
 
 async def shown(charger: Device) -> list[dict[str, Any]]:
     """The costs that a charger was sent, as soon as there are any."""
-    await until(lambda: charger.of("CostUpdated"), what="the cost is shown")
+    await until(lambda: charger.of("CostUpdated"), "the cost is shown")
     return charger.of("CostUpdated")
 
 
@@ -153,7 +153,7 @@ async def test_what_the_driver_sees_is_what_the_charge_record_says(bus: BusSetti
             edge(bus, slot=1, edge_id="edge-price", deferred=f"{ENDED}:30") as process,
         ):
             for service in running.values():
-                await until(service.is_ready, WAIT_S, f"{service.name} is ready")
+                await until(service.is_ready, f"{service.name} is ready")
             for station, version in chargers.items():
                 async with device(process, station, SHOWS, version) as charger:
                     begun = now_us() - HOUR
@@ -177,7 +177,7 @@ async def test_what_the_driver_sees_is_what_the_charge_record_says(bus: BusSetti
                     fates = log.of("commands.outcomes", CommandConcluded, "mute-201")
                     return any(each.fate is Fate.FAILED for each in fates)
 
-                await until(refused, what="the charger cannot show the cost")
+                await until(refused, "the charger cannot show the cost")
                 # Nobody stands before a charger that tells later of what happened while it was offline.
                 ended = event("Ended", 3, begun + HOUR, 10_000, offline=True, **TOKEN)
                 assert await tell(charger, ended) == ACCEPTED
@@ -195,7 +195,7 @@ async def test_the_charger_waits_no_longer_than_it_was_said_and_the_energy_never
             edge(bus, slot=2, edge_id="edge-alone", deferred=f"{ENDED}:2") as process,
             device(process, "alone-201", SHOWS) as charger,
         ):
-            await until(running["sessions"].is_ready, WAIT_S, "sessions is ready")
+            await until(running["sessions"].is_ready, "sessions is ready")
             begun = now_us() - HOUR
             await tell(charger, event("Started", 0, begun, 0, **TOKEN))
             running["sessions"].kill()
@@ -208,7 +208,7 @@ async def test_the_charger_waits_no_longer_than_it_was_said_and_the_energy_never
             running["sessions"].start()
             record = await cdr(log, "alone-201")
             assert (record.amount_minor, record.billed_wh, record.review) == (455, 10_000, ())
-            await until(lambda: dropped(process, "late") == 1, what="the price comes too late")
+            await until(lambda: dropped(process, "late") == 1, "the price comes too late")
             assert (await cdr(log, "alone-201")) == record
             assert len(answers(log, call)) == 1
 
@@ -227,7 +227,7 @@ async def test_simulated_drivers_see_what_they_are_charged(bus: BusSettings, log
             edge(bus, slot=3, edge_id="edge-simulated", deferred=f"{ENDED}:30") as process,
         ):
             for service in running.values():
-                await until(service.is_ready, WAIT_S, f"{service.name} is ready")
+                await until(service.is_ready, f"{service.name} is ready")
             fleet = Fleet(scenario, f"ws://127.0.0.1:{process.port}/ocpp")
             try:
                 await fleet.run()
@@ -236,9 +236,7 @@ async def test_simulated_drivers_see_what_they_are_charged(bus: BusSettings, log
             stats, truths = fleet.stats(), fleet.truths()
             assert (stats.totals_shown, len(truths), stats.failures) == (2, 2, 0)
             assert stats.costs_shown >= 2
-            await until(
-                lambda: len(log.of("billing.cdrs", CdrIssued, "amp-0001")) == 2, what="charge records"
-            )
+            await until(lambda: len(log.of("billing.cdrs", CdrIssued, "amp-0001")) == 2, "charge records")
             charged = {r.transaction_id: r for r in log.of("billing.cdrs", CdrIssued, "amp-0001")}
             for truth in truths:
                 record = charged[truth.transaction_id]

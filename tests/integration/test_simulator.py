@@ -11,7 +11,7 @@ from services.simulator.clock import Clock
 from services.simulator.domain.scenario import Outage
 from services.simulator.fleet import Fleet
 from services.simulator.scenario import load
-from tests.integration.simulator_central import Central, service_unavailable, until
+from tests.integration.simulator_central import Central, service_unavailable
 from tests.integration.simulator_play import (
     STATIONS,
     TRANSACTIONAL,
@@ -23,6 +23,7 @@ from tests.integration.simulator_play import (
     play,
     playing,
 )
+from tests.patience import until
 
 
 async def test_smoke_delivers_the_truth_and_speaks_by_the_book_but_for_the_odd_make() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.simulator_central import Call, Central, until
+from tests.integration.simulator_central import Call, Central
 from tests.integration.simulator_play import (
     STATIONS,
     TRANSACTIONAL,
@@ -15,6 +15,7 @@ from tests.integration.simulator_play import (
     one,
     playing,
 )
+from tests.patience import until
 
 
 @pytest.mark.parametrize("make", ["Norvolt", "AmperaAC"])

@@ -35,7 +35,8 @@ from services.sink.app import run
 from services.sink.settings import SinkSettings
 from tests.conftest import StackFactory
 from tests.integration.bus import drop_topics
-from tests.integration.sink_process import Database, SinkProcess, new_platform, sink_task, until
+from tests.integration.sink_process import Database, SinkProcess, new_platform, sink_task
+from tests.patience import until
 
 LAYOUTS = layouts(load_contract())
 UNSTORED = {topic.name for topic in load_contract().topics.values() if topic.schemas and not topic.stored}
@@ -409,7 +410,7 @@ async def all_stored(bus: Bus, database: Database) -> None:
         return {(row["t"], row["p"]): row["n"] for row in rows} == await log_counts(bus)
 
     # Each look reads the whole log and asks every table.
-    await until(agree, "rows of every partition as in the log", pause_s=0.3)
+    await until(agree, "rows of every partition as in the log")
 
 
 async def until_rows(database: Database, goal: int, writing: asyncio.Task[None]) -> None:
@@ -463,7 +464,7 @@ async def test_what_compresses_well_does_not_get_past_the_bound_of_memory(
             async def stored() -> bool:
                 return bool(await database.value(f"SELECT count() FROM {table_name(topic)}") == records)
 
-            await until(stored, "all is stored", 240)
+            await until(stored, "all is stored")
             assert process.most_memory_kib() - before < 150 << 10
         finally:
             await producer.stop()

@@ -13,8 +13,9 @@ from libs.devstack.endpoints import free_ports
 from services.sink.settings import SinkSettings
 from tests.conftest import StackFactory
 from tests.integration.service_process import ServiceProcess
-from tests.integration.sink_process import Database, SinkProcess, new_platform, until
+from tests.integration.sink_process import Database, SinkProcess, new_platform
 from tests.integration.test_sink import examples
+from tests.patience import until
 
 STOPPED_WITHIN_S = 25.0
 
@@ -70,7 +71,7 @@ async def test_every_service_ends_in_time_and_nothing_is_lost_when_kafka_and_cli
         database = Database(settings)
         await sink.start()
         written = sum(topic == "ocpp.transactions" for topic, _ in examples())
-        await until(lambda: has(database, "ocpp_transactions", written), "the sink went on", 120)
+        await until(lambda: has(database, "ocpp_transactions", written), "the sink went on")
         assert await sink.end() == 0
     finally:
         if sink.running:

@@ -14,17 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from libs.bus.settings import BusSettings
 from libs.events.ocpp_log import ConnectionClosed as ClosedRecord
 from libs.events.ocpp_log import ConnectionOpened, OcppCallReceived, StationLocated
-from tests.integration.edge_process import (
-    BOOT_16,
-    Charger,
-    EdgeProcess,
-    Log,
-    charger,
-    edge,
-    stamp,
-    until,
-)
-from tests.integration.patience import WAIT_S
+from tests.integration.edge_process import BOOT_16, Charger, EdgeProcess, Log, charger, edge, stamp
+from tests.patience import until
 
 CHARGERS = 300
 PER_SECOND = 50
@@ -97,15 +88,15 @@ async def test_all_who_come_back_at_once_are_served_and_nothing_answered_is_lost
         async with asyncio.TaskGroup() as tasks:
             for name in crowd.names:
                 tasks.create_task(crowd.live(name))
-            await until(lambda: len(crowd.started) == CHARGERS, WAIT_S, "all have a transaction")
+            await until(lambda: len(crowd.started) == CHARGERS, "all have a transaction")
             if lost == "edge":
                 process.kill()
                 await process.start()
             else:
                 crowd.cut()
-            await until(lambda: crowd.stopped == CHARGERS, WAIT_S, "all are served again")
+            await until(lambda: crowd.stopped == CHARGERS, "all are served again")
             # Each is where the log says that it is, by its last connection.
-            await until(lambda: all(at_home(log, name) for name in crowd.names), WAIT_S, "all are located")
+            await until(lambda: all(at_home(log, name) for name in crowd.names), "all are located")
             crowd.over.set()
         assert crowd.refused
         assert all(status == 503 and seconds >= 1 for status, seconds in crowd.refused)
@@ -118,13 +109,11 @@ async def test_all_who_come_back_at_once_are_served_and_nothing_answered_is_lost
             return Counter(call.message_id for call in calls)
 
         answered = {message_id for each in crowd.answered.values() for message_id in each}
-        await until(lambda: answered <= seen().keys(), WAIT_S, "all that was answered is in the log")
+        await until(lambda: answered <= seen().keys(), "all that was answered is in the log")
         assert {message_id for message_id, times in seen().items() if times > 1} == set()
         # Where a station is may be said again: what is said of the lost process can overtake it.
         assert log.duplicates(crowd.names, elsewhere_than="edge.connections") == []
-        await until(
-            lambda: all(ended(log, name) for name in crowd.names), WAIT_S, "every connection has ended"
-        )
+        await until(lambda: all(ended(log, name) for name in crowd.names), "every connection has ended")
 
 
 def at_home(log: Log, name: str) -> bool:
@@ -160,11 +149,11 @@ async def test_handshakes_that_are_given_up_leave_nothing_behind(bus: BusSetting
             assert "currentTime" in await late.call("BootNotification", BOOT_16)
         await until(
             lambda: 'voltbus_edge_connections{version="ocpp1.6"} 1.0' in process.metrics(),
-            what="only the patient one is connected",
+            "only the patient one is connected",
         )
         assert "currentTime" in await within.call("Heartbeat", {})
         # Those that were heard before they went have come and gone.
         await until(
             lambda: all(ended(log, n) or not log.of("ocpp.lifecycle", ConnectionOpened, n) for n in names),
-            what="every connection has ended",
+            "every connection has ended",
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from random import Random
@@ -31,8 +30,8 @@ from libs.testing.tail import Tail
 from services.telemetry.domain.health.processor import HealthProcessor
 from services.telemetry.domain.measurements.processor import MeasurementsProcessor
 from tests.integration.bus import bus_settings, drop_topics, make_topics
-from tests.integration.patience import WAIT_S
 from tests.integration.service_process import ServiceProcess
+from tests.patience import until
 from tests.unit.sessions.exchanges import HOUR, SECOND, event2, meter16
 from tests.unit.telemetry.lifecycle import boot, closed, heartbeat, opened, rejected, status
 
@@ -84,14 +83,6 @@ async def read(bus: Bus, topic: str, found: dict[str, list[Record]]) -> None:
         async for message in tail:
             assert message.record is not None
             found[message.key].append(message.record)
-
-
-async def until(condition: object, what: str, deadline_s: float = WAIT_S) -> None:
-    assert callable(condition)
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"not after {deadline_s} s: {what}"
-        await asyncio.sleep(0.02)
 
 
 def size(found: dict[str, list[Record]]) -> int:
@@ -156,7 +147,7 @@ async def test_killed_again_and_again_it_tells_the_same(bus: Bus, seed: int) -> 
                 have = size(health)
                 for topic, key, record in mixed[n * len(mixed) // 2 : (n + 1) * len(mixed) // 2]:
                     await producer.send(topic, key, record)
-                await until(lambda have=have: size(health) > have + 10, "telemetry works")
+                await until(lambda have=have: size(health) > have + 10, "telemetry works")  # type: ignore[misc]
                 service.kill()
                 service.start()
             await until(lambda: size(samples) >= len(measured), "all measurements")

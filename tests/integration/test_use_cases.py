@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from libs.clickhouse.client import ClickHouseClient
 from libs.events.ids import new_id
 from libs.events.stations import CapabilitiesLearned, KnownVariable
-from tests.integration.api_platform import Json, Platform, api, ok, problem, stamp, until
+from tests.integration.api_platform import Json, Platform, api, ok, problem, stamp
 from tests.integration.api_platform import another as another_api
 from tests.integration.device import device
 from tests.integration.edge_process import edge
 from tests.integration.test_api_round_trip import ledger, online
+from tests.patience import until
 from tests.unit.ocpp.csrs import csr_of
 from tests.unit.provisioning.authority import Authority
 

@@ -30,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.patience import WAIT_S
+from tests.patience import WAIT_S
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".voltbus" / "interop"
@@ -45,7 +45,6 @@ TOOLS: dict[str, tuple[str, ...]] = {
 }
 QUICK = "python,node"
 BUILD_TIMEOUT_S = 600
-DEADLINE_S = WAIT_S
 
 Fact = dict[str, Any]
 
@@ -142,7 +141,7 @@ class ForeignCharger:
 
     async def told(self, did: str, times: int = 1) -> Fact:
         """Wait for the fact that comes as the given one of its kind. Fails if the program gives up or complains."""
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 bad = [fact for fact in self.facts if fact["did"] in ("failed", "invalid", "ended")]
                 assert not bad, (bad, self.facts)
@@ -153,7 +152,7 @@ class ForeignCharger:
 
     async def gave_up(self) -> None:
         """Wait for the program to say that it failed; it must not have connected."""
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(WAIT_S):
             await self._reader
         assert [fact["did"] for fact in self.facts] == ["failed", "ended"], self.facts
 

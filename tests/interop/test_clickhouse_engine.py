@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from tests.interop.documented import statements
 from tests.interop.growth import REMOVED
 from tests.interop.programs import skip_unless_possible
 from tests.interop.test_consumers import Log, log
+from tests.patience import until
 
 __all__ = ["log"]
 
@@ -37,7 +37,6 @@ COLUMNS = {
     "commands.outcomes": "event_id String, station_id String, fate String",
     "sessions.events": "event_id String, session_id String",
 }
-DEADLINE_S = 90
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +53,15 @@ def client(stack: Endpoints) -> Iterator[ClickHouseClient]:
 
 async def rows_of(client: ClickHouseClient, table: str, count: int, order: str) -> list[dict[str, Any]]:
     """The rows of `table` once there are `count`; the engine takes its tables in turn."""
-    end = time.monotonic() + DEADLINE_S
-    while True:
-        rows = await asyncio.to_thread(client.rows, f"SELECT * FROM {table} ORDER BY {order}")
-        if len(rows) >= count:
-            return rows
-        assert time.monotonic() < end, f"{table}: {rows}"
-        await asyncio.sleep(0.5)
+
+    async def there() -> list[dict[str, Any]] | None:
+        rows: list[dict[str, Any]] = await asyncio.to_thread(
+            client.rows, f"SELECT * FROM {table} ORDER BY {order}"
+        )
+        return rows if len(rows) >= count else None
+
+    found: list[dict[str, Any]] = await until(there, f"{count} rows of {table}")
+    return found
 
 
 async def read(client: ClickHouseClient, log: Log, topic: str, columns: str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,11 +24,11 @@ from services.commands.app import run as run_ledger
 from services.commands.settings import CommandsSettings
 from services.sessions.app import run as run_sessions
 from services.sessions.settings import SessionsSettings
-from tests.integration import edge_process
-from tests.integration.api_platform import Json, Platform, api, ok, stamp, until
+from tests.integration.api_platform import Json, Platform, api, ok, stamp
 from tests.integration.certificates import Authority
 from tests.integration.edge_process import EdgeProcess, Log, calls, edge, open_log
 from tests.interop.programs import ForeignCharger, running, skip_unless_possible
+from tests.patience import until
 
 __all__ = ["api"]
 
@@ -184,9 +185,7 @@ async def test_a_client_proves_who_it_is(central: Central, language: str, versio
         async with running(language, endpoint, station_id, version, **secrets) as charger:
             assert (await charger.told("booted"))["status"] == "Accepted"
             await charger.told("metered")
-        opened = await edge_process.until(
-            lambda name=station_id: central.log.of("ocpp.lifecycle", ConnectionOpened, name)  # type: ignore[misc]
-        )
+        opened = await until(partial(central.log.of, "ocpp.lifecycle", ConnectionOpened, station_id))
         assert [connection.security_profile for connection in opened] == [profile]
         if profile < 3:
             async with running(

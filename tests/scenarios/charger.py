@@ -11,11 +11,10 @@ from websockets.exceptions import ConnectionClosed
 
 from libs.ocpp import schemas
 from libs.ocpp.versions import Version
-from tests.integration.edge_process import BOOT_2, BOOT_16, Charger, until
-from tests.integration.patience import WAIT_S
+from tests.integration.edge_process import BOOT_2, BOOT_16, Charger
+from tests.patience import WAIT_S, until
 
 Json = dict[str, Any]
-DEADLINE_S = WAIT_S
 
 
 class Refusal(NamedTuple):
@@ -70,7 +69,7 @@ class ScriptedCharger:
 
         `answer` may depend on the payload. `strict=False`: it may break the schema.
         """
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(WAIT_S):
             _, message_id, asked, payload = await self._calls.get()
         assert asked == action, f"asked {asked}: {payload}"
         self._conforms(action, "request", payload)
@@ -93,7 +92,7 @@ class ScriptedCharger:
 
     async def complaints(self, count: int) -> list[Any]:
         """Wait for that many CALLRESULTERRORs of the central system; all of them."""
-        await until(lambda: len(self.result_errors) >= count, DEADLINE_S, "a CALLRESULTERROR")
+        await until(lambda: len(self.result_errors) >= count, "a CALLRESULTERROR")
         return self.result_errors
 
     def unexpected(self) -> list[list[Any]]:
@@ -105,7 +104,7 @@ class ScriptedCharger:
 
     async def closed(self) -> int:
         """Wait until the central system has closed the socket; the close code."""
-        await until(self._reader.done, DEADLINE_S, "the socket is closed")
+        await until(self._reader.done, "the socket is closed")
         return self.wire.socket.close_code or 0
 
     async def leave(self) -> None:
@@ -119,7 +118,7 @@ class ScriptedCharger:
         message_id = self.last_id = self.wire.next_id()
         answer = self._answers[message_id] = asyncio.get_running_loop().create_future()
         await self.wire.send([2, message_id, action, payload])
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(WAIT_S):
             frame: list[Any] = await answer
         return frame
 

@@ -19,10 +19,11 @@ from libs.devstack import Endpoints
 from libs.devstack.endpoints import free_ports
 from libs.events.contract import dead_letter_topic, load_contract
 from tests.integration.certificates import OPERATOR, Authority
-from tests.integration.edge_process import EdgeProcess, open_log, until
+from tests.integration.edge_process import EdgeProcess, open_log
 from tests.integration.service_process import ServiceProcess
 from tests.integration.test_ocsp import CA, responding
-from tests.scenarios.charger import DEADLINE_S, Json
+from tests.patience import WAIT_S, until
+from tests.scenarios.charger import Json
 from tests.scenarios.rig import LONG_AGO, SITE, TARIFF, TOKENS, Rig, ok
 
 KEY = "an-operators-key-0123456789"
@@ -110,18 +111,18 @@ async def running_platform(stack: Endpoints, stations: Sequence[Json], folder: P
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{port}/api/v1",
                 headers={"Authorization": f"Bearer {KEY}"},
-                timeout=DEADLINE_S,
+                timeout=WAIT_S,
             )
         )
         for service in services:
-            await until(service.is_ready, DEADLINE_S, f"{service.name} is ready")
+            await until(service.is_ready, f"{service.name} is ready")
         await _register(http, stations)
         edge.launch()  # once it is ready it knows what is registered
         stop.push_async_callback(edge.stop)
         log = await stop.enter_async_context(open_log(settings))
         followers = [asyncio.create_task(log.follow(topic)) for topic in _FOLLOWED]
         stop.push_async_callback(_cancel, followers)
-        await until(edge.is_ready, DEADLINE_S, "the edge is ready")
+        await until(edge.is_ready, "the edge is ready")
         yield Rig(edge, tls_port, authority, responder, log, http)
 
 

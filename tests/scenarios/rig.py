@@ -20,9 +20,10 @@ from libs.events.record import Record
 from libs.events.sessions import CdrIssued, SessionEnded, SessionStarted, SessionUpdated
 from libs.events.telemetry import MeasurementsTaken
 from tests.integration.certificates import Authority, Issued, client_context
-from tests.integration.edge_process import Charger, EdgeProcess, Log, calls, until
+from tests.integration.edge_process import Charger, EdgeProcess, Log, calls
 from tests.integration.test_ocsp import Responder
-from tests.scenarios.charger import DEADLINE_S, Json, Refusal, ScriptedCharger
+from tests.patience import WAIT_S, until
+from tests.scenarios.charger import Json, Refusal, ScriptedCharger
 
 SITE, TARIFF = "yard", "day"
 MOST_S = 60
@@ -138,7 +139,7 @@ class Rig:
 
     async def online(self, station_id: str) -> None:
         """Wait until the API knows that the station is connected."""
-        await self.fact(lambda: self._state_is(station_id, lambda state: bool(state["connected"])))
+        await until(lambda: self._state_is(station_id, lambda state: bool(state["connected"])))
 
     async def status(
         self, station_id: str, evse_id: int, status: str, connector_id: int | None = None
@@ -155,7 +156,7 @@ class Rig:
             ]
             return bool(found)
 
-        await self.fact(lambda: self._state_is(station_id, so))
+        await until(lambda: self._state_is(station_id, so))
         return found[0]
 
     async def state(self, station_id: str, **fields: Any) -> Json:
@@ -167,7 +168,7 @@ class Rig:
             seen.update(state)
             return fields.items() <= state.items()
 
-        await self.fact(lambda: self._state_is(station_id, so))
+        await until(lambda: self._state_is(station_id, so))
         return seen
 
     async def logged(self, cp: ScriptedCharger, action: str, count: int = 1) -> list[OcppCallReceived]:
@@ -176,7 +177,7 @@ class Rig:
         def found() -> list[OcppCallReceived]:
             return [c for c in calls(self.log, cp.station_id) if c.action == action]
 
-        await until(lambda: len(found()) >= count, DEADLINE_S, f"{count} {action} of {cp.station_id}")
+        await until(lambda: len(found()) >= count, f"{count} {action} of {cp.station_id}")
         return sorted(found(), key=lambda c: c.recorded_at)
 
     async def records(self, topic: str, kind: type[R], station_id: str, count: int = 1) -> list[R]:
@@ -185,7 +186,7 @@ class Rig:
         def found() -> list[R]:
             return self.log.of(topic, kind, station_id)
 
-        await until(lambda: len(found()) >= count, DEADLINE_S, f"{count} {kind.__name__} of {station_id}")
+        await until(lambda: len(found()) >= count, f"{count} {kind.__name__} of {station_id}")
         return found()
 
     async def started(self, cp: ScriptedCharger, count: int = 1) -> SessionStarted:
@@ -207,7 +208,7 @@ class Rig:
             news = self.log.of("sessions.events", SessionUpdated, cp.station_id)
             return any(update.energy_wh == wh for update in news)
 
-        await until(told, DEADLINE_S, f"{wh} Wh at {cp.station_id}")
+        await until(told, f"{wh} Wh at {cp.station_id}")
 
     async def measured(self, cp: ScriptedCharger, count: int = 1) -> list[MeasurementsTaken]:
         """Wait for that many measurements of the station."""
@@ -216,13 +217,6 @@ class Rig:
     async def bills(self, cp: ScriptedCharger, count: int) -> list[CdrIssued]:
         """Wait for that many charge records of the station, all versions counted."""
         return await self.records("billing.cdrs", CdrIssued, cp.station_id, count)
-
-    async def fact(self, known: Callable[[], Any]) -> Any:
-        """Wait until the awaitable that `known` gives has a true result; the result."""
-        async with asyncio.timeout(DEADLINE_S):
-            while not (found := await known()):  # noqa: ASYNC110 - the fact is another process's
-                await asyncio.sleep(0.02)
-            return found
 
     async def _state_is(self, station_id: str, so: Callable[[Json], bool]) -> bool:
         response = await self.http.get(f"/stations/{station_id}/state")
@@ -252,7 +246,7 @@ class Rig:
             additional_headers=headers,
             ssl=tls,
             ping_interval=None,
-            open_timeout=DEADLINE_S,
+            open_timeout=WAIT_S,
             close_timeout=1,
             proxy=None,
         )
@@ -286,7 +280,7 @@ class Rig:
             newest = max(opened, key=lambda record: record.connection_epoch, default=None)
             return newest is not None and newest.security_profile == profile
 
-        await until(so, DEADLINE_S, f"{station_id} connected with profile {profile}")
+        await until(so, f"{station_id} connected with profile {profile}")
 
 
 def ok(response: httpx.Response, status: int = 200) -> Json:

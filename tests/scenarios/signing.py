@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.integration.certificates import OPERATOR
 from tests.integration.test_ocsp import CA
+from tests.patience import until
 from tests.scenarios.charger import Json, ScriptedCharger
 from tests.scenarios.rig import Rig
 from tests.unit.ocpp.csrs import csr_of
@@ -45,7 +46,7 @@ async def request(rig: Rig, cp: ScriptedCharger, status: str = "OPEN") -> Json:
         items: list[Json] = page["items"]
         return items[0] if items else None
 
-    found: Json = await rig.fact(seen)
+    found: Json = await until(seen)
     return found
 
 

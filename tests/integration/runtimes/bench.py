@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -22,7 +22,6 @@ from libs.events.sessions import SessionUpdated
 from libs.runtime.clock import now_us
 from libs.testing.tail import Tail
 from tests.integration.children import python
-from tests.integration.patience import WAIT_S
 from tests.integration.runtimes.tally import (
     CONTRACT,
     LIFECYCLE,
@@ -33,22 +32,13 @@ from tests.integration.runtimes.tally import (
     Tally,
     TallyState,
 )
+from tests.patience import WAIT_S, until
 
 KafkaRuntime = TransactionalRuntime[TallyState] | FaustRuntime[TallyState]
 
 
 def runtime_class(kind: str) -> "type[TransactionalRuntime[TallyState]] | type[FaustRuntime[TallyState]]":
     return TransactionalRuntime if kind == "transactional" else FaustRuntime
-
-
-async def until(fact: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
-    """Wait for `fact`; fails when it does not come about."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            while not fact():  # noqa: ASYNC110 - facts of many kinds
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"waited {timeout_s} s for {what}") from None
 
 
 def topic_of(record: Record) -> str:

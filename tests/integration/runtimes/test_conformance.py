@@ -17,8 +17,7 @@ from libs.bus.log_range import LogRange
 from libs.bus.partitioner import partition_of
 from libs.bus.processor import Processor, Step
 from libs.runtime.clock import SECOND, now_us
-from tests.integration.patience import WAIT_S
-from tests.integration.runtimes.bench import Bench, KafkaBench, Member, runtime_class, until
+from tests.integration.runtimes.bench import Bench, KafkaBench, Member, runtime_class
 from tests.integration.runtimes.tally import (
     DISPATCH,
     LIFECYCLE,
@@ -29,6 +28,7 @@ from tests.integration.runtimes.tally import (
     opened,
     registered,
 )
+from tests.patience import WAIT_S, until
 
 STATIONS = [f"s{number}" for number in range(6)]
 

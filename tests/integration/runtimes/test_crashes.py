@@ -10,8 +10,9 @@ import pytest
 
 from libs.devstack import Endpoints, Stack
 from tests.integration.bus import bus_settings, make_topics
-from tests.integration.runtimes.bench import KafkaBench, kafka_bench, until
+from tests.integration.runtimes.bench import KafkaBench, kafka_bench
 from tests.integration.runtimes.tally import CONTRACT, call
+from tests.patience import until
 
 ROUNDS = int(os.environ.get("VOLTBUS_CHAOS_ROUNDS", "1"))
 STATIONS = [f"s{number}" for number in range(8)]
@@ -28,9 +29,7 @@ async def send_round(kafka: KafkaBench) -> None:
 
 
 async def all_seen(kafka: KafkaBench, calls: int) -> None:
-    await until(
-        lambda: seen(kafka) >= calls * len(STATIONS), f"{calls} calls of each station to take effect", 120
-    )
+    await until(lambda: seen(kafka) >= calls * len(STATIONS), f"{calls} calls of each station to take effect")
 
 
 def check_nothing_lost_or_counted_twice(kafka: KafkaBench, calls: int) -> None:

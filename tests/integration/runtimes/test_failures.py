@@ -29,9 +29,9 @@ from libs.events.contract import Contract
 from libs.events.ocpp_log import OcppCallReceived
 from libs.runtime.clock import SECOND
 from libs.runtime.http import serve_http
-from tests.integration.patience import WAIT_S
-from tests.integration.runtimes.bench import KafkaBench, Member, kafka_bench, runtime_class, until
+from tests.integration.runtimes.bench import KafkaBench, Member, kafka_bench, runtime_class
 from tests.integration.runtimes.tally import CONTRACT, STATE, TRANSACTIONS, Tally, TallyState, call
+from tests.patience import WAIT_S, until
 
 HERE = "s1"
 ELSEWHERE = next(

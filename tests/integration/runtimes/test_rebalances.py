@@ -1,6 +1,7 @@
 """What a rebalance costs: states that nobody has changed are kept, and who has a name comes back at once."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from libs.bus.faust_member import QUEUED_EVENTS
 from libs.bus.partitioner import partition_of
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.settings import BusSettings
-from tests.integration.runtimes.bench import KafkaBench, kafka_bench, until
+from tests.integration.runtimes.bench import KafkaBench, kafka_bench
 from tests.integration.runtimes.tally import STATE, Tally, call
+from tests.patience import until
 
 STATIONS = [f"s{number}" for number in range(6)]
 FAUST_FETCH_S = 1.2
@@ -98,12 +100,13 @@ async def test_a_named_member_that_was_killed_gets_its_partitions_back_at_once(
         for total in range(1, 4):
             child = await kafka.spawn()
             await kafka.send(*(call(station, "Add", 1) for station in STATIONS))
-            await until(
-                lambda total=total: all(seen(kafka, station) >= counts(total) for station in STATIONS),  # type: ignore[misc]
-                f"{total} of each station",
-            )
+            await until(partial(all_seen, kafka, total), f"{total} of each station")
             child.kill()
             await child.wait()
+
+
+def all_seen(kafka: KafkaBench, total: int) -> bool:
+    return all(seen(kafka, station) >= counts(total) for station in STATIONS)
 
 
 def seen(kafka: KafkaBench, station: str) -> set[int]:

@@ -15,8 +15,7 @@ from libs.bus.faust_states import FORM, Entry
 from libs.bus.partitioner import partition_of
 from libs.bus.reading import read_to_end
 from libs.bus.shapes import fingerprint
-from tests.integration.patience import WAIT_S
-from tests.integration.runtimes.bench import Bench, KafkaBench, Member, MemoryBench, runtime_class, until
+from tests.integration.runtimes.bench import Bench, KafkaBench, Member, MemoryBench, runtime_class
 from tests.integration.runtimes.tally import (
     STATE,
     TRANSACTIONS,
@@ -26,6 +25,7 @@ from tests.integration.runtimes.tally import (
     TallyState,
     call,
 )
+from tests.patience import WAIT_S, until
 
 STATIONS = [f"s{number}" for number in range(6)]
 FORMER = fingerprint(FormerTallyState)

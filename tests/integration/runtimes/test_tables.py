@@ -13,8 +13,9 @@ from libs.bus.bus import connect
 from libs.bus.settings import BusSettings
 from tests.integration.children import python
 from tests.integration.follower_faults import newer_record, registry_before, write_raw
-from tests.integration.runtimes.bench import kafka_bench, until
+from tests.integration.runtimes.bench import kafka_bench
 from tests.integration.runtimes.tally import CONTRACT, STATIONS, call
+from tests.patience import until
 
 SERVICE = """
 import asyncio, sys

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.integration.edge_process import stamp
+from tests.patience import until
 from tests.scenarios.charger import ScriptedCharger
 from tests.scenarios.rig import LONG_AGO, Rig
 from tests.scenarios.v16.flows import ago, authorize, report, start, started, stop
@@ -29,9 +30,9 @@ async def test_tc_023_3_blocked_tag(rig: Rig, cp: ScriptedCharger) -> None:
     """A blocked tag is Blocked; a tag that is blocked while it may charge is so from its next use on."""
     assert await authorize(cp, "TAG-BLOCKED") == {"status": "Blocked"}
     await rig.put("/tokens/tag-blocked-later", {}, 201)
-    await rig.fact(lambda: _is(cp, "TAG-BLOCKED-LATER", "Accepted"))
+    await until(lambda: _is(cp, "TAG-BLOCKED-LATER", "Accepted"))
     await rig.change("/tokens/tag-blocked-later", status="Blocked")
-    await rig.fact(lambda: _is(cp, "TAG-BLOCKED-LATER", "Blocked"))
+    await until(lambda: _is(cp, "TAG-BLOCKED-LATER", "Blocked"))
 
 
 async def _is(cp: ScriptedCharger, tag: str, status: str) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.patience import until
 from tests.scenarios.charger import ScriptedCharger
 from tests.scenarios.rig import SITE, Rig
 from tests.scenarios.v16.flows import ago, authorize, measure, report, start, started, stop
@@ -53,7 +54,7 @@ async def test_tc_003_plug_in_first(rig: Rig, cp: ScriptedCharger) -> None:
         page = await rig.get("/sessions", station_id=cp.station_id, status="ended")
         return [s["energy_wh"] for s in page["items"]] == [4000]
 
-    await rig.fact(kept)
+    await until(kept)
 
 
 async def test_tc_004_1_identification_first(rig: Rig, cp: ScriptedCharger) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.patience import until
 from tests.scenarios.charger import Json, ScriptedCharger
 from tests.scenarios.rig import Rig
 from tests.scenarios.v16.flows import report, started, stop
@@ -128,5 +129,5 @@ async def test_limits_in_another_form(rig: Rig, cp: ScriptedCharger) -> None:
         done = await ordering
         return (done["status"], done["attempts"]) == ("ACCEPTED", 1)
 
-    await rig.fact(at_once)
+    await until(at_once)
     assert units == ["W"]

@@ -7,6 +7,7 @@ import pytest
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 
 from tests.integration.certificates import Authority
+from tests.patience import until
 from tests.scenarios.charger import Json, ScriptedCharger
 from tests.scenarios.rig import Rig
 from tests.scenarios.signing import StationKey, hand_on, request
@@ -144,7 +145,7 @@ async def test_tc_a_10_password_change_rejected(rig: Rig, station_id: str) -> No
         state, _ = await rotated(rig, cs, "SetVariables", answer)
         assert (state["status"], state["accepted"]) == ("REJECTED", 1)
         assert set(await cs.call("Heartbeat")) == {"currentTime"}
-    await rig.fact(lambda: _shut_out(rig, station_id, NEW))
+    await until(lambda: _shut_out(rig, station_id, NEW))
     async with rig.charger(station_id, V201, password=OLD) as cs:
         assert (await cs.boot())["status"] == "Accepted"
 
@@ -230,4 +231,4 @@ async def test_tc_a_19_security_profile_raised(rig: Rig, station_id: str) -> Non
         await rig.proved(station_id, 2)
         await rig.change(f"/stations/{station_id}", security_profile=2)
         assert set(await cs.call("Heartbeat")) == {"currentTime"}
-    await rig.fact(lambda: _shut_out(rig, station_id, OLD))
+    await until(lambda: _shut_out(rig, station_id, OLD))

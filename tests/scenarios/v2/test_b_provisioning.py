@@ -7,6 +7,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.integration.edge_process import BOOT_2
+from tests.patience import until
 from tests.scenarios.charger import Json, ScriptedCharger
 from tests.scenarios.rig import Rig
 from tests.scenarios.v2.flows import ACCEPTED, REJECTED, Transaction, report
@@ -49,7 +50,7 @@ async def test_tc_b_02_pending_boot(rig: Rig, station_id: str) -> None:
         async def accepted() -> bool:
             return bool((await cs.boot())["status"] == "Accepted")
 
-        await rig.fact(accepted)
+        await until(accepted)
         await report(cs, 1, "Available")
 
 
@@ -75,7 +76,7 @@ async def test_tc_b_30_calls_before_acceptance(rig: Rig, station_id: str) -> Non
         async def rejected() -> bool:
             return bool((await cs.boot())["status"] == "Rejected")
 
-        await rig.fact(rejected)
+        await until(rejected)
         assert (await cs.refused("Heartbeat")).code == "SecurityError"
         refused = await rig.order(cs, {"action": "GetLocalListVersion"})
         assert refused["status"] == "FAILED"
@@ -95,7 +96,7 @@ async def test_tc_b_31_trigger_before_acceptance(rig: Rig, station_id: str) -> N
             answer = await cs.call("BootNotification", {**BOOT_2, "reason": "Triggered"})
             return bool(answer["status"] == "Accepted")
 
-        await rig.fact(accepted)
+        await until(accepted)
 
 
 def _value(of: Json, text: str) -> Json:
@@ -323,7 +324,7 @@ async def test_tc_b_08_variables_beyond_the_limit(rig: Rig, cs: ScriptedCharger)
         # Until the ledger has learned the limit all of it goes at once.
         return found if len(asked) > 1 else None
 
-    found: Json = await rig.fact(split)
+    found: Json = await until(split)
     assert asked == [4, 1]
     assert [(each["name"], each["value"]) for each in found["items"]] == [
         (name, name.removeprefix("OCPPCommCtrlr.")) for name in names

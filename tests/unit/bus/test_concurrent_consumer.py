@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import AsyncMock, Mock
@@ -18,6 +18,7 @@ from libs.bus.errors import ContractMismatchError
 from libs.bus.message import Message
 from libs.bus.settings import BusSettings
 from libs.testing.memory_kafka import MemoryBroker, MemoryConsumer, MemoryProducer
+from tests.patience import until
 
 
 def test_nothing_is_committed_past_a_record_that_is_under_way() -> None:
@@ -94,16 +95,11 @@ async def reading() -> AsyncIterator[ConcurrentConsumer]:
         await running
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - facts of the reader
-            await asyncio.sleep(0.001)
-
-
 async def until_read(consumer: MemoryConsumer, place: TopicPartition, offset: int) -> None:
-    async with asyncio.timeout(30):
-        while await consumer.position(place) < offset:  # noqa: ASYNC110 - a fact of the consumer
-            await asyncio.sleep(0.001)
+    async def read() -> bool:
+        return await consumer.position(place) >= offset
+
+    await until(read, f"read up to {offset}")
 
 
 async def another_member(rig: Rig) -> MemoryConsumer:

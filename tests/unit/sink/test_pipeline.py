@@ -19,6 +19,7 @@ from services.sink.domain.blocks import BadRecord, Block, Fields
 from services.sink.pipeline import Ports, TablePipeline
 from services.sink.settings import SinkSettings
 from tests.metrics import value_of
+from tests.patience import until
 
 T = TypeVar("T")
 LAYOUTS = layouts(load_contract())
@@ -172,9 +173,7 @@ async def test_more_bad_records_than_the_limit_stop_the_table_before_they_are_st
         await pipeline.drain()
         pipeline.add(HERE, [Raw(1), *(Raw(offset, b"bad") for offset in range(2, 6))])
         await world.until("buried 3")
-        async with asyncio.timeout(10):
-            while not pipeline.blocked:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: pipeline.blocked, "the table is stopped")
         assert value_of(stopped) == 1
         assert world.log == ["inserted load.plans:0:0-0", "buried 2", "buried 3"]
         await pipeline.reset()
