@@ -21,6 +21,8 @@ from services.console.pages import (
     campaigns,
     commands,
     dead_letters,
+    entries,
+    passwords,
     reconciliation,
     registry,
     sessions,
@@ -48,6 +50,8 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     sessions.router,
     reconciliation.router,
     registry.router,
+    entries.router,
+    passwords.router,
     campaigns.router,
     dead_letters.router,
 )

@@ -30,7 +30,10 @@ class Kind(StrEnum):
 
 
 class FormField(msgspec.Struct, frozen=True):
-    """One input. `name`: the path in the payload, its parts joined by dots. `group`: the objects that it is in."""
+    """One input. `name`: the path in the payload, its parts joined by dots. `group`: the objects that it is in.
+
+    `title`: what stands beside it, if not the last part of the name.
+    """
 
     name: str
     kind: Kind
@@ -41,11 +44,12 @@ class FormField(msgspec.Struct, frozen=True):
     most_characters: int | None = None
     nullable: bool = False
     """Where it is required, too: it is null then if it is empty."""
+    title: str = ""
 
     @property
     def label(self) -> str:
-        """The last part of the name."""
-        return self.name.rpartition(".")[2]
+        """What stands beside it."""
+        return self.title or self.name.rpartition(".")[2]
 
 
 class FormError(ValueError):
@@ -129,7 +133,7 @@ def _hint(description: str) -> str:
 
 
 def _kind(schema: Schema, options: tuple[str, ...]) -> Kind:
-    if options:
+    if options and schema.get("type") != "integer":
         return Kind.CHOICE
     kinds = {"integer": Kind.INTEGER, "number": Kind.NUMBER, "boolean": Kind.FLAG, "string": Kind.TEXT}
     return kinds.get(schema.get("type", ""), Kind.JSON)

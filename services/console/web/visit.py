@@ -1,6 +1,7 @@
 """One request to the console: who asks, in which language, and the page that answers."""
 
 from collections.abc import Awaitable, Mapping
+from functools import cached_property
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import Annotated, Any, Final, TypeVar
@@ -10,6 +11,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment
 from markupsafe import Markup
+from msgspec.structs import replace
 
 from libs.access.principal import Principal
 from libs.access.roles import Permission
@@ -38,7 +40,6 @@ class Visit:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.api: Context = request.app.state.context
         self.principal: Principal = request.state.principal
         self.now = moment_of(now_us())
         cookies = request.cookies
@@ -46,6 +47,12 @@ class Visit:
         self.words: Words = words_for(
             cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", ""), zone
         )
+
+    @cached_property
+    def api(self) -> Context:
+        """What the API's routes work with, as who asks has it."""
+        context: Context = self.request.app.state.context
+        return replace(context, requester=self.principal.name, principal=self.principal)
 
     def must(self, permission: Permission) -> None:
         """Raise Forbidden unless who asks may do that, and has signed in a short while ago where that is needed."""
