@@ -79,6 +79,23 @@ def payload_of(fields: tuple[FormField, ...], entered: Mapping[str, str]) -> dic
     return payload
 
 
+def entered_of(fields: tuple[FormField, ...], payload: Mapping[str, Any]) -> dict[str, str]:
+    """What is to be entered to send that payload; what no field is for is left out."""
+    entered = {}
+    for field in fields:
+        value: Any = payload
+        for part in field.name.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            entered[field.name] = _text(field, value)
+    return entered
+
+
+def _text(field: FormField, value: Any) -> str:
+    plain = field.kind in (Kind.TEXT, Kind.CHOICE) and isinstance(value, str)
+    return value if plain else orjson.dumps(value).decode()
+
+
 def _value(field: FormField, text: str) -> Any:
     try:
         match field.kind:

@@ -14,6 +14,8 @@ PERIODS: Final = {
     "30d": timedelta(days=30),
 }
 """Lengths of time that a list can look back, by the name in its address."""
+YEARS: Final = {**PERIODS, "1y": timedelta(days=366), "10y": timedelta(days=3653)}
+"""Those of a list that is found part by part."""
 
 SINCE: Final = "fromUnixTimestamp64Micro(%(since)s, 'UTC')"
 UNTIL: Final = "fromUnixTimestamp64Micro(%(until)s, 'UTC')"
@@ -59,15 +61,6 @@ SELECT at, kind, title, detail, event_id, link FROM (
 ORDER BY at DESC, event_id DESC LIMIT %(limit)s
 """
 
-_MESSAGES: Final = """
-SELECT * FROM raw_messages
-WHERE station_id = %(station_id)s AND recorded_at >= {since} AND recorded_at < {until}
-  AND (%(action)s = '' OR action = %(action)s) AND (%(outcome)s = '' OR outcome = %(outcome)s)
-  AND (%(q)s = '' OR positionCaseInsensitiveUTF8(payload, %(q)s) > 0
-       OR positionCaseInsensitiveUTF8(ifNull(answer, ''), %(q)s) > 0)
-ORDER BY recorded_at DESC, event_id DESC LIMIT %(limit)s
-"""
-
 _COMMANDS: Final = """
 SELECT * FROM commands
 WHERE station_id = %(station_id)s AND requested_at >= {since} AND requested_at < {until}
@@ -99,19 +92,6 @@ class StationHistory:
         `frames`: with what the station wrote.
         """
         return await self._rows(_TIMELINE, since, until, limit=limit, frames=int(frames))
-
-    async def messages(
-        self,
-        since: datetime,
-        until: datetime,
-        limit: int,
-        *,
-        action: str = "",
-        outcome: str = "",
-        q: str = "",
-    ) -> list[Row]:
-        """Calls with their answers, as they were sent; `q`: what payload or answer contains."""
-        return await self._rows(_MESSAGES, since, until, limit=limit, action=action, outcome=outcome, q=q)
 
     async def commands(self, since: datetime, until: datetime, limit: int) -> list[Row]:
         """Commands and their fates."""

@@ -35,10 +35,7 @@ def read_exchange(
     """
     if record.error is not None or record.version not in _VERSIONS:
         return []
-    payload, flags = _payload(record)
-    effects = _effects(record, book)
-    if effects:
-        flags += correct_payload(effects, payload, record.recorded_at, zone)
+    payload, flags, effects = _corrected(record, zone, book)
     return _read(record, payload, zone, effects, flags)
 
 
@@ -51,10 +48,7 @@ def read_step(
     """
     if record.error is not None or record.version not in _VERSIONS:
         return None
-    payload, flags = _payload(record)
-    effects = _effects(record, book)
-    if effects:
-        flags += correct_payload(effects, payload, record.recorded_at, zone)
+    payload, flags, effects = _corrected(record, zone, book)
     read = STEPS[_VERSIONS[record.version]].get(record.action)
     if read is None:
         return None
@@ -65,6 +59,29 @@ def read_step(
         return step
     (corrected,) = correct_events(effects, [step], flags)
     return corrected if isinstance(corrected, TransactionStep) else None
+
+
+def read_payload(
+    record: OcppCallReceived, zone: tzinfo = UTC, book: RuleBook | None = None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The payload as it is to be read, and the names of the corrections that it needed, as for `read_exchange`.
+
+    Raises ValueError for a payload that cannot be read, or of a version that only a newer release knows.
+    """
+    if record.version not in _VERSIONS:
+        raise ValueError(f"{record.version!r} is not known")
+    payload, flags, _ = _corrected(record, zone, book)
+    return payload, flags
+
+
+def _corrected(
+    record: OcppCallReceived, zone: tzinfo, book: RuleBook | None
+) -> tuple[dict[str, Any], tuple[str, ...], Effects]:
+    payload, flags = _payload(record)
+    effects = _effects(record, book)
+    if effects:
+        flags += correct_payload(effects, payload, record.recorded_at, zone)
+    return payload, flags, effects
 
 
 def _payload(record: OcppCallReceived) -> tuple[dict[str, Any], tuple[str, ...]]:

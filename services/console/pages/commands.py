@@ -6,14 +6,17 @@ from typing import Any, Final, get_args
 from uuid import UUID
 
 import msgspec
+import orjson
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from libs.access.command_classes import COMMAND_CLASSES, COMMAND_PERMISSIONS
 from libs.access.roles import Permission
 from libs.bus.errors import BusUnavailableError
+from libs.events.ocpp_log import OcppCallSent
 from libs.ocpp import schemas
 from libs.ocpp.routing import ROUTES
+from libs.ocpp.secrets import with_secrets_changed
 from libs.ocpp.semantics import commands as semantic
 from libs.ocpp.semantics.abilities import COMPONENTS_2
 from libs.ocpp.versions import Version, known_version
@@ -22,7 +25,8 @@ from services.api.domain.errors import Conflict, Forbidden, Invalid, NotFound, T
 from services.api.http.permissions import needs
 from services.api.http.problems import STATUS_OF
 from services.api.live.state import StationState, get_state
-from services.console.forms import FormError, FormField, fields_of, payload_of
+from services.console.forms import FormError, FormField, entered_of, fields_of, payload_of
+from services.console.pages.messages import found_in, log_of
 from services.console.web.rendering import address
 from services.console.web.visit import Visit, Visiting
 
@@ -71,10 +75,14 @@ async def choose(visit: Visiting, station_id: str) -> Response:
 
 @router.get("/stations/{station_id}/command/{form}/{action}", response_class=HTMLResponse)
 async def fill_in(visit: Visiting, station_id: str, form: str, action: str) -> Response:
-    """The form of one command."""
+    """The form of one command; `like` in the address: filled in as the message of that event was."""
     state = await get_state(visit.api, station_id.casefold())
     stale = visit.is_stale(COMMAND_CLASSES.get(action, Permission.COMMAND_SECURITY))
-    return _form(visit, state, (form, action), Filled(stale=stale))
+    entered: Mapping[str, str] = {}
+    like = visit.request.query_params.get("like")
+    if like and form == "ocpp":
+        entered = await _entered_as(visit, state, action, like)
+    return _form(visit, state, (form, action), Filled(entered, stale=stale))
 
 
 @router.post("/stations/{station_id}/command/{form}/{action}", response_class=HTMLResponse)
@@ -124,6 +132,18 @@ async def show_command(visit: Visiting, command_id: UUID, station: str = "") -> 
         return visit.page("command.html", tab="commands", state=state, command=None)
     state = await get_state(visit.api, command.station_id)
     return visit.page("command.html", tab="commands", state=state, command=command)
+
+
+async def _entered_as(visit: Visit, state: StationState, action: str, event_id: str) -> Mapping[str, str]:
+    """What was sent then, without the passwords that it set."""
+    visit.must(Permission.READ_FRAMES)
+    log = log_of(visit, state.station_id)
+    place = await found_in(visit, log, event_id)
+    record = await log.record(place)
+    if not isinstance(record, OcppCallSent) or record.action != action:
+        raise NotFound(f"the record {event_id!r} is no {action} that was sent")
+    payload = with_secrets_changed(action, orjson.loads(record.payload), lambda _: "")
+    return entered_of(_fields(known_version(state.version), "ocpp", action), payload)
 
 
 def _form(visit: Visit, state: StationState, command: tuple[str, str], filled: Filled) -> Response:

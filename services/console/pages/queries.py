@@ -1,11 +1,13 @@
 """What a page is asked for in its address. What is wrong there is said on the page, and the rest counts."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import QueryParams
 
+from services.api.rows import Row
 from services.console.history import PERIODS
 
 M = TypeVar("M", bound=BaseModel)
@@ -36,23 +38,36 @@ def asked(model: type[M], params: QueryParams, **fixed: Any) -> tuple[M, dict[st
 
 
 class Period:
-    """The stretch of time that a list shows: `period` before `until`, or before now."""
+    """The stretch of time that a list shows: `period` before `until`, or before now. `names`: what can be chosen."""
 
-    def __init__(self, params: QueryParams, now: datetime) -> None:
+    def __init__(
+        self, params: QueryParams, now: datetime, lengths: Mapping[str, timedelta] = PERIODS
+    ) -> None:
+        self.names = tuple(lengths)
         self.name = params.get("period", DEFAULT_PERIOD)
-        if self.name not in PERIODS:
+        if self.name not in lengths:
             self.name = DEFAULT_PERIOD
         self.written = params.get("until", "")[:_LONGEST]
-        self.wrong = ""
-        self.until = now + timedelta(minutes=5)
-        if self.written:
-            try:
-                until = datetime.fromisoformat(self.written)
-            except ValueError:
-                self.wrong = self.written
-            else:
-                if until.year in _YEARS:
-                    self.until = until if until.tzinfo else until.replace(tzinfo=UTC)
-                else:
-                    self.wrong = self.written
-        self.since = self.until - PERIODS[self.name]
+        until = moment_in(params, "until")
+        self.wrong = self.written if self.written and until is None else ""
+        self.until = until or now + timedelta(minutes=5)
+        self.since = self.until - lengths[self.name]
+
+
+def moment_in(params: QueryParams, name: str) -> datetime | None:
+    """The moment that a parameter says, UTC if it says no offset; None without one, or for what is none."""
+    try:
+        found = datetime.fromisoformat(params.get(name, "")[:_LONGEST])
+        # What a browser's own field writes has no offset.
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        return found.astimezone(UTC) if found.year in _YEARS else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def earlier(rows: Sequence[Row], most: int, column: str) -> datetime | None:
+    """The end of the period whose first row is the first one that is not shown; None if all are."""
+    if len(rows) <= most:
+        return None
+    at: datetime = rows[most][column]
+    return at + timedelta(microseconds=1)

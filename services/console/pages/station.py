@@ -1,6 +1,5 @@
 """One station: what it does now, and what it did."""
 
-from datetime import datetime, timedelta
 from typing import Final
 
 from fastapi import APIRouter
@@ -11,15 +10,13 @@ from libs.runtime.clock import moment_of
 from services.api.billing.sessions import SessionQuery, list_sessions
 from services.api.http.permissions import needs
 from services.api.live.state import get_state
-from services.api.rows import Row
 from services.console.history import StationHistory
-from services.console.pages.queries import Period
+from services.console.pages.queries import Period, earlier
 from services.console.web.visit import Visit, Visiting, stored
 
 router = APIRouter(dependencies=needs(Permission.READ))
 
 _MOST: Final = 200
-_LONGEST: Final = 100
 
 
 @router.get("/stations/{station_id}", response_class=HTMLResponse)
@@ -65,25 +62,7 @@ async def show_timeline(visit: Visiting, station_id: str) -> Response:
     )
     return visit.page(
         "station_timeline.html", tab="timeline", state=state, period=period, rows=rows[:_MOST],
-        earlier=_earlier(rows, "at"),
-    )  # fmt: skip
-
-
-@router.get(
-    "/stations/{station_id}/messages",
-    response_class=HTMLResponse,
-    dependencies=needs(Permission.READ_FRAMES),
-)
-async def show_messages(visit: Visiting, station_id: str) -> Response:
-    """Messages as they were sent, each call with its answer."""
-    state = await get_state(visit.api, station_id.casefold())
-    params = visit.request.query_params
-    period = Period(params, visit.now)
-    wanted = {name: params.get(name, "")[:_LONGEST] for name in ("action", "outcome", "q")}
-    rows = await _history(visit, state.station_id).messages(period.since, period.until, _MOST + 1, **wanted)
-    return visit.page(
-        "station_messages.html", tab="messages", state=state, period=period, rows=rows[:_MOST],
-        earlier=_earlier(rows, "recorded_at"), wanted=wanted,
+        earlier=earlier(rows, _MOST, "at"),
     )  # fmt: skip
 
 
@@ -95,7 +74,7 @@ async def show_commands(visit: Visiting, station_id: str) -> Response:
     rows = await _history(visit, state.station_id).commands(period.since, period.until, _MOST + 1)
     return visit.page(
         "station_commands.html", tab="commands", state=state, period=period, rows=rows[:_MOST],
-        earlier=_earlier(rows, "requested_at"),
+        earlier=earlier(rows, _MOST, "requested_at"),
     )  # fmt: skip
 
 
@@ -109,14 +88,6 @@ async def show_papers(visit: Visiting, station_id: str) -> Response:
         "station_papers.html", tab="papers", state=state, entry=entry, capabilities=capabilities,
         changed_at=None if entry is None else moment_of(entry.recorded_at),
     )  # fmt: skip
-
-
-def _earlier(rows: list[Row], column: str) -> datetime | None:
-    """The end of the period whose first row is the first one that is not shown; None if all are."""
-    if len(rows) <= _MOST:
-        return None
-    at: datetime = rows[_MOST][column]
-    return at + timedelta(microseconds=1)
 
 
 def _history(visit: Visit, station_id: str) -> StationHistory:
