@@ -11,7 +11,6 @@ from tests.browser.chromium import can_be_had
 from tests.integration.api_platform import api, ok, until
 from tests.integration.device import device
 from tests.integration.edge_process import edge
-from tests.integration.patience import WAIT_S
 from tests.integration.test_api_round_trip import ledger, online
 from tests.integration.test_console import (
     PASSWORD,
@@ -22,6 +21,7 @@ from tests.integration.test_console import (
     signed_in,
     visit,
 )
+from tests.patience import WAIT_S
 
 __all__ = ["api", "console"]
 
