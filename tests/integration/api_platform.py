@@ -18,6 +18,7 @@ from libs.events.ids import derive_id, new_id
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
 from libs.events.sessions import SessionEnded, SessionStarted
+from libs.events.stations import CapabilitiesLearned, KnownVariable
 from libs.runtime.clock import now_us
 from libs.runtime.service import Health
 from services.api.app import serving
@@ -205,3 +206,14 @@ def concluded(request: RequestCommand, fate: Fate = Fate.ACCEPTED, **changes: An
         "attempts": 1,
     }
     return CommandConcluded(**(fields | changes))
+
+
+async def learned(api: Platform, station_id: str, version: str, **variables: object) -> None:
+    """Let the platform know some limits of a station."""
+    record = CapabilitiesLearned(
+        **stamp(),
+        station_id=station_id,
+        version=version,
+        variables=tuple(KnownVariable(name=name, value=str(value)) for name, value in variables.items()),
+    )
+    await api.emit("stations.capabilities", station_id, record)

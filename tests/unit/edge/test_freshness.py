@@ -11,7 +11,7 @@ from libs.bus.errors import BusUnavailableError
 from libs.events.ocpp_log import OcppCallReceived
 from libs.events.registry import TokenRegistered
 from services.edge.freshness import Freshness
-from tests.unit.edge.test_hot_path import Station, sent, turns
+from tests.unit.edge.noted_station import Station, sent, turns
 
 
 class Topic:

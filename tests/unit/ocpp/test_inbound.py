@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from libs.ocpp import quirks
+from libs.ocpp.bends import LONGEST_TEXT
 from libs.ocpp.errors import ErrorCode
-from libs.ocpp.inbound import LONGEST_TEXT, CheckedCall, check_call, check_result
+from libs.ocpp.inbound import CheckedCall, check_call, check_result
 from libs.ocpp.quirks import MEANINGS
 from libs.ocpp.schemas import Violation
 from libs.ocpp.versions import Version
