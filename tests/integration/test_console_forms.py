@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 
 from services.console.web.visitors import COOKIE
 from tests.browser.chromium import can_be_had
-from tests.integration.api_platform import api, ok, until
+from tests.integration.api_platform import api, ok
 from tests.integration.device import device
 from tests.integration.edge_process import edge
 from tests.integration.test_api_round_trip import ledger, online
@@ -21,7 +21,7 @@ from tests.integration.test_console import (
     signed_in,
     visit,
 )
-from tests.patience import WAIT_S
+from tests.patience import WAIT_S, until
 
 __all__ = ["api", "console"]
 
@@ -215,9 +215,9 @@ async def test_forms_of_others_are_not_taken_and_who_may_not_is_told_why(console
         kept = {**here, "cookie": f"{COOKIE}={signed.cookies[COOKIE]}"}
         for token in ("", "0" * 64):
             data = {"_form": token, "station_id": "forged"}
-            answer = await http.post("/new/station", data=data, headers=kept)
-            assert answer.status_code == 409
-            assert 'value="forged"' in answer.text
+            stale = await http.post("/new/station", data=data, headers=kept)
+            assert stale.status_code == 409
+            assert 'value="forged"' in stale.text
         foreign = {**kept, "sec-fetch-site": "cross-site"}
         assert (await http.post("/new/station", data={}, headers=foreign)).status_code == 403
         many = {f"x{number}": "1" for number in range(3_000)}

@@ -13,11 +13,12 @@ from libs.runtime.service import Health
 from services.console.app import serving
 from services.console.settings import ConsoleSettings
 from tests.browser.chromium import can_be_had
-from tests.integration.api_platform import api, until
+from tests.integration.api_platform import api
 from tests.integration.device import device
 from tests.integration.edge_process import edge
 from tests.integration.test_api_round_trip import ledger, online
 from tests.integration.test_console import Console, console, faults_for_all, signed_in, visit
+from tests.patience import until
 
 __all__ = ["api", "console"]
 
