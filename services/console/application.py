@@ -23,6 +23,7 @@ from services.console.pages import (
     dead_letters,
     entries,
     events,
+    live,
     messages,
     passwords,
     reconciliation,
@@ -58,6 +59,7 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     passwords.router,
     campaigns.router,
     dead_letters.router,
+    live.router,
 )
 
 

@@ -14,6 +14,12 @@ class ConsoleSettings(OperatorSettings):
         default="",
         description="Networks of proxies in front, such as `10.0.0.0/8`; their X-Forwarded-For is believed.",
     )
+    stream_clients: int = Field(
+        default=1000, ge=1, description="Concurrent event streams of the console: one for each browser."
+    )
+    stream_clients_per_address: int = Field(
+        default=200, ge=1, description="Concurrent event streams of the console from one address."
+    )
     console_connections: int = Field(
         default=4096, ge=8, description="Open connections; fewer if descriptors would run out."
     )

@@ -102,6 +102,10 @@ class References:
         else:
             self._ids.pop(key, None)
 
+    def targets(self) -> Collection[str]:
+        """The ids that any key refers to."""
+        return self._keys.keys()
+
     def to(self, target: str) -> SortedKeys:
         """The keys that refer to `target`; to be read only."""
         return self._keys.get(target, _NONE)

@@ -3,8 +3,9 @@
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection
-from typing import Any, Final
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from contextlib import aclosing
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -26,6 +27,7 @@ from libs.runtime.clock import iso
 from services.api.domain.errors import TooMany
 from services.api.http import metrics
 from services.api.http.problems import Unavailable
+from services.api.live.parts import parts_of
 from services.api.recent import ENTRY_BYTES, packed
 
 TOPICS: Final = (
@@ -100,13 +102,15 @@ class Event:
         self.kind = type(record)
         self.stations = _stations(record)
         """The stations that it concerns."""
+        self.parts = parts_of(topic, record, self.stations)
+        """What it changes: see `parts_of`."""
         self._packed = packed(record)
         self._wire: bytes | None = None
 
     @property
     def size(self) -> int:
         """What it takes in memory."""
-        of_stations = sum(map(len, self.stations)) + 100 * len(self.stations)
+        of_stations = 2 * sum(map(len, self.stations)) + 200 * len(self.stations)
         return ENTRY_BYTES + of_stations + len(self._packed if self._wire is None else self._wire)
 
     def wire(self, put: Callable[["Event", Record], bytes]) -> bytes:
@@ -115,6 +119,13 @@ class Event:
             self._wire = put(self, msgspec.msgpack.decode(self._packed, type=self.kind))
             self._packed = b""
         return self._wire
+
+
+class Wanted(Protocol):
+    """What a client wants."""
+
+    def wants(self, event: Event) -> bool:
+        """Whether the event is to be sent."""
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -130,6 +141,23 @@ class Filter(msgspec.Struct, frozen=True):
         return not self.stations or not self.stations.isdisjoint(event.stations)
 
 
+class Parts(msgspec.Struct, frozen=True):
+    """A client that wants to know of changes of these parts: see `parts_of`."""
+
+    names: frozenset[str]
+
+    def wants(self, event: Event) -> bool:
+        """Whether one of them changes."""
+        return not self.names.isdisjoint(event.parts)
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What a client is told besides events: `gap`, `revoked`, `dropped` or `closing`, with what that means."""
+
+    kind: str
+    detail: str
+
+
 class Whose(msgspec.Struct, frozen=True):
     """Under which key a client came, by its name, and from where."""
 
@@ -141,7 +169,7 @@ class Subscription:
     """One client: what it wants, the number of the event that it is shown next, and whether its key still counts."""
 
     def __init__(
-        self, wanted: Filter, number: int, whose: Whose, *, gap: bool, counts: Callable[[], bool]
+        self, wanted: Wanted, number: int, whose: Whose, *, gap: bool, counts: Callable[[], bool]
     ) -> None:
         self.filter = wanted
         self.counts = counts
@@ -197,7 +225,7 @@ class Hub:
 
     def subscribe(
         self,
-        wanted: Filter,
+        wanted: Wanted,
         whose: Whose,
         last_event_id: str | None = None,
         counts: Callable[[], bool] = lambda: True,
@@ -224,38 +252,65 @@ class Hub:
         metrics.STREAM_CLIENTS.set(len(self._subscriptions))
         return subscription
 
+    @property
+    def position(self) -> str:
+        """The id of the newest event: who gives it to `subscribe` is shown what came after."""
+        return self._id(self._number)
+
+    def place_of(self, subscription: Subscription) -> str:
+        """The id of the last event that was looked at for it."""
+        return self._id(subscription.next - 1)
+
     async def events(self, subscription: Subscription) -> AsyncIterator[bytes]:
         """What the subscription wants, as bytes, until it ends or is given up."""
         try:
             # So that the client sees an answer before the first event.
             yield b": connected\n\n"
-            if subscription.gap:
-                yield wire("gap", {"detail": "some events are not remembered any more"})
-            while True:
-                subscription.news.clear()
-                if not subscription.counts():
-                    yield wire("revoked", {"detail": "the key or sign-in does not count any more"})
-                    return
-                for _ in range(min(self._number + 1 - subscription.next, _AT_ONCE)):
-                    if subscription.next < self._first:
-                        metrics.STREAM_DROPPED.inc()
-                        detail = "you read too slowly; connect again with Last-Event-ID"
-                        yield wire("dropped", {"detail": detail})
-                        return
-                    event = self._ring[subscription.next - self._first]
-                    subscription.next += 1
-                    if subscription.filter.wants(event):
-                        yield self._wire(event)
-                if subscription.next <= self._number:
-                    await asyncio.sleep(0)
-                elif self._closed:
-                    yield wire("closing", {"detail": "the server stops; connect again with Last-Event-ID"})
-                    return
-                else:
-                    await subscription.news.wait()
+            async with aclosing(self.told(subscription)) as told:
+                async for each in told:
+                    if isinstance(each, Event):
+                        yield self._wire(each)
+                    elif each is not None:
+                        yield wire(each.kind, {"detail": each.detail})
         finally:
-            self._subscriptions.discard(subscription)
-            metrics.STREAM_CLIENTS.set(len(self._subscriptions))
+            self.end(subscription)
+
+    async def told(self, subscription: Subscription) -> AsyncGenerator[Event | Notice | None]:
+        """What the subscription wants, and notices; None whenever there is nothing more now. Ends with the last notice.
+
+        Whoever reads it closes it, and gives the subscription to `end`.
+        """
+        if subscription.gap:
+            yield Notice("gap", "some events are not remembered any more")
+        while True:
+            subscription.news.clear()
+            if not subscription.counts():
+                yield Notice("revoked", "the key or sign-in does not count any more")
+                return
+            for _ in range(min(self._number + 1 - subscription.next, _AT_ONCE)):
+                if subscription.next < self._first:
+                    metrics.STREAM_DROPPED.inc()
+                    yield Notice("dropped", "you read too slowly; connect again with Last-Event-ID")
+                    return
+                event = self._ring[subscription.next - self._first]
+                subscription.next += 1
+                if subscription.filter.wants(event):
+                    yield event
+            if subscription.next <= self._number:
+                await asyncio.sleep(0)
+            elif self._closed:
+                yield Notice("closing", "the server stops; connect again with Last-Event-ID")
+                return
+            else:
+                yield None
+                # While it was read something may have come.
+                if subscription.next > self._number:
+                    await subscription.news.wait()
+
+    def end(self, subscription: Subscription) -> None:
+        """Show it nothing more."""
+        self._subscriptions.discard(subscription)
+        metrics.STREAM_CLIENTS.set(len(self._subscriptions))
 
     async def watch(self) -> None:
         """Twice a second end the streams of those who may not listen any more, until cancelled."""
@@ -295,7 +350,10 @@ class Hub:
     def _put(self, event: Event, record: Record) -> bytes:
         kind = event.kind.__name__
         data = {"type": kind, "topic": event.topic, "data": self._wording.of(record)}
-        return wire(kind, data, f"{self._epoch}-{event.number}")
+        return wire(kind, data, self._id(event.number))
+
+    def _id(self, number: int) -> str:
+        return f"{self._epoch}-{number}"
 
     def _forget(self) -> None:
         while len(self._ring) > self._most or self.bytes > self._most_bytes:

@@ -70,15 +70,11 @@ async def list_states(api: Api, query: Annotated[StateQuery, Query()]) -> Page[S
     def found(station_id: str) -> StationState | None:
         if query.connected is not None and _connected(api, station_id) is not query.connected:
             return None
-        if query.site_id is not None:
-            station = registry.stations.get(station_id)
-            if station is None or in_force(station.sites, now) != query.site_id:
-                return None
         return _state(api, station_id, now) if _is_wanted(api, station_id, query) else None
 
     keys = [registry.keys[REGISTRY_STATIONS], registry.keys[EDGE_CONNECTIONS], api.live.states.keys]
     if query.site_id is not None:
-        keys = [registry.stations_by_site.to(query.site_id)]
+        keys = [registry.places.at(query.site_id)]
     items, cursor = await page_of(keys, found, query.limit, query.cursor)
     return Page(items=items, next_cursor=cursor)
 

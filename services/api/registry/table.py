@@ -32,6 +32,7 @@ from libs.ocpp.certificates import Owner
 from libs.runtime.clock import SECOND, now_us
 from services.api.domain.errors import Conflict, NotFound
 from services.api.domain.index import References, SortedKeys
+from services.api.domain.places import Places
 from services.api.domain.profiles import Profiles
 from services.api.domain.renewal import TOPICS, Stamp
 from services.api.http.problems import Unavailable
@@ -50,13 +51,14 @@ class Registry:
 
     `least_profile`: the OCPP security profile below which a station needs an exemption.
     `keys`: those of each table. `stations_by_site`, `sites_by_tariff`: which have it among their assignments of any
-    time; `tokens_by_group`: which are in it now.
+    time; `places`: which are there now; `tokens_by_group`: which are in it now.
     `removed_tokens`: the last ones that were removed, and when that was read (microseconds).
     """
 
     def __init__(self, tables: TableSet, changes: Changes, settle_s: float, least_profile: int) -> None:
         self.least_profile = least_profile
         self.profiles = Profiles(least_profile)
+        self.places = Places(now_us)
         self.stations = cast(Mapping[str, StationRegistered], tables[REGISTRY_STATIONS])
         self.credentials = cast(Mapping[str, CredentialsRegistered], tables[REGISTRY_CREDENTIALS])
         self.sites = cast(Mapping[str, SiteRegistered], tables[REGISTRY_SITES])
@@ -120,12 +122,15 @@ class Registry:
         else:
             self.keys[topic].add(key)
         if topic == EDGE_CONNECTIONS:
-            self.profiles.locate(key, record if isinstance(record, StationLocated) else None)
+            located = record if isinstance(record, StationLocated) else None
+            self.profiles.locate(key, located)
+            self.places.locate(key, connected=located is not None and located.connected)
         elif topic == REGISTRY_STATIONS:
-            self.profiles.register(key, record if isinstance(record, StationRegistered) else None)
-            self.stations_by_site.put(
-                key, _ids(record.sites) if isinstance(record, StationRegistered) else ()
-            )
+            station = record if isinstance(record, StationRegistered) else None
+            sites = None if station is None else station.sites
+            self.profiles.register(key, station)
+            self.places.register(key, sites)
+            self.stations_by_site.put(key, _ids(sites or ()))
         elif topic == REGISTRY_SITES:
             self.sites_by_tariff.put(key, _ids(record.tariffs) if isinstance(record, SiteRegistered) else ())
         elif topic == REGISTRY_TOKENS:

@@ -6,7 +6,9 @@
     document.cookie = `zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
   }
 
-  function draw(place) {
+  const charts = new WeakMap();
+
+  function values(place) {
     const power = JSON.parse(place.dataset.power);
     const energy = JSON.parse(place.dataset.energy);
     const times = [...new Set([...power, ...energy].map(([at]) => at))].sort((a, b) => a - b);
@@ -14,6 +16,17 @@
       const values = new Map(series);
       return times.map((at) => values.get(at) ?? null);
     };
+    return [times, column(power), column(energy)];
+  }
+
+  function draw(place) {
+    const drawn = charts.get(place);
+    const data = place.dataset.power + place.dataset.energy;
+    if (drawn) {
+      if (drawn.data !== data) drawn.chart.setData(values(place));
+      drawn.data = data;
+      return;
+    }
     const probe = document.createElement("span");
     place.append(probe);
     const resolved = (name) => {
@@ -35,11 +48,14 @@
         ],
         axes: [axis, axis, { ...axis, side: 1, scale: "energy", grid: { show: false } }],
       },
-      [times, column(power), column(energy)],
+      values(place),
       place,
     );
+    charts.set(place, { chart, data });
     new ResizeObserver(() => chart.setSize({ width: place.clientWidth, height: 320 })).observe(place);
   }
 
-  if (window.uPlot) document.querySelectorAll("[data-chart]").forEach(draw);
+  const drawAll = () => window.uPlot && document.querySelectorAll("[data-chart]").forEach(draw);
+  drawAll();
+  document.addEventListener("htmx:after:swap", drawAll);
 })();

@@ -23,7 +23,9 @@ _MOST: Final = 500
 async def show_campaigns(visit: Visiting) -> HTMLResponse:
     """Campaigns, by id."""
     query, _wrong = asked(ListQuery, visit.request.query_params, limit=_CAMPAIGNS)
-    return visit.page("campaigns.html", page=await list_campaigns(visit.api, query))
+    return visit.page(
+        "campaigns.html", live=visit.live("campaigns", late=True), page=await list_campaigns(visit.api, query)
+    )
 
 
 @router.get("/campaigns/{campaign_id}", response_class=HTMLResponse)
@@ -33,4 +35,10 @@ async def show_campaign(visit: Visiting, campaign_id: str) -> HTMLResponse:
     rows = {row["station_id"]: row for row in await visit.api.campaigns.station_rows(campaign_id)}
     parts = [rows.get(each) or {"station_id": each, "status": "PENDING"} for each in campaign.stations]
     counts = Counter(str(part["status"]) for part in parts).most_common()
-    return visit.page("campaign.html", campaign=campaign, parts=parts[:_MOST], counts=counts)
+    return visit.page(
+        "campaign.html",
+        live=visit.live(f"campaign/{campaign_id}", late=True),
+        campaign=campaign,
+        parts=parts[:_MOST],
+        counts=counts,
+    )

@@ -123,15 +123,16 @@ async def send(visit: Visiting, station_id: str, form: str, action: str) -> Resp
 @router.get("/commands/{command_id}", response_class=HTMLResponse)
 async def show_command(visit: Visiting, command_id: UUID, station: str = "") -> Response:
     """A command, and its fate once there is one. `station`: whose it is, for a process that does not know it yet."""
+    live = visit.live(f"command/{command_id}", late=True)
     try:
         command = await get_command(visit.api, command_id)
     except NotFound:
         if not station:
             raise
         state = await get_state(visit.api, station.casefold())
-        return visit.page("command.html", tab="commands", state=state, command=None)
+        return visit.page("command.html", live=live, tab="commands", state=state, command=None)
     state = await get_state(visit.api, command.station_id)
-    return visit.page("command.html", tab="commands", state=state, command=command)
+    return visit.page("command.html", live=live, tab="commands", state=state, command=command)
 
 
 async def _entered_as(visit: Visit, state: StationState, action: str, event_id: str) -> Mapping[str, str]:

@@ -29,6 +29,8 @@ FRAMES: Final = frozenset({OcppCallReceived.__name__, OcppCallSent.__name__, Fra
 
 _MOST: Final = 200
 _LONGEST: Final = 100
+_EVERY_S: Final = 5
+"""Nobody tells of messages: there are too many."""
 
 
 @router.get(
@@ -45,8 +47,9 @@ async def show_messages(visit: Visiting, station_id: str) -> Response:
     found = await MessageLog(visit.api.reader, state.station_id).search(
         period.since, period.until, _MOST + 1, wanted
     )
+    live = visit.live(f"station/{state.station_id}", late=True, every_s=_EVERY_S)
     return visit.page(
-        "station_messages.html", tab="messages", state=state, period=period, rows=found.rows[:_MOST],
+        "station_messages.html", tab="messages", live=live, state=state, period=period, rows=found.rows[:_MOST],
         earlier=earlier(found.rows, _MOST, "recorded_at"), reached=found.reached, wanted=wanted,
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ async def show_sessions(visit: Visiting) -> HTMLResponse:
     hidden = {} if visit.may(Permission.READ_TOKENS) else {"id_token": None}
     query, wrong = asked(SessionQuery, visit.request.query_params, limit=PAGE_SIZE, **hidden)
     page = await list_sessions(visit.api, query)
-    return visit.page("sessions.html", page=page, wrong=wrong)
+    return visit.page("sessions.html", live=visit.live("sessions", late=True), page=page, wrong=wrong)
 
 
 @router.get("/sessions/{session_id}", response_class=HTMLResponse)
@@ -43,9 +43,14 @@ async def show_session(visit: Visiting, session_id: str) -> HTMLResponse:
     )
     decisions = await visit.api.history.decisions(session_id)
     return visit.page(
-        "session.html", session=session, record=record, power=_series(samples, "Power.Active.Import"),
-        energy=_series(samples, "Energy.Active.Import.Register"), decisions=decisions,
-    )  # fmt: skip
+        "session.html",
+        live=visit.live(f"session/{session.session_id}", late=True),
+        session=session,
+        record=record,
+        power=_series(samples, "Power.Active.Import"),
+        energy=_series(samples, "Energy.Active.Import.Register"),
+        decisions=decisions,
+    )
 
 
 def _series(samples: list[dict[str, Any]], measurand: str) -> list[tuple[float, float]]:

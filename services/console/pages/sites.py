@@ -5,15 +5,13 @@ from fastapi.responses import HTMLResponse, Response
 
 from libs.access.roles import Permission
 from libs.clickhouse.client import ClickHouseError
-from libs.runtime.clock import now_us
-from services.api.domain.dated import in_force
 from services.api.domain.errors import NotFound
 from services.api.http.permissions import needs
 from services.api.live.load import get_load
 from services.api.live.state import StateQuery, list_states
 from services.api.registry.sites import SiteQuery, get_site, list_sites
 from services.console.pages.queries import PAGE_SIZE, asked
-from services.console.web.visit import Visit, Visiting
+from services.console.web.visit import Visiting
 
 router = APIRouter(dependencies=needs(Permission.READ))
 
@@ -26,8 +24,8 @@ async def show_sites(visit: Visiting) -> HTMLResponse:
     query, wrong = asked(SiteQuery, visit.request.query_params, limit=PAGE_SIZE)
     page = await list_sites(visit.api, query)
     return visit.page(
-        "sites.html", page=page, wrong=wrong, plans=visit.api.live.plans.records,
-        many={site.site_id: _stations_at(visit, site.site_id) for site in page.items},
+        "sites.html", live=visit.live("sites"), page=page, wrong=wrong, plans=visit.api.live.plans.records,
+        many={site.site_id: len(visit.api.registry.places.at(site.site_id)) for site in page.items},
     )  # fmt: skip
 
 
@@ -42,13 +40,6 @@ async def show_site(visit: Visiting, site_id: str) -> HTMLResponse:
     except ClickHouseError:
         plan, told = None, False
     states = await list_states(visit.api, StateQuery(site_id=site_id, limit=_STATIONS))
-    return visit.page("site.html", site=site, plan=plan, told=told, states=states)
-
-
-def _stations_at(visit: Visit, site_id: str) -> int:
-    """How many stations are there now."""
-    registry, now = visit.api.registry, now_us()
-    ever = registry.stations_by_site.to(site_id).after(None, len(registry.stations))
-    return sum(
-        in_force(registry.stations[each].sites, now) == site_id for each in ever if each in registry.stations
+    return visit.page(
+        "site.html", live=visit.live(f"site/{site_id}"), site=site, plan=plan, told=told, states=states
     )

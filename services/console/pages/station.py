@@ -12,7 +12,7 @@ from services.api.http.permissions import needs
 from services.api.live.state import get_state
 from services.console.history import StationHistory
 from services.console.pages.queries import Period, earlier
-from services.console.web.visit import Visit, Visiting, stored
+from services.console.web.visit import Live, Visit, Visiting, stored
 
 router = APIRouter(dependencies=needs(Permission.READ))
 
@@ -41,6 +41,7 @@ async def show_now(visit: Visiting, station_id: str) -> Response:
     return visit.page(
         "station_now.html",
         tab="now",
+        live=_live(visit, state.station_id, late=True),
         state=state,
         site=site,
         plan=plan,
@@ -61,9 +62,14 @@ async def show_timeline(visit: Visiting, station_id: str) -> Response:
         period.since, period.until, _MOST + 1, frames=visit.may(Permission.READ_FRAMES)
     )
     return visit.page(
-        "station_timeline.html", tab="timeline", state=state, period=period, rows=rows[:_MOST],
+        "station_timeline.html",
+        tab="timeline",
+        live=_live(visit, state.station_id, late=True),
+        state=state,
+        period=period,
+        rows=rows[:_MOST],
         earlier=earlier(rows, _MOST, "at"),
-    )  # fmt: skip
+    )
 
 
 @router.get("/stations/{station_id}/commands", response_class=HTMLResponse)
@@ -73,9 +79,14 @@ async def show_commands(visit: Visiting, station_id: str) -> Response:
     period = Period(visit.request.query_params, visit.now)
     rows = await _history(visit, state.station_id).commands(period.since, period.until, _MOST + 1)
     return visit.page(
-        "station_commands.html", tab="commands", state=state, period=period, rows=rows[:_MOST],
+        "station_commands.html",
+        tab="commands",
+        live=_live(visit, state.station_id, late=True),
+        state=state,
+        period=period,
+        rows=rows[:_MOST],
         earlier=earlier(rows, _MOST, "requested_at"),
-    )  # fmt: skip
+    )
 
 
 @router.get("/stations/{station_id}/papers", response_class=HTMLResponse)
@@ -85,10 +96,19 @@ async def show_papers(visit: Visiting, station_id: str) -> Response:
     entry = visit.api.registry.stations.get(state.station_id)
     capabilities = visit.api.registry.capabilities.get(state.station_id)
     return visit.page(
-        "station_papers.html", tab="papers", state=state, entry=entry, capabilities=capabilities,
+        "station_papers.html",
+        tab="papers",
+        live=_live(visit, state.station_id),
+        state=state,
+        entry=entry,
+        capabilities=capabilities,
         changed_at=None if entry is None else moment_of(entry.recorded_at),
-    )  # fmt: skip
+    )
 
 
 def _history(visit: Visit, station_id: str) -> StationHistory:
     return StationHistory(visit.api.reader, station_id)
+
+
+def _live(visit: Visit, station_id: str, *, late: bool = False) -> Live | None:
+    return visit.live(f"station/{station_id}", late=late)

@@ -34,4 +34,11 @@ async def list_stations(visit: Visiting) -> HTMLResponse:
     page = await list_states(visit.api, query)
     registry = visit.api.registry
     sites = sorted(registry.sites.values(), key=lambda site: site.name or site.site_id)
-    return visit.page("stations.html", page=page, wrong=wrong, sites=sites[:500], statuses=STATUSES)
+    return visit.page(
+        "stations.html",
+        live=visit.live("stations"),
+        page=page,
+        wrong=wrong,
+        sites=sites[:500],
+        statuses=STATUSES,
+    )

@@ -18,4 +18,6 @@ async def show_worklist(visit: Visiting) -> HTMLResponse:
     """What is wrong now, and what went wrong in a period, by its cause."""
     period = Period(visit.request.query_params, visit.now)
     causes, told = await worklist(visit.api, period.since, period.until, micros(visit.now))
-    return visit.page("worklist.html", causes=causes, told=told, period=period)
+    return visit.page(
+        "worklist.html", live=visit.live("worklist", late=True), causes=causes, told=told, period=period
+    )

@@ -13,11 +13,12 @@ _POLICY: Final = "; ".join(
         "style-src 'self'",
         "img-src 'self'",
         "connect-src 'self'",
+        "worker-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
-        "trusted-types htmx",
+        "trusted-types htmx voltbus",
     )
 )
 _OTHERS: Final = {

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import quote, unquote
 
+import msgspec
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment
@@ -22,6 +23,7 @@ from services.api.context import Context
 from services.api.domain.errors import Forbidden, Invalid
 from services.api.domain.permitted import must_be_permitted
 from services.api.http import metrics
+from services.api.live.parts import is_part
 from services.console.sections import sections_for
 from services.console.web.assets import Assets
 from services.console.web.visitors import form_token, way_back
@@ -35,6 +37,18 @@ LANGUAGE_COOKIE: Final = "language"
 ZONE_COOKIE: Final = "zone"
 
 
+class Live(msgspec.Struct, frozen=True):
+    """What a page shows, so that it is told of changes. `parts`: as `services.api.live.parts` names them.
+
+    `late`: it shows what ClickHouse keeps, which has a change a little after the log. `every_s`: it shows what nobody
+    tells of, and is to be fetched that often.
+    """
+
+    parts: tuple[str, ...]
+    late: bool = False
+    every_s: int = 0
+
+
 class Visit:
     """A request and what its page is made of."""
 
@@ -42,6 +56,8 @@ class Visit:
         self.request = request
         self.principal: Principal = request.state.principal
         self.now = moment_of(now_us())
+        self.place: str = request.app.state.context.hub.position
+        """How far the event stream was before anything was read for the page."""
         cookies = request.cookies
         zone = unquote(cookies.get(ZONE_COOKIE, ""))
         self.words: Words = words_for(
@@ -83,8 +99,16 @@ class Visit:
         """Whether who asks may do that."""
         return self.principal.may(permission)
 
-    def page(self, template: str, http_status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
-        """The page made of `template`, a file of templates/pages, and `values`."""
+    def live(self, *parts: str, late: bool = False, every_s: int = 0) -> Live | None:
+        """What keeps this page up to date; None if it shows what was, or a further page of a list."""
+        fixed = self.request.query_params
+        is_fixed = fixed.get("until") or fixed.get("cursor") or not all(map(is_part, parts))
+        return None if is_fixed else Live(parts, late, every_s)
+
+    def page(
+        self, template: str, http_status: int = HTTPStatus.OK, *, live: Live | None = None, **values: Any
+    ) -> HTMLResponse:
+        """The page made of `template`, a file of templates/pages, and `values`; `live`: what keeps it up to date."""
         environment: Environment = self.request.app.state.templates
         assets: Assets = self.request.app.state.assets
         nonce = self.request.state.nonce
@@ -102,6 +126,8 @@ class Visit:
             menu=sections_for(self.may),
             form=form_token(self.request.state.token) if self.request.state.token else "",
             may=self.may,
+            live=live,
+            place=self.place,
             **values,
         )
         return HTMLResponse(text, http_status)

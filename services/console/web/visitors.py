@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Final
@@ -24,6 +25,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 class Visitors:
     """Gives each request its `state.principal` and `state.token`; who is not signed in is sent to do so.
+    `state.again` asks anew who it is.
 
     `principal_of`: whose sign-in a token belongs to, None if it does not count. `public`: beginnings of paths that
     need none. A change is refused unless the browser says that a page of this host asks for it.
@@ -47,6 +49,7 @@ class Visitors:
         state = scope.setdefault("state", {})
         state["token"] = token if found else ""
         state["principal"] = found or NOBODY
+        state["again"] = partial(self._principal_of, token)
         refusal = self._refusal(scope, headers, found)
         await (self._app if refusal is None else refusal)(scope, receive, send)
 

@@ -1,5 +1,7 @@
 """What nobody expected is a page like the others: with all headers, and without what went wrong."""
 
+from types import SimpleNamespace
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -21,6 +23,7 @@ class Parts:
 
     settings = ConsoleSettings.model_validate({})
     access = Nobody()
+    hub = SimpleNamespace(position="0-0")
 
 
 @pytest.fixture
