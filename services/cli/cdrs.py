@@ -102,9 +102,8 @@ def _predecessor(client: Client, cdr: "Document") -> bool | None:
 
 def _priced(client: Client, cdr: "CdrIssued") -> "Priced | None":
     """The version of the tariff that bills it, and the clock; None if the tariff is gone, or what says the clock."""
-    from libs.ocpp.semantics.received_calls import zone_named  # noqa: PLC0415
     from libs.tariffs.documents import parse_version  # noqa: PLC0415
-    from services.sessions.audit.checks import Priced  # noqa: PLC0415
+    from services.sessions.audit.checks import priced_by  # noqa: PLC0415
 
     if cdr.tariff_id is None or cdr.site_id is None:
         return None
@@ -113,7 +112,4 @@ def _priced(client: Client, cdr: "CdrIssued") -> "Priced | None":
         zone = cdr.timezone or client.get(f"/sites/{segment(cdr.site_id)}")["timezone"]
     except NotFoundError:
         return None
-    for each in tariff["versions"]:
-        if each["version"] == cdr.tariff_version:
-            return Priced(parse_version(each), getattr(zone_named(zone), "key", "UTC"))
-    return None
+    return priced_by(cdr, map(parse_version, tariff["versions"]), zone)

@@ -33,6 +33,7 @@ from services.console.pages import (
     sites,
     station,
     stations,
+    why,
     worklist,
 )
 from services.console.web.assets import Assets
@@ -51,6 +52,7 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     station.router,
     messages.router,
     events.router,
+    why.router,
     commands.router,
     sessions.router,
     reconciliation.router,

@@ -181,7 +181,8 @@ async def test_without_clickhouse_no_message_is_shown_and_that_is_said(console: 
         visit(console, base_url=f"http://localhost:{running.port}") as page,
     ):
         await signed_in(page)
-        for path in ("/messages", "/messages/0", "/events/0"):
+        past = ("?at=2026-05-01T00:00:00Z", "/why/connector?name=1.1")
+        for path in ("/messages", "/messages/0", "/events/0", *past):
             answer = await page.goto(f"/stations/hostile{path}")
             assert answer is not None
             assert answer.status == 503, path

@@ -7,6 +7,9 @@ from fastapi import Query
 from pydantic import Field
 
 from libs.access.roles import Permission
+from libs.events.ocpp_log import StationLocated
+from libs.events.registry import StationRegistered
+from libs.events.telemetry import StationStateChanged
 from libs.events.topics import EDGE_CONNECTIONS, REGISTRY_STATIONS
 from libs.runtime.clock import now_us
 from services.api.context import Api, Context
@@ -109,23 +112,39 @@ def _is_wanted(api: Context, station_id: str, query: StateQuery) -> bool:
 
 
 def _connected(api: Context, station_id: str) -> bool:
+    return _is_connected(api.registry.locations.get(station_id), api.live.states.records.get(station_id))
+
+
+def _is_connected(located: StationLocated | None, state: StationStateChanged | None) -> bool:
     # The directory is where commands go; it is ahead of the state that telemetry derives.
-    located = api.registry.locations.get(station_id)
     if located is not None:
         return located.connected
-    state = api.live.states.records.get(station_id)
     return state is not None and state.connected
 
 
 def _state(api: Context, station_id: str, now: int) -> StationState:
-    station = api.registry.stations.get(station_id)
-    located = api.registry.locations.get(station_id)
-    state = api.live.states.records.get(station_id)
+    return state_of(
+        station_id,
+        api.registry.stations.get(station_id),
+        api.registry.locations.get(station_id),
+        api.live.states.records.get(station_id),
+        now,
+    )
+
+
+def state_of(
+    station_id: str,
+    station: StationRegistered | None,
+    located: StationLocated | None,
+    state: StationStateChanged | None,
+    at: int,
+) -> StationState:
+    """What these say of a station together, at a moment (microseconds): registry, directory and telemetry."""
     fields = {} if state is None else msgspec.structs.asdict(state)
     if state is not None:
         fields["updated_at"] = state.recorded_at
     if station is not None:
-        fields |= {"name": station.name, "site_id": in_force(station.sites, now)}
+        fields |= {"name": station.name, "site_id": in_force(station.sites, at)}
     if located is not None:
         fields |= {
             "version": located.version,
@@ -135,6 +154,6 @@ def _state(api: Context, station_id: str, now: int) -> StationState:
     fields |= {
         "station_id": station_id,
         "registered": station is not None,
-        "connected": _connected(api, station_id),
+        "connected": _is_connected(located, state),
     }
     return StationState.model_validate(fields)

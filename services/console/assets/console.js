@@ -58,4 +58,24 @@
   const drawAll = () => window.uPlot && document.querySelectorAll("[data-chart]").forEach(draw);
   drawAll();
   document.addEventListener("htmx:after:swap", drawAll);
+
+  // A slider over the day, beside the field and the steps that do without it.
+  function slide(place) {
+    const day = Date.parse(place.dataset.day);
+    const slider = place.querySelector("input");
+    const output = place.querySelector("output");
+    const at = () => new Date(day + Number(slider.value) * 60000);
+    const say = () => {
+      output.textContent = at().toLocaleTimeString(document.documentElement.lang, { timeStyle: "short" });
+      slider.setAttribute("aria-valuetext", output.textContent);
+    };
+    slider.addEventListener("input", say);
+    slider.addEventListener("change", () => {
+      location.assign(`${place.dataset.address}?at=${encodeURIComponent(at().toISOString())}`);
+    });
+    say();
+    place.hidden = false;
+  }
+
+  document.querySelectorAll("[data-day]").forEach(slide);
 })();

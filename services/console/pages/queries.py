@@ -1,7 +1,7 @@
 """What a page is asked for in its address. What is wrong there is said on the page, and the rest counts."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -54,12 +54,11 @@ class Period:
         self.since = self.until - lengths[self.name]
 
 
-def moment_in(params: QueryParams, name: str) -> datetime | None:
-    """The moment that a parameter says, UTC if it says no offset; None without one, or for what is none."""
+def moment_in(params: QueryParams, name: str, zone: tzinfo = UTC) -> datetime | None:
+    """The moment that a parameter says, in `zone` if it says no offset; None without one, or for what is none."""
     try:
         found = datetime.fromisoformat(params.get(name, "")[:_LONGEST])
-        # What a browser's own field writes has no offset.
-        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        found = found if found.tzinfo else found.replace(tzinfo=zone)
         return found.astimezone(UTC) if found.year in _YEARS else None
     except (ValueError, OverflowError):
         return None

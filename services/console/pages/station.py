@@ -12,6 +12,7 @@ from services.api.http.permissions import needs
 from services.api.live.state import get_state
 from services.console.history import StationHistory
 from services.console.pages.queries import Period, earlier
+from services.console.pages.then import show_then
 from services.console.web.visit import Live, Visit, Visiting, stored
 
 router = APIRouter(dependencies=needs(Permission.READ))
@@ -21,9 +22,11 @@ _MOST: Final = 200
 
 @router.get("/stations/{station_id}", response_class=HTMLResponse)
 async def show_now(visit: Visiting, station_id: str) -> Response:
-    """State of a station and its connectors, its sessions, and the limits in force."""
+    """State of a station and its connectors, its sessions, and the limits in force; `at`: as they were then."""
     station_id = station_id.casefold()
     state = await get_state(visit.api, station_id)
+    if visit.request.query_params.get("at"):
+        return await show_then(visit, state.station_id)
     site = visit.api.registry.sites.get(state.site_id) if state.site_id else None
     plan = visit.api.live.plans.records.get(state.site_id) if state.site_id else None
     limits = (

@@ -1,7 +1,7 @@
 """Words, numbers and moments in the visitor's language and time zone."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -78,6 +78,23 @@ class Words:
         return dates.format_datetime(
             at.astimezone(self._zone), "yyyy-MM-dd HH:mm:ss", tzinfo=self._zone, locale=self.locale
         )
+
+    def field(self, at: datetime) -> str:
+        """A moment as a browser's own field for one has it, in the visitor's zone."""
+        return at.astimezone(self._zone).strftime("%Y-%m-%dT%H:%M:%S")
+
+    def day(self, at: datetime) -> datetime:
+        """When that day began, in the visitor's zone."""
+        return at.astimezone(self._zone).replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def minute(self, at: datetime) -> int:
+        """How many minutes of that day had passed."""
+        return (at - self.day(at).astimezone(UTC)) // timedelta(minutes=1)
+
+    @property
+    def clock(self) -> tzinfo:
+        """The visitor's zone."""
+        return self._zone
 
     def ago(self, at: datetime | None, now: datetime) -> str:
         """How long ago."""

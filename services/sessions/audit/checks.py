@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import Final, TypeAlias
@@ -13,6 +13,7 @@ from libs.events.cdr_hash import UnknownHashVersionError, digest
 from libs.events.record import ENVELOPE
 from libs.events.registry import TariffVersion
 from libs.events.sessions import CdrCredited, CdrIssued, CdrLine
+from libs.ocpp.semantics.received_calls import zone_named
 from libs.tariffs.bill import Bill, LineKind
 from libs.tariffs.engine import DriverContract, bill, terms_of
 from libs.tariffs.usage import Interval, Usage, VehicleState
@@ -39,6 +40,17 @@ class Priced(msgspec.Struct, frozen=True):
 
     version: TariffVersion
     zone: str
+
+
+def priced_by(cdr: CdrIssued, versions: Iterable[TariffVersion], timezone: str | None) -> Priced | None:
+    """How the record was priced: `versions` of its tariff, `timezone` of its site; None if that version is not there.
+
+    A record says itself by which clock it was priced; those of before say none.
+    """
+    found = next((each for each in versions if each.version == cdr.tariff_version), None)
+    if found is None:
+        return None
+    return Priced(found, getattr(zone_named(cdr.timezone or timezone), "key", "UTC"))
 
 
 class Segment(msgspec.Struct, frozen=True):
