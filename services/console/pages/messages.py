@@ -1,5 +1,6 @@
 """A station's messages: found over years, and each by itself beside what was understood."""
 
+import re
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from services.console.history import YEARS
 from services.console.message_log import MessageLog, Wanted
 from services.console.pages.queries import Period, earlier, moment_in
 from services.console.understood import as_test_case, understood
-from services.console.web.rendering import address
+from services.console.web.rendering import address, path_of
 from services.console.web.visit import Visit, Visiting
 
 router = APIRouter(dependencies=needs(Permission.READ))
@@ -31,6 +32,7 @@ _MOST: Final = 200
 _LONGEST: Final = 100
 _EVERY_S: Final = 5
 """Nobody tells of messages: there are too many."""
+_NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9]")
 
 
 @router.get(
@@ -102,13 +104,14 @@ async def show_test_case(visit: Visiting, station_id: str, event_id: str) -> Res
         if answered is not None:
             record = msgspec.structs.replace(record, answer=answered.answer, error=answered.error)
     told = as_test_case(record, zone_at(visit, state.station_id), tokens=visit.may(Permission.READ_TOKENS))
-    name = f"{record.action}-{event_id[:8]}.json"
+    # The action may be a text of the charger's own.
+    name = f"{_NOT_A_NAME.sub('', record.action)[:_LONGEST]}-{place.event_id[:8]}.json"
     return JSONResponse(told, headers={"content-disposition": f'attachment; filename="{name}"'})
 
 
 def message_address(station_id: str, event_id: str, near: datetime) -> str:
     """Where a message is shown."""
-    return address(f"/stations/{station_id}/messages/{event_id}", {}, near=near.isoformat())
+    return address(path_of("stations", station_id, "messages", event_id), {}, near=near.isoformat())
 
 
 def log_of(visit: Visit, station_id: str) -> EventLog:

@@ -11,7 +11,7 @@ from services.api.domain.errors import Invalid
 from services.console.differences import differences
 from services.console.pages.queries import moment_in
 from services.console.past import StationPast
-from services.console.web.rendering import address
+from services.console.web.rendering import address, path_of
 from services.console.web.visit import Visit
 
 _STEPS: Final = (
@@ -28,7 +28,7 @@ async def show_then(visit: Visit, station_id: str) -> Response:
     An address without an offset is sent on to one with it, so that it says the same to everybody.
     """
     params = visit.request.query_params
-    here = f"/stations/{station_id}"
+    here = path_of("stations", station_id)
     moments = {name: _moment(visit, name) for name in ("at", "and") if params.get(name)}
     written = {name: moment.isoformat() for name, moment in moments.items()}
     if any(datetime.fromisoformat(params[name]).tzinfo is None for name in moments):

@@ -20,7 +20,7 @@ from services.console.history import SINCE, UNTIL
 from services.console.pages.queries import moment_in
 from services.console.past import StationPast
 from services.console.reasons import REASONS, record_behind
-from services.console.web.rendering import address
+from services.console.web.rendering import address, path_of
 from services.console.web.visit import Visit, Visiting
 from services.sessions.audit.checks import Check, Document, Priced, checks, chosen, priced_by, recomputed
 from services.sessions.audit.text import explained
@@ -69,7 +69,7 @@ async def show_reason(visit: Visiting, station_id: str, what: str, name: str = "
     if found is None:
         raise NotFound(f"nothing in the log says {what} {name[:_LONGEST]!r} of this station")
     near = moment_of(found.recorded_at).isoformat()
-    shown = f"/stations/{state.station_id}/events/{found.event_id}"
+    shown = path_of("stations", state.station_id, "events", found.event_id)
     return RedirectResponse(address(shown, {}, near=near, why=what, name=name), 307)
 
 

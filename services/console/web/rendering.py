@@ -5,7 +5,7 @@ import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -41,6 +41,11 @@ def address(path: str, values: dict[str, Any], **changes: Any) -> str:
     """`path` with those query parameters, `changes` over them; None and "" are left out."""
     merged = {name: value for name, value in {**values, **changes}.items() if value not in (None, "")}
     return f"{path}?{urlencode(merged, doseq=True)}" if merged else path
+
+
+def path_of(*parts: str) -> str:
+    """The path made of these, whatever characters are in them."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
 def environment() -> Environment:

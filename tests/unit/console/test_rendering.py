@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.console.web.assets import Assets
-from services.console.web.rendering import FOLDER, address, environment, isolated, shown, visible
+from services.console.web.rendering import FOLDER, address, environment, isolated, path_of, shown, visible
 
 TEMPLATES = sorted(FOLDER.rglob("*.html"))
 
@@ -76,3 +76,9 @@ def test_assets_have_their_content_in_their_address() -> None:
     assert re.fullmatch(r"/assets/[0-9a-f]{16}/console\.css", assets.url("console.css"))
     with pytest.raises(KeyError):
         assets.url("nothing.js")
+
+
+def test_a_path_leads_where_it_says_whatever_its_parts_are_called() -> None:
+    assert (
+        path_of("stations", "a b/../c?d#e", "events", "é") == "/stations/a%20b%2F..%2Fc%3Fd%23e/events/%C3%A9"
+    )
