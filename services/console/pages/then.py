@@ -47,7 +47,7 @@ async def show_then(visit: Visit, station_id: str) -> Response:
     ]
     return visit.page(
         "station_then.html",
-        tab="now",
+        tab="then",
         now_address=here,
         then=then,
         other=other,
