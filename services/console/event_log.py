@@ -37,6 +37,10 @@ _BEGINNING: Final = datetime.fromisoformat("1971-01-01T00:00:00+00:00")
 _END: Final = datetime.fromisoformat("2200-01-01T00:00:00+00:00")
 
 
+_Table = tuple[str, str]
+"""A table, and by what records are found in it."""
+
+
 class Place(msgspec.Struct, frozen=True):
     """A record in the log, and where. `owner`: the station or site by which its topic is keyed, as `key` says."""
 
@@ -75,11 +79,14 @@ class EventLog:
             "station_ids": (station_id,),
             "site_ids": tuple(sites) or ("",),
         }
-        self._tables = [
+        tables = [
             (layout.table, _KEYS[layout.key_column])
             for layout in layouts(contract).values()
             if layout.key_column in _KEYS
         ]
+        # Each table costs some milliseconds, and most causes are messages.
+        self._messages = [each for each in tables if each[0].startswith("ocpp_")]
+        self._others = [each for each in tables if each not in self._messages]
 
     async def find(self, event_id: str, near: datetime | None = None) -> Place | None:
         """The record with that id; `near`: it was recorded then or up to an hour before. None if there is none."""
@@ -105,8 +112,9 @@ class EventLog:
 
     async def effects(self, place: Place) -> list[Place]:
         """What came of it within a day, the earliest first. At most some."""
-        until = place.recorded_at + SOON
-        found = await self._places("cause_id", place.event_id, place.recorded_at, until, MOST_EFFECTS)
+        period = place.recorded_at, place.recorded_at + SOON
+        tables = [*self._messages, *self._others]
+        found = await self._places(tables, "cause_id", place.event_id, period, MOST_EFFECTS)
         return [each for each in found if each.event_id != place.event_id]
 
     async def record(self, place: Place) -> Record:
@@ -125,11 +133,11 @@ class EventLog:
         return record_of(RECORDS[place.type], rows[0])
 
     async def _places(
-        self, column: str, event_id: str, since: datetime, until: datetime, limit: int
+        self, tables: list[_Table], column: str, event_id: str, period: tuple[datetime, datetime], limit: int
     ) -> list[Place]:
         parts = " UNION ALL ".join(
             _PLACE.format(table=table, key=key, column=column, since=SINCE, until=UNTIL)
-            for table, key in self._tables
+            for table, key in tables
         )
         rows = await self._reader.rows(
             # A record that was stored twice is the same one.
@@ -139,8 +147,8 @@ class EventLog:
                 **self._owners,
                 "types": tuple(RECORDS),
                 "event_id": event_id,
-                "since": micros(since),
-                "until": micros(until),
+                "since": micros(period[0]),
+                "until": micros(period[1]),
                 "limit": limit,
             },
         )

@@ -12,7 +12,7 @@ from services.api.rows import Row
 from services.console.history import SINCE, UNTIL
 
 FIRST_SLICE: Final = timedelta(days=1)
-_GROWTH: Final = 4
+_GROWTH: Final = 16
 _BUDGET_S: Final = 3.0
 """A search ends after the slice in which this is used up."""
 _LONG_S: Final = 0.7
