@@ -90,14 +90,15 @@ class EventLog:
 
     async def find(self, event_id: str, near: datetime | None = None) -> Place | None:
         """The record with that id; `near`: it was recorded then or up to an hour before. None if there is none."""
+        periods = [(_BEGINNING, _END)]
         if near is not None:
-            found = await self._places(
-                "event_id", event_id, near - _NEAR, near + timedelta(microseconds=1), 1
-            )
-            if found:
-                return found[0]
-        found = await self._places("event_id", event_id, _BEGINNING, _END, 1)
-        return found[0] if found else None
+            periods.insert(0, (near - _NEAR, near + timedelta(microseconds=1)))
+        for period in periods:
+            for tables in (self._messages, self._others):
+                found = await self._places(tables, "event_id", event_id, period, 1)
+                if found:
+                    return found[0]
+        return None
 
     async def causes(self, place: Place) -> list[Place]:
         """What led to it: its cause, that one's cause, and so on to what came from outside. At most some."""

@@ -16,7 +16,7 @@ from services.api.domain.errors import NotFound
 from services.api.http.permissions import needs
 from services.api.live.state import get_state
 from services.console.event_log import EventLog, Place
-from services.console.history import YEARS
+from services.console.history import PERIODS, YEARS
 from services.console.message_log import MessageLog, Wanted
 from services.console.pages.queries import Period, earlier, moment_in
 from services.console.understood import as_test_case, understood
@@ -49,7 +49,9 @@ async def show_messages(visit: Visiting, station_id: str) -> Response:
     found = await MessageLog(visit.api.reader, state.station_id).search(
         period.since, period.until, _MOST + 1, wanted
     )
-    live = visit.live(f"station/{state.station_id}", late=True, every_s=_EVERY_S)
+    # A search over years is not made again and again.
+    short = period.name in PERIODS and found.reached is None
+    live = visit.live(f"station/{state.station_id}", late=True, every_s=_EVERY_S) if short else None
     return visit.page(
         "station_messages.html", tab="messages", live=live, state=state, period=period, rows=found.rows[:_MOST],
         earlier=earlier(found.rows, _MOST, "recorded_at"), reached=found.reached, wanted=wanted,
