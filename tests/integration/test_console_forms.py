@@ -5,7 +5,6 @@ from __future__ import annotations
 import httpx
 import pytest
 from playwright.async_api import Page, expect
-from tests.integration.patience import WAIT_S
 
 from services.console.web.visitors import COOKIE
 from tests.browser.chromium import can_be_had
