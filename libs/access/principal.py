@@ -40,6 +40,13 @@ class Principal(msgspec.Struct, frozen=True):
         """Whether a grant permits this in any organisation."""
         return any(permission in PERMISSIONS[grant.role] for grant in self.grants)
 
+    def organisations(self, permission: Permission) -> frozenset[str] | None:
+        """Where a grant permits this; None: in all organisations, and of what belongs to none."""
+        found = frozenset(
+            grant.organisation_id for grant in self.grants if permission in PERMISSIONS[grant.role]
+        )
+        return None if EVERY_ORGANISATION in found else found
+
     @property
     def permissions(self) -> frozenset[Permission]:
         """What any grant permits, in whatever organisation."""

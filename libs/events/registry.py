@@ -50,6 +50,7 @@ class StationRegistered(Record, frozen=True, kw_only=True):
     power_ratings: tuple[PowerRating, ...] = ()
     profile_exempt: bool = False
     changed_by: str = ""
+    organisation_id: str = ""
 
 
 class PasswordDigest(NestedRecord, frozen=True, kw_only=True):
@@ -78,6 +79,7 @@ class SiteRegistered(Record, frozen=True, kw_only=True):
     latitude: float | None = None
     longitude: float | None = None
     changed_by: str = ""
+    organisation_id: str = ""
 
 
 class TokenStatus(StrEnum):
@@ -109,6 +111,7 @@ class TokenRegistered(Record, frozen=True, kw_only=True):
     written: str = ""
     group_written: str = ""
     changed_by: str = ""
+    organisation_id: str = ""
 
     @property
     def shown_id(self) -> str:
@@ -137,4 +140,13 @@ class TariffRegistered(Record, frozen=True, kw_only=True):
     tariff_id: str
     name: str = ""
     versions: tuple[TariffVersion, ...]
+    changed_by: str = ""
+    organisation_id: str = ""
+
+
+class OrganisationDefined(Record, frozen=True, kw_only=True):
+    """An organisation, to which stations, sites, tokens and tariffs belong."""
+
+    organisation_id: str
+    name: str = ""
     changed_by: str = ""

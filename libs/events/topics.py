@@ -34,6 +34,7 @@ OCPP_REJECTED: Final = "ocpp.rejected"
 OCPP_TRANSACTIONS: Final = "ocpp.transactions"
 
 REGISTRY_CREDENTIALS: Final = "registry.credentials"
+REGISTRY_ORGANISATIONS: Final = "registry.organisations"
 REGISTRY_SITES: Final = "registry.sites"
 REGISTRY_STATIONS: Final = "registry.stations"
 REGISTRY_TARIFFS: Final = "registry.tariffs"

@@ -1,8 +1,9 @@
 """The latest records in memory: as many as fit into so many bytes."""
 
+import copy
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Final, Generic, Self, TypeVar
 
 import msgspec
 
@@ -29,6 +30,8 @@ class RecentRecords(Generic[R]):
         self._packed: OrderedDict[str, bytes] = OrderedDict()
         self.bytes = 0
         """What they take."""
+        self._sees: Callable[[R], bool] | None = None
+        self._whole: RecentRecords[R] = self
 
     def __contains__(self, key: object) -> bool:
         return key in self._packed
@@ -36,21 +39,31 @@ class RecentRecords(Generic[R]):
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._packed))
 
+    def within(self, sees: Callable[[R], bool]) -> Self:
+        """The same memory, of which only those are got that `sees` tells so of."""
+        part = copy.copy(self)
+        part._sees = sees
+        return part
+
     def get(self, key: str) -> R | None:
         """The record, if it is remembered."""
         found = self._packed.get(key)
-        return None if found is None else self._decoder.decode(found)
+        if found is None:
+            return None
+        record = self._decoder.decode(found)
+        return record if self._sees is None or self._sees(record) else None
 
     def put(self, key: str, record: R) -> None:
         """Remember the record, and forget the oldest that there is no room for."""
+        whole = self._whole
         if (before := self._packed.pop(key, None)) is not None:
-            self.bytes -= _size(key, before)
+            whole.bytes -= _size(key, before)
         new = packed(record)
         self._packed[key] = new
-        self.bytes += _size(key, new)
-        while self.bytes > self._most_bytes:
+        whole.bytes += _size(key, new)
+        while whole.bytes > self._most_bytes:
             oldest, gone = self._packed.popitem(last=False)
-            self.bytes -= _size(oldest, gone)
+            whole.bytes -= _size(oldest, gone)
 
 
 def _size(key: str, value: bytes) -> int:

@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from libs.clickhouse.reader import Reader
 from libs.clickhouse.table_mapping import layouts
 from libs.events.catalogue import RECORDS
 from libs.events.contract import Contract
 from libs.events.record import Record
 from libs.runtime.clock import micros
 from services.api.rows import record_of
+from services.api.scoped import Rows
 from services.console.history import SINCE, UNTIL
 
 SOON: Final = timedelta(days=1)
@@ -73,7 +73,7 @@ class EventLog:
     Every method raises ClickHouseUnavailableError while ClickHouse is away, or takes too long.
     """
 
-    def __init__(self, reader: Reader, contract: Contract, station_id: str, sites: Collection[str]) -> None:
+    def __init__(self, reader: Rows, contract: Contract, station_id: str, sites: Collection[str]) -> None:
         self._reader = reader
         self._owners: dict[str, tuple[str, ...]] = {
             "station_ids": (station_id,),

@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from libs.clickhouse.reader import Reader
 from libs.runtime.clock import micros
 from services.api.rows import Row
+from services.api.scoped import Rows
 
 PERIODS: Final = {
     "1h": timedelta(hours=1),
@@ -82,7 +82,7 @@ class StationHistory:
     `since` (inclusive), `until` (exclusive): of when the platform recorded it. The latest comes first.
     """
 
-    def __init__(self, reader: Reader, station_id: str) -> None:
+    def __init__(self, reader: Rows, station_id: str) -> None:
         self._reader = reader
         self._station_id = station_id
 

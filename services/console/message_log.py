@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
-from libs.clickhouse.reader import Reader
 from libs.runtime.clock import micros
 from services.api.rows import Row
+from services.api.scoped import Rows
 from services.console.history import SINCE, UNTIL
 
 FIRST_SLICE: Final = timedelta(days=1)
@@ -63,7 +63,7 @@ class Found(msgspec.Struct, frozen=True):
 class MessageLog:
     """Messages of one station. Every method raises ClickHouseUnavailableError while ClickHouse is away."""
 
-    def __init__(self, reader: Reader, station_id: str) -> None:
+    def __init__(self, reader: Rows, station_id: str) -> None:
         self._reader = reader
         self._station_id = station_id
 

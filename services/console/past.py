@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from libs.bus.runtime_memory import MemoryRuntime
-from libs.clickhouse.reader import Reader
 from libs.events.catalogue import RECORDS
 from libs.events.latest import SessionLatest
 from libs.events.load import Allocation, LoadPlanMade
@@ -21,6 +20,7 @@ from libs.events.topics import BILLING_CDRS, SESSIONS_EVENTS, SESSIONS_LATEST
 from libs.runtime.clock import micros, moment_of
 from services.api.live.state import StationState, state_of
 from services.api.rows import Row, record_of
+from services.api.scoped import Rows
 from services.console.history import SINCE, UNTIL
 from services.projections.domain.sessions.processor import SessionsLatest
 
@@ -114,7 +114,7 @@ class Then(msgspec.Struct, frozen=True):
 class StationPast:
     """Looks at one station's past. Every method raises ClickHouseUnavailableError while ClickHouse is away."""
 
-    def __init__(self, reader: Reader, station_id: str) -> None:
+    def __init__(self, reader: Rows, station_id: str) -> None:
         self._reader = reader
         self._station_id = station_id
 

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import msgspec
 
-from libs.clickhouse.reader import Reader
 from libs.events.load import LoadPlanMade
 from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
@@ -14,6 +13,7 @@ from libs.events.stations import CapabilitiesLearned
 from libs.events.telemetry import StationStateChanged
 from libs.runtime.clock import micros
 from services.api.rows import record_of
+from services.api.scoped import Rows
 from services.console.history import UNTIL
 
 MOST: Final = 1_000
@@ -84,7 +84,7 @@ REASONS: Final = {
 
 
 async def record_behind(
-    reader: Reader, what: str, name: str, *, owner: str, station_id: str, until: datetime
+    reader: Rows, what: str, name: str, *, owner: str, station_id: str, until: datetime
 ) -> Record | None:
     """The record by which the value became what it was at `until`; None if nothing says it.
 

@@ -1,19 +1,23 @@
 """The menu: every section of the console, in its group. Who adds a page that people look for adds its line here."""
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from libs.access.principal import Principal
 from libs.access.roles import Permission
 
 
 class Section(msgspec.Struct, frozen=True):
-    """A page of the menu, and what one needs to see it. `title`: a message of the catalogue."""
+    """A page of the menu, and what one needs to see it: in any organisation, or in all of them (`everywhere`).
+
+    `title`: a message of the catalogue.
+    """
 
     path: str
     title: str
     permission: Permission = Permission.READ
+    everywhere: bool = False
 
     def holds(self, path: str) -> bool:
         """Whether the page at `path` belongs to it."""
@@ -54,7 +58,7 @@ GROUPS: Final = (
         _("Maintain"),
         (
             Section("/campaigns", _("Campaigns")),
-            Section("/dead-letters", _("Dead letters"), Permission.READ_FRAMES),
+            Section("/dead-letters", _("Dead letters"), Permission.READ_FRAMES, everywhere=True),
         ),
     ),
     Group(
@@ -64,7 +68,11 @@ GROUPS: Final = (
 )
 
 
-def sections_for(may: Callable[[Permission], bool]) -> list[tuple[str, list[Section]]]:
-    """The groups and sections that somebody sees who `may` do things; no group is empty."""
-    found = ((group.title, [each for each in group.sections if may(each.permission)]) for group in GROUPS)
+def sections_for(who: Principal) -> list[tuple[str, list[Section]]]:
+    """The groups and sections that `who` sees; no group is empty."""
+
+    def may(section: Section) -> bool:
+        return (who.may if section.everywhere else who.may_somewhere)(section.permission)
+
+    found = ((group.title, [each for each in group.sections if may(each)]) for group in GROUPS)
     return [(title, sections) for title, sections in found if sections]

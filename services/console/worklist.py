@@ -42,26 +42,27 @@ _REVIEW: Final = """
 SELECT doubt, count() AS many, sum(review_wh) AS wh,
        groupArray({shown})((station_id, concat(toString(review_wh), ' Wh'), session_id)) AS examples
 FROM (SELECT station_id, session_id, review_wh, arrayJoin(doubts) AS doubt
-      FROM sessions_in_review(since = {since}, until = {until}) ORDER BY review_wh DESC)
+      FROM sessions_in_review(since = {since}, until = {until}) WHERE {within} ORDER BY review_wh DESC)
 GROUP BY doubt ORDER BY wh DESC
 """
 _COMMANDS: Final = """
 SELECT concat(action, ' ', fate) AS title, uniqExact(command_id) AS many,
        groupArray({shown})((station_id, reason, '')) AS examples
 FROM commands_outcomes FINAL
-WHERE _type = 'CommandConcluded' AND fate != 'ACCEPTED' AND recorded_at >= {since} AND recorded_at < {until}
+WHERE {within} AND _type = 'CommandConcluded' AND fate != 'ACCEPTED'
+  AND recorded_at >= {since} AND recorded_at < {until}
 GROUP BY title ORDER BY many DESC LIMIT 50
 """
 _REJECTED: Final = """
 SELECT reason AS title, sum(ifNull(count, 1)) AS many,
        groupUniqArray({shown})((station_id, ifNull(remote_address, ''), '')) AS examples
 FROM ocpp_rejected FINAL
-WHERE _type != 'FrameRejected' AND recorded_at >= {since} AND recorded_at < {until}
+WHERE {within} AND _type != 'FrameRejected' AND recorded_at >= {since} AND recorded_at < {until}
 GROUP BY title ORDER BY many DESC LIMIT 50
 """
 _ALERTS: Final = """
 SELECT kind AS title, uniqExact(alert_id) AS many, groupArray({shown})((station_id, detail, '')) AS examples
-FROM security_events WHERE recorded_at >= {since} AND recorded_at < {until}
+FROM security_events WHERE {within} AND recorded_at >= {since} AND recorded_at < {until}
 GROUP BY title ORDER BY many DESC LIMIT 50
 """
 _DEAD: Final = """
@@ -88,7 +89,11 @@ async def worklist(api: Context, since: datetime, until: datetime, now_us: int) 
         # Long queries, one after the other: whoever looks at a station does not wait for them.
         async with api.reports.turn() as reader:
             for kind, sql in _STORED.items():
-                rows = await reader.rows(sql.format(shown=SHOWN, since=SINCE, until=UNTIL), bounds)
+                # A dead letter may be about anything.
+                if kind == "dead" and not api.scope.everywhere:
+                    continue
+                asked = sql.format(shown=SHOWN, since=SINCE, until=UNTIL, within=api.scope.within)
+                rows = await reader.rows(asked, bounds)
                 found += (_cause(kind, row) for row in rows)
     except (ClickHouseError, Unavailable) as error:
         log.warning("page_without_history", error=str(error)[:300])

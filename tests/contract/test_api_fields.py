@@ -28,7 +28,7 @@ from services.api.http.fields import Input, Output
 from services.api.http.paging import ListQuery, Page
 from services.api.identity import Identity
 from services.api.live import campaigns, load, state, stream
-from services.api.registry import assignments, security, sites, stations, tariffs, tokens
+from services.api.registry import assignments, entries, security, sites, stations, tariffs, tokens
 from tests.contract.fields import FIELDS, VIEWS, Kind, kinds_of_model
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
@@ -72,6 +72,7 @@ SHOWN: Final[Mapping[type[BaseModel], Shown]] = {
         {"has_password": "whether there is a `password_hash`", "sign_ins": "how many SignedIn count"},
     ),
     accounts.AccountQuery: Shown((), own=_SEARCH),
+    entries.Owned: Shown(("SiteRegistered",)),
     keys.NewKey: Shown(("KeyDefined",)),
     keys.Key: Shown(("KeyDefined",), own={"counts": "neither `revoked` nor past `expires_at`"}),
     keys.MadeKey: Shown(

@@ -13,7 +13,6 @@ import httpx
 import pytest
 from playwright.async_api import Page, expect
 from prometheus_client import REGISTRY
-from tests.integration.patience import WAIT_S
 
 from libs.bus.settings import BusSettings
 from libs.clickhouse.settings import ClickHouseSettings
@@ -22,7 +21,7 @@ from libs.events.telemetry import ConnectorState, StationStateChanged
 from libs.runtime.clock import now_us
 from services.console.web.visitors import COOKIE
 from tests.browser.chromium import can_be_had
-from tests.integration.api_platform import Platform, api, session_ended, session_started, stamp, until
+from tests.integration.api_platform import Platform, api, session_ended, session_started, stamp
 from tests.integration.service_process import ServiceProcess
 from tests.integration.test_console import (
     PASSWORD,
@@ -33,6 +32,7 @@ from tests.integration.test_console import (
     signed_in,
     visit,
 )
+from tests.patience import WAIT_S, until
 
 __all__ = ["api", "console"]
 

@@ -90,6 +90,7 @@ async def decide(
                     raise Conflict("this Idempotency-Key was used for another decision")
                 return ShownDecision.model_validate(known)
     cdr = await _billed(api, session_id)
+    api.scope.must_at(Permission.DECIDE_SESSIONS, [cdr["station_id"]])
     _check(body, cdr)
     # After what it is about, by whatever clock: when the log is folded anew, topics are merged by these times.
     now = max(now_us(), micros(cdr["issued_at"]) + 1)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from libs.clickhouse.reader import Reader
 from services.api.billing.listing import Listing, Wanted, page
 from services.api.rows import Row
+from services.api.scoped import Rows
 
 
 class History:
@@ -13,7 +13,7 @@ class History:
     Every method raises ClickHouseUnavailableError while ClickHouse is away.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Rows) -> None:
         self._reader = reader
 
     async def page(

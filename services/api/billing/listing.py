@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from libs.clickhouse.reader import Reader
 from libs.runtime.clock import micros
 from services.api.domain.cursors import LAST, Position, cursor_of, position_at
+from services.api.domain.scope import EVERYTHING
 from services.api.rows import Row
+from services.api.scoped import Rows
 
 _GROWTH: Final = 8
 # What is compared with a value that is asked for, where it is not the column as it is.
@@ -44,12 +45,14 @@ class Listing(msgspec.Struct, frozen=True):
 class Wanted(msgspec.Struct, frozen=True):
     """What is asked of a listing.
 
-    `values`: column to value, among the listing's filters. `since` and `until` (exclusive): microseconds.
+    `values`: column to value, among the listing's filters. `since` and `until` (exclusive): microseconds. `within`:
+    the condition of `Scope.within`.
     """
 
     values: Mapping[str, str]
     since: int | None = None
     until: int | None = None
+    within: str = EVERYTHING
 
 
 SESSIONS: Final = Listing(
@@ -83,12 +86,12 @@ CDRS: Final = Listing(
 
 
 async def page(
-    reader: Reader, listing: Listing, wanted: Wanted, limit: int, cursor: str | None
+    reader: Rows, listing: Listing, wanted: Wanted, limit: int, cursor: str | None
 ) -> tuple[list[Row], str | None]:
     """The next `limit` rows that are wanted, and the cursor of the page after.
 
     The order is walked in chunks: of what the index says is wanted, what the view shows so. Few places are not,
-    so that the first chunk is nearly always enough. Raises like `Reader.rows`, and Invalid for a cursor that is
+    so that the first chunk is nearly always enough. Raises like `Rows.rows`, and Invalid for a cursor that is
     none of this list.
     """
     top: Position | None = None
@@ -122,7 +125,7 @@ class _Span(msgspec.Struct, frozen=True):
 
 
 async def _chunk(
-    reader: Reader, listing: Listing, wanted: Wanted, top: Position | None, chunk: int
+    reader: Rows, listing: Listing, wanted: Wanted, top: Position | None, chunk: int
 ) -> tuple[int, Position | None]:
     """How many of the next `chunk` places that the index takes for wanted there are, and the last of them.
 
@@ -142,7 +145,7 @@ async def _chunk(
     return count, (micros(moment), *rest)
 
 
-async def _rows(reader: Reader, listing: Listing, wanted: Wanted, span: _Span, limit: int) -> list[Row]:
+async def _rows(reader: Rows, listing: Listing, wanted: Wanted, span: _Span, limit: int) -> list[Row]:
     """The first `limit` rows in the span that are wanted."""
     within, params = _within(listing, wanted, span)
     conditions = [
@@ -154,6 +157,8 @@ async def _rows(reader: Reader, listing: Listing, wanted: Wanted, span: _Span, l
         # changed since, such as the end of a session, is no longer taken for wanted.
         indexed, params = _indexed(listing, wanted, span, listing.keys, final=" FINAL")
         conditions.append(f"({listing.keys}) IN ({indexed})")
+    elif "station_id" not in wanted.values:
+        conditions.append(wanted.within)
     return await reader.rows(
         f"SELECT * FROM {listing.view} WHERE {' AND '.join(conditions)}"  # noqa: S608
         f" ORDER BY {listing.newest_first} LIMIT %(limit)s"
@@ -174,7 +179,7 @@ def _indexed(
     within, params = _within(listing, wanted, span)
     asked = [listing.filters[column] or ("1",) for column in sorted(wanted.values)]
     parts = [
-        f"(SELECT {columns} FROM {listing.index}{final} WHERE {' AND '.join((within, *ways))}{then})"  # noqa: S608
+        f"(SELECT {columns} FROM {listing.index}{final} WHERE {' AND '.join((within, wanted.within, *ways))}{then})"  # noqa: S608
         for ways in itertools.product(*asked)
     ]
     return " UNION ALL ".join(parts), {**params, **wanted.values}

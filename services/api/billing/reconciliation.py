@@ -8,13 +8,13 @@ from fastapi import Query, Response
 from pydantic import Field, model_validator
 
 from libs.access.roles import Permission
-from libs.clickhouse.reader import Reader
 from libs.runtime.clock import micros
 from services.api.context import Api
 from services.api.http.fields import Input, Moment, Output, Time
 from services.api.http.permissions import needs
 from services.api.http.routing import in_thread, routes
 from services.api.rows import Row
+from services.api.scoped import Rows
 
 router = routes("sessions and charge records")
 
@@ -224,10 +224,11 @@ _PARTS: Final = {
 }
 
 
-async def report(reader: Reader, query: ReportQuery) -> dict[str, Any]:
-    """The fields of the `Report`. Raises like `Reader.rows`."""
+async def report(reader: Rows, query: ReportQuery, within: str) -> dict[str, Any]:
+    """The fields of the `Report`, of stations that `within` (of a `Scope`) holds. Raises like `Rows.rows`."""
     asked: dict[str, Any] = query.model_dump(include={"hours", "minutes", "tolerance_wh", "limit"})
     asked |= {"since": micros(query.since), "until": micros(query.until), "site_id": query.site_id}
+    asked["within"] = within
     # One after the other: a report keeps one connection from the API's other work, not all.
     found: dict[str, Any] = {name: await _part(reader, section, asked) for name, section in _PARTS.items()}
     found["review"]["amounts"] = await _amounts(reader, asked)
@@ -235,7 +236,7 @@ async def report(reader: Reader, query: ReportQuery) -> dict[str, Any]:
     return period | found
 
 
-async def _part(reader: Reader, section: _Section, asked: Mapping[str, Any]) -> dict[str, Any]:
+async def _part(reader: Rows, section: _Section, asked: Mapping[str, Any]) -> dict[str, Any]:
     totals = ", ".join(f"sum({column}) OVER () AS total_{column}" for column in section.sums)
     rows = await reader.rows(
         f"SELECT *, count() OVER () AS total_{section.count}, {totals} FROM {_from(section, asked)}"  # noqa: S608
@@ -247,7 +248,7 @@ async def _part(reader: Reader, section: _Section, asked: Mapping[str, Any]) -> 
     return {"total": total, "items": rows}
 
 
-async def _amounts(reader: Reader, asked: Mapping[str, Any]) -> list[Row]:
+async def _amounts(reader: Rows, asked: Mapping[str, Any]) -> list[Row]:
     return await reader.rows(
         "SELECT currency, count() AS sessions, sum(amount_minor) AS amount_minor,"  # noqa: S608
         f" sum(ifNull(at_stake_minor, 0)) AS at_stake_minor FROM {_from(_REVIEW, asked)} AND isNotNull(currency)"
@@ -260,12 +261,12 @@ def _from(section: _Section, asked: Mapping[str, Any]) -> str:
     period = ", ".join(f"{name} = fromUnixTimestamp64Micro(%({name})s, 'UTC')" for name in ("since", "until"))
     more = "".join(f", {name} = %({name})s" for name in section.arguments)
     site = "" if asked["site_id"] is None else " AND site_id = %(site_id)s"
-    return f"{section.view}({period}{more}) WHERE {section.condition}{site}"
+    return f"{section.view}({period}{more}) WHERE {section.condition}{site} AND {asked['within']}"
 
 
 @router.get("/reconciliation", dependencies=needs(Permission.READ), response_model=Report)
 async def reconcile(api: Api, query: Annotated[ReportQuery, Query()]) -> Response:
     """What of a period a billing clerk should look at; up to about a second old."""
     async with api.reports.turn() as reader:
-        found = await report(reader, query)
+        found = await report(reader, query, api.scope.within)
     return await in_thread(lambda: Report.model_validate(found))

@@ -161,7 +161,7 @@ async def get_cdr(api: Api, cdr_id: str) -> Cdr:
 
 async def _page(api: Context, listing: Listing, query: PastQuery) -> tuple[list[Row], str | None]:
     asked: dict[str, Any] = query.model_dump(exclude_none=True, include=set(listing.filters))
-    wanted = Wanted(asked, _micros(query.since), _micros(query.until))
+    wanted = Wanted(asked, _micros(query.since), _micros(query.until), api.scope.within)
     return await api.history.page(listing, wanted, query.limit, query.cursor)
 
 

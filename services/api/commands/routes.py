@@ -176,6 +176,8 @@ async def get_command(api: Api, command_id: UUID) -> Command:
     """A command and its fate; status PENDING while there is none."""
     key = str(command_id)
     sent, outcome = api.desk.request(key), api.desk.outcome(key)
+    if any(each is not None and not api.scope.sees_station(each.station_id) for each in (sent, outcome)):
+        raise _no_command(key)
     if sent is not None:
         return _of_records(sent, outcome)
     row = None
@@ -187,8 +189,12 @@ async def get_command(api: Api, command_id: UUID) -> Command:
     if row is not None and (row["fate"] is not None or outcome is None):
         return _of_row(row)
     if outcome is None:
-        raise NotFound(f"there is no command {key}")
+        raise _no_command(key)
     return _of_records(None, outcome)
+
+
+def _no_command(key: str) -> NotFound:
+    return NotFound(f"there is no command {key}")
 
 
 def _wish(api: Context, station_id: str, body: CommandWish) -> Wish:

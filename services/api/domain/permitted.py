@@ -11,15 +11,19 @@ from services.api.domain.errors import Conflict, Forbidden
 _ROLES: Final = frozenset(Role)
 
 
-def must_be_permitted(who: Principal, permission: Permission, now: int, fresh: int | None) -> None:
-    """Raises Forbidden if `who` may not do this.
+def must_be_permitted(
+    who: Principal, permission: Permission, now: int, fresh: int | None, *, at: str | None = None
+) -> None:
+    """Raises Forbidden if `who` may not do this in the organisation `at`; None: in any.
 
     What is in FRESH a person may do only for `fresh` microseconds after the last password, a key at any time; None:
-    nothing is changed, so anybody may at any time. Until routes know organisations, only grants in all of them count.
+    nothing is changed, so anybody may at any time.
     """
-    if not who.may(permission):
+    if not (who.may_somewhere(permission) if at is None else who.may(permission, at)):
         raise Forbidden(
-            f"this needs the permission {permission}, which no role of {who.name} has", permission.value
+            f"this needs the permission {permission}, which no role of {who.name} has"
+            + (f" in the organisation {at}" if at else ""),
+            permission.value,
         )
     if fresh is None or permission not in FRESH or who.authenticated_at is None:
         return
@@ -28,6 +32,12 @@ def must_be_permitted(who: Principal, permission: Permission, now: int, fresh: i
             f"this needs the permission {permission} and a fresh sign-in: give the password again",
             permission.value,
         )
+
+
+def must_be_permitted_everywhere(who: Principal, permission: Permission) -> None:
+    """Raises Forbidden unless `who` may do this in all organisations."""
+    if not who.may(permission):
+        raise Forbidden(f"this needs the permission {permission} in all organisations", permission.value)
 
 
 def granted(grants: Iterable[AccessGrant]) -> tuple[Grant, ...]:

@@ -18,6 +18,7 @@ from libs.events.registry import (
 from libs.events.tariffs import TariffTerms
 from libs.events.topics import (
     REGISTRY_CREDENTIALS,
+    REGISTRY_ORGANISATIONS,
     REGISTRY_SITES,
     REGISTRY_STATIONS,
     REGISTRY_TARIFFS,
@@ -26,7 +27,14 @@ from libs.events.topics import (
 from libs.runtime.clock import iso
 from services.api.domain.errors import Conflict
 
-TOPICS: Final = (REGISTRY_STATIONS, REGISTRY_CREDENTIALS, REGISTRY_SITES, REGISTRY_TOKENS, REGISTRY_TARIFFS)
+TOPICS: Final = (
+    REGISTRY_STATIONS,
+    REGISTRY_CREDENTIALS,
+    REGISTRY_SITES,
+    REGISTRY_TOKENS,
+    REGISTRY_TARIFFS,
+    REGISTRY_ORGANISATIONS,
+)
 
 R = TypeVar("R", bound=Record)
 

@@ -88,8 +88,8 @@ router = routes("certificates")
 async def list_certificate_requests(api: Api, query: Annotated[CertificateRequestQuery, Query()]) -> Response:
     """CSRs of chargers, open ones first, then the latest first."""
     rows = await api.reader.rows(
-        "SELECT * FROM certificate_requests WHERE (%(station)s = '' OR station_id = %(station)s)"
-        " AND (%(status)s = '' OR status = %(status)s)"
+        "SELECT * FROM certificate_requests WHERE (%(station)s = '' OR station_id = %(station)s)"  # noqa: S608
+        f" AND (%(status)s = '' OR status = %(status)s) AND {api.scope.within}"
         " ORDER BY status = 'OPEN' DESC, requested_at DESC, request_id LIMIT %(limit)s",
         {"station": query.station_id or "", "status": query.status or "", "limit": query.limit},
     )
@@ -113,6 +113,7 @@ async def answer_certificate_request(
     one that the charger did not take another may be sent.
     """
     row = await _request(api, request_id)
+    api.scope.must_at(Permission.COMMAND_SECURITY, [row["station_id"]])
     if row["status"] in ("ACCEPTED", "DECLINED"):
         raise Conflict(f"this request is {row['status']}")
     path = "/certificate_chain"

@@ -42,14 +42,14 @@ class LocalListSynced(Output):
 async def sync_local_list(
     api: Api, requester: Requester, station_id: Folded, body: LocalListWish | None = None
 ) -> LocalListSynced:
-    """Bring a charger's local list in line with the registered tokens.
+    """Bring a charger's local list in line with the registered tokens, whichever organisation they belong to.
 
     A list that was sent from here before is updated by what changed; any other is replaced, and so is one whose
     update the charger refuses (VersionMismatch, Failed). What does not fit into one message goes as several.
     """
     wish = body or LocalListWish()
     talk = await Conversation.begin(api, station_id, requested_by=requester, timeout_s=wish.timeout_s)
-    done = await LocalListSync(api, talk).run(full=wish.full)
+    done = await LocalListSync(api.whole, talk).run(full=wish.full)
     return LocalListSynced(
         station_id=station_id,
         outcome=done.outcome,

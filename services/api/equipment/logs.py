@@ -97,15 +97,16 @@ async def ask_for_log(api: Api, requester: Requester, station_id: Folded, body: 
 @router.get("/stations/{station_id}/logs", dependencies=needs(Permission.READ))
 async def list_logs(api: Api, station_id: Folded) -> LogsRequested:
     """The last requests for logs, and what the charger said of each upload."""
-    asked = {"id": station_id, "last": _LAST}
+    asked = {"station_id": station_id, "last": _LAST}
     commands = await api.reader.rows(
         "SELECT command_id, payload, requested_at, requested_by, fate, reason, result FROM commands"
-        " WHERE station_id = %(id)s AND action IN ('GetLog', 'GetDiagnostics')"
+        " WHERE station_id = %(station_id)s AND action IN ('GetLog', 'GetDiagnostics')"
         " ORDER BY requested_at DESC LIMIT %(last)s",
         asked,
     )
     notifications = await api.reader.rows(
-        "SELECT recorded_at, payload FROM ocpp_lifecycle WHERE station_id = %(id)s AND _type = 'OcppCallReceived'"
+        "SELECT recorded_at, payload FROM ocpp_lifecycle WHERE station_id = %(station_id)s"
+        " AND _type = 'OcppCallReceived'"
         " AND action IN ('LogStatusNotification', 'DiagnosticsStatusNotification')"
         " AND recorded_at >= fromUnixTimestamp64Micro(%(since)s, 'UTC')"
         " ORDER BY recorded_at, _offset LIMIT 1 BY event_id LIMIT 10000",

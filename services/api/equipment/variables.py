@@ -194,13 +194,14 @@ async def get_device_model(
     variable: Annotated[str | None, Query(max_length=50)] = None,
 ) -> Response:
     """What a charger told of its variables by reports, GetVariables and GetConfiguration, each as told last."""
-    asked = {"id": station_id, "component": component or "", "variable": variable or ""}
+    asked = {"station_id": station_id, "component": component or "", "variable": variable or ""}
     # Before the items, so that a report that is called complete has all of its items here.
     reports = await api.reader.rows(
-        "SELECT * FROM device_reports WHERE station_id = %(id)s ORDER BY updated_at DESC LIMIT 20", asked
+        "SELECT * FROM device_reports WHERE station_id = %(station_id)s ORDER BY updated_at DESC LIMIT 20",
+        asked,
     )
     items = await api.reader.rows(
-        "SELECT * FROM device_model WHERE station_id = %(id)s"
+        "SELECT * FROM device_model WHERE station_id = %(station_id)s"
         " AND (%(component)s = '' OR component = %(component)s)"
         " AND (%(variable)s = '' OR variable = %(variable)s)"
         " ORDER BY component, component_instance, evse_id, connector_id, variable, variable_instance, attribute",

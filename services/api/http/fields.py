@@ -96,6 +96,13 @@ Label = Annotated[
 ]
 """Id of a site or tariff: letters, digits, dot, underscore, hyphen; case counts."""
 
+OrganisationId = Annotated[
+    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")
+]
+"""Id of an organisation: small letters, digits, underscore, hyphen."""
+OrganisationOrNone = Annotated[str, StringConstraints(max_length=64, pattern=r"^([a-z0-9][a-z0-9_-]*)?$")]
+"""The same; empty: none."""
+
 StationId = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_IDENTITY_LENGTH),

@@ -10,7 +10,8 @@ from libs.access.principal import Principal
 from libs.access.roles import Permission
 from libs.runtime.clock import SECOND, now_us
 from services.api.domain.errors import Forbidden
-from services.api.domain.permitted import must_be_permitted
+from services.api.domain.permitted import must_be_permitted, must_be_permitted_everywhere
+from services.api.domain.scope import Scope
 from services.api.http import metrics
 
 # Only so that the key is named in the OpenAPI document; `Guard` demands it.
@@ -21,6 +22,14 @@ _KEY: Final = HTTPBearer(
 )
 
 _READING: Final = frozenset({"GET", "HEAD"})
+
+
+def named_by(request: Request, who: Principal, permission: Permission) -> str | None:
+    """The organisation of what the path names, if `who` may not do this everywhere; None if nothing in reach."""
+    if who.may(permission) or not who.may_somewhere(permission):
+        return None
+    return Scope(who, request.app.state.context.registry).organisation_at(request.path_params)
+
 
 Must = Callable[[Permission], None]
 """Raises Forbidden if who asks may not do that."""
@@ -39,7 +48,7 @@ async def must_of(request: Request, who: Annotated[Principal, Depends(principal_
 
     def must(permission: Permission) -> None:
         try:
-            must_be_permitted(who, permission, now_us(), fresh)
+            must_be_permitted(who, permission, now_us(), fresh, at=named_by(request, who, permission))
         except Forbidden:
             metrics.FORBIDDEN.labels(permission.value).inc()
             raise
@@ -60,6 +69,26 @@ async def _declared(
         must(Permission(scope))
 
 
+async def _of_all(
+    scopes: SecurityScopes,
+    who: Annotated[Principal, Depends(principal_of)],
+    must: Permitted,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_KEY)],
+) -> None:
+    for scope in scopes.scopes:
+        must(Permission(scope))
+        must_be_permitted_everywhere(who, Permission(scope))
+
+
 def needs(permission: Permission) -> list[Any]:
-    """Dependencies of a route that needs this; 403 before anything of the request is looked at but its form."""
+    """Dependencies of a route that needs this; 403 before anything of the request is looked at but its form.
+
+    It is needed in the organisation of what the path names; if it names nothing in reach, in any: the handler then
+    has tables and a reader that hold nothing else.
+    """
     return [Security(_declared, scopes=[permission.value])]
+
+
+def needs_everywhere(permission: Permission) -> list[Any]:
+    """Dependencies of a route about what belongs to the platform: this is needed in all organisations."""
+    return [Security(_of_all, scopes=[permission.value])]

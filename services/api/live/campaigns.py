@@ -97,6 +97,7 @@ async def start_campaign(
         await api.registry.surely(lambda: _must_be_known(api, body.stations))
     except NotFound as error:
         raise Invalid(error.detail, error.path) from error
+    api.scope.must_at(Permission.RUN_CAMPAIGNS, body.stations)
     api.settings.url_policy.check(body.location, "/location")
     now = now_us()
     deadline = now + _DAY if body.deadline is None else micros(body.deadline)
@@ -133,7 +134,28 @@ async def start_campaign(
 async def list_campaigns(api: Api, query: Annotated[ListQuery, Query()]) -> Page[Campaign]:
     """Campaigns by id. A page is shorter than asked for if the campaigns in it have very many stations."""
     after = "" if query.cursor is None else str(position_at(query.cursor, str)[0])
-    rows = await api.campaigns.rows_after(after, query.limit + 1)
+    items: list[Campaign] = []
+    stations = 0
+    while True:
+        found, last = await _campaigns_after(api, after, query.limit + 1)
+        for defined, progress in found:
+            stations += len(defined.stations)
+            if len(items) == query.limit or (items and stations > _MOST_STATIONS):
+                return Page(items=items, next_cursor=cursor_of((items[-1].campaign_id,)))
+            items.append(_campaign(defined, progress))
+        if last is None:
+            return Page(items=items)
+        after = last
+
+
+async def _campaigns_after(
+    api: Context, after: str, limit: int
+) -> tuple[list[tuple[DefineCampaign, CampaignProgressed | None]], str | None]:
+    """Those in scope of the next `limit` campaigns that ClickHouse knows, and the id of the last; None if that is all.
+
+    What was started just now is not in ClickHouse yet: it is among them, too.
+    """
+    rows = await api.campaigns.rows_after(after, limit)
     defined = {
         row["campaign_id"]: record_of(DefineCampaign, row) for row in rows if row["_type"] == "DefineCampaign"
     }
@@ -142,18 +164,14 @@ async def list_campaigns(api: Api, query: Annotated[ListQuery, Query()]) -> Page
         for row in rows
         if row["_type"] == "CampaignProgressed"
     }
-    # What was started just now is not in ClickHouse yet.
+    last = max(defined) if len(defined) == limit else None
     for key in api.live.campaigns:
-        if key > after and key not in defined and (recent := api.live.campaigns.get(key)) is not None:
+        new = key > after and key not in defined and (last is None or key < last)
+        if new and (recent := api.live.campaigns.get(key)) is not None:
             defined[key] = recent
-    items: list[Campaign] = []
-    stations = 0
-    for key in sorted(defined):
-        stations += len(defined[key].stations)
-        if len(items) == query.limit or (items and stations > _MOST_STATIONS):
-            return Page(items=items, next_cursor=cursor_of((items[-1].campaign_id,)))
-        items.append(_campaign(defined[key], _newer(api.live.progress.get(key), told.get(key))))
-    return Page(items=items)
+    seen = [each for _, each in sorted(defined.items()) if api.scope.sees_stations(each.stations)]
+    newest = [_newer(api.live.progress.get(each.campaign_id), told.get(each.campaign_id)) for each in seen]
+    return list(zip(seen, newest, strict=True)), last
 
 
 @router.get("/campaigns/{campaign_id}", dependencies=needs(Permission.READ))
@@ -190,7 +208,7 @@ def _must_be_known(api: Context, stations: Sequence[str]) -> None:
 
 async def _existing(api: Context, campaign_id: str) -> DefineCampaign:
     defined = await api.campaigns.find(campaign_id)
-    if defined is None:
+    if defined is None or not api.scope.sees_stations(defined.stations):
         raise NotFound(f"there is no campaign {campaign_id!r}")
     return defined
 

@@ -11,6 +11,7 @@ import msgspec
 
 from libs.bus.message import Message
 from libs.events.contract import Contract, Schema
+from libs.events.firmware import CampaignProgressed
 from libs.events.load import LoadPlanMade
 from libs.events.record import Record
 from libs.events.topics import (
@@ -104,6 +105,10 @@ class Event:
         """The stations that it concerns."""
         self.parts = parts_of(topic, record, self.stations)
         """What it changes: see `parts_of`."""
+        self.site: str | None = record.site_id if isinstance(record, LoadPlanMade) else None
+        """The site that it concerns as a whole."""
+        self.campaign: str | None = record.campaign_id if isinstance(record, CampaignProgressed) else None
+        """The campaign that it tells of, if it names no stations."""
         self._packed = packed(record)
         self._wire: bytes | None = None
 
@@ -165,14 +170,18 @@ class Whose(msgspec.Struct, frozen=True):
     address: str
 
 
+Sees = Callable[[Event], bool]
+"""Whether an event may be shown."""
+
+
 class Subscription:
-    """One client: what it wants, the number of the event that it is shown next, and whether its key still counts."""
+    """One client: what it wants, the number of the event that it is shown next, and what it may be shown now."""
 
     def __init__(
-        self, wanted: Wanted, number: int, whose: Whose, *, gap: bool, counts: Callable[[], bool]
+        self, wanted: Wanted, number: int, whose: Whose, *, gap: bool, reach: Callable[[], Sees | None]
     ) -> None:
         self.filter = wanted
-        self.counts = counts
+        self.reach = reach
         self.next = number
         self.whose = whose
         self.gap = gap
@@ -228,11 +237,12 @@ class Hub:
         wanted: Wanted,
         whose: Whose,
         last_event_id: str | None = None,
-        counts: Callable[[], bool] = lambda: True,
+        reach: Callable[[], Sees | None] = lambda: lambda _: True,
     ) -> Subscription:
         """A client that is shown what comes, after what it missed since `last_event_id` as far as that is remembered.
 
-        `counts`: whether its key, or sign-in, still permits that; within a second after it does not, the stream ends.
+        `reach`: which events its key, or sign-in, permits now; None: none at all. Within a second after that the stream
+        ends.
 
         Where it is not, a `gap` event comes first. Raises TooMany if there are too many of this key or address,
         Unavailable if there are too many of all.
@@ -247,7 +257,7 @@ class Hub:
         number, gap = self._number + 1, False
         if last_event_id is not None:
             number, gap = self._resumed(last_event_id)
-        subscription = Subscription(wanted, number, whose, gap=gap, counts=counts)
+        subscription = Subscription(wanted, number, whose, gap=gap, reach=reach)
         self._subscriptions.add(subscription)
         metrics.STREAM_CLIENTS.set(len(self._subscriptions))
         return subscription
@@ -284,7 +294,8 @@ class Hub:
             yield Notice("gap", "some events are not remembered any more")
         while True:
             subscription.news.clear()
-            if not subscription.counts():
+            sees = subscription.reach()
+            if sees is None:
                 yield Notice("revoked", "the key or sign-in does not count any more")
                 return
             for _ in range(min(self._number + 1 - subscription.next, _AT_ONCE)):
@@ -294,7 +305,7 @@ class Hub:
                     return
                 event = self._ring[subscription.next - self._first]
                 subscription.next += 1
-                if subscription.filter.wants(event):
+                if subscription.filter.wants(event) and sees(event):
                     yield event
             if subscription.next <= self._number:
                 await asyncio.sleep(0)
@@ -316,7 +327,7 @@ class Hub:
         """Twice a second end the streams of those who may not listen any more, until cancelled."""
         while True:
             for subscription in self._subscriptions:
-                if not subscription.counts():
+                if subscription.reach() is None:
                     subscription.news.set()
             await asyncio.sleep(_WATCH_S)
 

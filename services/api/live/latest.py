@@ -1,8 +1,9 @@
 """What is known of stations, sites and campaigns now: followed from the log, completed from ClickHouse."""
 
 import asyncio
+import copy
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from libs.bus.message import Message
 from libs.clickhouse.client import ClickHouseError
@@ -15,6 +16,7 @@ from libs.events.telemetry import StationStateChanged
 from libs.runtime.clock import SECOND, micros, now_us
 from libs.runtime.logging import get_logger
 from services.api.domain.index import SortedKeys
+from services.api.domain.scope import Scope, Within
 from services.api.http import metrics
 from services.api.recent import RecentRecords
 from services.api.rows import record_of
@@ -42,17 +44,24 @@ class Latest(Generic[R]):
     ) -> None:
         self._key = key
         self._rank = rank
-        self.records: dict[str, R] = {}
+        self._records: dict[str, R] = {}
+        self.records: Mapping[str, R] = self._records
         self.keys = SortedKeys()
+
+    def within(self, sees: Callable[[str], bool]) -> Self:
+        """Those of which `sees` tells so by their key; `keys` are of all."""
+        part = copy.copy(self)
+        part.records = Within(self._records, lambda key, _: sees(key))
+        return part
 
     def offer(self, record: R) -> None:
         """Take the record, unless a newer one is known."""
         key = self._key(record)
-        known = self.records.get(key)
+        known = self._records.get(key)
         if known is None:
             self.keys.add(key)
         if known is None or self._rank(record) >= self._rank(known):
-            self.records[key] = record
+            self._records[key] = record
 
 
 def _disobedient(plan: LoadPlanMade) -> dict[tuple[str, int], Allocation]:
@@ -70,6 +79,16 @@ class Live:
         self.plans: Latest[LoadPlanMade] = Latest(lambda plan: plan.site_id, lambda plan: plan.plan_no)
         self.campaigns = RecentRecords(DefineCampaign, _CAMPAIGN_BYTES)
         self.progress = RecentRecords(CampaignProgressed, _CAMPAIGN_BYTES)
+
+    def within(self, scope: Scope) -> Self:
+        """What `scope` reaches of it. `progress` is of all: it is asked for by who knows the campaign."""
+        if scope.everywhere:
+            return self
+        part = copy.copy(self)
+        part.states = self.states.within(scope.sees_station)
+        part.plans = self.plans.within(scope.sees_site)
+        part.campaigns = self.campaigns.within(lambda campaign: scope.sees_stations(campaign.stations))
+        return part
 
     def take(self, message: Message) -> None:
         """Take note of a message of any followed topic."""

@@ -1,5 +1,6 @@
 """The live event stream."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Header, Query, Request
@@ -9,13 +10,13 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from libs.access.principal import Principal
 from libs.access.roles import Permission
 from libs.runtime.addresses import network_of
-from services.api.context import Api, Requester
+from services.api.context import Api, Context, Requester
 from services.api.domain.errors import Invalid
 from services.api.http.fields import Folded, Input
 from services.api.http.middleware import address_of
 from services.api.http.permissions import needs
 from services.api.http.routing import routes
-from services.api.live.hub import Filter, Whose, known_kinds
+from services.api.live.hub import Event, Filter, Sees, Whose, known_kinds
 
 router = routes("live")
 
@@ -54,13 +55,7 @@ async def stream(
             raise Invalid(f"{kind!r} is none of {', '.join(sorted(kinds))}", "type")
     wanted = Filter(frozenset(query.type), frozenset(query.station_id))
     whose = Whose(requester, network_of(address_of(request.scope)))
-    again = request.state.again
-
-    def counts() -> bool:
-        who: Principal | None = again()
-        return who is not None and who.may(Permission.READ)
-
-    subscription = api.hub.subscribe(wanted, whose, last_event_id, counts)
+    subscription = api.hub.subscribe(wanted, whose, last_event_id, reach_of(api, request.state.again))
     return EventSourceResponse(
         api.hub.events(subscription),
         ping=api.settings.stream_heartbeat_s,
@@ -68,3 +63,29 @@ async def stream(
         send_timeout=_SEND_TIMEOUT_S,
         sep="\n",
     )
+
+
+def reach_of(api: Context, again: Callable[[], Principal | None]) -> Callable[[], Sees | None]:
+    """Which events a client may be shown now; `again`: who it is now, None if it does not count any more."""
+
+    def reach() -> Sees | None:
+        who = again()
+        return None if who is None or not who.may_somewhere(Permission.READ) else shown_to(api.whole.of(who))
+
+    return reach
+
+
+def shown_to(api: Context) -> Sees:
+    """Which events a request may be shown. What concerns no station is shown to who reads in all organisations."""
+    scope = api.scope
+    if scope.everywhere:
+        return lambda _: True
+
+    def sees(event: Event) -> bool:
+        if event.site is not None:
+            return scope.sees_site(event.site)
+        if event.campaign is not None:
+            return api.live.campaigns.get(event.campaign) is not None
+        return bool(event.stations) and scope.sees_stations(event.stations)
+
+    return sees

@@ -2,24 +2,36 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 from fastapi import Header, Response, status
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from libs.access.roles import Permission
 from libs.events.record import Record
+from libs.events.registry import (
+    OrganisationDefined,
+    SiteRegistered,
+    StationRegistered,
+    TariffRegistered,
+    TokenRegistered,
+)
 from libs.runtime.clock import now_us
 from services.api.context import Context
-from services.api.domain.errors import Conflict, NotFound, Outdated
-from services.api.domain.renewal import Stamp, removal
+from services.api.domain.errors import Conflict, Invalid, NotFound, Outdated
+from services.api.domain.renewal import Stamp, removal, renewed
+from services.api.http.fields import Input, OrganisationOrNone
 from services.api.http.problems import Problem
 from services.api.http.routing import location
 from services.api.registry.changes import Written
 from services.api.registry.table import Registry
 
-R = TypeVar("R", bound=Record)
-Body = TypeVar("Body", bound=BaseModel)
+R = TypeVar(
+    "R",
+    bound=StationRegistered | SiteRegistered | TokenRegistered | TariffRegistered | OrganisationDefined,
+)
+Body = TypeVar("Body", bound="Owned")
 Shown = TypeVar("Shown", bound=BaseModel)
 
 _TAG: Final = re.compile(r'(W/)?"([^"]*)"')
@@ -37,16 +49,28 @@ CONDITIONAL: Final[dict[int | str, dict[str, Any]]] = {
 """Responses of a handler that takes `IfMatch`."""
 
 
+class Owned(Input):
+    """What is configured of an entry that may belong to an organisation."""
+
+    organisation_id: OrganisationOrNone | None = Field(
+        None,
+        description="Organisation that it belongs to; empty: to none. null leaves it as it is; a new entry belongs to"
+        " the only organisation in which who makes it may, or to none.",
+    )
+
+
 class Entries(ABC, Generic[R, Body, Shown]):
     """One kind of entry. Subclasses say how it is kept and shown.
 
-    `topic`: where it is written. `path`: its segment of the URL. `kind`: its name in messages. Every answer with an
-    entry has its ETag: the id of the record that the entry is.
+    `topic`: where it is written. `path`: its segment of the URL. `kind`: its name in messages. `edits`: what a change
+    needs, in the organisation that the entry belongs to before it and after it. Every answer with an entry has its
+    ETag: the id of the record that the entry is.
     """
 
     topic: ClassVar[str]
     path: ClassVar[str]
     kind: ClassVar[str]
+    edits: ClassVar[Permission]
 
     @abstractmethod
     def table(self, registry: Registry) -> Mapping[str, R]:
@@ -64,8 +88,19 @@ class Entries(ABC, Generic[R, Body, Shown]):
         """
 
     @abstractmethod
-    def shown(self, entry: R, now: int) -> Shown:
+    def shown(self, registry: Registry, entry: R, now: int) -> Shown:
         """The body of an answer."""
+
+    def owners(self, registry: Registry, entry: R, before: R | None = None) -> frozenset[str]:
+        """The organisations that have a say in the entry ("": none has), as it is now or follows `before`."""
+        return frozenset((entry.organisation_id,))
+
+    def home(self, registry: Registry, entry: R) -> str | None:
+        """The organisation that a new entry belongs to by what it refers to; None: nothing of that kind."""
+        return None
+
+    def must_suit(self, registry: Registry, entry: R, organisation_id: str) -> None:
+        """Raises Conflict if the entry cannot belong to an organisation ("": to none)."""
 
     def must_be_unused(self, registry: Registry, key: str) -> None:
         """Raises Conflict if something else refers to the entry."""
@@ -83,7 +118,7 @@ class Entries(ABC, Generic[R, Body, Shown]):
 
     def get(self, api: Context, response: Response, key: str) -> Shown:
         """The entry. Raises NotFound."""
-        return self._answer(response, self.existing(api.registry, key), now_us())
+        return self._answer(api, response, self.existing(api.registry, key))
 
     async def create(self, api: Context, response: Response, key: str, body: Body) -> Shown:
         """A new entry. Raises Conflict if there is one."""
@@ -126,6 +161,7 @@ class Entries(ABC, Generic[R, Body, Shown]):
 
         def decide() -> Written:
             old = self.existing(api.registry, key)
+            api.scope.must(self.edits, self.owners(api.registry.whole, old))
             must_match(old, if_match)
             self.must_be_unused(api.registry, key)
             gone = removal(old, api.registry.stamp(api.requester))
@@ -149,18 +185,48 @@ class Entries(ABC, Generic[R, Body, Shown]):
         def decide() -> Written:
             found = self.table(api.registry).get(key)
             old = base(found)
-            new = self.changed(api.registry, old, body, api.registry.stamp(api.requester), partly=partly)
+            if found is None and key in self.table(api.registry.whole):
+                # Ids are of the whole platform. Whose it is, is not said.
+                raise Conflict(f"there is a {self.kind} {key!r} already")
+            if found is not None:
+                api.scope.must(self.edits, self.owners(api.registry.whole, found))
+            stamp = api.registry.stamp(api.requester)
+            new = self.changed(api.registry, old, body, stamp, partly=partly)
+            new = renewed(new, {"organisation_id": self._organisation(api, found, new, body)}, stamp)
+            api.scope.must(self.edits, self.owners(api.registry.whole, new, old))
             made[:] = [new]
             if new is old:
                 return {}
             return {self.topic: new} if found else {self.topic: new, **self.beside(api.registry, key)}
 
         await api.registry.change(self.topic, key, decide)
-        return self._answer(response, made[0], now_us())
+        return self._answer(api, response, made[0])
 
-    def _answer(self, response: Response, entry: R, now: int) -> Shown:
+    def _organisation(self, api: Context, found: R | None, new: R, body: Body) -> str:
+        """What the entry belongs to. Raises Invalid, Conflict."""
+        whole, wanted = api.registry.whole, body.organisation_id
+        if wanted is None and found is not None:
+            return found.organisation_id
+        if wanted is None:
+            home = self.home(whole, new)
+            if home is not None:
+                return home
+            mine = api.principal.organisations(self.edits)
+            return next(iter(mine)) if mine is not None and len(mine) == 1 else ""
+        if wanted and wanted not in api.registry.organisations:
+            raise Invalid(f"there is no organisation {wanted!r}", "/organisation_id")
+        self.must_suit(whole, new, wanted)
+        return wanted
+
+    def _answer(self, api: Context, response: Response, entry: R) -> Shown:
         response.headers["ETag"] = f'"{entry.event_id}"'
-        return self.shown(entry, now)
+        return self.shown(api.registry, entry, now_us())
+
+
+def among(users: Iterable[str], shown: Container[str]) -> str:
+    """Words that name the first of those who use an entry that is `shown` to who asks."""
+    first = next((key for key in users if key in shown), None)
+    return "" if first is None else f", {first} among them"
 
 
 def must_match(entry: Record | None, if_match: str | None) -> None:

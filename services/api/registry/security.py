@@ -11,11 +11,12 @@ from libs.events.topics import EDGE_CONNECTIONS, REGISTRY_STATIONS
 from libs.runtime.clock import micros
 from services.api.context import Api
 from services.api.domain.cursors import cursor_of, position_at
-from services.api.domain.profiles import PROFILES, required
+from services.api.domain.profiles import PROFILES, Profiles, required
 from services.api.http.fields import Folded, Moment, Output, Time
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.permissions import needs
 from services.api.http.routing import ERRORS
+from services.api.registry.table import Registry
 
 router = APIRouter(tags=["security"], responses=ERRORS)
 
@@ -107,10 +108,20 @@ def advice(required: int | None, proved: int | None, *, password: bool) -> str:
     return ""
 
 
+def profiles_of(registry: Registry) -> Profiles:
+    """The counts of the registry's own stations, as far as it shows them."""
+    profiles = Profiles(registry.least_profile)
+    for key, station in registry.stations.items():
+        profiles.register(key, station)
+    for key, located in registry.locations.items():
+        profiles.locate(key, located)
+    return profiles
+
+
 @router.get("/security", dependencies=needs(Permission.READ))
 async def get_overview(api: Api) -> SecurityOverview:
     """How many stations need, and how many connections have proved, which security profile."""
-    profiles = api.registry.profiles
+    profiles = api.registry.profiles if api.scope.everywhere else profiles_of(api.registry)
     return SecurityOverview(
         least_security_profile=profiles.least,
         profiles=[
@@ -163,6 +174,7 @@ async def list_alerts(api: Api, query: Annotated[AlertQuery, Query()]) -> Page[S
     """What stations reported, and what was noticed about them, the latest first."""
     asked = {"station_id": query.station_id, "kind": query.kind}
     conditions = [f"{name} = %({name})s" for name, value in asked.items() if value is not None]
+    conditions.append(api.scope.within)
     params: dict[str, object] = {**asked, "limit": query.limit + 1}
     for name, moment, sign in (("since", query.since, ">="), ("until", query.until, "<")):
         if moment is not None:
@@ -172,7 +184,7 @@ async def list_alerts(api: Api, query: Annotated[AlertQuery, Query()]) -> Page[S
         params["at"], params["id"] = position_at(query.cursor, int, str)
         conditions.append("(recorded_at, alert_id) < (fromUnixTimestamp64Micro(%(at)s, 'UTC'), %(id)s)")
     rows = await api.reader.rows(
-        f"SELECT * FROM security_events WHERE {' AND '.join(conditions) or '1'}"  # noqa: S608
+        f"SELECT * FROM security_events WHERE {' AND '.join(conditions)}"  # noqa: S608
         " ORDER BY recorded_at DESC, alert_id DESC LIMIT %(limit)s",
         params,
     )

@@ -15,12 +15,12 @@ from services.api.context import Api
 from services.api.domain.dated import in_force
 from services.api.domain.errors import Conflict
 from services.api.domain.renewal import Stamp, priced_from, renewed
-from services.api.http.fields import Folded, Input, Label, Moment, Output, Text, Time, Zone
+from services.api.http.fields import Folded, Label, Moment, Output, Text, Time, Zone
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.permissions import needs
 from services.api.http.routing import routes
 from services.api.registry.assignments import Assignment, Assignments, assigned
-from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
+from services.api.registry.entries import CONDITIONAL, Entries, IfMatch, Owned, among
 from services.api.registry.table import Registry
 
 router = routes("sites")
@@ -28,7 +28,7 @@ router = routes("sites")
 _ASSIGNING = ("tariff_id", "tariff_valid_from", "tariffs")
 
 
-class SiteSettings(Input):
+class SiteSettings(Owned):
     """What operators say about a site."""
 
     name: Text = ""
@@ -75,6 +75,7 @@ class Site(Output):
     tariffs: list[Assignment]
     latitude: float | None
     longitude: float | None
+    organisation_id: str
     updated_at: Time = Field(validation_alias="recorded_at")
     changed_by: str
 
@@ -89,7 +90,7 @@ class SiteQuery(ListQuery):
 class Sites(Entries[SiteRegistered, SiteSettings, Site]):
     """The sites."""
 
-    topic, path, kind = REGISTRY_SITES, "sites", "site"
+    topic, path, kind, edits = REGISTRY_SITES, "sites", "site", Permission.EDIT_STATIONS
 
     def table(self, registry: Registry) -> Mapping[str, SiteRegistered]:
         """By id."""
@@ -103,7 +104,7 @@ class Sites(Entries[SiteRegistered, SiteSettings, Site]):
         self, registry: Registry, old: SiteRegistered, body: SiteSettings, stamp: Stamp, *, partly: bool
     ) -> SiteRegistered:
         """Tariff assignments are added to, or rewritten. Raises Conflict for a tariff that has no version then."""
-        changes = body.model_dump(exclude={*_ASSIGNING, "site_id"}, exclude_unset=partly)
+        changes = body.model_dump(exclude={*_ASSIGNING, "site_id", "organisation_id"}, exclude_unset=partly)
         tariffs = assigned(old.tariffs, body, _ASSIGNING, stamp, ("tariff", registry.tariffs))
         for number, each in enumerate(tariffs):
             if each not in old.tariffs:
@@ -111,7 +112,7 @@ class Sites(Entries[SiteRegistered, SiteSettings, Site]):
                 priced_from(each, registry.tariffs[each.id], path)
         return renewed(old, {**changes, "tariffs": tariffs}, stamp)
 
-    def shown(self, entry: SiteRegistered, now: int) -> Site:
+    def shown(self, registry: Registry, entry: SiteRegistered, now: int) -> Site:
         """With the tariff in force."""
         shown = Site.model_validate(entry)
         shown.tariff_id = in_force(entry.tariffs, now)
@@ -122,7 +123,7 @@ class Sites(Entries[SiteRegistered, SiteSettings, Site]):
         users = registry.stations_by_site.to(key)
         if users:
             raise Conflict(
-                f"{len(users)} stations are or were assigned to it, {users.after(None, 1)[0]} among them"
+                f"{len(users)} stations are or were assigned to it{among(users, registry.stations)}"
             )
 
 
@@ -140,7 +141,7 @@ async def list_sites(api: Api, query: Annotated[SiteQuery, Query()]) -> Page[Sit
             return None
         if query.tariff_id is not None and in_force(site.tariffs, now) != query.tariff_id:
             return None
-        return _SITES.shown(site, now)
+        return _SITES.shown(api.registry, site, now)
 
     registry = api.registry
     keys = (

@@ -15,12 +15,11 @@ from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
 from services.api.context import Api
 from services.api.domain.dated import in_force, power_in_force
-from services.api.domain.errors import Invalid
+from services.api.domain.errors import Conflict, Invalid
 from services.api.domain.renewal import Stamp, rated, renewed
 from services.api.http.fields import (
     Flag,
     Folded,
-    Input,
     Label,
     Milliampere,
     Moment,
@@ -35,7 +34,7 @@ from services.api.http.permissions import Must, Permitted, needs
 from services.api.http.routing import routes
 from services.api.registry.assignments import Assignment, Assignments, assigned
 from services.api.registry.changes import Written
-from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
+from services.api.registry.entries import CONDITIONAL, Entries, IfMatch, Owned
 from services.api.registry.table import Registry
 
 log = get_logger(__name__)
@@ -43,10 +42,17 @@ log = get_logger(__name__)
 router = routes("stations")
 
 _ASSIGNING = ("site_id", "site_valid_from", "sites")
-_NO_SETTINGS = {*_ASSIGNING, "station_id", "security_profile", "allow_security_downgrade", "max_power_w"}
+_NO_SETTINGS = {
+    *_ASSIGNING,
+    "station_id",
+    "security_profile",
+    "allow_security_downgrade",
+    "max_power_w",
+    "organisation_id",
+}
 
 
-class StationSettings(Input):
+class StationSettings(Owned):
     """What operators say about a station."""
 
     name: Text = ""
@@ -104,7 +110,7 @@ class NewStation(StationSettings):
 
 
 class Station(Output):
-    """A station as configured. `site_id`: where it is now."""
+    """A station as configured. `site_id`: where it is now. `organisation_id`: of that site, or its own."""
 
     station_id: str
     name: str
@@ -122,6 +128,7 @@ class Station(Output):
     profile_exempt: bool
     certificate_name: str | None
     certification: bool
+    organisation_id: str
     updated_at: Time = Field(validation_alias="recorded_at")
     changed_by: str
 
@@ -137,7 +144,7 @@ class StationQuery(ListQuery):
 class Stations(Entries[StationRegistered, StationSettings, Station]):
     """The stations."""
 
-    topic, path, kind = REGISTRY_STATIONS, "stations", "station"
+    topic, path, kind, edits = REGISTRY_STATIONS, "stations", "station", Permission.EDIT_STATIONS
 
     def table(self, registry: Registry) -> Mapping[str, StationRegistered]:
         """By folded id."""
@@ -158,12 +165,32 @@ class Stations(Entries[StationRegistered, StationSettings, Station]):
         ratings = rated(old.power_ratings, body.max_power_w, stamp)
         return renewed(old, {**changes, "sites": sites, "power_ratings": ratings}, stamp)
 
-    def shown(self, entry: StationRegistered, now: int) -> Station:
+    def shown(self, registry: Registry, entry: StationRegistered, now: int) -> Station:
         """With the site where it is now."""
         shown = Station.model_validate(entry)
         shown.site_id = in_force(entry.sites, now)
         shown.max_power_w = power_in_force(entry.power_ratings, now)
+        shown.organisation_id = registry.organisation_of(entry)
         return shown
+
+    def owners(
+        self, registry: Registry, entry: StationRegistered, before: StationRegistered | None = None
+    ) -> frozenset[str]:
+        """That of the site where it is, or its own, and those of sites that it gets now."""
+        old = entry.sites if before is None else before.sites
+        new = (registry.of_site(each.id) for each in entry.sites if each not in old)
+        return frozenset((registry.organisation_of(entry), *new))
+
+    def home(self, registry: Registry, entry: StationRegistered) -> str | None:
+        """That of its last site, so that it is there before the assignment begins."""
+        return registry.of_site(entry.sites[-1].id) if entry.sites else None
+
+    def must_suit(self, registry: Registry, entry: StationRegistered, organisation_id: str) -> None:
+        """At a site it belongs to the site's organisation."""
+        if entry.sites and registry.of_site(entry.sites[-1].id) != organisation_id:
+            raise Conflict(
+                f"at the site {entry.sites[-1].id} it belongs to the site's organisation", "/organisation_id"
+            )
 
     def beside(self, registry: Registry, key: str) -> Written:
         """Its passwords: a station that is registered anew does not have those of an earlier one."""
@@ -187,7 +214,7 @@ async def list_stations(api: Api, query: Annotated[StationQuery, Query()]) -> Pa
             or not matches(query.q, station.station_id, station.name)
         ):
             return None
-        return _STATIONS.shown(station, now)
+        return _STATIONS.shown(api.registry, station, now)
 
     registry = api.registry
     keys = (

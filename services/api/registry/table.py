@@ -1,9 +1,10 @@
 """What operators configured: read from memory, written to the log, and read back before the answer."""
 
 import asyncio
+import copy
 from collections.abc import Callable, Container, Mapping
 from functools import partial
-from typing import Final, TypeVar, cast
+from typing import Final, Self, TypeVar, cast
 
 from libs.bus.errors import BusUnavailableError
 from libs.bus.tables import TableSet
@@ -13,6 +14,7 @@ from libs.events.record import Record
 from libs.events.registry import (
     Assignment,
     CredentialsRegistered,
+    OrganisationDefined,
     SiteRegistered,
     StationRegistered,
     TariffRegistered,
@@ -22,6 +24,7 @@ from libs.events.stations import CapabilitiesLearned
 from libs.events.topics import (
     EDGE_CONNECTIONS,
     REGISTRY_CREDENTIALS,
+    REGISTRY_ORGANISATIONS,
     REGISTRY_SITES,
     REGISTRY_STATIONS,
     REGISTRY_TARIFFS,
@@ -30,11 +33,13 @@ from libs.events.topics import (
 )
 from libs.ocpp.certificates import Owner
 from libs.runtime.clock import SECOND, now_us
+from services.api.domain.dated import in_force
 from services.api.domain.errors import Conflict, NotFound
 from services.api.domain.index import References, SortedKeys
 from services.api.domain.places import Places
 from services.api.domain.profiles import Profiles
 from services.api.domain.renewal import TOPICS, Stamp
+from services.api.domain.scope import Scope, Within
 from services.api.http.problems import Unavailable
 from services.api.registry.changes import Changes, Decide
 
@@ -53,6 +58,7 @@ class Registry:
     `keys`: those of each table. `stations_by_site`, `sites_by_tariff`: which have it among their assignments of any
     time; `places`: which are there now; `tokens_by_group`: which are in it now.
     `removed_tokens`: the last ones that were removed, and when that was read (microseconds).
+    `whole`: the registry with the entries of all organisations, of which a request may get a part.
     """
 
     def __init__(self, tables: TableSet, changes: Changes, settle_s: float, least_profile: int) -> None:
@@ -65,7 +71,9 @@ class Registry:
         self.tokens = cast(Mapping[str, TokenRegistered], tables[REGISTRY_TOKENS])
         self.tariffs = cast(Mapping[str, TariffRegistered], tables[REGISTRY_TARIFFS])
         self.locations = cast(Mapping[str, StationLocated], tables[EDGE_CONNECTIONS])
+        self.organisations = cast(Mapping[str, OrganisationDefined], tables[REGISTRY_ORGANISATIONS])
         self.capabilities = cast(Mapping[str, CapabilitiesLearned], tables[STATIONS_CAPABILITIES])
+        self.whole: Registry = self
         self._tables = tables
         self._changes = changes
         self._settle = int(settle_s * SECOND)
@@ -77,14 +85,54 @@ class Registry:
         for topic in TABLES:
             tables.on_change(topic, partial(self._note, topic))
 
+    def within(self, scope: Scope) -> Self:
+        """The registry as far as `scope` reaches: entries of others are not in its tables. Indexes are of all."""
+        part = copy.copy(self)
+        if not scope.all_tokens:
+            part.tokens = Within(self.tokens, lambda _, entry: scope.sees_tokens(entry.organisation_id))
+        if not scope.everywhere:
+            part.stations = Within(self.stations, lambda key, _: scope.sees_station(key))
+            part.credentials = Within(self.credentials, lambda key, _: scope.sees_station(key))
+            part.locations = Within(self.locations, lambda key, _: scope.sees_station(key))
+            part.capabilities = Within(self.capabilities, lambda key, _: scope.sees_station(key))
+            part.sites = Within(self.sites, lambda _, entry: scope.sees(entry.organisation_id))
+            part.tariffs = Within(self.tariffs, lambda _, entry: scope.sees(entry.organisation_id))
+            part.organisations = Within(self.organisations, lambda key, _: scope.sees(key))
+        return part
+
+    def of_station(self, station_id: str) -> str:
+        """The organisation of the site where the station is now; its own if it is at none; "" for none."""
+        station = self.whole.stations.get(station_id)
+        return "" if station is None else self.organisation_of(station)
+
+    def organisation_of(self, station: StationRegistered) -> str:
+        """The same for an entry, which may not be in the table."""
+        site_id = in_force(station.sites, now_us())
+        return station.organisation_id if site_id is None else self.of_site(site_id)
+
+    def of_site(self, site_id: str) -> str:
+        """The site's organisation; "" for none."""
+        site = self.whole.sites.get(site_id)
+        return "" if site is None else site.organisation_id
+
+    def of_tariff(self, tariff_id: str) -> str:
+        """The tariff's organisation; "" for none."""
+        tariff = self.whole.tariffs.get(tariff_id)
+        return "" if tariff is None else tariff.organisation_id
+
+    def of_token(self, id_token: str) -> str:
+        """The token's organisation; "" for none."""
+        token = self.whole.tokens.get(id_token)
+        return "" if token is None else token.organisation_id
+
     def owners(self, operator: str) -> Callable[[str], Owner]:
         """Whom certificates of a station (by id) name; `operator`: their organisation, "" for any.
 
         Looks at every entry once.
         """
-        stations = self.stations
+        stations = self.whole.stations
         named = {each.certificate_name.casefold() for each in stations.values() if each.certificate_name}
-        others = _Names(stations, self.locations, named)
+        others = _Names(stations, self.whole.locations, named)
 
         def owner(station_id: str) -> Owner:
             entry = stations.get(station_id)

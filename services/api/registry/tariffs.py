@@ -22,7 +22,6 @@ from services.api.domain.renewal import Stamp, renewed, reprice
 from services.api.http.fields import (
     Currency,
     Folded,
-    Input,
     Label,
     Moment,
     Output,
@@ -34,7 +33,7 @@ from services.api.http.fields import (
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.permissions import needs
 from services.api.http.routing import routes
-from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
+from services.api.registry.entries import CONDITIONAL, Entries, IfMatch, Owned, among
 from services.api.registry.table import Registry
 
 router = routes("tariffs")
@@ -44,7 +43,7 @@ _TERMS_TEXT = (
 )
 
 
-class TariffChange(Input):
+class TariffChange(Owned):
     """A new name, or a new price or terms: that makes a new version, and the earlier ones stay as they are."""
 
     name: Text | None = None
@@ -62,7 +61,7 @@ class TariffChange(Input):
         return self
 
 
-class TariffSettings(Input):
+class TariffSettings(Owned):
     """A tariff's name and price, or terms."""
 
     name: Text = ""
@@ -111,6 +110,7 @@ class Tariff(Output):
     name: str
     version: int | None = None
     versions: list[TariffVersion]
+    organisation_id: str
     updated_at: Time = Field(validation_alias="recorded_at")
     changed_by: str
 
@@ -124,7 +124,7 @@ class TariffQuery(ListQuery):
 class Tariffs(Entries[TariffRegistered, TariffChange | TariffSettings, Tariff]):
     """The tariffs."""
 
-    topic, path, kind = REGISTRY_TARIFFS, "tariffs", "tariff"
+    topic, path, kind, edits = REGISTRY_TARIFFS, "tariffs", "tariff", Permission.EDIT_TARIFFS
 
     def table(self, registry: Registry) -> Mapping[str, TariffRegistered]:
         """By id."""
@@ -164,7 +164,7 @@ class Tariffs(Entries[TariffRegistered, TariffChange | TariffSettings, Tariff]):
         name = old.name if body.name is None else body.name
         return renewed(old, {"name": name, "versions": versions}, stamp)
 
-    def shown(self, entry: TariffRegistered, now: int) -> Tariff:
+    def shown(self, registry: Registry, entry: TariffRegistered, now: int) -> Tariff:
         """With the version in force."""
         shown = Tariff.model_validate(entry)
         shown.version = version_in_force(entry.versions, now)
@@ -174,9 +174,7 @@ class Tariffs(Entries[TariffRegistered, TariffChange | TariffSettings, Tariff]):
         """Sites refer to tariffs."""
         users = registry.sites_by_tariff.to(key)
         if users:
-            raise Conflict(
-                f"{len(users)} sites charge or charged by it, {users.after(None, 1)[0]} among them"
-            )
+            raise Conflict(f"{len(users)} sites charge or charged by it{among(users, registry.sites)}")
 
 
 def _parsed(written: dict[str, Any], currency: str) -> TariffTerms:
@@ -199,7 +197,7 @@ async def list_tariffs(api: Api, query: Annotated[TariffQuery, Query()]) -> Page
         tariff = api.registry.tariffs.get(key)
         if tariff is None or not matches(query.q, tariff.tariff_id, tariff.name):
             return None
-        return _TARIFFS.shown(tariff, now)
+        return _TARIFFS.shown(api.registry, tariff, now)
 
     items, cursor = await page_of([api.registry.keys[REGISTRY_TARIFFS]], found, query.limit, query.cursor)
     return Page(items=items, next_cursor=cursor)

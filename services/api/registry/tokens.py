@@ -16,11 +16,11 @@ from services.api.context import Api
 from services.api.domain.errors import Invalid
 from services.api.domain.renewal import Stamp, joined, renewed
 from services.api.domain.token_ids import token_identity
-from services.api.http.fields import Folded, Input, Moment, Output, Text, Time, WrittenTokenId
+from services.api.http.fields import Folded, Moment, Output, Text, Time, WrittenTokenId
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.permissions import needs
 from services.api.http.routing import routes
-from services.api.registry.entries import CONDITIONAL, Entries, IfMatch
+from services.api.registry.entries import CONDITIONAL, Entries, IfMatch, Owned
 from services.api.registry.table import Registry
 
 router = routes("tokens")
@@ -39,7 +39,7 @@ TokenType = Literal[
 ]
 
 
-class TokenSettings(Input):
+class TokenSettings(Owned):
     """What operators say about an id token."""
 
     type: TokenType = "ISO14443"
@@ -64,6 +64,7 @@ class Token(Output):
     valid_until: Time | None
     group_id: str | None
     driver: str
+    organisation_id: str
     updated_at: Time = Field(validation_alias="recorded_at")
     changed_by: str
 
@@ -79,7 +80,7 @@ class TokenQuery(ListQuery):
 class Tokens(Entries[TokenRegistered, TokenSettings, Token]):
     """The id tokens."""
 
-    topic, path, kind = REGISTRY_TOKENS, "tokens", "token"
+    topic, path, kind, edits = REGISTRY_TOKENS, "tokens", "token", Permission.EDIT_TOKENS
 
     def table(self, registry: Registry) -> Mapping[str, TokenRegistered]:
         """By folded id."""
@@ -93,7 +94,9 @@ class Tokens(Entries[TokenRegistered, TokenSettings, Token]):
         self, registry: Registry, old: TokenRegistered, body: TokenSettings, stamp: Stamp, *, partly: bool
     ) -> TokenRegistered:
         """Field by field."""
-        changes: dict[str, Any] = body.model_dump(exclude={"id_token"}, exclude_unset=partly)
+        changes: dict[str, Any] = body.model_dump(
+            exclude={"id_token", "organisation_id"}, exclude_unset=partly
+        )
         if isinstance(body, NewToken) and not old.written:
             changes["written"] = _unless_folded(body.id_token)
         if changes.get("valid_until") is not None:
@@ -105,7 +108,7 @@ class Tokens(Entries[TokenRegistered, TokenSettings, Token]):
             changes["groups"] = joined(old, changes["group_id"], stamp)
         return renewed(old, changes, stamp)
 
-    def shown(self, entry: TokenRegistered, now: int) -> Token:
+    def shown(self, registry: Registry, entry: TokenRegistered, now: int) -> Token:
         """Ids as they were entered."""
         return _shown(entry)
 

@@ -7,12 +7,12 @@ from fastapi.responses import HTMLResponse
 
 from libs.access.roles import Permission
 from libs.runtime.clock import micros
-from services.api.http.permissions import needs
+from services.api.http.permissions import needs_everywhere
 from services.console.history import SINCE, UNTIL
 from services.console.pages.queries import Period
 from services.console.web.visit import Visiting
 
-router = APIRouter(dependencies=needs(Permission.READ_FRAMES))
+router = APIRouter(dependencies=needs_everywhere(Permission.READ_FRAMES))
 
 _MOST: Final = 100
 _LONGEST: Final = 200

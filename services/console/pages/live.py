@@ -5,7 +5,6 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from libs.access.principal import Principal
 from libs.access.roles import Permission
 from libs.runtime.addresses import network_of
 from services.api.domain.errors import Invalid
@@ -13,6 +12,7 @@ from services.api.http.middleware import address_of
 from services.api.http.permissions import needs
 from services.api.live.hub import Parts, Whose
 from services.api.live.parts import is_part
+from services.api.live.stream import reach_of
 from services.console.hints import MOST, hints
 from services.console.web.visit import Visiting
 
@@ -39,15 +39,10 @@ async def stream(
     names = frozenset(part)
     if not all(map(is_part, names)):
         raise Invalid("there is no such part", "/part")
-    again = request.state.again
-
-    def counts() -> bool:
-        who: Principal | None = again()
-        return who is not None and who.may(Permission.READ)
-
+    reach = reach_of(visit.api, request.state.again)
     hub = visit.api.hub
     whose = Whose(visit.principal.name, network_of(address_of(request.scope)))
-    subscription = hub.subscribe(Parts(names), whose, last_event_id or after or None, counts)
+    subscription = hub.subscribe(Parts(names), whose, last_event_id or after or None, reach)
     return EventSourceResponse(
         hints(hub, subscription, names),
         ping=HEARTBEAT_S,

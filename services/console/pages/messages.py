@@ -117,9 +117,10 @@ def message_address(station_id: str, event_id: str, near: datetime) -> str:
 
 
 def log_of(visit: Visit, station_id: str) -> EventLog:
-    """The log of a station and of the sites that it was ever at."""
-    entry = visit.api.registry.stations.get(station_id)
-    sites = () if entry is None else tuple(each.id for each in entry.sites)
+    """The log of a station and of the sites that it was ever at, as far as who asks reaches them."""
+    registry = visit.api.registry
+    entry = registry.stations.get(station_id)
+    sites = () if entry is None else tuple(each.id for each in entry.sites if each.id in registry.sites)
     return EventLog(visit.api.reader, visit.api.contract, station_id, sites)
 
 

@@ -31,5 +31,5 @@ async def show_reconciliation(visit: Visiting) -> HTMLResponse:
     }
     query = ReportQuery.model_validate(asked)
     async with visit.api.reports.turn() as reader:
-        found = await report(reader, query)
+        found = await report(reader, query, visit.api.scope.within)
     return visit.page("reconciliation.html", report=found, period=period)

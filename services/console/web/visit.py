@@ -12,7 +12,6 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment
 from markupsafe import Markup
-from msgspec.structs import replace
 
 from libs.access.principal import Principal
 from libs.access.roles import Permission
@@ -23,6 +22,7 @@ from services.api.context import Context
 from services.api.domain.errors import Forbidden, Invalid
 from services.api.domain.permitted import must_be_permitted
 from services.api.http import metrics
+from services.api.http.permissions import named_by
 from services.api.live.parts import is_part
 from services.console.sections import sections_for
 from services.console.web.assets import Assets
@@ -66,9 +66,9 @@ class Visit:
 
     @cached_property
     def api(self) -> Context:
-        """What the API's routes work with, as who asks has it."""
+        """What the API's routes work with, as far as who asks reaches."""
         context: Context = self.request.app.state.context
-        return replace(context, requester=self.principal.name, principal=self.principal)
+        return context.of(self.principal)
 
     def must(self, permission: Permission) -> None:
         """Raise Forbidden unless who asks may do that, and has signed in a short while ago where that is needed."""
@@ -80,7 +80,8 @@ class Visit:
 
     def _check(self, permission: Permission) -> None:
         fresh = int(self.api.settings.fresh_s * SECOND)
-        must_be_permitted(self.principal, permission, now_us(), fresh)
+        at = named_by(self.request, self.principal, permission)
+        must_be_permitted(self.principal, permission, now_us(), fresh, at=at)
 
     def is_stale(self, permission: Permission) -> bool:
         """Whether who asks may do that once the password was given again."""
@@ -96,8 +97,9 @@ class Visit:
             raise Invalid("the form is of an earlier sign-in: load the page and send it again")
 
     def may(self, permission: Permission) -> bool:
-        """Whether who asks may do that."""
-        return self.principal.may(permission)
+        """Whether who asks may do that to what the page is about; if its address names nothing, anywhere."""
+        at = named_by(self.request, self.principal, permission)
+        return self.principal.may_somewhere(permission) if at is None else self.principal.may(permission, at)
 
     def live(self, *parts: str, late: bool = False, every_s: int = 0) -> Live | None:
         """What keeps this page up to date; None if it shows what was, or a further page of a list."""
@@ -123,7 +125,7 @@ class Visit:
             path=way_back(quote(self.request.scope["path"])),
             query=dict(self.request.query_params),
             principal=self.principal,
-            menu=sections_for(self.may),
+            menu=sections_for(self.principal),
             form=form_token(self.request.state.token) if self.request.state.token else "",
             may=self.may,
             live=live,

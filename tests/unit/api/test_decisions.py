@@ -9,9 +9,12 @@ import pytest
 from fastapi import Response
 from pydantic import ValidationError
 
+from libs.access.principal import principal
+from libs.access.roles import Role
 from libs.events.decisions import SessionDecided
 from services.api.billing.decisions import NewDecision, ShownDecision, decide
 from services.api.domain.errors import Conflict
+from services.api.domain.scope import Scope
 
 WISH = {"decision": "accept", "version": 1, "reason": "looked at"}
 CDR = {
@@ -44,9 +47,11 @@ class Platform:
         async def cdr_of(station_id: str, session_id: str) -> dict[str, Any]:
             return CDR
 
+        nowhere: Any = None
         api: Any = SimpleNamespace(
             writer=SimpleNamespace(write=write),
             history=SimpleNamespace(decisions=decisions, session=session, cdr_of=cdr_of),
+            scope=Scope(principal("api", [Role.PLATFORM_ADMIN]), nowhere),
         )
         return asyncio.run(
             decide(

@@ -23,6 +23,7 @@ from services.api.domain.errors import Conflict, Forbidden
 from services.api.domain.permitted import (
     granted,
     must_be_permitted,
+    must_be_permitted_everywhere,
     must_have_in_hand,
     must_leave_an_admin,
     recorded,
@@ -198,10 +199,15 @@ def test_only_a_person_needs_a_fresh_sign_in_and_only_to_change(permission: Perm
         must_be_permitted(person, permission, NOW, FRESH_FOR)
 
 
-def test_a_role_in_one_organisation_does_not_count_as_long_as_routes_know_none() -> None:
+def test_a_role_in_one_organisation_counts_there_alone() -> None:
     admin = Principal("anna", (Grant(Role.PLATFORM_ADMIN, "org-1"),))
+    must_be_permitted(admin, Permission.READ, NOW, FRESH_FOR)
+    must_be_permitted(admin, Permission.READ, NOW, FRESH_FOR, at="org-1")
+    for elsewhere in ("org-2", ""):
+        with pytest.raises(Forbidden):
+            must_be_permitted(admin, Permission.READ, NOW, FRESH_FOR, at=elsewhere)
     with pytest.raises(Forbidden):
-        must_be_permitted(admin, Permission.READ, NOW, FRESH_FOR)
+        must_be_permitted_everywhere(admin, Permission.READ)
 
 
 @pytest.mark.parametrize(

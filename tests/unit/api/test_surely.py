@@ -8,6 +8,8 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from libs.access.principal import principal
+from libs.access.roles import Role
 from libs.bus.errors import BusUnavailableError
 from libs.bus.tables import OnChange
 from libs.events.commands import RequestCommand
@@ -18,6 +20,7 @@ from libs.runtime.service import Health
 from services.api.application import create_application
 from services.api.commands.desk import CommandDesk
 from services.api.context import Context, context_of
+from services.api.domain.scope import Scope
 from services.api.live.latest import Live
 from services.api.registry.changes import Changes
 from services.api.registry.table import TABLES, Registry
@@ -56,7 +59,14 @@ class Rig:
         registry = Registry(cast(Any, self.tables), cast(Changes, None), 5, 1)
         desk = CommandDesk(cast(Any, SimpleNamespace(write=self._write)), most_bytes=1 << 20)
         settings = ApiSettings.model_validate({"api_key": KEY})
-        context = SimpleNamespace(settings=settings, registry=registry, desk=desk, sealer=None, live=Live())
+        context = SimpleNamespace(
+            settings=settings,
+            registry=registry,
+            desk=desk,
+            sealer=None,
+            live=Live(),
+            scope=Scope(principal("api", [Role.PLATFORM_ADMIN]), registry),
+        )
         self.app = create_application(cast(Context, context), Health())
         self.app.dependency_overrides[context_of] = lambda: context
 

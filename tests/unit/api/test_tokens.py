@@ -30,7 +30,7 @@ def test_ids_are_kept_as_they_were_entered_beside_the_folded_ones() -> None:
     assert (card.id_token, card.written) == ("04a1b2", "04A1B2")
     assert (card.group_id, card.group_written) == ("group1", "Group1")
     assert [each.group_id for each in card.groups] == ["group1"]
-    shown = Tokens().shown(card, 0)
+    shown = Tokens().shown(NO_REGISTRY, card, 0)
     assert (shown.id_token, shown.group_id) == ("04A1B2", "Group1")
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from libs.access.roles import PERMISSIONS, Permission, Role
+from libs.access.principal import Grant, Principal, principal
+from libs.access.roles import PERMISSIONS, Role
 from services.console.sections import GROUPS, Section, sections_for
 from services.console.web.words import LANGUAGES, catalogue
 
@@ -16,17 +17,23 @@ def test_every_section_has_an_address_of_its_own() -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_a_person_sees_what_the_role_permits_and_no_empty_group(role: Role) -> None:
-    menu = sections_for(PERMISSIONS[role].__contains__)
+    menu = sections_for(principal("anna", [role]))
     shown = [section for _, sections in menu for section in sections]
     assert shown == [each for each in ALL if each.permission in PERMISSIONS[role]]
     assert all(sections for _, sections in menu)
 
 
-def test_nobody_sees_nothing() -> None:
-    def nothing(_: Permission) -> bool:
-        return False
+def test_in_an_organisation_nobody_sees_what_is_of_the_whole_platform() -> None:
+    menu = sections_for(Principal("anna", (Grant(Role.ENGINEER, "acme"),)))
+    shown = [section for _, sections in menu for section in sections]
+    assert shown == [
+        each for each in ALL if each.permission in PERMISSIONS[Role.ENGINEER] and not each.everywhere
+    ]
+    assert any(each.everywhere for each in ALL)
 
-    assert sections_for(nothing) == []
+
+def test_nobody_sees_nothing() -> None:
+    assert sections_for(Principal("nobody", ())) == []
 
 
 @pytest.mark.parametrize(
