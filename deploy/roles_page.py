@@ -20,7 +20,8 @@ _ABOUT: Final = """# Roles
 Generated from `libs/access` and the API's routes by `make docs`. How people and keys get roles:
 [security](security.md#who-may-do-what).
 
-A person or key may have several roles and may do what any of them may.
+A person or key may have several roles and may do what any of them may. Each role holds in one organisation, or in all:
+[organisations](security.md#organisations).
 """
 _FRESH: Final = """
 \\* A person, but no key, needs to have given the password within `VOLTBUS_FRESH_S` to change something with these.

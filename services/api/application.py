@@ -18,7 +18,7 @@ from services.api.http.middleware import BodyLimit, Guard, Timing
 from services.api.http.problems import add_handlers
 from services.api.http.routing import ROOT
 from services.api.live import campaigns, load, state, stream
-from services.api.registry import security, sites, stations, tariffs, tokens
+from services.api.registry import organisations, security, sites, stations, tariffs, tokens
 
 OPENAPI: Final = f"{ROOT}/openapi.json"
 DOCS: Final = f"{ROOT}/docs"
@@ -36,6 +36,7 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     load.router,
     tokens.router,
     tariffs.router,
+    organisations.router,
     sessions.router,
     documents.router,
     decisions.router,

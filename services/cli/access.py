@@ -17,6 +17,8 @@ keys = typer.Typer(help="Keys of programs and people.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="Name to sign in with; case does not count.")]
 Roles = Annotated[list[Role] | None, typer.Option("--role", help="A role; may be given several times.")]
 
+Where = Annotated[str, typer.Option(help="The organisation in which the roles hold; *: in all.")]
+
 
 @accounts.command("list")
 def list_accounts(
@@ -42,6 +44,7 @@ def add_account(
     *,
     account: Id,
     role: Roles = None,
+    organisation: Where = "*",
     name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
     password: Annotated[
         bool, typer.Option("--password/--no-password", help="Ask for a password, or give one later.")
@@ -49,7 +52,7 @@ def add_account(
     json: AsJson = False,
 ) -> None:
     """Make an account. The password is asked for."""
-    body: Json = {"account_id": account, "grants": _grants(role), **given(display_name=name)}
+    body: Json = {"account_id": account, "grants": _grants(role, organisation), **given(display_name=name)}
     if password:
         body["password"] = _asked()
     saved = api(context).request("POST", "/accounts", body)
@@ -112,6 +115,7 @@ def add_key(
     *,
     name: Annotated[str, typer.Argument(help="Whose key it is: what is asked for with it carries this.")],
     role: Annotated[list[Role], typer.Option("--role", help="A role; may be given several times.")],
+    organisation: Where = "*",
     until: Annotated[
         str | None, typer.Option(help="Until this moment, such as 2027-01-01T00:00:00Z.")
     ] = None,
@@ -120,7 +124,9 @@ def add_key(
 ) -> None:
     """Make a key. It is shown once."""
     settings = given(expires_at=until and written_out(until), note=note)
-    made = api(context).request("POST", "/keys", {"name": name, "grants": _grants(role), **settings})
+    made = api(context).request(
+        "POST", "/keys", {"name": name, "grants": _grants(role, organisation), **settings}
+    )
     done(made, json, f"key of {made['name']}: {made['key']} (it is not shown again)")
 
 
@@ -140,11 +146,14 @@ def _path(account: str) -> str:
 
 
 def _roles(entry: Json) -> str:
-    return ", ".join(grant["role"] for grant in entry["grants"])
+    return ", ".join(
+        grant["role"] if grant["organisation_id"] == "*" else f"{grant['role']} in {grant['organisation_id']}"
+        for grant in entry["grants"]
+    )
 
 
-def _grants(roles: list[Role] | None) -> list[Json]:
-    return [{"role": role.value} for role in roles or ()]
+def _grants(roles: list[Role] | None, organisation: str) -> list[Json]:
+    return [{"role": role.value, "organisation_id": organisation} for role in roles or ()]
 
 
 def _asked() -> str:

@@ -23,6 +23,7 @@ from services.cli import (
     equipment,
     history,
     live,
+    organisations,
     quirks,
     reconciliation,
     rederive,
@@ -48,6 +49,7 @@ app.add_typer(stations.app, name="stations")
 app.add_typer(sites.app, name="sites")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(tariffs.app, name="tariffs")
+app.add_typer(organisations.app, name="organisations")
 app.add_typer(history.sessions, name="sessions")
 app.add_typer(history.cdrs, name="cdr")
 app.add_typer(history.cdrs, name="cdrs", hidden=True)

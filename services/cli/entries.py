@@ -1,10 +1,16 @@
 """What `add`, `set` and `remove` do, whatever it is that is configured."""
 
+from typing import Annotated
+
 import typer
 
 from services.cli.client import Json, segment
 from services.cli.context import api
 from services.cli.output import done
+
+Organisation = Annotated[
+    str | None, typer.Option("--organisation", help="Organisation that it belongs to; empty: to none.")
+]
 
 
 def save(context: typer.Context, kind: str, key: str, entry: str, settings: Json, *, json: bool) -> None:

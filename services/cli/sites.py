@@ -6,7 +6,7 @@ import typer
 
 from services.cli.client import as_json, segment
 from services.cli.context import api, given
-from services.cli.entries import remove, save
+from services.cli.entries import Organisation, remove, save
 from services.cli.output import (
     AsJson,
     Limit,
@@ -113,10 +113,12 @@ def save_site(
     tariff_from: TariffFrom = None,
     latitude: Latitude = None,
     longitude: Longitude = None,
+    organisation: Organisation = None,
     json: AsJson = False,
 ) -> None:
     """Write what is given of a site."""
     settings = given(
+        organisation_id=organisation,
         name=name,
         timezone=timezone,
         tariff_id=tariff,

@@ -8,7 +8,7 @@ from libs.events.registry import BootStatus
 from services.cli import passwords
 from services.cli.client import Json, as_json, segment
 from services.cli.context import api, given
-from services.cli.entries import remove, save
+from services.cli.entries import Organisation, remove, save
 from services.cli.output import (
     AsJson,
     Limit,
@@ -147,10 +147,12 @@ def save_station(
     allow_security_downgrade: Downgrade = False,
     certificate_name: CertificateName = None,
     certification: Certification = None,
+    organisation: Organisation = None,
     json: AsJson = False,
 ) -> None:
     """Write what is given of a station."""
     settings = given(
+        organisation_id=organisation,
         name=name,
         site_id=site,
         site_valid_from=site_from,

@@ -11,7 +11,7 @@ from libs.tariffs.documents import parse, render
 from libs.tariffs.validation import TariffError
 from services.cli.client import CliError, Json, as_json, segment
 from services.cli.context import api, given
-from services.cli.entries import remove, save
+from services.cli.entries import Organisation, remove, save
 from services.cli.output import AsJson, Limit, Search, done, listing, moment, price_milli, sheet, table
 
 app = typer.Typer(help="Tariffs: prices by version; a version never changes.", no_args_is_help=True)
@@ -120,10 +120,11 @@ def add_tariff(
     currency: Annotated[str, typer.Option(help="ISO 4217.")] = "EUR",
     name: Name = None,
     valid_from: ValidFrom = None,
+    organisation: Organisation = None,
     json: AsJson = False,
 ) -> None:
     """Create a tariff: of one price per kWh, or of terms."""
-    settings = {"currency": currency, **given(name=name, valid_from=valid_from)}
+    settings = {"currency": currency, **given(name=name, valid_from=valid_from, organisation_id=organisation)}
     settings |= _priced(amount, terms, currency)
     if (amount is None) == (terms is None):
         raise typer.BadParameter("either --price or --terms", param_hint="--price")

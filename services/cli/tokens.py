@@ -7,7 +7,7 @@ import typer
 from libs.events.registry import TokenStatus
 from services.cli.client import as_json, segment
 from services.cli.context import api, given
-from services.cli.entries import remove, save
+from services.cli.entries import Organisation, remove, save
 from services.cli.output import AsJson, Limit, Search, listing, moment, sheet
 
 app = typer.Typer(help="Id tokens: who may charge.", no_args_is_help=True)
@@ -74,10 +74,12 @@ def save_token(
     token_type: Annotated[str | None, typer.Option("--type", help="OCPP token type.")] = None,
     valid_until: ValidUntil = None,
     group: Group = None,
+    organisation: Organisation = None,
     json: AsJson = False,
 ) -> None:
     """Write what is given of a token."""
     settings = given(
+        organisation_id=organisation,
         driver=driver,
         status=status and status.value,
         type=token_type,

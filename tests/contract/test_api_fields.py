@@ -28,7 +28,16 @@ from services.api.http.fields import Input, Output
 from services.api.http.paging import ListQuery, Page
 from services.api.identity import Identity
 from services.api.live import campaigns, load, state, stream
-from services.api.registry import assignments, entries, security, sites, stations, tariffs, tokens
+from services.api.registry import (
+    assignments,
+    entries,
+    organisations,
+    security,
+    sites,
+    stations,
+    tariffs,
+    tokens,
+)
 from tests.contract.fields import FIELDS, VIEWS, Kind, kinds_of_model
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
@@ -73,6 +82,10 @@ SHOWN: Final[Mapping[type[BaseModel], Shown]] = {
     ),
     accounts.AccountQuery: Shown((), own=_SEARCH),
     entries.Owned: Shown(("SiteRegistered",)),
+    organisations.OrganisationSettings: Shown(("OrganisationDefined",)),
+    organisations.NewOrganisation: Shown(("OrganisationDefined",)),
+    organisations.Organisation: Shown(("OrganisationDefined",), _UPDATED),
+    organisations.OrganisationQuery: Shown((), own=_SEARCH),
     keys.NewKey: Shown(("KeyDefined",)),
     keys.Key: Shown(("KeyDefined",), own={"counts": "neither `revoked` nor past `expires_at`"}),
     keys.MadeKey: Shown(

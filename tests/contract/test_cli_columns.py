@@ -18,7 +18,7 @@ from services.api.commands.routes import Command, CommandWish
 from services.api.equipment import certificates, local_list, logs, passwords, variables
 from services.api.identity import Identity
 from services.api.live import campaigns, load, state, stream
-from services.api.registry import security, sites, stations, tariffs, tokens
+from services.api.registry import organisations, security, sites, stations, tariffs, tokens
 from services.cli import access as cli_access
 from services.cli import certificates as cli_certificates
 from services.cli import decisions as cli_decisions
@@ -86,6 +86,7 @@ READ: Final[Mapping[str, tuple[Source, ...]]] = {
     "stations": (stations.Station,),
     "tariffs": (tariffs.Tariff,),
     "tokens": (tokens.Token,),
+    "organisations": (organisations.Organisation,),
     "cdrs._priced": (tariffs.Tariff, sites.Site),
     "bus.list_letters": ("RecordDeadLettered",),
     "quirks._record": ("OcppCallReceived",),
@@ -141,6 +142,7 @@ TAKEN: Final[Mapping[str, tuple[type[BaseModel], ...]]] = {
     "stations.save_station": (stations.StationSettings,),
     "tariffs": (tariffs.TariffChange,),
     "tokens.list_tokens": (tokens.TokenQuery,),
+    "organisations.save_organisation": (organisations.OrganisationSettings,),
     "tokens.save_token": (tokens.TokenSettings,),
 }
 """What the API takes of each module, or part of one, that sends something."""

@@ -1,7 +1,7 @@
 """Accounts of people."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Query, Response, status
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
@@ -13,7 +13,8 @@ from libs.events.topics import ACCESS_ACCOUNTS
 from services.api.access.hashing import LONGEST, SHORTEST
 from services.api.access.table import Access
 from services.api.context import Api
-from services.api.domain.permitted import granted
+from services.api.domain.errors import Invalid
+from services.api.domain.permitted import administers, granted
 from services.api.http.fields import Flag, Folded, Input, Output, Text, Time
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.permissions import needs
@@ -27,10 +28,12 @@ _EDIT = needs(Permission.EDIT_ACCESS)
 
 
 class RoleGrant(Input):
-    """A role. `organisation_id`: `*`, for all organisations; there are no others yet."""
+    """A role. `organisation_id`: where it holds; `*`: in all organisations, and for what belongs to none."""
 
     role: Role
-    organisation_id: Literal["*"] = EVERY_ORGANISATION
+    organisation_id: Annotated[
+        str, StringConstraints(max_length=64, pattern=r"^(\*|[a-z0-9][a-z0-9_-]*)$")
+    ] = EVERY_ORGANISATION
 
     @property
     def grant(self) -> Grant:
@@ -114,7 +117,9 @@ async def list_accounts(api: Api, query: Annotated[AccountQuery, Query()]) -> Pa
 
     def found(key: str) -> Account | None:
         account = api.access.accounts.get(key)
-        if account is None or not matches(query.q, account.account_id, account.display_name):
+        if account is None or not administers(api.principal, account.grants):
+            return None
+        if not matches(query.q, account.account_id, account.display_name):
             return None
         return shown_account(api.access, account)
 
@@ -125,6 +130,7 @@ async def list_accounts(api: Api, query: Annotated[AccountQuery, Query()]) -> Pa
 @router.post("/accounts", status_code=status.HTTP_201_CREATED, dependencies=_EDIT)
 async def create_account(api: Api, response: Response, body: NewAccount) -> Account:
     """Make an account; 409 if there is one. Nobody gives a role that may do what he may not do himself."""
+    must_be_organisations(api, body.grants)
     password = None if body.password is None else body.password.get_secret_value()
     made = await api.access_changes.create_account(
         api.principal, body.account_id, body.changes(partly=False), password
@@ -136,7 +142,7 @@ async def create_account(api: Api, response: Response, body: NewAccount) -> Acco
 @router.get("/accounts/{account_id}", dependencies=_EDIT)
 async def get_account(api: Api, response: Response, account_id: Folded) -> Account:
     """One account."""
-    return _answer(api, response, api.access_changes.account(account_id))
+    return _answer(api, response, api.access_changes.account(api.principal, account_id))
 
 
 @router.put("/accounts/{account_id}", responses=CONDITIONAL, dependencies=_EDIT)
@@ -150,6 +156,7 @@ async def put_account(
         response.status_code = status.HTTP_201_CREATED if old is None else status.HTTP_200_OK
         return old or api.access_changes.blank(account_id)
 
+    must_be_organisations(api, body.grants)
     changes = body.changes(partly=False)
     made = await api.access_changes.change_account(api.principal, account_id, changes, base)
     return _answer(api, response, made)
@@ -162,10 +169,11 @@ async def change_account(
     """Change what the body names, nothing else. `grants` replaces the whole list."""
 
     def base(_: AccountDefined | None) -> AccountDefined:
-        old = api.access_changes.account(account_id)
+        old = api.access_changes.account(api.principal, account_id)
         must_match(old, if_match)
         return old
 
+    must_be_organisations(api, body.grants)
     changes = body.changes(partly=True)
     made = await api.access_changes.change_account(api.principal, account_id, changes, base)
     return _answer(api, response, made)
@@ -212,9 +220,17 @@ def shown_account(access: Access, account: AccountDefined) -> Account:
 
 def shown_grants(grants: Iterable[AccessGrant]) -> list[RoleGrant]:
     """Grants as they are written."""
-    return [
-        RoleGrant(role=each.role) for each in granted(grants) if each.organisation_id == EVERY_ORGANISATION
-    ]
+    return [RoleGrant(role=each.role, organisation_id=each.organisation_id) for each in granted(grants)]
+
+
+def must_be_organisations(api: Api, grants: Iterable[RoleGrant]) -> None:
+    """Raises Invalid for a grant in an organisation that there is not."""
+    for number, each in enumerate(grants):
+        known = each.organisation_id == EVERY_ORGANISATION
+        if not known and each.organisation_id not in api.registry.organisations:
+            raise Invalid(
+                f"there is no organisation {each.organisation_id!r}", f"/grants/{number}/organisation_id"
+            )
 
 
 def _answer(api: Api, response: Response, account: AccountDefined) -> Account:

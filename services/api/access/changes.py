@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from libs.access.principal import Grant, Principal
+from libs.access.roles import Permission
 from libs.events.access import AccountDefined, KeyDefined
 from libs.events.ids import new_id
 from libs.events.record import UNWRITTEN
@@ -16,8 +17,9 @@ from libs.runtime.logging import get_logger
 from services.api.access.hashing import Hashing, must_be_good
 from services.api.access.sign_ins import SignIns
 from services.api.access.table import PREFIX, Access, digest_of
-from services.api.domain.errors import Conflict, Invalid, NotFound
+from services.api.domain.errors import Conflict, Forbidden, Invalid, NotFound
 from services.api.domain.permitted import (
+    administers,
     granted,
     is_own,
     must_have_in_hand,
@@ -57,10 +59,10 @@ class AccessChanges:
         self._hashing = hashing
         self._clock = clock
 
-    def account(self, account_id: str) -> AccountDefined:
-        """The account. Raises NotFound."""
+    def account(self, by: Principal, account_id: str) -> AccountDefined:
+        """The account. Raises NotFound, also if `by` has nothing to do with it."""
         found = self._access.accounts.get(account_id)
-        if found is None:
+        if found is None or not (administers(by, found.grants) or is_own(by, account_id)):
             raise NotFound(f"there is no account {account_id!r}")
         return found
 
@@ -94,7 +96,11 @@ class AccessChanges:
 
         def decide() -> Written:
             found = self._access.accounts.get(account_id)
-            old = self.account(account_id) if base is None else base(found)
+            seen = found if found is not None and administers(by, found.grants) else None
+            old = self.account(by, account_id) if base is None else base(seen)
+            if found is not None and old.event_id != found.event_id:
+                # Names are of the whole platform. Whose it is, is not said.
+                raise Conflict(f"there is an account {account_id!r} already")
             stamp = self._stamp(by)
             new = renewed(old, plain, stamp)
             if not found or (new.disabled and not old.disabled):
@@ -102,6 +108,13 @@ class AccessChanges:
                 new = replace(new, valid_after=stamp.now)
             must_have_in_hand(by, granted(old.grants))
             must_have_in_hand(by, granted(new.grants), "/grants")
+            if not administers(by, new.grants):
+                raise Forbidden(
+                    "an account without a role in an organisation of yours needs the permission"
+                    f" {Permission.EDIT_ACCESS} in all organisations",
+                    Permission.EDIT_ACCESS.value,
+                    "/grants",
+                )
             must_leave_an_admin(by, old, new, self._access.accounts.values())
             made[:] = [new]
             return {} if new is old else {ACCESS_ACCOUNTS: new}
@@ -118,7 +131,7 @@ class AccessChanges:
         """Forget an account; its sign-ins end. `check` may refuse it as it is."""
 
         def decide() -> Written:
-            old = self.account(account_id)
+            old = self.account(by, account_id)
             if check is not None:
                 check(old)
             must_have_in_hand(by, granted(old.grants))
@@ -136,7 +149,7 @@ class AccessChanges:
 
         Who is signed in with the account may do so, too.
         """
-        must_be_good(password, account_id, self.account(account_id).display_name, path)
+        must_be_good(password, account_id, self.account(by, account_id).display_name, path)
         kept = await self._hashing.hashed(password)
         await self._sign_out(by, account_id, password_hash=kept)
 
@@ -146,7 +159,7 @@ class AccessChanges:
 
     async def _sign_out(self, by: Principal, account_id: str, **changes: Any) -> None:
         def decide() -> Written:
-            old = self.account(account_id)
+            old = self.account(by, account_id)
             if not is_own(by, account_id):
                 must_have_in_hand(by, granted(old.grants))
             stamp = self._stamp(by)
@@ -195,7 +208,7 @@ class AccessChanges:
 
         def decide() -> Written:
             old = self._access.access_keys.get(key_id)
-            if old is None:
+            if old is None or not administers(by, old.grants):
                 raise NotFound(f"there is no key {key_id!r}")
             must_have_in_hand(by, granted(old.grants))
             new = old if old.revoked else replace(old, revoked=True, **self._stamp(by).fields())

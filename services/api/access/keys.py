@@ -9,9 +9,10 @@ from libs.access.roles import Permission
 from libs.events.access import KeyDefined
 from libs.events.topics import ACCESS_KEYS
 from libs.runtime.clock import micros, now_us
-from services.api.access.accounts import Grants, OwnName, RoleGrant, shown_grants
+from services.api.access.accounts import Grants, OwnName, RoleGrant, must_be_organisations, shown_grants
 from services.api.access.table import counts
 from services.api.context import Api
+from services.api.domain.permitted import administers
 from services.api.http.fields import Folded, Input, Moment, Output, Text, Time
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.permissions import needs
@@ -66,7 +67,9 @@ async def list_keys(api: Api, query: Annotated[KeyQuery, Query()]) -> Page[Key]:
 
     def found(key_id: str) -> Key | None:
         entry = api.access.access_keys.get(key_id)
-        if entry is None or not matches(query.q, entry.name, entry.note):
+        if entry is None or not administers(api.principal, entry.grants):
+            return None
+        if not matches(query.q, entry.name, entry.note):
             return None
         key = shown_key(entry, now_us())
         return key if query.counts in (None, key.counts) else None
@@ -78,6 +81,7 @@ async def list_keys(api: Api, query: Annotated[KeyQuery, Query()]) -> Page[Key]:
 @router.post("/keys", status_code=status.HTTP_201_CREATED, dependencies=_EDIT)
 async def make_key(api: Api, response: Response, body: NewKey) -> MadeKey:
     """Make a key; the answer alone has it. Nobody gives a role that may do what he may not do himself."""
+    must_be_organisations(api, body.grants)
     entry, key = await api.access_changes.make_key(
         api.principal,
         body.name,

@@ -53,6 +53,18 @@ def recorded(grants: Iterable[Grant]) -> tuple[AccessGrant, ...]:
     )
 
 
+def administers(by: Principal, grants: Iterable[AccessGrant]) -> bool:
+    """Whether an account or key with these grants is one of those that `by` sees and may change.
+
+    It is if every grant is in an organisation whose accounts `by` edits; one without grants belongs to the platform.
+    """
+    found = {grant.organisation_id for grant in grants}
+    # Nobody has a grant in an organisation of the name `*` but in all.
+    return by.may(Permission.EDIT_ACCESS) or (
+        bool(found) and all(by.may(Permission.EDIT_ACCESS, each) for each in found)
+    )
+
+
 def must_have_in_hand(by: Principal, grants: Iterable[Grant], path: str | None = None) -> None:
     """Raises Forbidden unless `by` may give and take these grants: nobody gives what he may not do himself.
 

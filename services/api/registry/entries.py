@@ -31,7 +31,7 @@ R = TypeVar(
     "R",
     bound=StationRegistered | SiteRegistered | TokenRegistered | TariffRegistered | OrganisationDefined,
 )
-Body = TypeVar("Body", bound="Owned")
+Body = TypeVar("Body", bound=BaseModel)
 Shown = TypeVar("Shown", bound=BaseModel)
 
 _TAG: Final = re.compile(r'(W/)?"([^"]*)"')
@@ -204,6 +204,8 @@ class Entries(ABC, Generic[R, Body, Shown]):
 
     def _organisation(self, api: Context, found: R | None, new: R, body: Body) -> str:
         """What the entry belongs to. Raises Invalid, Conflict."""
+        if not isinstance(body, Owned):
+            return new.organisation_id
         whole, wanted = api.registry.whole, body.organisation_id
         if wanted is None and found is not None:
             return found.organisation_id

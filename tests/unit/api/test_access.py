@@ -318,19 +318,50 @@ async def test_nobody_touches_whom_he_could_not_have_made() -> None:
     _, key = await rig.changes.make_key(ADMIN, "robot", [Grant(Role.PLATFORM_ADMIN)])
     key_id = key.split("_")[1]
     local = Principal("lou", (Grant(Role.TENANT_ADMIN, "org-1"),))
-    for refused in (
-        rig.changes.set_password(local, "root", "a new good password"),
-        rig.changes.sign_out_everywhere(local, "root"),
-        rig.changes.change_account(local, "root", {"grants": ()}),
-        rig.changes.change_account(local, "root", {"disabled": True}),
-        rig.changes.remove_account(local, "root"),
+    everywhere = principal("lou", [Role.TENANT_ADMIN])
+    for by, refusal in ((local, NotFound), (everywhere, Forbidden)):
+        for refused in (
+            rig.changes.set_password(by, "root", "a new good password"),
+            rig.changes.sign_out_everywhere(by, "root"),
+            rig.changes.change_account(by, "root", {"grants": ()}),
+            rig.changes.change_account(by, "root", {"disabled": True}),
+            rig.changes.remove_account(by, "root"),
+            rig.changes.revoke_key(by, key_id),
+        ):
+            with pytest.raises(refusal):
+                await refused
+    for refused_new in (
         rig.changes.create_account(local, "new", {"grants": (Grant(Role.OPERATOR),)}),
+        rig.changes.create_account(local, "new", {"grants": ()}),
         rig.changes.make_key(local, "robot", [Grant(Role.VIEWER)]),
-        rig.changes.revoke_key(local, key_id),
     ):
         with pytest.raises(Forbidden):
-            await refused
+            await refused_new
     assert set(rig.tables[ACCESS_ACCOUNTS]) == {"root"}
+
+
+async def test_in_an_organisation_one_administers_whose_roles_are_all_there() -> None:
+    rig = Rig()
+    local = Principal("lou", (Grant(Role.TENANT_ADMIN, "org-1"),))
+    for name, grants in (
+        ("own", (Grant(Role.VIEWER, "org-1"),)),
+        ("both", (Grant(Role.VIEWER, "org-1"), Grant(Role.VIEWER, "org-2"))),
+        ("foreign", (Grant(Role.VIEWER, "org-2"),)),
+    ):
+        await rig.changes.create_account(ADMIN, name, {"grants": grants})
+    await rig.changes.change_account(local, "own", {"display_name": "Own"})
+    for name in ("both", "foreign", "nobody"):
+        with pytest.raises(NotFound, match=f"there is no account '{name}'"):
+            await rig.changes.remove_account(local, name)
+    # That a name is taken shows, and not by whom.
+    for name in ("own", "foreign"):
+        with pytest.raises(Conflict, match=f"there is an account '{name}' already"):
+            await rig.changes.create_account(local, name, {"grants": (Grant(Role.VIEWER, "org-1"),)})
+    made = await rig.changes.create_account(local, "new", {"grants": (Grant(Role.OPERATOR, "org-1"),)})
+    with pytest.raises(Forbidden):
+        await rig.changes.change_account(local, "new", {"grants": ()})
+    assert rig.tables[ACCESS_ACCOUNTS]["new"] == made
+    await rig.changes.remove_account(local, "new")
 
 
 async def test_who_is_signed_in_gives_himself_a_password_and_signs_out_everywhere() -> None:
@@ -345,7 +376,7 @@ async def test_who_is_signed_in_gives_himself_a_password_and_signs_out_everywher
     await rig.changes.sign_out_everywhere(vic, "vic")
     assert not rig.tables[ACCESS_SIGN_INS]
     # A key that is called so is somebody else.
-    with pytest.raises(Forbidden):
+    with pytest.raises(NotFound):
         await rig.changes.set_password(principal("vic", [Role.VIEWER]), "vic", "another good password")
 
 
