@@ -18,8 +18,10 @@ from services.api.domain.errors import Forbidden, Refusal
 from services.api.http.middleware import BodyLimit
 from services.api.http.problems import STATUS_OF, Unavailable
 from services.console.pages import (
+    access,
     campaigns,
     commands,
+    configuration,
     dead_letters,
     entries,
     events,
@@ -33,6 +35,7 @@ from services.console.pages import (
     sites,
     station,
     stations,
+    tariff_editor,
     why,
     worklist,
 )
@@ -54,11 +57,14 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router,
     why.router,
     commands.router,
+    configuration.router,
     sessions.router,
     reconciliation.router,
     registry.router,
+    tariff_editor.router,
     entries.router,
     passwords.router,
+    access.router,
     campaigns.router,
     dead_letters.router,
     live.router,

@@ -39,6 +39,14 @@ class Change(msgspec.Struct, frozen=True):
     typed: str = ""
 
 
+class SeveralWrong(ValueError):
+    """What was entered cannot be: what is wrong, by field."""
+
+    def __init__(self, wrong: Mapping[str, str]) -> None:
+        super().__init__("; ".join(wrong.values()))
+        self.wrong = wrong
+
+
 class Trouble(msgspec.Struct, frozen=True):
     """Why nothing was done: by field, "" for what no field is to blame for. `stale`: a fresh sign-in is needed."""
 
@@ -110,7 +118,10 @@ class Sent:
 async def sent(visit: Visit) -> Sent:
     """The form that the request has. Files in it are nothing."""
     form = await visit.request.form(max_fields=_MOST_PARTS, max_files=0)
-    texts = {name: value for name, value in form.items() if not isinstance(value, UploadFile)}
+    # Browsers send a line's end as two characters.
+    texts = {
+        name: value.replace("\r\n", "\n") for name, value in form.items() if not isinstance(value, UploadFile)
+    }
     ours = True
     try:
         visit.check_form(texts.pop("_form", ""))
@@ -130,7 +141,7 @@ async def tried(
     try:
         visit.must(permission)
         return await do()
-    except (FormError, ValidationError) as error:
+    except (FormError, SeveralWrong, ValidationError) as error:
         return Trouble(_faults(error, _("This is not what the field is for.")))
     except Outdated:
         wrong = _("Somebody changed this since you opened it. Nothing of yours was written yet.")
@@ -211,9 +222,11 @@ def name_of(error: Refusal) -> str:
     return (error.path or "").strip("/").replace("/", ".")
 
 
-def _faults(error: FormError | ValidationError, unreadable: str) -> dict[str, str]:
+def _faults(error: FormError | SeveralWrong | ValidationError, unreadable: str) -> dict[str, str]:
     if isinstance(error, FormError):
         return {error.name: unreadable}
+    if isinstance(error, SeveralWrong):
+        return dict(error.wrong)
     wrong: dict[str, str] = {}
     for each in error.errors():
         name = ".".join(str(part) for part in each["loc"])

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from libs.access.roles import Permission
 from services.api.context import Context
 from services.api.http.permissions import Must
-from services.api.registry import sites, stations, tokens
+from services.api.registry import sites, stations, tariffs, tokens
 from services.console.web.rendering import address
 
 Labels = Callable[[Callable[..., str]], Mapping[str, str]]
@@ -52,6 +52,7 @@ def _station_labels(_: Callable[..., str]) -> Mapping[str, str]:
         "phases": _("Phases"),
         "max_power_w": _("Largest power of a connector, W"),
         "timezone": _("Time zone"),
+        "organisation_id": _("Organisation"),
         "security_profile": _("Least security profile"),
         "allow_security_downgrade": _("Let the security profile sink"),
         "certificate_name": _("Common name of its certificate"),
@@ -70,6 +71,7 @@ def _site_labels(_: Callable[..., str]) -> Mapping[str, str]:
         "tariff_valid_from": _("Tariff holds from"),
         "latitude": _("Latitude"),
         "longitude": _("Longitude"),
+        "organisation_id": _("Organisation"),
     }
 
 
@@ -81,7 +83,12 @@ def _token_labels(_: Callable[..., str]) -> Mapping[str, str]:
         "valid_until": _("Valid until"),
         "group_id": _("Group"),
         "driver": _("Driver"),
+        "organisation_id": _("Organisation"),
     }
+
+
+def _tariff_labels(_: Callable[..., str]) -> Mapping[str, str]:
+    return {"tariff_id": _("Tariff id"), "name": _("Name")}
 
 
 KINDS: Final[Mapping[str, EntryKind]] = {
@@ -133,5 +140,21 @@ KINDS: Final[Mapping[str, EntryKind]] = {
         remove=lambda api, key, if_match: tokens.delete_token(api, key.casefold(), if_match),
         home=lambda key: address("/tokens", {}, q=key),
         list_at="/tokens",
+    ),
+    # Its own editor makes and changes one: services.console.pages.tariff_editor.
+    "tariff": EntryKind(
+        permission=Permission.EDIT_TARIFFS,
+        reading=Permission.READ,
+        new=tariffs.NewTariff,
+        settings=tariffs.TariffChange,
+        labels=_tariff_labels,
+        get=tariffs.get_tariff,
+        create=lambda api, _must, body: tariffs.create_tariff(api, Response(), body),
+        change=lambda api, _must, key, body, if_match: tariffs.change_tariff(
+            api, Response(), key, body, if_match
+        ),
+        remove=tariffs.delete_tariff,
+        home=lambda key: f"/tariffs/{quote(key, safe='')}",
+        list_at="/tariffs",
     ),
 }

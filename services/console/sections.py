@@ -63,7 +63,11 @@ GROUPS: Final = (
     ),
     Group(
         _("Platform"),
-        (),
+        (
+            Section("/accounts", _("Accounts"), Permission.EDIT_ACCESS),
+            Section("/keys", _("Keys"), Permission.EDIT_ACCESS),
+            Section("/sign-ins", _("My sign-ins")),
+        ),
     ),
 )
 

@@ -206,18 +206,18 @@ async def test_forms_of_others_are_not_taken_and_who_may_not_is_told_why(console
         await page.goto("/stations")
         await expect(page.get_by_text("needs the permission edit_stations")).to_be_visible()
         for path in ("/new/station", "/edit/station/hostile", "/remove/site/north", "/new/token"):
-            answer = await page.goto(path)
-            assert answer is not None
-            assert answer.status == 403, path
+            shown = await page.goto(path)
+            assert shown is not None
+            assert shown.status == 403, path
     here = {"sec-fetch-site": "same-origin"}
     async with httpx.AsyncClient(base_url=console.url, timeout=WAIT_S) as http:
         signed = await http.post("/sign-in", data={"name": "olga", "password": PASSWORD}, headers=here)
         kept = {**here, "cookie": f"{COOKIE}={signed.cookies[COOKIE]}"}
         for token in ("", "0" * 64):
             data = {"_form": token, "station_id": "forged"}
-            stale = await http.post("/new/station", data=data, headers=kept)
-            assert stale.status_code == 409
-            assert 'value="forged"' in stale.text
+            answer = await http.post("/new/station", data=data, headers=kept)
+            assert answer.status_code == 409
+            assert 'value="forged"' in answer.text
         foreign = {**kept, "sec-fetch-site": "cross-site"}
         assert (await http.post("/new/station", data={}, headers=foreign)).status_code == 403
         many = {f"x{number}": "1" for number in range(3_000)}

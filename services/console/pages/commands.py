@@ -18,13 +18,14 @@ from libs.ocpp import schemas
 from libs.ocpp.routing import ROUTES
 from libs.ocpp.secrets import with_secrets_changed
 from libs.ocpp.semantics import commands as semantic
-from libs.ocpp.semantics.abilities import COMPONENTS_2
 from libs.ocpp.versions import Version, known_version
 from services.api.commands.routes import CommandHeaders, CommandWish, get_command, send_command
 from services.api.domain.errors import Conflict, Forbidden, Invalid, NotFound, TooMany
 from services.api.http.permissions import needs
 from services.api.http.problems import STATUS_OF
 from services.api.live.state import StationState, get_state
+from services.console.abilities import lacking as lacking_of
+from services.console.abilities import why_not
 from services.console.forms import FormError, FormField, entered_of, fields_of, payload_of
 from services.console.pages.messages import found_in, log_of
 from services.console.web.rendering import address
@@ -62,9 +63,9 @@ async def choose(visit: Visiting, station_id: str) -> Response:
     version = known_version(state.version)
     choices = [Choice(name, "any", COMMAND_CLASSES[name]) for name in VERSION_FREE]
     if version is not None:
-        lacking = _lacking(visit, state.station_id)
+        lacking = lacking_of(visit, state.station_id)
         choices += [
-            Choice(action, "ocpp", COMMAND_CLASSES[action], _why_not(version, action, lacking))
+            Choice(action, "ocpp", COMMAND_CLASSES[action], why_not(version, action, lacking))
             for action, route in ROUTES[version].items()
             if route.to_station
         ]
@@ -88,7 +89,9 @@ async def fill_in(visit: Visiting, station_id: str, form: str, action: str) -> R
 @router.post("/stations/{station_id}/command/{form}/{action}", response_class=HTMLResponse)
 async def send(visit: Visiting, station_id: str, form: str, action: str) -> Response:
     """Send it, and show what becomes of it; the form again, with what was entered, if it is refused."""
-    entered = {name: str(value) for name, value in (await visit.request.form()).items()}
+    form_sent = await visit.request.form()
+    # Browsers send a line's end as two characters.
+    entered = {name: str(value).replace("\r\n", "\n") for name, value in form_sent.items()}
     visit.check_form(entered.pop("_form", ""))
     state = await get_state(visit.api, station_id.casefold())
     fields = _fields(known_version(state.version), form, action)
@@ -160,7 +163,7 @@ def _form(visit: Visit, state: StationState, command: tuple[str, str], filled: F
         entered=filled.entered,
         wrong=filled.wrong,
         stale=filled.stale,
-        lacking="" if version is None else _why_not(version, action, _lacking(visit, state.station_id)),
+        lacking="" if version is None else why_not(version, action, lacking_of(visit, state.station_id)),
     )
 
 
@@ -172,15 +175,3 @@ def _fields(version: Version | None, form: str, action: str) -> tuple[FormField,
         if route is not None and route.to_station:
             return fields_of(schemas.request_schema(version, action))
     raise NotFound(f"there is no command {action!r} for this station")
-
-
-def _lacking(visit: Visit, station_id: str) -> frozenset[str]:
-    known = visit.api.registry.capabilities.get(station_id)
-    return frozenset() if known is None else frozenset(known.lacking)
-
-
-def _why_not(version: Version, action: str, lacking: frozenset[str]) -> str:
-    if action in lacking:
-        return action
-    component = COMPONENTS_2.get(action, "") if version.is_v2 else ""
-    return component if component in lacking else ""

@@ -81,6 +81,9 @@ async def change(visit: Visiting, kind: str, key: str) -> Response:
     async def make() -> None:
         changed = given.changed(form.fields, found.together)
         _must_last(visit, found, changed)
+        if "organisation_id" in changed:
+            # Empty: it belongs to none.
+            changed["organisation_id"] = given.text("organisation_id")
         if changed:
             body = found.settings.model_validate(changed)
             await found.change(visit.api, visit.must, key, body, given.if_match)
@@ -153,7 +156,11 @@ async def _edit_form(visit: Visit, kind: EntryKind, key: str) -> Form:
 def _suggested(visit: Visit, kind: EntryKind) -> dict[str, tuple[str, ...]]:
     """The first ids of what the entry can refer to."""
     registry = visit.api.registry
-    known: dict[str, Collection[str]] = {"site_id": registry.sites, "tariff_id": registry.tariffs}
+    known: dict[str, Collection[str]] = {
+        "site_id": registry.sites,
+        "tariff_id": registry.tariffs,
+        "organisation_id": registry.organisations,
+    }
     return {
         name: tuple(sorted(known[name])[:_MOST_SUGGESTED])
         for name in kind.settings.model_fields

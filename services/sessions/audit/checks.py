@@ -16,7 +16,7 @@ from libs.events.sessions import CdrCredited, CdrIssued, CdrLine
 from libs.ocpp.semantics.received_calls import zone_named
 from libs.tariffs.bill import Bill, LineKind
 from libs.tariffs.engine import DriverContract, bill, terms_of
-from libs.tariffs.usage import Interval, Usage, VehicleState
+from libs.tariffs.records import usage_of
 from services.sessions.domain import session as sessions
 from services.sessions.domain.curve import Curve, packed
 from services.sessions.domain.energy import ROLLBACK_TOLERANCE_WH
@@ -165,7 +165,7 @@ def _energy(cdr: CdrIssued) -> Check:
 
 def _meters(cdr: CdrIssued) -> Check:
     # Where a rule closed it, it ended with its last register or as the next transaction began.
-    found = [sessions.measured(each) for each in (_evidence(cdr, None), _evidence(cdr, cdr.ended_at))]
+    found = [sessions.measured(each) for each in (evidence(cdr, None), evidence(cdr, cdr.ended_at))]
     said = [(each.delivered_wh, each.billed_wh) if each is not None else (0, 0) for each in found]
     delivered, sure = said[0]
     if cdr.decision_id is None and cdr.token_refusal:
@@ -177,7 +177,7 @@ def _meters(cdr: CdrIssued) -> Check:
     return Check("meters", holds, f"by the registers {delivered} Wh were delivered, {sure} without doubt")
 
 
-def _evidence(cdr: CdrIssued, until: int | None) -> sessions.Session:
+def evidence(cdr: CdrIssued, until: int | None) -> sessions.Session:
     """The registers of a record as the fold had them; `until`: when the next transaction began."""
     doubts = set(cdr.review)
     start = None if sessions.NO_METER_START in doubts else cdr.meter_start_wh
@@ -221,15 +221,6 @@ def segments(cdr: CdrIssued) -> list[Segment]:
             last = found[-1]
             found[-1] = Segment(last.from_at, last.from_wh, at, max(wh, last.to_wh), last.readings + 1)
     return found
-
-
-def usage_of(cdr: CdrIssued) -> Usage:
-    """What a record's bill was made from."""
-    starts = (cdr.started_at, *(each.to_at for each in cdr.intervals))
-    return tuple(
-        Interval(start, each.to_at, each.energy_wh, VehicleState(each.kind))
-        for start, each in zip(starts, cdr.intervals, strict=False)
-    )
 
 
 def _intervals(cdr: CdrIssued) -> Check:
