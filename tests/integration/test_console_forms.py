@@ -223,3 +223,28 @@ async def test_forms_of_others_are_not_taken_and_who_may_not_is_told_why(console
         many = {f"x{number}": "1" for number in range(3_000)}
         assert (await http.post("/new/station", data=many, headers=kept)).status_code == 400
     assert (await console.api.http.get("/stations/forged")).status_code == 404
+
+
+async def test_a_site_has_a_place_on_the_map_and_in_the_tree(console: Console) -> None:
+    place = {"latitude": 52.5, "longitude": 13.4}
+    await ok(await console.api.http.put("/sites/berlin", json=place), 201)
+    await ok(await console.api.http.put("/stations/berlin-1", json={"site_id": "berlin"}), 201)
+    async with visit(console, viewport={"width": 320, "height": 700}) as page:
+        await signed_in(page)
+
+        async def placed() -> bool:
+            await page.goto("/map")
+            return await page.locator("svg.map a[href='/sites/berlin']").count() == 1
+
+        await until(placed)
+        await as_all_can(page)
+
+        async def in_the_tree() -> bool:
+            await page.goto("/map")
+            return await page.locator(".tree a[href='/stations/berlin-1']").count() == 1
+
+        await until(in_the_tree)
+        await page.locator(".tree a[href='/sites/berlin']").click()
+        await expect(page.get_by_role("heading", name="Power in the last six hours")).to_be_visible()
+        await as_all_can(page)
+    assert console.said == []
