@@ -144,7 +144,7 @@ async def test_a_dead_letter_is_looked_at_and_written_back(console: Console) -> 
         ]
         assert values.count(letter.value) == 1
         await page.goto("/dead-letters")
-        await page.locator("summary").first.click()
+        await page.locator(".messages summary").first.click()
         await page.get_by_role("link", name="Look at it, or write it back").first.click()
         await expect(page.get_by_role("heading", level=1)).to_contain_text("Dead letter")
         answer = await page.goto("/dead-letters/nothing")
