@@ -18,6 +18,7 @@ DOWNSTREAM: Final = "downstream"
 REGISTRY: Final = "registry"
 
 SERVICE_OF: Final = {
+    "bulk": "commands",
     "capabilities": "provisioning",
     "certificates": "provisioning",
     "onboarding": "provisioning",

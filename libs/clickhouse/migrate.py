@@ -38,16 +38,21 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 def load_migrations(folder: Path = FOLDER) -> list[Migration]:
-    """Every migration of `folder` in order. Raises MigrationError for a gap or a name that is not NNNN_name.sql."""
+    """Every migration of `folder` in order. Raises MigrationError for a number that is there twice or a name that is
+    not NNNN_name.sql. Numbers may be left out: branches take theirs beforehand, and each is applied once it is there.
+    """
     found: list[Migration] = []
     for path in sorted(folder.glob("*.sql")):
         match = _FILE_NAME.fullmatch(path.name)
-        if match is None or int(match[1]) != len(found) + 1:
-            raise MigrationError(f"{path.name}: expected a file named {len(found) + 1:04}_name.sql")
+        last = found[-1].number if found else 0
+        if match is None or int(match[1]) <= last:
+            raise MigrationError(
+                f"{path.name}: expected a file named NNNN_name.sql with a number above {last}"
+            )
         text = path.read_text()
         bare = _COMMENT_LINE.sub("", text)
         statements = tuple(part.strip() for part in _END_OF_STATEMENT.split(bare) if part.strip())
-        found.append(Migration(len(found) + 1, path.stem, sha256(text.encode()).hexdigest(), statements))
+        found.append(Migration(int(match[1]), path.stem, sha256(text.encode()).hexdigest(), statements))
     return found
 
 

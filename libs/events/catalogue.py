@@ -2,6 +2,7 @@
 
 from libs.events import (
     access,
+    bulk,
     commands,
     dead_letters,
     decisions,
@@ -21,6 +22,7 @@ from libs.events.record import Record
 _MODULES = (
     ocpp_log,
     commands,
+    bulk,
     registry,
     sessions,
     decisions,

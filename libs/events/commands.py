@@ -32,6 +32,7 @@ class RequestCommand(Record, frozen=True, kw_only=True):
     expires_at: int
     call_timeout_ms: int = 30000
     replaces: str | None = None
+    bulk_id: str | None = None
 
 
 class DispatchCommand(Record, frozen=True, kw_only=True):

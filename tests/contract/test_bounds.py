@@ -28,6 +28,7 @@ ATTEMPTS = 3
 # What all messages of a key have in common, where that is not the station.
 FIXED = {
     "load": {"site_id": ["depot"], "station_id": [f"cp{number}" for number in range(50)]},
+    "bulk": {"bulk_id": ["bulk"]},
     "firmware": {"campaign_id": ["campaign"]},
     "plans": {"group_id": ["group"], "tariff_id": ["tariff"]},
 }

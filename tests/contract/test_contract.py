@@ -129,6 +129,7 @@ WITHOUT_LATEST_STATE = {
     "ocpp.lifecycle": "what was said, not a state; what it amounts to is in stations.latest",
     "ocpp.commands": "what was said, not a state; the fate of a command is in commands.outcomes, of one kind",
     "ocpp.rejected": "what was said, not a state",
+    "commands.bulk": "an inbox; what became of it is in commands.bulk-progress, whole each time",
     "commands.dispatch": "an inbox of edges",
     "billing.decisions": "an inbox of sessions; what holds is in sessions.latest and billing.cdrs.latest",
     "firmware.campaigns": "an inbox and its answers; CampaignProgressed is whole each time",

@@ -9,8 +9,8 @@ from libs.events.commands import CommandConcluded, Fate
 from libs.events.latest import SessionLatest
 from libs.events.load import StationNews, StationObserved
 from libs.events.record import Record
-from services.commands.domain.processor import CommandsProcessor
-from services.commands.domain.turn import NO_WORD
+from services.commands.domain.ledger.processor import CommandsProcessor
+from services.commands.domain.ledger.turn import NO_WORD
 from services.load.domain.stations.processor import LoadObserver
 from services.plans.domain.processor import PlansProcessor
 from services.projections.domain.sessions.processor import SessionsLatest
@@ -36,6 +36,7 @@ REPLAYED: Final[tuple[Processor[Any], ...]] = (
 SERVICES: Final = ("provisioning", "commands", "sessions", "plans", "telemetry", "load", "projections")
 """Whose processes run them. Those of `load` and `provisioning` that are not replayed go on where they were."""
 NOT_REPLAYED: Final = {
+    "bulk": "it does nothing but ask and count, and what was asked is kept",
     "load": "a plan is made of what was observed in the order in which it was observed (ADR 0004)",
     "onboarding": "it does nothing but ask, and what was asked is kept",
     "firmware": "its topic has also what operators asked for",
@@ -43,6 +44,8 @@ NOT_REPLAYED: Final = {
 }
 KEPT: Final = {
     "commands.requested": "what was asked is not derived (ADR 0004)",
+    "commands.bulk-progress": NOT_REPLAYED["bulk"],
+    "commands.bulk-stations": NOT_REPLAYED["bulk"],
     "commands.dispatch": "what edges were told was done, and is not done again",
     "firmware.campaigns": NOT_REPLAYED["firmware"],
     "firmware.tasks": NOT_REPLAYED["firmware"],

@@ -26,6 +26,14 @@ from libs.bus.runtime_faust import FaustRuntime
 from libs.bus.runtime_transactional import TransactionalRuntime
 from libs.bus.tail import read_all
 from libs.devstack import Endpoints
+from libs.events.bulk import (
+    BulkCommandProgressed,
+    BulkMessage,
+    BulkStationProgressed,
+    BulkStationStatus,
+    BulkTarget,
+    RequestBulkCommand,
+)
 from libs.events.commands import CommandConcluded, CommandDialect, RequestCommand
 from libs.events.contract import Contract, load_contract
 from libs.events.dead_letters import RecordDeadLettered
@@ -50,7 +58,8 @@ from libs.events.telemetry import MeasurementsTaken, StationStateChanged
 from libs.ocpp.times import format_timestamp
 from libs.runtime.clock import now_us
 from libs.tariffs.months import month_at, month_text
-from services.commands.domain.processor import CommandsProcessor
+from services.commands.domain.bulk.processor import BulkProcessor
+from services.commands.domain.ledger.processor import CommandsProcessor
 from services.firmware.domain.campaigns.processor import CampaignProcessor
 from services.firmware.domain.stations.processor import StationFirmwareProcessor
 from services.load.domain.sites.processor import LoadProcessor
@@ -125,6 +134,16 @@ def installed(key: str, event_id: str) -> Record:
     )
 
 
+def answered_in_bulk(key: str, event_id: str) -> Record:
+    return BulkStationProgressed(
+        **envelope(event_id),
+        bulk_id=key,
+        station_id=event_id,
+        status=BulkStationStatus.ACCEPTED,
+        command_id=derive_id(key, f"1:{event_id}"),
+    )
+
+
 def command_out_of_time(key: str, event_id: str) -> Record:
     return RequestCommand(
         **envelope(event_id),
@@ -195,6 +214,25 @@ def campaigns() -> list[Published]:
     return [("firmware.campaigns", name, campaign(name)) for name in (SAME, OTHER)]
 
 
+def bulks() -> list[Published]:
+    def bulk(name: str) -> Record:
+        return RequestBulkCommand(
+            **envelope(name),
+            bulk_id=name,
+            requested_by="test",
+            reason="test",
+            messages=(BulkMessage(action="Reset", payload="{}", dialect=CommandDialect.OCPP),),
+            stations=tuple(
+                BulkTarget(station_id=each, message=0)
+                for each in ("good-same", "good-other", "poison", "last")
+            ),
+            concurrency=10,
+            ttl_ms=HOUR // 1000,
+        )
+
+    return [("commands.bulk", name, bulk(name)) for name in (SAME, OTHER)]
+
+
 def tasks() -> list[Published]:
     def task(name: str) -> Record:
         return UpdateStationFirmware(
@@ -240,6 +278,7 @@ CASES = [
     Case(LoadProcessor, "load.observations", charging, LoadPlanMade, sites),
     Case(StationFirmwareProcessor, "ocpp.lifecycle", booted, StationUpdateProgressed, tasks),
     Case(CampaignProcessor, "firmware.progress", installed, CampaignProgressed, campaigns),
+    Case(BulkProcessor, "commands.bulk-stations", answered_in_bulk, BulkCommandProgressed, bulks),
     Case(CapabilitiesProcessor, "ocpp.lifecycle", booted, CapabilitiesLearned),
     Case(AskingProcessor, "ocpp.lifecycle", booted, RequestCommand),
     Case(PlansProcessor, "billing.prepaid-asked", prepaid_asked, PrepaidGranted),

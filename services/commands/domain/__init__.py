@@ -1,1 +1,1 @@
-"""What the ledger decides of a station's commands. Pure: no I/O, no clock, no randomness."""
+"""What is decided of commands. Pure: no I/O, no clock, no randomness."""

@@ -42,12 +42,18 @@ def test_placeholders_name_database_cluster_and_engine(cluster: str, engine: str
     assert engine in text
 
 
-@pytest.mark.parametrize("names", [["0002_b.sql"], ["0001_a.sql", "0003_c.sql"], ["1_a.sql"]])
+@pytest.mark.parametrize("names", [["0000_a.sql"], ["0001_a.sql", "0001_c.sql"], ["1_a.sql"]])
 def test_files_out_of_order_are_refused(tmp_path: Path, names: list[str]) -> None:
     for name in names:
         (tmp_path / name).write_text("SELECT 1;")
     with pytest.raises(MigrationError, match="expected a file named"):
         load_migrations(tmp_path)
+
+
+def test_a_number_may_be_left_out(tmp_path: Path) -> None:
+    for name in ("0001_a.sql", "0003_c.sql"):
+        (tmp_path / name).write_text("SELECT 1;")
+    assert [each.number for each in load_migrations(tmp_path)] == [1, 3]
 
 
 def test_a_file_is_split_into_statements_without_comment_lines(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from libs.events.record import Record
 from libs.events.stations import CapabilitiesLearned, KnownVariable
 from libs.ocpp.semantics import commands as c
 from libs.ocpp.semantics.dialect import to_request
-from services.commands.domain.ledger import Ledger
-from services.commands.domain.processor import CommandsProcessor
+from services.commands.domain.ledger.ledger import Ledger
+from services.commands.domain.ledger.processor import CommandsProcessor
 from tests.unit.commands.test_commands import (
     POLICY,
     STATION,

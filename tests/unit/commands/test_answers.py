@@ -17,8 +17,8 @@ from libs.ocpp.semantics.commands import SetVariables, VariableValue
 from libs.ocpp.semantics.dialect import to_request
 from libs.ocpp.semantics.results import CHANGES_NOTHING
 from libs.ocpp.versions import Version
-from services.commands.domain.evidence import evidence_of_call
-from services.commands.domain.processor import CommandsProcessor
+from services.commands.domain.ledger.evidence import evidence_of_call
+from services.commands.domain.ledger.processor import CommandsProcessor
 from tests.unit.commands.test_commands import STATION, located, one_fate, request, sent
 from tests.unit.ocpp.minimal import minimal, schema_of
 

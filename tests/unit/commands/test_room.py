@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from libs.events.commands import CommandDialect, Fate
 from libs.ocpp.semantics.commands import GetVariables, Variable
 from libs.ocpp.semantics.dialect import to_request
-from services.commands.domain.ledger import (
+from services.commands.domain.ledger.ledger import (
     MOST_EARLY_BYTES,
     MOST_MESSAGE_BYTES,
     MOST_RESULT_BYTES,
@@ -18,7 +18,7 @@ from services.commands.domain.ledger import (
     MOST_WAITING_BYTES,
     REMEMBERED_EVIDENCE,
 )
-from services.commands.domain.processor import CommandsProcessor
+from services.commands.domain.ledger.processor import CommandsProcessor
 from tests.unit.commands.test_commands import (
     STATION,
     Ledgers,

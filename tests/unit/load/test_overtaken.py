@@ -10,7 +10,7 @@ from libs.events.load import StationNews, StationObserved
 from libs.events.ocpp_log import CallOutcome, OcppCallSent, StationLocated
 from libs.events.record import Record
 from libs.events.registry import Assignment, SiteRegistered, StationRegistered
-from services.commands.domain.processor import CommandsProcessor
+from services.commands.domain.ledger.processor import CommandsProcessor
 from services.load.domain.sites.processor import LoadProcessor
 from services.load.domain.stations.processor import LoadObserver
 from tests.e2e.replayed import comparable

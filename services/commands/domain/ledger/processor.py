@@ -17,6 +17,7 @@ from libs.events.commands import RequestCommand
 from libs.events.ocpp_log import DispatchRefused, OcppCallSent, StationLocated
 from libs.events.stations import CapabilitiesLearned
 from libs.events.topics import (
+    COMMANDS_BULK_STATIONS,
     COMMANDS_DISPATCH,
     COMMANDS_OUTCOMES,
     COMMANDS_REQUESTED,
@@ -25,9 +26,9 @@ from libs.events.topics import (
     STATIONS_CAPABILITIES,
 )
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN, abilities_of
-from services.commands.domain.evidence import evidence_of_call
-from services.commands.domain.ledger import Ledger, Policy
-from services.commands.domain.turn import Turn
+from services.commands.domain.ledger.evidence import evidence_of_call
+from services.commands.domain.ledger.ledger import Ledger, Policy
+from services.commands.domain.ledger.turn import Turn
 
 
 class CommandsProcessor(Processor[Ledger]):
@@ -35,7 +36,7 @@ class CommandsProcessor(Processor[Ledger]):
 
     name = "commands"
     inputs = (COMMANDS_REQUESTED, OCPP_COMMANDS, EDGE_CONNECTIONS, STATIONS_CAPABILITIES)
-    outputs = (COMMANDS_DISPATCH, COMMANDS_OUTCOMES)
+    outputs = (COMMANDS_DISPATCH, COMMANDS_OUTCOMES, COMMANDS_BULK_STATIONS)
     state = Ledger
     former_states = (grown("0.1.0", "dbc5118cb283fc80"),)
     unmarked_state = "dbc5118cb283fc80"

@@ -11,7 +11,7 @@ from libs.bus.message import Emit
 from libs.events.commands import CommandConcluded, CommandDialect, DispatchCommand, Fate, RequestCommand
 from libs.events.ids import derive_id
 from libs.events.ocpp_log import DispatchRefused, RefusalReason, StationLocated
-from libs.events.topics import COMMANDS_DISPATCH, COMMANDS_OUTCOMES
+from libs.events.topics import COMMANDS_BULK_STATIONS, COMMANDS_DISPATCH, COMMANDS_OUTCOMES
 from libs.ocpp.semantics.abilities import Abilities, is_form, with_variables, without
 from libs.ocpp.semantics.commands import GetBaseReport
 from libs.ocpp.semantics.degradation import plan_command
@@ -21,8 +21,9 @@ from libs.ocpp.semantics.sent_calls import merge_results
 from libs.ocpp.semantics.splitting import ENDS_AT_REFUSAL, SEVERAL, items_asked
 from libs.ocpp.semantics.variables import LIMITING_VARIABLES
 from libs.ocpp.versions import Version, known_version
-from services.commands.domain.evidence import Evidence, attempt_number, evidence_of_refusal
-from services.commands.domain.ledger import (
+from services.commands.domain.ledger.answers import station_told
+from services.commands.domain.ledger.evidence import Evidence, attempt_number, evidence_of_refusal
+from services.commands.domain.ledger.ledger import (
     MOST_MESSAGE_BYTES,
     MOST_RESULT_BYTES,
     Concluded,
@@ -74,6 +75,7 @@ class Turn:
             call_timeout_ms=request.call_timeout_ms,
             replaces=request.replaces,
             total=_items_asked(request),
+            bulk_id=request.bulk_id,
         )
         if request.replaces is not None:
             for older in [w for w in self.ledger.grounded() if w.replaces == request.replaces]:
@@ -350,6 +352,9 @@ class Turn:
             degraded=waiting.degraded,
         )
         self.out.append(Emit(COMMANDS_OUTCOMES, self.ledger.station_id, concluded))
+        if waiting.bulk_id is not None:
+            told = station_told(waiting.bulk_id, concluded)
+            self.out.append(Emit(COMMANDS_BULK_STATIONS, waiting.bulk_id, told))
         self._remember(waiting, evidence)
         flight = self.ledger.flight
         concluded_now = Concluded(waiting.command_id, self.now, refused)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from libs.events.commands import TOO_MANY_WAITING, CommandDialect, Fate
 from libs.ocpp.semantics.abilities import NOTHING_KNOWN, Abilities
 from libs.runtime.clock import SECOND
-from services.commands.domain.evidence import Evidence
+from services.commands.domain.ledger.evidence import Evidence
 
 REMEMBERED_FATES = 64
 REMEMBERED_FOR = 24 * 3600 * SECOND
@@ -71,7 +71,7 @@ class Waiting(msgspec.Struct, frozen=True):
     `total`: how many items (variables, tokens) it is about, 0 if it is about something else. `degraded`: what is
     lesser in its last dispatch. `lacks`: what the charger answered that it cannot do, the last time to the dispatch
     `refused_attempt`: something lesser, or less of it, is sent next. `told`: what its earlier messages brought to light
-    of the charger; `Ledger.abilities` may not have it yet.
+    of the charger; `Ledger.abilities` may not have it yet. `bulk_id`: the bulk command that waits for its fate.
     """
 
     command_id: str
@@ -91,6 +91,7 @@ class Waiting(msgspec.Struct, frozen=True):
     lacks: tuple[str, ...] = ()
     refused_attempt: int = 0
     told: dict[str, str] = {}
+    bulk_id: str | None = None
 
 
 class Flight(msgspec.Struct, frozen=True):
@@ -196,6 +197,7 @@ def _size(command: Waiting) -> int:
         command.payload,
         command.requested_by,
         command.replaces or "",
+        command.bulk_id or "",
     )
     return _OVERHEAD + sum(map(utf8_length, texts))
 

@@ -1,0 +1,1 @@
+"""Bulk commands: one request, one command to each of many stations."""

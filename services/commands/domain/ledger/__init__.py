@@ -1,0 +1,1 @@
+"""One station's commands: what waits, what is in flight, what has its fate."""
