@@ -45,8 +45,9 @@ _ROUTES: Final = """
 ## Routes
 
 Some ask for more by what they carry: a command for its class, and a station with `allow_security_downgrade` for
-`command_security`. `command_bulk` and `read_audit` are not asked for yet. Sessions, charge records and commands of
-the API carry id tokens: who may read those reads them. The console hides them from those without `read_tokens`.
+`command_security`. A bulk command needs `command_bulk` and what its command needs to one charger. `read_audit` is not
+asked for yet. Sessions, charge records and commands of the API carry id tokens: who may read those reads them. The
+console hides them from those without `read_tokens`.
 
 | permission | routes below `/api/v1` |
 |---|---|

@@ -4,6 +4,7 @@ One class per Avro schema of the same name; the schemas carry each field's meani
 """
 
 from enum import StrEnum
+from typing import Final
 
 from libs.events.commands import CommandDialect
 from libs.events.record import NestedRecord, Record
@@ -67,6 +68,10 @@ class SteerBulkCommand(Record, frozen=True, kw_only=True):
     action: BulkAction
     skip_reasons: tuple[str, ...] = ()
     skipped: tuple[int, ...] = ()
+
+
+STOPPED_BY: Final = "stopped by "
+"""How the reason of a bulk command begins that somebody stopped."""
 
 
 class BulkStatus(StrEnum):

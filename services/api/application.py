@@ -10,6 +10,7 @@ from services.api import identity
 from services.api.access import accounts, keys
 from services.api.access.callers import Callers
 from services.api.billing import decisions, documents, reconciliation, sessions
+from services.api.commands import bulk
 from services.api.commands import routes as commands
 from services.api.context import Context
 from services.api.equipment import certificates, local_list, logs, passwords, variables
@@ -26,6 +27,7 @@ DOCS: Final = f"{ROOT}/docs"
 _ROUTERS: Final[tuple[APIRouter, ...]] = (
     state.router,  # before the stations: /stations/{id}/state
     commands.router,
+    bulk.router,
     variables.router,
     local_list.router,
     certificates.router,

@@ -12,6 +12,7 @@ from services.api.access.changes import AccessChanges
 from services.api.access.sign_ins import SignIns
 from services.api.access.table import Access
 from services.api.billing.history import History
+from services.api.commands.bulk_history import BulkCommands
 from services.api.commands.desk import CommandDesk
 from services.api.domain.scope import Scope
 from services.api.equipment.certificate_writer import Certificates
@@ -47,6 +48,7 @@ class Context(msgspec.Struct, frozen=True):
     live: Live
     hub: Hub
     desk: CommandDesk
+    bulk: BulkCommands
     sealer: Sealer | None
     campaigns: Campaigns
     certificates: Certificates

@@ -27,6 +27,8 @@ from services.api.access.table import CHANGED, Access
 from services.api.access.table import TABLES as ACCESS
 from services.api.access.tries import Tries
 from services.api.billing.history import History
+from services.api.commands import bulk_history
+from services.api.commands.bulk_history import BulkCommands
 from services.api.commands.desk import CommandDesk
 from services.api.commands.stored import stored_command
 from services.api.context import Context
@@ -127,7 +129,8 @@ async def running_parts(settings: OperatorSettings, health: Health) -> AsyncIter
         stack.push_async_callback(context.campaigns.stop)
         stack.push_async_callback(context.certificates.stop)
         takes = context.desk.take, context.live.take, context.hub.publish
-        news = Follower(bus, "api-news", TOPICS, *takes, start="end", gap_s=_GAP_S)
+        followed = (*TOPICS, *bulk_history.TOPICS)
+        news = Follower(bus, "api-news", followed, *takes, context.bulk.take, start="end", gap_s=_GAP_S)
         await stack.enter_async_context(news)
         await stack.enter_async_context(tables)
         await stack.enter_async_context(known)
@@ -185,6 +188,7 @@ def _context(
             ring_bytes=settings.stream_bytes,
         ),
         desk=desk,
+        bulk=BulkCommands(reader),
         sealer=_sealer(settings),
         campaigns=campaigns,
         certificates=certificates,

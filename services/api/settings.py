@@ -23,6 +23,7 @@ _RESERVED: Final = frozenset(
         "cli",
         "commands",
         "console",
+        "bulk",
         "edge",
         "firmware",
         "load",
@@ -131,6 +132,9 @@ class OperatorSettings(ServiceSettings, BusSettings, ClickHouseSettings):
         default=1000,
         ge=0,
         description="Commands under one key within an hour that raise an alert; 0: none.",
+    )
+    bulk_stations: int = Field(
+        default=2000, ge=1, le=10_000, description="Most stations that one bulk command chooses."
     )
     max_body_bytes: int = Field(default=1 << 20, ge=1024, description="Largest request body.")
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from services.cli import (
     access,
     backtest,
+    bulk,
     bus,
     cdrs,
     certificates,
@@ -56,6 +57,7 @@ app.add_typer(history.cdrs, name="cdrs", hidden=True)
 app.command("state")(live.state)
 app.command("watch")(live.watch)
 app.add_typer(control.command, name="command")
+app.add_typer(bulk.app, name="bulk")
 app.add_typer(control.campaigns, name="campaigns")
 app.add_typer(bus.contract, name="contract")
 app.add_typer(bus.dlq, name="dlq")

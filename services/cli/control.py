@@ -47,7 +47,7 @@ def send(
     """Send a command. Status 1 unless it is accepted, or taken if there is no --wait."""
     body = {
         "command" if version_free else "action": action,
-        "payload": _payload(payload),
+        "payload": payload_of(payload),
         "ttl_s": ttl,
         "wait_s": wait,
         **given(version=version),
@@ -88,10 +88,10 @@ def _show(found: Json, json: bool) -> None:
             ("command", found["command_id"]),
             ("station", found["station_id"]),
             ("action", found["action"]),
-            ("payload", _compact(found["payload"])),
+            ("payload", compact(found["payload"])),
             ("status", found["status"]),
             ("reason", found["reason"]),
-            ("answer", _compact(found["result"])),
+            ("answer", compact(found["result"])),
             ("error", f"{error['code']} {error['description']}" if error else ""),
             ("attempts", found["attempts"] or ""),
             ("requested", f"{moment(found['requested_at'])} by {found['requested_by']}"),
@@ -101,11 +101,13 @@ def _show(found: Json, json: bool) -> None:
     )
 
 
-def _compact(value: Any) -> str:
+def compact(value: Any) -> str:
+    """JSON in one line; "" for nothing."""
     return "" if value is None else jsonlib.dumps(value, ensure_ascii=False)
 
 
-def _payload(text: str) -> Json:
+def payload_of(text: str) -> Json:
+    """The object that was given as text, @FILE or - for standard input. Raises typer.BadParameter."""
     try:
         if text == "-":
             text = sys.stdin.read()

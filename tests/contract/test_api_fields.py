@@ -20,7 +20,7 @@ from libs.clickhouse.table_mapping import RENAMED
 from libs.events.commands import Fate
 from services.api.access import accounts, keys
 from services.api.billing import decisions, documents, reconciliation, sessions
-from services.api.commands import routes
+from services.api.commands import bulk, bulk_bodies, routes
 from services.api.domain.command_status import PENDING, CommandStatus
 from services.api.equipment import certificates, local_list, logs, passwords, said, variables
 from services.api.http import problems
@@ -68,6 +68,17 @@ _STATION: Final = {
     "site_valid_from": "`valid_from` of that",
     "max_power_w": "`power_w` of a new one of `power_ratings`",
     "allow_security_downgrade": "whether `security_profile` may fall",
+}
+
+_BULK: Final = {
+    "stations": "those named",
+    "filter": "a StationFilter, instead",
+    "command": "a version-free command",
+    "payload": "of that",
+    "actions": "VersionAction by version, instead",
+    "offline": "whether stations that are not connected are skipped",
+    "ttl_s": "seconds",
+    "call_timeout_s": "seconds",
 }
 
 SHOWN: Final[Mapping[type[BaseModel], Shown]] = {
@@ -255,6 +266,41 @@ SHOWN: Final[Mapping[type[BaseModel], Shown]] = {
     variables.DeviceReport: Shown(("view device_reports",)),
     variables.DeviceModel: Shown(
         ("StationLocated",), own={"reports": "DeviceReport", "items": "DeviceVariable"}
+    ),
+    bulk_bodies.VersionAction: Shown(("RequestBulkCommand.messages",), own={"payload": "an object"}),
+    bulk_bodies.BulkWish: Shown((), own=_BULK),
+    bulk_bodies.NewBulkCommand: Shown(
+        ("RequestBulkCommand",), own=_BULK | {"expected": "what the preview said"}
+    ),
+    bulk_bodies.Steering: Shown(("SteerBulkCommand",)),
+    bulk_bodies.Retry: Shown(("SteerBulkCommand",), own={"offline": _BULK["offline"]}),
+    bulk_bodies.SkipReason: Shown(
+        (), own={"reason": "made of what is known of stations", "stations": "how many"}
+    ),
+    bulk_bodies.PreviewStation: Shown(
+        ("StationLocated",), own={"name": "StationRegistered's", "skipped": "why; empty: it is asked"}
+    ),
+    bulk_bodies.BulkPreview: Shown(
+        ("BulkCommandProgressed",),
+        own={
+            "asked": "how many",
+            "offline": "how many",
+            "reasons": "SkipReason",
+            "stations": "PreviewStation",
+        },
+    ),
+    bulk_bodies.BulkSent: Shown(("RequestBulkCommand.messages",), own={"payload": "the JSON text, read"}),
+    bulk_bodies.BulkCommand: Shown(
+        ("RequestBulkCommand", "BulkCommandProgressed"),
+        _UPDATED | {"requested_at": "recorded_at"},
+        {"stopped_because": "BulkCommandProgressed's `reason`"},
+    ),
+    bulk_bodies.BulkStation: Shown(
+        ("BulkStationProgressed",), own={"updated_at": "`recorded_at`, null while nothing was heard"}
+    ),
+    bulk.BulkStationQuery: Shown(("BulkStationProgressed",)),
+    state.StationFilter: Shown(
+        ("StationStateChanged", "StationStateChanged.connectors"), own=_SEARCH | {"site_id": _ASSIGNED}
     ),
     campaigns.NewCampaign: Shown(("DefineCampaign",)),
     campaigns.Campaign: Shown(

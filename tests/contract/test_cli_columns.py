@@ -14,6 +14,7 @@ from libs.access.roles import Role
 from libs.events.decisions import Decision
 from services.api.access import accounts, keys
 from services.api.billing import decisions, reconciliation, sessions
+from services.api.commands import bulk_bodies
 from services.api.commands.routes import Command, CommandWish
 from services.api.equipment import certificates, local_list, logs, passwords, variables
 from services.api.identity import Identity
@@ -39,6 +40,11 @@ READ: Final[Mapping[str, tuple[Source, ...]]] = {
     "access.add_key": (keys.MadeKey,),
     "access.revoke_key": (keys.Key,),
     "access._roles": (accounts.Account, keys.Key),
+    "bulk.preview": (bulk_bodies.BulkPreview, bulk_bodies.PreviewStation),
+    "bulk.list_bulk": (bulk_bodies.BulkCommand,),
+    "bulk.stations": (bulk_bodies.BulkStation,),
+    "bulk._actions": (bulk_bodies.BulkCommand, bulk_bodies.BulkSent),
+    "bulk._show": (bulk_bodies.BulkCommand, bulk_bodies.BulkSent),
     "certificates": (certificates.CertificateRequests, certificates.CertificateSent),
     "control.send": (Command,),
     "control._show": (Command,),
@@ -119,6 +125,7 @@ TAKEN: Final[Mapping[str, tuple[type[BaseModel], ...]]] = {
     "access.add_account": (accounts.NewAccount,),
     "access.list_keys": (keys.KeyQuery,),
     "access.add_key": (keys.NewKey,),
+    "bulk": (state.StationFilter, bulk_bodies.NewBulkCommand, bulk_bodies.Retry, bulk_bodies.VersionAction),
     "certificates.list_requests": (certificates.CertificateRequestQuery,),
     "certificates.send_certificate": (certificates.NewCertificate,),
     "control.send": (CommandWish,),

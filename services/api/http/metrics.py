@@ -39,6 +39,9 @@ CONNECTIONS_BY_PROFILE = Gauge(
     ["profile"],
 )
 SECURITY_ALERTS = Counter("voltbus_api_security_alerts", "What operators ought to look at.", ["kind"])
+BULK_STOPPED = Counter(
+    "voltbus_api_bulk_stopped", "Bulk commands that stopped by themselves: too many stations failed."
+)
 CLAIMS = Counter(
     "voltbus_api_registry_claims",
     "Times that this process became the one that writes the registry: at its first change, after another API process"

@@ -1,6 +1,5 @@
 """Firmware campaigns."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Query, Response, status
@@ -22,6 +21,7 @@ from services.api.http.fields import IdempotencyKey, Input, Moment, Output, Stat
 from services.api.http.paging import ListQuery, Page
 from services.api.http.permissions import needs
 from services.api.http.routing import in_thread, location, routes
+from services.api.live.state import must_be_known
 from services.api.rows import record_of
 
 router = routes("firmware campaigns")
@@ -94,7 +94,7 @@ async def start_campaign(
     409 if it is another one.
     """
     try:
-        await api.registry.surely(lambda: _must_be_known(api, body.stations))
+        await api.registry.surely(lambda: must_be_known(api, body.stations, "/stations"))
     except NotFound as error:
         raise Invalid(error.detail, error.path) from error
     api.scope.must_at(Permission.RUN_CAMPAIGNS, body.stations)
@@ -198,12 +198,6 @@ async def get_campaign_stations(api: Api, campaign_id: str) -> Response:
             ]
         )
     )
-
-
-def _must_be_known(api: Context, stations: Sequence[str]) -> None:
-    for index, station_id in enumerate(stations):
-        if station_id not in api.registry.stations and station_id not in api.registry.locations:
-            raise NotFound(f"there is no station {station_id!r}", f"/stations/{index}")
 
 
 async def _existing(api: Context, campaign_id: str) -> DefineCampaign:

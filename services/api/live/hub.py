@@ -222,7 +222,7 @@ class Hub:
 
     def publish(self, message: Message) -> None:
         """Have a message shown to everyone who wants it."""
-        if message.record is None:
+        if message.record is None or message.topic not in TOPICS:
             return
         self._number += 1
         event = Event(self._number, message.topic, message.record)

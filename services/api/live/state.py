@@ -1,10 +1,12 @@
 """The state of stations now."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Final
+from urllib.parse import urlencode
 
 import msgspec
 from fastapi import Query
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from libs.access.roles import Permission
 from libs.events.ocpp_log import StationLocated
@@ -15,12 +17,17 @@ from libs.runtime.clock import now_us
 from services.api.context import Api, Context
 from services.api.domain.dated import in_force
 from services.api.domain.errors import NotFound
-from services.api.http.fields import Folded, Output, Time
+from services.api.domain.index import SortedKeys
+from services.api.http.fields import Folded, Input, Output, Time
 from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.permissions import needs
 from services.api.http.routing import routes
 
 router = routes("live")
+
+_OCPP: Final = "ocpp"
+
+Exactly = Annotated[Folded, StringConstraints(max_length=200)]
 
 
 class Connector(Output):
@@ -53,33 +60,62 @@ class StationState(Output):
     updated_at: Time | None = None
 
 
-class StateQuery(ListQuery):
-    """Filters of states."""
+class StationFilter(Input):
+    """Which stations. Texts are compared whole, case does not count; `q` is looked for in several."""
 
     connected: bool | None = None
     site_id: str | None = None
     status: Folded | None = Field(default=None, description="Stations with a connector that says so.")
     q: Folded | None = Field(
-        default=None, description="Part of the id, name, vendor, model or serial number."
+        default=None, max_length=200, description="Part of the id, name, vendor, model or serial number."
     )
+    vendor: Exactly | None = Field(default=None, description="As the charger tells it.")
+    model: Exactly | None = Field(default=None, description="As the charger tells it.")
+    firmware_version: Exactly | None = Field(default=None, description="As the charger tells it.")
+    version: Exactly | None = Field(default=None, description="OCPP version, such as 1.6 or ocpp1.6.")
+
+    @property
+    def text(self) -> str:
+        """For people; what a request has in its query."""
+        return urlencode(
+            {name: _written(value) for name, value in self if value is not None and name in _FILTERS}
+        )
+
+
+_FILTERS: Final = frozenset(StationFilter.model_fields)
+
+
+class StateQuery(StationFilter, ListQuery):
+    """Filters of states."""
 
 
 @router.get("/state", dependencies=needs(Permission.READ))
 async def list_states(api: Api, query: Annotated[StateQuery, Query()]) -> Page[StationState]:
     """States by station: every station that is registered or was ever connected."""
     now = now_us()
-    registry = api.registry
 
     def found(station_id: str) -> StationState | None:
-        if query.connected is not None and _connected(api, station_id) is not query.connected:
-            return None
         return _state(api, station_id, now) if _is_wanted(api, station_id, query) else None
 
-    keys = [registry.keys[REGISTRY_STATIONS], registry.keys[EDGE_CONNECTIONS], api.live.states.keys]
-    if query.site_id is not None:
-        keys = [registry.places.at(query.site_id)]
-    items, cursor = await page_of(keys, found, query.limit, query.cursor)
+    items, cursor = await page_of(_keys(api, query), found, query.limit, query.cursor)
     return Page(items=items, next_cursor=cursor)
+
+
+async def chosen_stations(api: Context, wanted: StationFilter, most: int) -> list[str]:
+    """The first `most` stations by id that fit."""
+
+    def found(station_id: str) -> str | None:
+        return station_id if _is_wanted(api, station_id, wanted) else None
+
+    items, _cursor = await page_of(_keys(api, wanted), found, most, None)
+    return items
+
+
+def must_be_known(api: Context, stations: Sequence[str], path: str) -> None:
+    """Raise NotFound, with the place in the list at `path`, for a station that nobody knows."""
+    for index, station_id in enumerate(stations):
+        if station_id not in api.registry.stations and station_id not in api.registry.locations:
+            raise NotFound(f"there is no station {station_id!r}", f"{path}/{index}")
 
 
 @router.get("/stations/{station_id}/state", dependencies=needs(Permission.READ))
@@ -99,8 +135,23 @@ async def get_state(api: Api, station_id: Folded) -> StationState:
     return await api.registry.surely(known)
 
 
-def _is_wanted(api: Context, station_id: str, query: StateQuery) -> bool:
+def _keys(api: Context, wanted: StationFilter) -> list[SortedKeys]:
+    """The sets that all that fit are in."""
+    registry = api.registry
+    if wanted.site_id is not None:
+        return [registry.places.at(wanted.site_id)]
+    return [registry.keys[REGISTRY_STATIONS], registry.keys[EDGE_CONNECTIONS], api.live.states.keys]
+
+
+def _is_wanted(api: Context, station_id: str, query: StationFilter) -> bool:
+    """Whether a station of `_keys` fits, and is in reach."""
+    if not api.scope.sees_station(station_id):
+        return False
+    if query.connected is not None and _connected(api, station_id) is not query.connected:
+        return False
     state = api.live.states.records.get(station_id)
+    if not _is_of_kind(api, station_id, state, query):
+        return False
     if query.status is not None and (
         state is None or all(each.status.casefold() != query.status for each in state.connectors)
     ):
@@ -109,6 +160,29 @@ def _is_wanted(api: Context, station_id: str, query: StateQuery) -> bool:
     named = "" if station is None else station.name
     words = () if state is None else (state.vendor, state.model, state.serial)
     return matches(query.q, station_id, named, *words)
+
+
+def _is_of_kind(
+    api: Context, station_id: str, state: StationStateChanged | None, query: StationFilter
+) -> bool:
+    """Whether make and version are those that are asked for."""
+    if query.version is not None:
+        located = api.registry.locations.get(station_id)
+        spoken = located.version if located is not None else "" if state is None else state.version
+        if spoken.removeprefix(_OCPP) != query.version.removeprefix(_OCPP):
+            return False
+    for wanted, told in (
+        (query.vendor, "" if state is None else state.vendor),
+        (query.model, "" if state is None else state.model),
+        (query.firmware_version, "" if state is None else state.firmware_version),
+    ):
+        if wanted is not None and told.casefold() != wanted:
+            return False
+    return True
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _connected(api: Context, station_id: str) -> bool:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from libs.bus.message import Emit
 from libs.events.bulk import (
+    STOPPED_BY,
     BulkAction,
     BulkCommandProgressed,
     BulkStationProgressed,
@@ -72,7 +73,7 @@ class Turn:
             return
         match steer.action, bulk.status:
             case BulkAction.STOP, BulkStatus.RUNNING:
-                reason = f"stopped by {steer.requested_by}: {steer.reason}"
+                reason = f"{STOPPED_BY}{steer.requested_by}: {steer.reason}"
                 self.bulk = replace(bulk, status=BulkStatus.STOPPED, reason=reason)
             case BulkAction.RESUME, BulkStatus.STOPPED:
                 self._start()
