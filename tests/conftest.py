@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ if (
     and shutil.disk_usage(MEMORY).free > 4 << 30
 ):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+# Where Python may not keep what it has compiled, each process that a test starts compiles everything again: half of its
+# start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The suite tries the same cases every time, so that who changed something else is not stopped by what chance found;
 # `make truth` and `make fuzz` look for new ones (VOLTBUS_NEW_CASES).

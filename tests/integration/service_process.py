@@ -24,6 +24,11 @@ class ServiceProcess:
         )
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         self._process = subprocess.Popen(python("-m", f"services.{self.name}"), env=self._environment)
 
