@@ -17,21 +17,21 @@ DAY = timedelta(days=1)
 
 
 class Stored:
-    """ClickHouse with these messages; `slow`: how long each search takes, by a clock of its own."""
+    """ClickHouse with these messages; `takes_s`: how long each search takes, by a clock of its own."""
 
     def __init__(self, messages: list[dict[str, Any]], answers: list[dict[str, Any]] | None = None) -> None:
         self.messages = messages
         self.answers = answers or []
         self.asked: list[tuple[datetime, datetime]] = []
         self.clock = 0.0
-        self.slow = 0.0
+        self.takes_s = 0.0
 
     async def rows(self, sql: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
         since, until = params["since"], params["until"]
         if "raw_messages" not in sql:
             told = [each for each in self.answers if each["sql"] in sql]
             return [each for each in told if each.get("cause_id", each.get("event_id")) in params["ids"]]
-        self.clock += self.slow
+        self.clock += self.takes_s
         self.asked.append((moment_of(since), moment_of(until)))
         found = [dict(each) for each in self.messages if since <= micros(each["recorded_at"]) < until]
         return sorted(found, key=lambda each: each["recorded_at"], reverse=True)[: params["limit"]]
@@ -69,7 +69,7 @@ async def test_what_is_old_is_found_in_few_parts_without_a_gap() -> None:
 
 async def test_a_slow_search_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
     stored = Stored([message(3000)])
-    stored.slow = 2.0
+    stored.takes_s = 2.0
     monkeypatch.setattr("time.monotonic", lambda: stored.clock)
     found = await log(stored).search(NOW - 3650 * DAY, NOW, 10, Wanted())
     assert found.rows == []
