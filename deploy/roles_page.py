@@ -91,7 +91,8 @@ def _routes() -> Iterator[tuple[Permission, list[str]]]:
     for path, methods in described.items():
         by_permission: defaultdict[str, list[str]] = defaultdict(list)
         for method, operation in methods.items():
-            by_permission[operation["security"][0]["key"][0]].append(method.upper())
+            if "security" in operation:
+                by_permission[operation["security"][0]["key"][0]].append(method.upper())
         for permission, names in by_permission.items():
             found[Permission(permission)].append(f"{' '.join(names)} `{path.removeprefix(ROOT)}`")
     yield from found.items()

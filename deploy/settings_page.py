@@ -17,6 +17,7 @@ from libs.bus.settings import BusSettings
 from libs.clickhouse.settings import ClickHouseSettings
 from libs.clickhouse.users import UserSettings
 from libs.runtime.settings import SECRETS_DIR, ServiceSettings
+from services.api.oidc.settings import OidcSettings
 from services.api.settings import ApiSettings, OperatorSettings
 from services.commands.settings import CommandsSettings
 from services.console.settings import ConsoleSettings
@@ -69,6 +70,7 @@ _SHARED: Final = (
         ClickHouseSettings,
         "`sink`, `api`, `console`, `python -m libs.clickhouse`, `voltbus quirks test`",
     ),
+    Section("Sign-in at an OpenID provider", OidcSettings, "`api`, `console`"),
     Section("Who serves operators", OperatorSettings, "`api`, `console`"),
 )
 _TOOLS: Final = (

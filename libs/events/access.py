@@ -23,6 +23,8 @@ class AccountDefined(Record, frozen=True, kw_only=True):
     disabled: bool = False
     valid_after: int = 0
     changed_by: str = ""
+    issuer: str = ""
+    subject: str = ""
 
 
 class KeyDefined(Record, frozen=True, kw_only=True):

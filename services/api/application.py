@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI
 from libs.access.principal import Principal
 from libs.runtime.service import Health
 from services.api import identity
-from services.api.access import accounts, keys
+from services.api.access import accounts, keys, signing_in
 from services.api.access.callers import Callers
 from services.api.billing import decisions, documents, reconciliation, sessions
 from services.api.commands import bulk
@@ -48,6 +48,7 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     stream.router,
     accounts.router,
     keys.router,
+    signing_in.router,
     identity.router,
 )
 
@@ -75,7 +76,7 @@ def create_application(context: Context, health: Health) -> FastAPI:
     open_to_all = [*health.routes(), *docs_routes(DOCS, OPENAPI, app.title)]
     app.router.routes.extend(open_to_all)
     add_handlers(app)
-    public = frozenset({OPENAPI, *(route.path for route in open_to_all)})
+    public = frozenset({OPENAPI, *signing_in.OPEN, *(route.path for route in open_to_all)})
     # The last added is the outermost.
     app.add_middleware(BodyLimit, most=context.settings.max_body_bytes)
     callers = Callers(context.settings.keys, of_table)

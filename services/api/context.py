@@ -20,6 +20,7 @@ from services.api.equipment.password_changes import Passwords
 from services.api.live.campaign_definitions import Campaigns
 from services.api.live.hub import Hub
 from services.api.live.latest import Live
+from services.api.oidc.service import SignInsAtProvider
 from services.api.registry.table import Registry
 from services.api.scoped import Rows, ScopedLane, ScopedReader, Turns
 from services.api.settings import OperatorSettings
@@ -30,6 +31,7 @@ NOBODY: Final = Principal("", ())
 
 class Context(msgspec.Struct, frozen=True):
     """The parts of one API process. `sealer`: what seals passwords in commands; None if there is no key for that.
+    `provider`: None if there is no OpenID provider.
 
     `principal`: who asks, of the request that is served; `requester`: its name, as in `requester_of`. Of the registry,
     live state and what ClickHouse keeps a request has only what its principal reaches: see `scope` and `of`.
@@ -53,6 +55,7 @@ class Context(msgspec.Struct, frozen=True):
     campaigns: Campaigns
     certificates: Certificates
     passwords: Passwords
+    provider: SignInsAtProvider | None
     requester: str = ""
     principal: Principal = NOBODY
     parts: "Context | None" = None

@@ -40,6 +40,9 @@ from services.api.http.lane import Lane
 from services.api.live.campaign_definitions import Campaigns
 from services.api.live.hub import TOPICS, Hub, Wording
 from services.api.live.latest import Live
+from services.api.oidc.people import People
+from services.api.oidc.provider import Provider
+from services.api.oidc.service import SignInsAtProvider
 from services.api.registry.changes import Changes
 from services.api.registry.table import TABLES, Registry
 from services.api.settings import OperatorSettings
@@ -128,6 +131,8 @@ async def running_parts(settings: OperatorSettings, health: Health) -> AsyncIter
         context = _context(settings, bus, writer, registry, (reader, reports), access=access)
         stack.push_async_callback(context.campaigns.stop)
         stack.push_async_callback(context.certificates.stop)
+        if context.provider is not None:
+            stack.push_async_callback(context.provider.close)
         takes = context.desk.take, context.live.take, context.hub.publish
         followed = (*TOPICS, *bulk_history.TOPICS)
         news = Follower(bus, "api-news", followed, *takes, context.bulk.take, start="end", gap_s=_GAP_S)
@@ -193,6 +198,23 @@ def _context(
         campaigns=campaigns,
         certificates=certificates,
         passwords=Passwords(registry, desk),
+        provider=_provider(settings, *access),
+    )
+
+
+def _provider(
+    settings: OperatorSettings, access: Access, changes: AccessChanges, sign_ins: SignIns
+) -> SignInsAtProvider | None:
+    if not settings.oidc_issuer:
+        return None
+    assert settings.secrets_key is not None
+    return SignInsAtProvider(
+        settings,
+        Provider(settings),
+        People(access, changes),
+        sign_ins,
+        key=settings.secrets_key.get_secret_value(),
+        failures=settings.wrong_keys,
     )
 
 

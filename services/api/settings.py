@@ -10,6 +10,7 @@ from libs.clickhouse.settings import ClickHouseSettings
 from libs.runtime.settings import ServiceSettings
 from libs.security.url_guard import FILES, networks
 from services.api.domain.url_policy import ANY, UrlPolicy
+from services.api.oidc.settings import OidcSettings
 
 _COMMA: Final = ","
 _SHORTEST_KEY: Final = 16
@@ -27,6 +28,7 @@ _RESERVED: Final = frozenset(
         "edge",
         "firmware",
         "load",
+        "oidc",
         "onboarding",
         "plans",
         "provisioning",
@@ -44,7 +46,7 @@ def name_fault(name: str) -> str:
     return f"{name} is a part of the platform" if name.casefold() in _RESERVED else ""
 
 
-class OperatorSettings(ServiceSettings, BusSettings, ClickHouseSettings):
+class OperatorSettings(ServiceSettings, BusSettings, ClickHouseSettings, OidcSettings):
     """What every process needs that serves operators. Read from `VOLTBUS_<FIELD>`."""
 
     wrong_keys: int = Field(
@@ -160,6 +162,12 @@ class OperatorSettings(ServiceSettings, BusSettings, ClickHouseSettings):
     def keys(self) -> dict[str, str]:
         """The keys that requests may have, by whose they are."""
         return {}
+
+    @model_validator(mode="after")
+    def _provider_has_a_seal(self) -> Self:
+        if self.oidc_issuer and self.secrets_key is None:
+            raise ValueError("oidc_issuer: secrets_key seals what browsers keep while they sign in")
+        return self
 
     @model_validator(mode="after")
     def _url_policy_is_right(self) -> Self:

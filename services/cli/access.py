@@ -78,6 +78,28 @@ def disable(
     done(saved, json, f"account {saved['account_id']} {'enabled' if undo else 'disabled'}")
 
 
+@accounts.command("link")
+def link(
+    context: typer.Context,
+    account: Id,
+    subject: Annotated[
+        str, typer.Argument(help="What the OpenID provider calls the person (sub); '' for nobody.")
+    ],
+    issuer: Annotated[
+        str | None, typer.Option(help="The provider; default: the one that the command line signs in at.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Say who at the OpenID provider signs in with an account."""
+    if issuer is None:
+        provider = api(context).get("/sign-in")["provider"] if subject else None
+        if subject and provider is None:
+            raise typer.BadParameter("the API names no provider", param_hint="--issuer")
+        issuer = provider["issuer"] if provider else ""
+    saved = api(context).request("PATCH", _path(account), {"issuer": issuer, "subject": subject})
+    done(saved, json, f"account {saved['account_id']} linked" if subject else f"account {account} unlinked")
+
+
 @accounts.command("sign-out")
 def sign_out(context: typer.Context, account: Id, json: AsJson = False) -> None:
     """End every sign-in of an account."""

@@ -24,6 +24,7 @@ from services.cli import (
     equipment,
     history,
     live,
+    login,
     organisations,
     quirks,
     reconciliation,
@@ -37,11 +38,12 @@ from services.cli import (
 )
 from services.cli.client import DEFAULT_URL, Client, CliError
 from services.cli.output import console, printable
+from services.cli.signed_in import key_for
 
 app = typer.Typer(
     name="voltbus",
     help="Run a network of EV chargers: what is configured, what happens, what it costs.\n\n"
-    "VOLTBUS_API_URL says where the API is, VOLTBUS_API_KEY is its key.",
+    "VOLTBUS_API_URL says where the API is, VOLTBUS_API_KEY is a key of it; without one, `voltbus login`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -66,6 +68,8 @@ app.add_typer(certificates.app, name="certificates")
 app.add_typer(security.app, name="security")
 app.add_typer(access.accounts, name="accounts")
 app.add_typer(access.keys, name="keys")
+app.command("login")(login.login)
+app.command("logout")(login.logout)
 history.sessions.command("decide")(decisions.decide)
 history.sessions.command("decisions")(decisions.decisions)
 app.command("reconcile")(reconciliation.reconcile)
@@ -92,7 +96,8 @@ def connect(
 ) -> None:
     """Make the client that the subcommands use."""
     if context.obj is None:
-        context.obj = Client(url, os.environ.get("VOLTBUS_API_KEY", ""))
+        url = url.rstrip("/")
+        context.obj = Client(url, os.environ.get("VOLTBUS_API_KEY") or key_for(url))
 
 
 @app.command("run")

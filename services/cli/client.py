@@ -32,7 +32,7 @@ class Client:
         self._key = key
         self._http = httpx.Client(
             base_url=f"{self.url}/api/v1",
-            headers={"Authorization": f"Bearer {key}", "User-Agent": "voltbus-cli"},
+            headers={"User-Agent": "voltbus-cli", **_bearer(key)},
             timeout=_TIMEOUT_S,
             transport=transport,
         )
@@ -73,12 +73,15 @@ class Client:
         if response.is_error:
             missing = response.status_code == httpx.codes.NOT_FOUND
             raise (NotFoundError if missing else CliError)(explain(response))
-        try:
-            return response.json() if response.content else None
-        except ValueError:
-            raise CliError(
-                f"what answers at {self.url} is not the Voltbus API: its answer is not JSON"
-            ) from None
+        return self._json(response)
+
+    def open_request(self, method: str, path: str, body: Json | None = None, *, key: str = "") -> Any:
+        """The body of the answer where no key is needed; `key`: sent in place of the client's own. Raises CliError."""
+        with self._reached():
+            response = self._http.request(method, path, json=body, headers=_bearer(key))
+        if response.is_error:
+            raise CliError(explained(response))
+        return self._json(response)
 
     def items(self, path: str, query: Query, limit: int) -> list[Json]:
         """Up to `limit` items of a list, over as many pages as that takes."""
@@ -111,10 +114,23 @@ class Client:
                 raise CliError(explain(response))
             yield _events(response.iter_lines())
 
+    def _json(self, response: httpx.Response) -> Any:
+        try:
+            return response.json() if response.content else None
+        except ValueError:
+            raise CliError(
+                f"what answers at {self.url} is not the Voltbus API: its answer is not JSON"
+            ) from None
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         if not self._key:
-            raise CliError("no key: set VOLTBUS_API_KEY to the key that the API was started with")
+            raise CliError("no key: `voltbus login`, or set VOLTBUS_API_KEY to a key of the API")
+        with self._reached():
+            yield
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
         try:
             yield
         except httpx.ConnectError as error:
@@ -135,9 +151,14 @@ def segment(text: str) -> str:
 
 
 def explain(response: httpx.Response) -> str:
-    """Why the API refused, for a person."""
+    """Why the API refused, for a person who has a key."""
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        return "the API does not take this key: VOLTBUS_API_KEY must be the key that the API was started with"
+        return "the API does not take this key: `voltbus login` again, or set VOLTBUS_API_KEY to a key that counts"
+    return explained(response)
+
+
+def explained(response: httpx.Response) -> str:
+    """What the API says is wrong."""
     try:
         problem = response.json()
         lines = [problem["detail"]]
@@ -149,6 +170,10 @@ def explain(response: httpx.Response) -> str:
     except (ValueError, KeyError, TypeError):
         return f"the API answered {response.status_code} {response.reason_phrase}"
     return "\n".join(lines)
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _given(query: Query | None) -> dict[str, Any]:

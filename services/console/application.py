@@ -28,6 +28,7 @@ from services.console.pages import (
     live,
     messages,
     passwords,
+    provider,
     reconciliation,
     registry,
     sessions,
@@ -39,6 +40,7 @@ from services.console.pages import (
     why,
     worklist,
 )
+from services.console.settings import ConsoleSettings
 from services.console.web.assets import Assets
 from services.console.web.headers import PageHeaders
 from services.console.web.rendering import environment
@@ -49,6 +51,7 @@ log = get_logger(__name__)
 
 _ROUTERS: Final[tuple[APIRouter, ...]] = (
     sign_in.router,
+    provider.router,
     worklist.router,
     stations.router,
     sites.router,
@@ -76,7 +79,9 @@ def create_application(context: Context, health: Health) -> FastAPI:
     app = FastAPI(
         title="Voltbus console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
+    assert isinstance(context.settings, ConsoleSettings)
     app.state.context = context
+    app.state.callback = context.settings.callback
     app.state.templates = environment()
     app.state.assets = Assets()
     for router in _ROUTERS:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import OrderedDict
 from collections.abc import Sequence
-from ipaddress import ip_address
+from http import HTTPStatus
 from typing import Final
 
-import httpx
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from libs.runtime.clock import SECOND, now_us
-from libs.security.url_guard import Address, GuardedUrl, Network, UrlRefusedError, check_address, guarded_url
+from libs.security.guarded_http import GuardedHttp, NotFetchedError
+from libs.security.url_guard import Network
 from services.provisioning.domain.certificates.ocsp import CertificateId, Finding, read_response, request_for
 
 LARGEST: Final = 64 << 10
@@ -61,26 +60,18 @@ class OcspClient:
         kept_bytes: int = 16 << 20,
     ) -> None:
         self._authorities = authorities
-        self._allowed = tuple(allowed)
-        self._timeout_s = timeout_s
         self._kept_bytes = kept_bytes
         self._cache: OrderedDict[Question, _Kept] = OrderedDict()
         self._cached_bytes = 0
         self._asking: dict[Question, asyncio.Task[Found]] = {}
-        # No connection outlives its request: it was made for one name and one address.
-        self._http = httpx.AsyncClient(
-            trust_env=False,
-            follow_redirects=False,
-            timeout=timeout_s,
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=0),
-        )
+        self._http = GuardedHttp(allowed=allowed, timeout_s=timeout_s, largest=LARGEST)
 
     async def close(self) -> None:
         """Give up what is under way."""
         for task in list(self._asking.values()):
             task.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
-        await self._http.aclose()
+        await self._http.close()
 
     async def ask(self, url: str, wanted: CertificateId, issuer: x509.Certificate | None = None) -> Found:
         """The DER of the responder's answer about a certificate, and what it says.
@@ -111,12 +102,14 @@ class OcspClient:
 
     async def _ask(self, key: Question, issuer: x509.Certificate | None) -> Found:
         url, wanted, _ = key
-        guarded = guarded_url(url, allowed=self._allowed, hosts=None)
+        asked = {"Content-Type": _ASKED, "Accept": _ANSWERED}
         try:
-            async with asyncio.timeout(self._timeout_s):
-                der = await self._fetch(guarded, request_for(wanted))
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
-            raise OcspUnavailableError(f"{guarded.host}: {type(error).__name__}") from error
+            answer = await self._http.send("POST", url, content=request_for(wanted), headers=asked)
+        except NotFetchedError as error:
+            raise OcspUnavailableError(str(error)) from error
+        if answer.status != HTTPStatus.OK:
+            raise OcspUnavailableError(f"{answer.host}: HTTP {answer.status}")
+        der = answer.content
         trusted = self._authorities if issuer is None else [*self._authorities, issuer]
         found = der, read_response(der, wanted, trusted, now_us())
         self._keep(key, found)
@@ -137,46 +130,3 @@ class OcspClient:
 
     def _forget(self, key: Question) -> None:
         self._cached_bytes -= self._cache.pop(key).size
-
-    async def _fetch(self, guarded: GuardedUrl, body: bytes) -> bytes:
-        address = await self._address(guarded)
-        asked = httpx.URL(guarded.url)
-        # To the address that was checked, not to whatever the name stands for a moment later.
-        request = self._http.build_request(
-            "POST",
-            asked.copy_with(host=str(address)),
-            content=body,
-            headers={
-                "Host": asked.netloc.decode(),
-                "Content-Type": _ASKED,
-                "Accept": _ANSWERED,
-                "Accept-Encoding": "identity",
-            },
-            extensions={"sni_hostname": guarded.host},
-        )
-        response = await self._http.send(request, stream=True)
-        try:
-            if response.status_code != httpx.codes.OK or "content-encoding" in response.headers:
-                raise OcspUnavailableError(f"{guarded.host}: HTTP {response.status_code}")
-            content = bytearray()
-            async for chunk in response.aiter_raw():
-                content += chunk
-                if len(content) > LARGEST:
-                    raise OcspUnavailableError(f"{guarded.host}: the response is too large")
-            return bytes(content)
-        finally:
-            await response.aclose()
-
-    async def _address(self, guarded: GuardedUrl) -> Address:
-        """Where the connection goes. Raises UrlRefusedError if any of the name's addresses is not to be asked."""
-        if guarded.address is not None:
-            return guarded.address
-        found = await asyncio.get_running_loop().getaddrinfo(
-            guarded.host, guarded.port, type=socket.SOCK_STREAM
-        )
-        addresses = [ip_address(str(each[4][0]).partition("%")[0]) for each in found]
-        if not addresses:
-            raise UrlRefusedError("the URL's host has no address")
-        for address in addresses:
-            check_address(address, self._allowed)
-        return addresses[0]

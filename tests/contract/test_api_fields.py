@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings
 import services.api
 from libs.clickhouse.table_mapping import RENAMED
 from libs.events.commands import Fate
-from services.api.access import accounts, keys
+from services.api.access import accounts, keys, signing_in
 from services.api.billing import decisions, documents, reconciliation, sessions
 from services.api.commands import bulk, bulk_bodies, routes
 from services.api.domain.command_status import PENDING, CommandStatus
@@ -104,6 +104,15 @@ SHOWN: Final[Mapping[type[BaseModel], Shown]] = {
         own={"counts": "neither `revoked` nor past `expires_at`", "key": "only its digest is stored"},
     ),
     keys.KeyQuery: Shown((), own=_SEARCH | {"counts": "see Key"}),
+    signing_in.NewSignIn: Shown(
+        ("SignedIn",),
+        own={
+            "password": "only its hash is stored",
+            "id_token": "of the OpenID provider, stored nowhere",
+            "access_token": "of the OpenID provider, stored nowhere",
+        },
+    ),
+    signing_in.SignIn: Shown(("SignedIn",), own={"key": "only its digest is stored"}),
     decisions.NewDecision: Shown(("SessionDecided",)),
     decisions.ShownDecision: Shown(
         ("SessionDecided", "SessionDecisionConcluded"),
@@ -393,6 +402,8 @@ FRAMES: Final = {
     problems.Problem,
     problems.Fault,
     Identity,
+    signing_in.WaysIn,
+    signing_in.DeviceClient,
 }
 """Models of the API's own that hold no value of a record, but maybe models that do."""
 

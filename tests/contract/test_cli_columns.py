@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from libs.access.roles import Role
 from libs.events.decisions import Decision
-from services.api.access import accounts, keys
+from services.api.access import accounts, keys, signing_in
 from services.api.billing import decisions, reconciliation, sessions
 from services.api.commands import bulk_bodies
 from services.api.commands.routes import Command, CommandWish
@@ -36,6 +36,7 @@ READ: Final[Mapping[str, tuple[Source, ...]]] = {
     "access.list_accounts": (accounts.Account,),
     "access.add_account": (accounts.Account,),
     "access.disable": (accounts.Account,),
+    "access.link": (signing_in.WaysIn, accounts.Account),
     "access.list_keys": (keys.Key,),
     "access.add_key": (keys.MadeKey,),
     "access.revoke_key": (keys.Key,),
@@ -76,6 +77,7 @@ READ: Final[Mapping[str, tuple[Source, ...]]] = {
     "live._SUMMARIES.SessionUpdated": ("SessionUpdated",),
     "live._fate": ("CommandConcluded",),
     "live._plan": ("LoadPlanMade",),
+    "login": (signing_in.WaysIn, signing_in.SignIn),
     "passwords": (passwords.Password, passwords.RotationState),
     "reconciliation": (reconciliation.Report,),
     "reconciliation._COLUMNS.REVIEW": (reconciliation.ReviewPart,),
@@ -140,6 +142,7 @@ TAKEN: Final[Mapping[str, tuple[type[BaseModel], ...]]] = {
     "history.list_cdrs": (sessions.CdrQuery,),
     "live.state": (state.StateQuery,),
     "live.watch": (stream.StreamQuery,),
+    "login": (signing_in.NewSignIn,),
     "passwords": (passwords.Rotation,),
     "reconciliation": (reconciliation.ReportQuery,),
     "security.stations": (security.StationSecurityQuery,),

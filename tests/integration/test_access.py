@@ -63,6 +63,8 @@ async def test_an_account_is_made_changed_and_removed(api: Platform) -> None:
         "grants": [{"role": "platform-admin", "organisation_id": "*"}],
         "disabled": False,
         "has_password": True,
+        "issuer": "",
+        "subject": "",
         "sign_ins": 0,
         "updated_at": "",
         "changed_by": "api",

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import Query, Response, status
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints
 
 from libs.access.principal import EVERY_ORGANISATION, Grant
 from libs.access.roles import Permission, Role
 from libs.events.access import AccessGrant, AccountDefined
 from libs.events.topics import ACCESS_ACCOUNTS
 from services.api.access.hashing import LONGEST, SHORTEST
+from services.api.access.names import AccountId
 from services.api.access.table import Access
 from services.api.context import Api
 from services.api.domain.errors import Invalid
@@ -20,7 +21,6 @@ from services.api.http.paging import ListQuery, Page, matches, page_of
 from services.api.http.permissions import needs
 from services.api.http.routing import location, routes
 from services.api.registry.entries import CONDITIONAL, IfMatch, must_match
-from services.api.settings import name_fault
 
 router = routes("access")
 
@@ -47,33 +47,20 @@ Password = Annotated[
 ]
 
 
-def _of_nobody_else(name: str) -> str:
-    if fault := name_fault(name):
-        raise ValueError(fault)
-    return name
-
-
-OwnName = Annotated[str, AfterValidator(_of_nobody_else)]
-"""A name that what is asked for carries: none of a part of the platform."""
-
-AccountId = Annotated[
-    str,
-    StringConstraints(max_length=64, to_lower=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9.@_+-]*$"),
-    AfterValidator(_of_nobody_else),
-    Field(description="Name to sign in with; case does not count.", examples=["anna", "anna@example.org"]),
-]
-
-
 class AccountSettings(Input):
     """What is configured of an account."""
 
     display_name: Text = ""
     grants: Grants = Field(default_factory=list)
     disabled: Flag = False
+    issuer: Text = Field("", description="OpenID provider at which the person signs in.")
+    subject: Text = Field("", description="What that provider calls the person (`sub`); needs `issuer`.")
 
     def changes(self, *, partly: bool) -> dict[str, Any]:
         """As `AccessChanges` takes them; `partly`: only what the body names."""
-        found = self.model_dump(include={"display_name", "disabled"}, exclude_unset=partly)
+        found = self.model_dump(
+            include={"display_name", "disabled", "issuer", "subject"}, exclude_unset=partly
+        )
         if not partly or "grants" in self.model_fields_set:
             found["grants"] = tuple(each.grant for each in self.grants)
         return found
@@ -100,6 +87,8 @@ class Account(Output):
     grants: list[RoleGrant]
     disabled: bool
     has_password: bool
+    issuer: str
+    subject: str
     sign_ins: int
     updated_at: Time
     changed_by: str
@@ -211,6 +200,8 @@ def shown_account(access: Access, account: AccountDefined) -> Account:
             "grants": shown_grants(account.grants),
             "disabled": account.disabled,
             "has_password": account.password_hash is not None,
+            "issuer": account.issuer,
+            "subject": account.subject,
             "sign_ins": len(access.sign_ins_of(account.account_id)),
             "updated_at": account.recorded_at,
             "changed_by": account.changed_by,

@@ -7,12 +7,12 @@ from typing import Final
 
 from libs.access.principal import Principal, principal
 from libs.access.roles import Role
-from services.api.access.table import PREFIX
+from services.api.access.table import PREFIX, SIGN_IN_PREFIX
 from services.api.settings import PLATFORM
 
 _PLATFORM: Final = (Role.PLATFORM_ADMIN,)
 _OPERATOR: Final = (Role.OPERATOR, Role.ENGINEER)
-_TABLED: Final = f"{PREFIX}_".encode()
+_TABLED: Final = (f"{PREFIX}_".encode(), f"{SIGN_IN_PREFIX}_".encode())
 
 
 class Callers:

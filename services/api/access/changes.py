@@ -22,6 +22,7 @@ from services.api.domain.permitted import (
     administers,
     granted,
     is_own,
+    must_be_nobody_elses,
     must_have_in_hand,
     must_leave_an_admin,
     recorded,
@@ -73,8 +74,8 @@ class AccessChanges:
     async def create_account(
         self, by: Principal, account_id: str, changes: dict[str, Any], password: str | None = None
     ) -> AccountDefined:
-        """A new account. `changes`: its `display_name`, `grants` (of libs.access) and `disabled`; raises Invalid for a
-        bad password."""
+        """A new account. `changes`: its `display_name`, `grants` (of libs.access), `disabled`, `issuer` and `subject`;
+        raises Invalid for a bad password."""
 
         def blank(old: AccountDefined | None) -> AccountDefined:
             if old is not None:
@@ -116,6 +117,7 @@ class AccessChanges:
                     "/grants",
                 )
             must_leave_an_admin(by, old, new, self._access.accounts.values())
+            must_be_nobody_elses(new, self._access.accounts.values())
             made[:] = [new]
             return {} if new is old else {ACCESS_ACCOUNTS: new}
 

@@ -9,7 +9,8 @@ from libs.access.roles import Permission
 from libs.events.access import KeyDefined
 from libs.events.topics import ACCESS_KEYS
 from libs.runtime.clock import micros, now_us
-from services.api.access.accounts import Grants, OwnName, RoleGrant, must_be_organisations, shown_grants
+from services.api.access.accounts import Grants, RoleGrant, must_be_organisations, shown_grants
+from services.api.access.names import OwnName
 from services.api.access.table import counts
 from services.api.context import Api
 from services.api.domain.permitted import administers

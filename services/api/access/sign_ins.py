@@ -15,7 +15,7 @@ from libs.runtime.addresses import network_of
 from libs.runtime.clock import SECOND, now_us
 from libs.runtime.logging import get_logger
 from services.api.access.hashing import Hashing
-from services.api.access.table import Access, digest_of
+from services.api.access.table import SIGN_IN_PREFIX, Access, digest_of
 from services.api.access.tries import Tries
 from services.api.domain.errors import SignInRefused, TooMany
 from services.api.writer import Writer
@@ -66,21 +66,43 @@ class SignIns:
         account_id = account_id.strip().casefold()[:_LONGEST_NAME]
         began = await self._prove(account_id, password, address)
         token = secrets.token_urlsafe(32)
-        await self._put(
-            SignedIn(
-                **_stamp(began),
-                sign_in_id=digest_of(token),
-                account_id=account_id,
-                signed_in_at=began,
-                authenticated_at=began,
-                expires_at=began + self._lasting,
-                address=address[:_LONGEST_ADDRESS],
-                user_agent=user_agent[:_LONGEST_AGENT],
-            )
-        )
-        await self._end(self._access.sign_ins_of(account_id)[:-MOST])
-        log.info("signed_in", account_id=account_id, address=address)
+        await self._begin(account_id, token, began, began, address=address, user_agent=user_agent)
         return token
+
+    async def sign_in_for_key(
+        self, account_id: str, password: str, address: str, user_agent: str
+    ) -> tuple[str, SignedIn]:
+        """A key of the API that lasts as long as a sign-in does, and the sign-in. Raises as `sign_in` does."""
+        account_id = account_id.strip().casefold()[:_LONGEST_NAME]
+        began = await self._prove(account_id, password, address)
+        token = self.key_of(secrets.token_urlsafe(32))
+        return token, await self._begin(
+            account_id, token, began, began, address=address, user_agent=user_agent
+        )
+
+    async def admit(
+        self, account_id: str, token: str, authenticated_at: int, address: str, user_agent: str
+    ) -> SignedIn:
+        """A sign-in with this token of a person whom an OpenID provider vouches for.
+
+        `authenticated_at`: when the provider was given the password, 0 if that is not known.
+        """
+        now = self._clock()
+        return await self._begin(
+            account_id, token, now, min(authenticated_at, now), address=address, user_agent=user_agent
+        )
+
+    def is_used(self, token: str) -> bool:
+        """Whether there is a sign-in with this token."""
+        return digest_of(token) in self._access.sign_ins
+
+    def key_of(self, secret: str) -> str:
+        """A token that the API takes as a key; that of a browser it does not take."""
+        return f"{SIGN_IN_PREFIX}_{secret}"
+
+    def is_key(self, token: str) -> bool:
+        """Whether a token has the form of such a key."""
+        return token.startswith(f"{SIGN_IN_PREFIX}_")
 
     async def confirm(self, token: str, password: str, address: str) -> str:
         """The token that replaces this one, of a sign-in whose password was given just now.
@@ -92,10 +114,21 @@ class SignIns:
             raise SignInRefused
         began = await self._prove(former.account_id, password, address)
         new = secrets.token_urlsafe(32)
-        # As old as the former: what ended that ends this.
-        await self._put(replace(former, **_stamp(began), sign_in_id=digest_of(new), authenticated_at=began))
-        await self._end([former])
+        await self.renew(former, new, began)
         return new
+
+    async def renew(self, former: SignedIn, token: str, authenticated_at: int) -> None:
+        """Replace a sign-in by one with this token, whose person gave the password then.
+
+        It ends when the former would have.
+        """
+        now = self._clock()
+        stamp = _stamp(now)
+        # As old as the former: what ended that ends this.
+        await self._put(
+            replace(former, **stamp, sign_in_id=digest_of(token), authenticated_at=min(authenticated_at, now))
+        )
+        await self._end([former])
 
     async def sign_out(self, token: str) -> None:
         """End the sign-in of which the browser has this token; nothing if there is none."""
@@ -147,6 +180,24 @@ class SignIns:
                 raise SignInRefused
         # An account that was changed meanwhile has a later `valid_after`: the sign-in does not count then.
         return began
+
+    async def _begin(
+        self, account_id: str, token: str, at: int, authenticated_at: int, *, address: str, user_agent: str
+    ) -> SignedIn:
+        record = SignedIn(
+            **_stamp(at),
+            sign_in_id=digest_of(token),
+            account_id=account_id,
+            signed_in_at=at,
+            authenticated_at=authenticated_at,
+            expires_at=at + self._lasting,
+            address=address[:_LONGEST_ADDRESS],
+            user_agent=user_agent[:_LONGEST_AGENT],
+        )
+        await self._put(record)
+        await self._end(self._access.sign_ins_of(account_id)[:-MOST])
+        log.info("signed_in", account_id=account_id, address=address)
+        return record
 
     async def _put(self, record: SignedIn) -> None:
         key = record.sign_in_id

@@ -22,6 +22,8 @@ CHANGED: Final = (ACCESS_ACCOUNTS, ACCESS_KEYS)
 
 PREFIX: Final = "vb"
 """A key is written vb_<key_id>_<secret>."""
+SIGN_IN_PREFIX: Final = "vbs"
+"""The key of a person who signed in at the command line is written vbs_<secret>."""
 
 
 def digest_of(secret: str) -> str:
@@ -50,6 +52,8 @@ class Access:
     def principal_of_key(self, key: str) -> Principal | None:
         """Whose key this is, and what it permits; None if there is no such key, or it does not count any more."""
         prefix, _, rest = key.partition("_")
+        if prefix == SIGN_IN_PREFIX:
+            return self.principal_of_sign_in(key)
         key_id, _, secret = rest.partition("_")
         if prefix != PREFIX or not secret:
             return None

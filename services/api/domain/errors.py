@@ -41,5 +41,14 @@ class SignInRefused(Refusal):
         super().__init__("the name or the password is wrong")
 
 
+class IdentityRefused(Refusal):
+    """Somebody comes from the OpenID provider and is not signed in. `reason`: one word; `note`: for the log."""
+
+    def __init__(self, reason: str, note: str = "") -> None:
+        super().__init__(f"the sign-in at the provider is refused: {reason}")
+        self.reason = reason
+        self.note = note
+
+
 class NotFound(Refusal):
     """What the request names does not exist."""

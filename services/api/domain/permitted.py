@@ -100,6 +100,21 @@ def must_leave_an_admin(
         )
 
 
+def linked(accounts: Iterable[AccountDefined], issuer: str, subject: str) -> AccountDefined | None:
+    """The account of the person whom this issuer calls `subject`; None if there is none, or `subject` is ""."""
+    found = (each for each in accounts if subject and (each.issuer, each.subject) == (issuer, subject))
+    return next(found, None)
+
+
+def must_be_nobody_elses(account: AccountDefined, others: Iterable[AccountDefined]) -> None:
+    """Raises Conflict if another account is of the same person at the OpenID provider. `others`: all accounts."""
+    found = linked(
+        (each for each in others if each.account_id != account.account_id), account.issuer, account.subject
+    )
+    if found is not None:
+        raise Conflict(f"{found.account_id} is linked with this person already")
+
+
 def is_own(by: Principal, account_id: str) -> bool:
     """Whether `by` is signed in with this account; a key of the same name is not."""
     return by.authenticated_at is not None and by.name == account_id

@@ -15,6 +15,14 @@ WRONG_KEYS_THROTTLED = Counter(
 WRONG_PASSWORDS = Counter(
     "voltbus_api_wrong_passwords", "Sign-ins with a wrong name or password, or of a disabled account."
 )
+PROVIDER_REFUSALS = Counter(
+    "voltbus_api_provider_sign_ins_refused",
+    "People whom the OpenID provider sent and who got no sign-in.",
+    ["reason"],
+)
+PROVIDER_FAILURES = Counter(
+    "voltbus_api_provider_failures", "Requests to the OpenID provider without an answer that can be used."
+)
 FORBIDDEN = Counter(
     "voltbus_api_forbidden_requests", "Requests without the permission for it.", ["permission"]
 )

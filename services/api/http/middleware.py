@@ -44,7 +44,7 @@ class Guard:
         if scope["type"] != "http" or scope["path"] in self._public:
             await self._app(scope, receive, send)
             return
-        key = _key(scope)
+        key = bearer_of(scope)
         principal = None if key is None else self._principal_of_key(key)
         if key is not None and principal is not None:
             state = scope.setdefault("state", {})
@@ -68,7 +68,8 @@ class Guard:
         await response(scope, receive, send)
 
 
-def _key(scope: Scope) -> bytes | None:
+def bearer_of(scope: Scope) -> bytes | None:
+    """The bearer key of a request; None if it has none, or several."""
     values = [value for name, value in scope["headers"] if name == b"authorization"]
     if len(values) != 1:
         return None

@@ -16,6 +16,7 @@ from libs.runtime.logging import get_logger
 from services.api.domain.errors import (
     Conflict,
     Forbidden,
+    IdentityRefused,
     Invalid,
     NotFound,
     Outdated,
@@ -36,6 +37,7 @@ STATUS_OF: Final[dict[type[Exception], int]] = {
     NotFound: 404,
     Outdated: 412,
     SignInRefused: 401,
+    IdentityRefused: 401,
     TooMany: 429,
 }
 _MOST_ERRORS: Final = 20

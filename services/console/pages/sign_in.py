@@ -7,7 +7,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from services.api.domain.errors import SignInRefused, TooMany
 from services.api.http.middleware import address_of
-from services.console.web.visit import LANGUAGE_COOKIE, Visiting
+from services.api.settings import OperatorSettings
+from services.console.web.visit import LANGUAGE_COOKIE, Visit, Visiting
 from services.console.web.visitors import COOKIE, SIGN_IN, way_back
 from services.console.web.words import LANGUAGES
 
@@ -23,7 +24,7 @@ FormToken = Annotated[str, Form(alias="_form", max_length=_LONGEST)]
 @router.get("/sign-in", response_class=HTMLResponse)
 async def ask(visit: Visiting, back: str = "/") -> Response:
     """The form for name and password."""
-    return visit.page("sign_in.html", name="", back=way_back(back), refused="")
+    return _form(visit, 200, back)
 
 
 @router.post("/sign-in", response_class=HTMLResponse)
@@ -35,13 +36,11 @@ async def sign_in(visit: Visiting, name: Typed, password: Typed, back: Typed = "
     try:
         token = await api.sign_ins.sign_in(name, password, address_of(request.scope), agent)
     except SignInRefused:
-        return visit.page(
-            "sign_in.html", 401, name=name, back=way_back(back), refused=_("Name and password do not fit.")
-        )
+        return _form(visit, 401, back, _("Name and password do not fit."), name)
     except TooMany:
         wait = _("Too many wrong passwords. Wait some minutes, then try again.")
-        return visit.page("sign_in.html", 429, name=name, back=way_back(back), refused=wait)
-    response = _with_cookie(RedirectResponse(way_back(back), 303), token)
+        return _form(visit, 429, back, wait, name)
+    response = with_cookie(RedirectResponse(way_back(back), 303), token)
     if visit.request.state.token:
         await api.sign_ins.sign_out(visit.request.state.token)
     return response
@@ -50,7 +49,7 @@ async def sign_in(visit: Visiting, name: Typed, password: Typed, back: Typed = "
 @router.get("/confirm", response_class=HTMLResponse)
 async def ask_again(visit: Visiting, back: str = "/") -> Response:
     """The form for the password alone, before what needs a fresh sign-in."""
-    return visit.page("confirm.html", back=way_back(back), refused="")
+    return _again(visit, 200, back)
 
 
 @router.post("/confirm", response_class=HTMLResponse)
@@ -64,11 +63,11 @@ async def confirm(visit: Visiting, password: Typed, form: FormToken = "", back: 
         )
     except SignInRefused:
         refused = _("The password is wrong.")
-        return visit.page("confirm.html", 401, back=way_back(back), refused=refused)
+        return _again(visit, 401, back, refused)
     except TooMany:
         refused = _("Too many wrong passwords. Wait some minutes, then try again.")
-        return visit.page("confirm.html", 429, back=way_back(back), refused=refused)
-    return _with_cookie(RedirectResponse(way_back(back), 303), token)
+        return _again(visit, 429, back, refused)
+    return with_cookie(RedirectResponse(way_back(back), 303), token)
 
 
 @router.post("/sign-out")
@@ -93,6 +92,36 @@ async def choose_language(language: Typed, back: Typed = "/") -> Response:
     return response
 
 
-def _with_cookie(response: Response, token: str) -> Response:
+def asked_for(visit: Visit, status: int, back: str, refused: str) -> Response:
+    """The form for signing in, or for doing it again, with why it has to be filled in."""
+    return (_again if visit.principal.name else _form)(visit, status, back, refused)
+
+
+def _form(visit: Visit, status: int, back: str, refused: str = "", name: str = "") -> Response:
+    return visit.page(
+        "sign_in.html", status, name=name, back=way_back(back), refused=refused, provider=_provider(visit)
+    )
+
+
+def _again(visit: Visit, status: int, back: str, refused: str = "") -> Response:
+    account = visit.api.access.accounts[visit.principal.name]
+    return visit.page(
+        "confirm.html",
+        status,
+        back=way_back(back),
+        refused=refused,
+        provider=_provider(visit) if account.subject else "",
+        password=account.password_hash is not None,
+    )
+
+
+def _provider(visit: Visit) -> str:
+    """What the OpenID provider is called; "" if there is none."""
+    settings: OperatorSettings = visit.request.app.state.context.settings
+    return settings.oidc_name if settings.oidc_issuer and settings.oidc_client_id else ""
+
+
+def with_cookie(response: Response, token: str) -> Response:
+    """The response, which gives the browser its sign-in."""
     response.set_cookie(COOKIE, token, path="/", secure=True, httponly=True, samesite="lax")
     return response

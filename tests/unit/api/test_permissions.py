@@ -74,7 +74,13 @@ async def parts() -> Parts:
 APP = application(passed)
 CAREFUL = application(parts)
 DESCRIBED: dict[str, dict[str, Any]] = APP.openapi()["paths"]
-ROUTES = [(method, path) for path, methods in DESCRIBED.items() for method in methods]
+ROUTES = [
+    (method, path)
+    for path, methods in DESCRIBED.items()
+    for method in methods
+    if "security" in methods[method]
+]
+OPEN = {("get", "/api/v1/sign-in"), ("post", "/api/v1/sign-in"), ("post", "/api/v1/sign-out")}
 
 
 def permission_at(method: str, path: str) -> Permission:
@@ -102,9 +108,21 @@ def test_every_route_declares_one_permission_that_suits_what_it_does() -> None:
             assert permission in (Permission.READ, Permission.READ_TOKENS), path
 
 
+def test_only_who_signs_in_or_out_needs_no_key() -> None:
+    named = {(method, path) for path, methods in DESCRIBED.items() for method in methods}
+    assert named - set(ROUTES) == OPEN
+
+
 async def test_no_other_path_answers_without_a_key() -> None:
     """What is not in the document is public by name, or asks for a key."""
-    for path in ("/api/v1/nothing", "/metrics", "/", "/api/v1/openapi.json/"):
+    for path in (
+        "/api/v1/nothing",
+        "/metrics",
+        "/",
+        "/api/v1/openapi.json/",
+        "/api/v1/sign-in/",
+        "/api/v1/sign-ins",
+    ):
         assert (await ask("wrong", "get", path)).status_code == 401, path
 
 
