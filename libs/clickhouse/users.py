@@ -78,7 +78,15 @@ OWNERS: Final = ("organisation_stations", "organisation_sites", "organisation_to
 """Views that tell what belongs to which organisation: of them it sees what belongs to its own."""
 
 NOT_SHOWN: Final = frozenset(
-    {"dead_letters", "firmware_campaigns", "billing_plan_months", "billing_prepaid", "billing_prepaid_asked"}
+    {
+        "dead_letters",
+        "firmware_campaigns",
+        "commands_bulk",
+        "commands_bulk_progress",
+        "billing_plan_months",
+        "billing_prepaid",
+        "billing_prepaid_asked",
+    }
 )
 """Tables of what may concern several organisations: their rows are the platform's."""
 

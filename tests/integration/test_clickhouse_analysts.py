@@ -112,8 +112,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedClickHous
             admin.execute(statement)
         for table, columns in server.known.tables.items():
             if "station_id" in columns and table != "registry_stations":
-                for station_id in sorted(EVERY_STATION):
-                    admin.execute(f"INSERT INTO {table} (station_id) VALUES ('{station_id}')")
+                # Some tables are not sorted by station: rows of one place would be one.
+                place = ", _offset" if "_offset" in columns else ""
+                for number, station_id in enumerate(sorted(EVERY_STATION), 1):
+                    value = f"('{station_id}', {number})" if place else f"('{station_id}')"
+                    admin.execute(f"INSERT INTO {table} (station_id{place}) VALUES {value}")
         admin.close()
         yield server
     finally:
@@ -210,6 +213,6 @@ def test_the_sql_that_makes_an_analyst_is_understood(
             assert parsed[0]["explain"].split()[0] in {
                 "CreateUserQuery",
                 "GrantQuery",
-                "CreateRowPolicyQuery",
+                "CREATE",
             }
     assert set(OWN_ROWS) >= {"station_id", "site_id", "id_token", "tariff_id", "organisation_id"}
