@@ -63,7 +63,20 @@ class Rig(SimpleNamespace):
 
     async def account(self, name: str, grants: Any = VIEWER, **fields: Any) -> None:
         body = {"account_id": name, "grants": grants} | fields
-        await ok(await self.api.http.post("/accounts", json=body), 201)
+        asked = 0
+
+        async def made() -> bool:
+            nonlocal asked
+            asked += 1
+            answer = await self.api.http.post("/accounts", json=body)
+            if answer.status_code == 503:
+                # Kafka is slow; the account may be there all the same.
+                return False
+            if asked == 1 or answer.status_code != 409:
+                await ok(answer, 201)
+            return True
+
+        await until(made)
 
         async def known() -> bool:
             # The console's process follows the log, too.

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from threading import Thread
 from types import SimpleNamespace
-from typing import cast
+from typing import Self, cast
 
 import httpx
 import msgspec
@@ -22,6 +22,7 @@ from libs.runtime.service import Health
 from services.api.application import create_application
 from services.api.billing.history import History
 from services.api.context import NOBODY, Context
+from services.api.domain.scope import Belongings, Scope
 from services.api.settings import ApiSettings
 
 KEY = "a-key-for-these-tests"
@@ -103,6 +104,14 @@ class Parts(msgspec.Struct):
     history: History
     requester: str = ""
     principal: Principal = NOBODY
+
+    @property
+    def scope(self) -> Scope:
+        """The platform's own key reaches everything, wherever it belongs."""
+        return Scope(self.principal, cast(Belongings, None))
+
+    def of(self, principal: Principal) -> Self:
+        return msgspec.structs.replace(self, requester=principal.name, principal=principal)
 
 
 async def test_the_api_says_when_to_come_again(silent: int) -> None:
