@@ -41,12 +41,13 @@ class Live(msgspec.Struct, frozen=True):
     """What a page shows, so that it is told of changes. `parts`: as `services.api.live.parts` names them.
 
     `late`: it shows what ClickHouse keeps, which has a change a little after the log. `every_s`: it shows what nobody
-    tells of, and is to be fetched that often.
+    tells of, and is to be fetched that often. `after`: how far the event stream was before anything was read for it.
     """
 
     parts: tuple[str, ...]
-    late: bool = False
-    every_s: int = 0
+    late: bool
+    every_s: int
+    after: str
 
 
 class Visit:
@@ -56,8 +57,7 @@ class Visit:
         self.request = request
         self.principal: Principal = request.state.principal
         self.now = moment_of(now_us())
-        self.place: str = request.app.state.context.hub.position
-        """How far the event stream was before anything was read for the page."""
+        self._after: str = request.app.state.context.hub.position
         cookies = request.cookies
         zone = unquote(cookies.get(ZONE_COOKIE, ""))
         self.words: Words = words_for(
@@ -105,7 +105,7 @@ class Visit:
         """What keeps this page up to date; None if it shows what was, or a further page of a list."""
         fixed = self.request.query_params
         is_fixed = fixed.get("until") or fixed.get("cursor") or not all(map(is_part, parts))
-        return None if is_fixed else Live(parts, late, every_s)
+        return None if is_fixed else Live(parts, late, every_s, self._after)
 
     def page(
         self, template: str, http_status: int = HTTPStatus.OK, *, live: Live | None = None, **values: Any
@@ -129,7 +129,6 @@ class Visit:
             form=form_token(self.request.state.token) if self.request.state.token else "",
             may=self.may,
             live=live,
-            place=self.place,
             **values,
         )
         return HTMLResponse(text, http_status)

@@ -1,5 +1,6 @@
 """What a charger or driver wrote is text on a page, and nothing else."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -82,3 +83,25 @@ def test_a_path_leads_where_it_says_whatever_its_parts_are_called() -> None:
     assert (
         path_of("stations", "a b/../c?d#e", "events", "é") == "/stations/a%20b%2F..%2Fc%3Fd%23e/events/%C3%A9"
     )
+
+
+def given(tree: ast.AST, function: str) -> set[str]:
+    """The names that calls of `function` give values to."""
+    calls = [each for each in ast.walk(tree) if isinstance(each, ast.Call)]
+    return {
+        keyword.arg
+        for call in calls
+        if ast.unparse(call.func).endswith(function)
+        for keyword in call.keywords
+        if keyword.arg
+    }
+
+
+def test_no_page_gives_what_every_page_has() -> None:
+    console = FOLDER.parent
+    every = given(ast.parse((console / "web" / "visit.py").read_text()), ".render")
+    pages = [given(ast.parse(path.read_text()), "visit.page") for path in console.glob("pages/*.py")]
+    assert every
+    assert (every - {"live"}) & set().union(*pages) == set()
+    set_anew = re.compile(rf"{{% set ({'|'.join(every)})\b")
+    assert [path.name for path in TEMPLATES if set_anew.search(path.read_text())] == []
