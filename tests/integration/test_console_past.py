@@ -150,7 +150,7 @@ async def facts(page: Page) -> str:
 
 async def looked_at(page: Page, at: int, **more: str) -> str:
     await page.goto(f"/stations/{STATION}?{urlencode({'at': moment_of(at).isoformat(), **more})}")
-    await expect(page.locator("#as-of")).to_contain_text("not live")
+    await expect(page.locator("#past-moment")).to_contain_text("not live")
     return await facts(page)
 
 
@@ -186,14 +186,14 @@ async def test_the_past_of_every_moment_is_what_the_live_page_said_then(console:
             for at in (recorded_at, (recorded_at + later) // 2, later - 1):
                 assert await looked_at(page, at) == text, moment_of(at)
         assert "Nothing was known of it by then" in await before(page)
-        await expect(page.locator("#as-of nav a")).to_have_count(5)
+        await expect(page.locator("#past-moment nav a")).to_have_count(5)
 
         # From event to event, as far as there are any.
         await looked_at(page, said[0][0])
         moments = [said[0][0]]
         while await (after := page.get_by_role("link", name="Event after")).count():
             await after.click()
-            shown = await page.locator("#as-of code").inner_text()
+            shown = await page.locator("#past-moment code").inner_text()
             moments.append(micros(datetime.fromisoformat(shown)))
         assert sorted(moments) == moments
         changes = {at for (at, _), (topic, *_) in zip(said, day(), strict=True) if topic != LOAD_PLANS}
@@ -303,24 +303,24 @@ async def test_a_moment_is_reached_by_keyboard_and_without_scripts(console: Cons
         await page.goto(f"/stations/{STATION}")
         await page.get_by_label("As of (UTC)").fill(at.strftime("%Y-%m-%dT%H:%M:%S"))
         await page.keyboard.press("Enter")
-        await expect(page.locator("#as-of code")).to_have_text(at.isoformat())
+        await expect(page.locator("#past-moment code")).to_have_text(at.isoformat())
         await expect(page.locator("#minute")).to_be_hidden()
         for name, step in (("-1 h", -60), ("-5 min", -5), ("+5 min", 5), ("+1 h", 60)):
             await page.goto(f"/stations/{STATION}?{urlencode({'at': at.isoformat()})}")
             await page.get_by_role("link", name=name, exact=True).focus()
             await page.keyboard.press("Enter")
             moved = at + timedelta(minutes=step)
-            await expect(page.locator("#as-of code")).to_have_text(moved.isoformat())
+            await expect(page.locator("#past-moment code")).to_have_text(moved.isoformat())
     async with visit(console, viewport={"width": 320, "height": 700}) as page:
         await signed_in(page)
         await page.goto(f"/stations/{STATION}?{urlencode({'at': at.isoformat()})}")
         assert await faults_for_all(page) == []
         across = await page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert across <= 0
-        shown = await page.locator("#as-of code").inner_text()
+        shown = await page.locator("#past-moment code").inner_text()
         await page.locator("#minute").focus()
         await page.keyboard.press("ArrowRight")
-        await expect(page.locator("#as-of code")).not_to_have_text(shown)
+        await expect(page.locator("#past-moment code")).not_to_have_text(shown)
         for odd in ("yesterday", "9999-12-31T00:00", "2026-13-01", "\N{RIGHT-TO-LEFT OVERRIDE}"):
             answer = await page.goto(f"/stations/{STATION}?{urlencode({'at': odd})}")
             assert answer is not None

@@ -105,3 +105,12 @@ def test_no_page_gives_what_every_page_has() -> None:
     assert (every - {"live"}) & set().union(*pages) == set()
     set_anew = re.compile(rf"{{% set ({'|'.join(every)})\b")
     assert [path.name for path in TEMPLATES if set_anew.search(path.read_text())] == []
+
+
+def test_no_template_has_an_id_that_every_page_has() -> None:
+    ids = re.compile(r'\bid="([a-z-]+)"')
+    base = FOLDER / "base.html"
+    every = set(ids.findall(base.read_text()))
+    assert {"main", "as-of"} <= every
+    others = [path for path in TEMPLATES if path != base]
+    assert {path.name: both for path in others if (both := every & set(ids.findall(path.read_text())))} == {}
