@@ -121,6 +121,24 @@ async def ok(response: httpx.Response, status: int = 200) -> Any:
     return response.json() if response.content else None
 
 
+async def create(http: httpx.AsyncClient, path: str, body: Json) -> None:
+    """What `body` says is made, with as many requests as it takes until Kafka acknowledges one in time."""
+    asked = 0
+
+    async def acknowledged() -> bool:
+        nonlocal asked
+        asked += 1
+        answer = await http.post(path, json=body)
+        if answer.status_code == 503:
+            return False
+        # One that was not acknowledged in time may have made it all the same.
+        if asked == 1 or answer.status_code != 409:
+            await ok(answer, 201)
+        return True
+
+    await until(acknowledged, path)
+
+
 def problem(response: httpx.Response, status: int) -> Json:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"

@@ -26,6 +26,7 @@ from tests.integration.api_platform import (
     Json,
     Platform,
     api,
+    create,
     located,
     ok,
     session_ended,
@@ -43,6 +44,9 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(not can_be_had(), reason="no Chromium on this machine, and no npm to fetch one"),
 ]
+
+# Every page of the tests of the console is waited for as long as anything else.
+expect.set_options(timeout=WAIT_S * 1000)
 
 PASSWORD: Final = "correct horse battery"
 SCRIPT: Final = "<script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -93,7 +97,7 @@ async def console(api: Platform) -> AsyncIterator[Console]:
     )
     for name, role in (("olga", "platform-admin"), ("vera", "viewer")):
         body = {"account_id": name, "password": PASSWORD, "grants": [{"role": role}]}
-        await ok(await api.http.post("/accounts", json=body), 201)
+        await create(api.http, "/accounts", body)
     await seeded(api)
     async with (
         serving(settings, Health()) as running,
@@ -124,7 +128,7 @@ async def seeded(api: Platform) -> None:
     await api.emit("telemetry.health", "hostile", state)
     tariff = {"tariff_id": "flat", "currency": "EUR", "price_per_kwh_milli": 45_670}
     await ok(await api.http.post("/tariffs", json=tariff), 201)
-    await ok(await api.http.post("/tokens", json={"id_token": "CARD-1", "driver": "Dora"}), 201)
+    await create(api.http, "/tokens", {"id_token": "CARD-1", "driver": "Dora"})
     begun = now_us() - 3600 * SECOND
     started = session_started("hostile", SESSION, begun, SCRIPT)
     await api.emit("sessions.events", "hostile", started)

@@ -30,7 +30,7 @@ from services.console.app import serving
 from services.console.pages.provider import COOKIE as KEPT
 from services.console.settings import ConsoleSettings
 from services.console.web.visitors import COOKIE
-from tests.integration.api_platform import Json, Platform, api, client, ok, problem
+from tests.integration.api_platform import Json, Platform, api, client, create, ok, problem
 from tests.integration.issuer import Issuer
 from tests.integration.visitor import Visitor
 from tests.metrics import value_of
@@ -63,20 +63,7 @@ class Rig(SimpleNamespace):
 
     async def account(self, name: str, grants: Any = VIEWER, **fields: Any) -> None:
         body = {"account_id": name, "grants": grants} | fields
-        asked = 0
-
-        async def made() -> bool:
-            nonlocal asked
-            asked += 1
-            answer = await self.api.http.post("/accounts", json=body)
-            if answer.status_code == 503:
-                # Kafka is slow; the account may be there all the same.
-                return False
-            if asked == 1 or answer.status_code != 409:
-                await ok(answer, 201)
-            return True
-
-        await until(made)
+        await create(self.api.http, "/accounts", body)
 
         async def known() -> bool:
             # The console's process follows the log, too.
