@@ -21,12 +21,14 @@ class Grant(msgspec.Struct, frozen=True):
 class Principal(msgspec.Struct, frozen=True):
     """Who asks. `name`: of the account, or of the key's owner; what is asked for carries it.
 
-    `authenticated_at`: when a person last gave a password or second factor (microseconds); None for a key.
+    `authenticated_at`: when a person last gave a password or second factor (microseconds); None for a key. `key_id`:
+    which key it is, if it is one of the table.
     """
 
     name: str
     grants: tuple[Grant, ...]
     authenticated_at: int | None = None
+    key_id: str = ""
 
     def may(self, permission: Permission, organisation_id: str | None = None) -> bool:
         """Whether a grant permits this in that organisation; None: of what belongs to no organisation."""

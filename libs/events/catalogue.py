@@ -2,6 +2,7 @@
 
 from libs.events import (
     access,
+    audit,
     bulk,
     commands,
     dead_letters,
@@ -34,6 +35,7 @@ _MODULES = (
     latest,
     security,
     access,
+    audit,
     dead_letters,
 )
 

@@ -6,6 +6,8 @@ ACCESS_ACCOUNTS: Final = "access.accounts"
 ACCESS_KEYS: Final = "access.keys"
 ACCESS_SIGN_INS: Final = "access.sign-ins"
 
+AUDIT_EVENTS: Final = "audit.events"
+
 BILLING_CDRS: Final = "billing.cdrs"
 BILLING_CDRS_LATEST: Final = "billing.cdrs.latest"
 BILLING_DECIDED: Final = "billing.decided"

@@ -28,7 +28,7 @@ async def serving(settings: ApiSettings, health: Health) -> AsyncIterator[Runnin
     Raises ContractMismatchError or KafkaError if the bus is not usable, OSError if the port is taken.
     """
     async with AsyncExitStack() as stack:
-        parts = await stack.enter_async_context(running_parts(settings, health))
+        parts = await stack.enter_async_context(running_parts(settings, health, "api"))
         port = await stack.enter_async_context(
             serve_http(
                 create_application(parts.context, health),

@@ -14,12 +14,14 @@ from services.api.commands import bulk
 from services.api.commands import routes as commands
 from services.api.context import Context
 from services.api.equipment import certificates, local_list, logs, passwords, variables
+from services.api.http.audit_requests import AuditedRequests
 from services.api.http.docs import docs_routes
 from services.api.http.middleware import BodyLimit, Guard, Timing
-from services.api.http.problems import add_handlers
+from services.api.http.problems import add_handlers, unaudited
 from services.api.http.routing import ROOT
 from services.api.live import campaigns, load, state, stream
 from services.api.registry import organisations, security, sites, stations, tariffs, tokens
+from services.api.settings import PLATFORM
 
 OPENAPI: Final = f"{ROOT}/openapi.json"
 DOCS: Final = f"{ROOT}/docs"
@@ -85,6 +87,13 @@ def create_application(context: Context, health: Health) -> FastAPI:
         principal_of_key=callers.principal_of_key,
         public=public,
         wrong_keys=context.settings.wrong_keys,
+    )
+    app.add_middleware(
+        AuditedRequests,
+        trail_of=lambda: context.trail,
+        service="api",
+        bootstrap=PLATFORM,
+        unavailable=unaudited,
     )
     app.add_middleware(Timing)
     return app

@@ -17,6 +17,7 @@ from services.api.commands.desk import CommandDesk
 from services.api.domain.scope import Scope
 from services.api.equipment.certificate_writer import Certificates
 from services.api.equipment.password_changes import Passwords
+from services.api.http.audit_trail import AuditTrail
 from services.api.live.campaign_definitions import Campaigns
 from services.api.live.hub import Hub
 from services.api.live.latest import Live
@@ -56,6 +57,7 @@ class Context(msgspec.Struct, frozen=True):
     certificates: Certificates
     passwords: Passwords
     provider: SignInsAtProvider | None
+    trail: AuditTrail
     requester: str = ""
     principal: Principal = NOBODY
     parts: "Context | None" = None

@@ -1,6 +1,8 @@
 """What every process that serves operators is made of: read models that follow the log, and writers."""
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,10 +13,12 @@ import msgspec
 
 from libs.bus.bus import Bus, connect
 from libs.bus.follower import Follower
+from libs.bus.lookup import newest
 from libs.bus.producer import Producer
 from libs.bus.sole_writer import SoleWriter
 from libs.bus.tables import TableSet
 from libs.clickhouse.reader import Reader
+from libs.events.topics import AUDIT_EVENTS
 from libs.ocpp import schemas
 from libs.runtime import descriptors
 from libs.runtime.logging import get_logger
@@ -36,6 +40,7 @@ from services.api.domain.profiles import PROFILES, Profiles
 from services.api.equipment.certificate_writer import Certificates
 from services.api.equipment.password_changes import Passwords
 from services.api.http import metrics
+from services.api.http.audit_trail import AuditTrail
 from services.api.http.lane import Lane
 from services.api.live.campaign_definitions import Campaigns
 from services.api.live.hub import TOPICS, Hub, Wording
@@ -52,6 +57,9 @@ log = get_logger(__name__)
 
 _GAP_S: Final = 0.05
 """Between two reads of what the event stream and those who wait for a command are told."""
+_AUDIT_GAP_S: Final = 1.0
+_AUDIT_TAIL: Final = 500
+"""Events of each partition of the audit trail that are read at the start, for the ends of chains."""
 _OTHER_DESCRIPTORS: Final = 512
 _REPORTS: Final = 5
 """That are made or wait, for each connection."""
@@ -92,8 +100,8 @@ class Parts(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def running_parts(settings: OperatorSettings, health: Health) -> AsyncIterator[Parts]:
-    """The parts, with their read models caught up as `health` tells, while the context is open.
+async def running_parts(settings: OperatorSettings, health: Health, service: str) -> AsyncIterator[Parts]:
+    """The parts, with their read models caught up as `health` tells, while the context is open. `service`: whose.
 
     Raises ContractMismatchError or KafkaError if the bus is not usable.
     """
@@ -103,6 +111,7 @@ async def running_parts(settings: OperatorSettings, health: Health) -> AsyncIter
         producer = Producer(bus, "api", timeout_s=settings.publish_timeout_s)
         await producer.start()
         stack.push_async_callback(producer.stop)
+        trail = await stack.enter_async_context(_trail(bus, service, settings.publish_timeout_s))
         tables = TableSet(bus, "api-registry", TABLES)
         reader = Reader(settings, settings.clickhouse_connections)
         stack.callback(reader.close)
@@ -128,7 +137,7 @@ async def running_parts(settings: OperatorSettings, health: Health) -> AsyncIter
             together=1,
         )
         access = access_of(settings, known, access_writer, writer)
-        context = _context(settings, bus, writer, registry, (reader, reports), access=access)
+        context = _context(settings, bus, writer, registry, (reader, reports), access=access, trail=trail)
         stack.push_async_callback(context.campaigns.stop)
         stack.push_async_callback(context.certificates.stop)
         if context.provider is not None:
@@ -143,10 +152,28 @@ async def running_parts(settings: OperatorSettings, health: Health) -> AsyncIter
         stack.push_async_callback(_end, task)
 
         health.ready("tables", lambda: tables.ready and known.ready)
-        health.ready("producer", lambda: context.writer.healthy)
+        health.ready("producer", lambda: context.writer.healthy and trail.healthy)
         health.ready("news", lambda: news.ready)
         health.live("work", lambda: not task.done())
         yield Parts(context, task)
+
+
+@asynccontextmanager
+async def _trail(bus: Bus, service: str, timeout_s: float) -> AsyncIterator[AuditTrail]:
+    """The audit trail, which writes and has seen what others wrote lately."""
+    producer = Producer(bus, service, timeout_s=timeout_s)
+    await producer.start()
+    trail = AuditTrail(
+        producer, service, f"{socket.gethostname()}, process {os.getpid()}", timeout_s=timeout_s
+    )
+    try:
+        async with Follower(bus, "api-audit", (AUDIT_EVENTS,), trail.take, start="end", gap_s=_AUDIT_GAP_S):
+            for message in await newest(bus, AUDIT_EVENTS, _AUDIT_TAIL):
+                trail.take(message)
+            yield trail
+            await trail.stop()
+    finally:
+        await producer.stop()
 
 
 def _context(
@@ -157,6 +184,7 @@ def _context(
     readers: tuple[Reader, Lane],
     *,
     access: tuple[Access, AccessChanges, SignIns],
+    trail: AuditTrail,
 ) -> Context:
     desk = CommandDesk(writer, most_bytes=settings.commands_bytes, many=settings.commands_alert)
     reader, reports = readers
@@ -199,6 +227,7 @@ def _context(
         certificates=certificates,
         passwords=Passwords(registry, desk),
         provider=_provider(settings, *access),
+        trail=trail,
     )
 
 
@@ -244,6 +273,7 @@ async def _work(context: Context, reader: Reader, changes: Changes, access_chang
         tasks.create_task(access_changes.run())
         tasks.create_task(context.sign_ins.run())
         tasks.create_task(context.hub.watch())
+        tasks.create_task(context.trail.run())
         tasks.create_task(context.live.complete(reader, context.settings.state_refresh_s))
         tasks.create_task(_watch_profiles(context.registry.profiles))
 

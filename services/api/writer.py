@@ -4,6 +4,7 @@ import asyncio
 
 from libs.bus.producer import Producer
 from libs.events.record import Record
+from services.api.http.audit_entry import before_write
 
 
 class Writer:
@@ -21,10 +22,11 @@ class Writer:
     async def write(
         self, topic: str, key: str, record: Record | None, traceparent: str | None = None
     ) -> None:
-        """Write one record (None: a tombstone).
+        """Write one record (None: a tombstone), after the audit event of the request that asks for it.
 
         Raises BusUnavailableError if it was not acknowledged in time: whether it was written is not known.
         """
+        await before_write()
         if self._producer.failed:
             async with self._restarting:
                 if self._producer.failed:

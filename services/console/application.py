@@ -15,8 +15,10 @@ from libs.runtime.logging import get_logger
 from libs.runtime.service import Health
 from services.api.context import Context
 from services.api.domain.errors import Forbidden, Refusal
+from services.api.http.audit_requests import AuditedRequests
 from services.api.http.middleware import BodyLimit
 from services.api.http.problems import STATUS_OF, Unavailable
+from services.api.settings import PLATFORM
 from services.console.pages import (
     access,
     campaigns,
@@ -101,6 +103,13 @@ def create_application(context: Context, health: Health) -> FastAPI:
         Visitors,
         principal_of=context.access.principal_of_sign_in,
         public=("/assets/", "/sign-in", "/language", *open_to_all),
+    )
+    app.add_middleware(
+        AuditedRequests,
+        trail_of=lambda: context.trail,
+        service="console",
+        bootstrap=PLATFORM,
+        unavailable=lambda request: _error(request, HTTPStatus.SERVICE_UNAVAILABLE, ""),
     )
     app.add_middleware(PageHeaders)
     return app

@@ -18,6 +18,7 @@ from services.api.access.hashing import Hashing
 from services.api.access.table import SIGN_IN_PREFIX, Access, digest_of
 from services.api.access.tries import Tries
 from services.api.domain.errors import SignInRefused, TooMany
+from services.api.http.audit_entry import note
 from services.api.writer import Writer
 
 log = get_logger(__name__)
@@ -171,9 +172,12 @@ class SignIns:
             began = self._clock()
             network = network_of(address)
             known = any(network_of(each.address) == network for each in self._access.sign_ins_of(account_id))
+            account = self._access.accounts.get(account_id)
+            if account is not None:
+                # Of a name without an account nothing is told: some type their password there.
+                note(account=account_id, subject_kind="account", subject_id=account_id)
             if wait_s := self._tries.wait_s(account_id, address, began, known=known):
                 raise TooMany(f"too many wrong passwords: try again in {wait_s} s")
-            account = self._access.accounts.get(account_id)
             kept = None if account is None or account.disabled else account.password_hash
             if not await self._hashing.fits(password, kept):
                 self._tries.spend(account_id, address, began, exists=account is not None)

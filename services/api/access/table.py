@@ -62,7 +62,7 @@ class Access:
         right = hmac.compare_digest(digest_of(secret), digest_of("") if entry is None else entry.digest)
         if entry is None or not right or not counts(entry, self._clock()):
             return None
-        return Principal(entry.name, granted(entry.grants))
+        return Principal(entry.name, granted(entry.grants), key_id=key_id)
 
     def principal_of_sign_in(self, token: str) -> Principal | None:
         """Who has signed in with what the browser has; None if that does not count any more.

@@ -47,7 +47,9 @@ class CdrDocumentQuery(ListQuery):
         return self
 
 
-@router.get("/cdr-documents", dependencies=needs(Permission.READ), response_model=Page[CdrDocument])
+@router.get(
+    "/cdr-documents", dependencies=needs(Permission.READ, personal=True), response_model=Page[CdrDocument]
+)
 async def list_documents(api: Api, query: Annotated[CdrDocumentQuery, Query()]) -> Response:
     """Documents about charges in the order of their issue, which is that of the station's chain of hashes."""
     after = -1 if query.cursor is None else int(position_at(query.cursor, int)[0])

@@ -264,7 +264,7 @@ def _from(section: _Section, asked: Mapping[str, Any]) -> str:
     return f"{section.view}({period}{more}) WHERE {section.condition}{site} AND {asked['within']}"
 
 
-@router.get("/reconciliation", dependencies=needs(Permission.READ), response_model=Report)
+@router.get("/reconciliation", dependencies=needs(Permission.READ, personal=True), response_model=Report)
 async def reconcile(api: Api, query: Annotated[ReportQuery, Query()]) -> Response:
     """What of a period a billing clerk should look at; up to about a second old."""
     async with api.reports.turn() as reader:

@@ -127,14 +127,14 @@ class Cdr(Output):
     issued_at: Time
 
 
-@router.get("/sessions", dependencies=needs(Permission.READ))
+@router.get("/sessions", dependencies=needs(Permission.READ, personal=True))
 async def list_sessions(api: Api, query: Annotated[SessionQuery, Query()]) -> Page[Session]:
     """Sessions, the latest start first."""
     rows, cursor = await _page(api, SESSIONS, query)
     return Page(items=[Session.model_validate(row) for row in rows], next_cursor=cursor)
 
 
-@router.get("/sessions/{session_id}", dependencies=needs(Permission.READ))
+@router.get("/sessions/{session_id}", dependencies=needs(Permission.READ, personal=True))
 async def get_session(api: Api, session_id: str) -> Session:
     """One session."""
     row = await api.history.session(session_id)
@@ -143,14 +143,14 @@ async def get_session(api: Api, session_id: str) -> Session:
     return Session.model_validate(row)
 
 
-@router.get("/cdrs", dependencies=needs(Permission.READ))
+@router.get("/cdrs", dependencies=needs(Permission.READ, personal=True))
 async def list_cdrs(api: Api, query: Annotated[CdrQuery, Query()]) -> Page[Cdr]:
     """Charge records, each in its newest version, the latest end first."""
     rows, cursor = await _page(api, CDRS, query)
     return Page(items=[_cdr(row) for row in rows], next_cursor=cursor)
 
 
-@router.get("/cdrs/{cdr_id}", dependencies=needs(Permission.READ))
+@router.get("/cdrs/{cdr_id}", dependencies=needs(Permission.READ, personal=True))
 async def get_cdr(api: Api, cdr_id: str) -> Cdr:
     """One charge record in its newest version."""
     row = await api.history.cdr(cdr_id)

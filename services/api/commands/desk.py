@@ -12,6 +12,7 @@ from libs.events.topics import COMMANDS_REQUESTED, SECURITY_ALERTS
 from services.api.domain.errors import Invalid
 from services.api.domain.volume import Volume
 from services.api.http import metrics
+from services.api.http.audit_entry import before_write, note
 from services.api.recent import RecentRecords
 from services.api.writer import Writer
 
@@ -53,8 +54,10 @@ class CommandDesk:
             raise Invalid("this Idempotency-Key was used for another command", "Idempotency-Key")
         if len(self._keys) > _KEYS:
             self._keys.popitem(last=False)
+        note(command=request.action, command_id=request.event_id)
         if request.event_id in self._requests:
             return False
+        await before_write()
         if write is None:
             await self._writer.write(COMMANDS_REQUESTED, request.station_id, request, traceparent)
         else:

@@ -171,7 +171,7 @@ async def send_command(
     return _of_records(api.desk.request(command_id) or wanted, outcome)
 
 
-@router.get("/commands/{command_id}", dependencies=needs(Permission.READ))
+@router.get("/commands/{command_id}", dependencies=needs(Permission.READ, personal=True))
 async def get_command(api: Api, command_id: UUID) -> Command:
     """A command and its fate; status PENDING while there is none."""
     key = str(command_id)

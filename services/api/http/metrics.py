@@ -55,3 +55,14 @@ CLAIMS = Counter(
     "Times that this process became the one that writes the registry: at its first change, after another API process"
     " made one, and after errors.",
 )
+AUDIT_EVENTS = Counter(
+    "voltbus_api_audit_events", "Events of the audit trail that Kafka acknowledged.", ["outcome"]
+)
+AUDIT_LOST = Counter(
+    "voltbus_api_audit_lost_events",
+    "Events of the audit trail that could not be written: outcomes of requests whose start is in the trail, and refused"
+    " requests.",
+)
+AUDIT_CHAINS = Counter(
+    "voltbus_api_audit_chains", "Chains of the audit trail that were begun: at starts and after failures."
+)

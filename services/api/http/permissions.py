@@ -13,6 +13,7 @@ from services.api.domain.errors import Forbidden
 from services.api.domain.permitted import must_be_permitted, must_be_permitted_everywhere
 from services.api.domain.scope import Scope
 from services.api.http import metrics
+from services.api.http.audit_entry import CURRENT, asked
 
 # Only so that the key is named in the OpenAPI document; `Guard` demands it.
 _KEY: Final = HTTPBearer(
@@ -47,6 +48,7 @@ async def must_of(request: Request, who: Annotated[Principal, Depends(principal_
     fresh = int(request.app.state.context.settings.fresh_s * SECOND) if changes else None
 
     def must(permission: Permission) -> None:
+        asked(permission)
         try:
             must_be_permitted(who, permission, now_us(), fresh, at=named_by(request, who, permission))
         except Forbidden:
@@ -80,13 +82,23 @@ async def _of_all(
         must_be_permitted_everywhere(who, Permission(scope))
 
 
-def needs(permission: Permission) -> list[Any]:
+async def _shows_personal() -> None:
+    if (entry := CURRENT.get()) is not None:
+        entry.shows_personal()
+
+
+def needs(permission: Permission, *, personal: bool = False) -> list[Any]:
     """Dependencies of a route that needs this; 403 before anything of the request is looked at but its form.
 
     It is needed in the organisation of what the path names; if it names nothing in reach, in any: the handler then
-    has tables and a reader that hold nothing else.
+    has tables and a reader that hold nothing else. The audit trail has each request that changes something, and each
+    that needs a permission of SHOWS_PERSONAL. `personal`: the answer shows id tokens or messages of chargers although
+    the route needs another permission.
     """
-    return [Security(_declared, scopes=[permission.value])]
+    return [
+        Security(_declared, scopes=[permission.value]),
+        *([Depends(_shows_personal)] if personal else []),
+    ]
 
 
 def needs_everywhere(permission: Permission) -> list[Any]:

@@ -145,6 +145,13 @@ async def _bus(request: Request, error: BusUnavailableError) -> JSONResponse:
     )
 
 
+def unaudited(request: Request) -> JSONResponse:
+    """The answer to a request whose event is not in the audit trail."""
+    return _later(
+        request, "Kafka did not acknowledge the event of the audit trail in time: repeat the request"
+    )
+
+
 async def _clickhouse(request: Request, error: ClickHouseError) -> JSONResponse:
     if isinstance(error, ClickHouseUnavailableError):
         log.warning("clickhouse_unavailable", path=request.url.path, error=str(error))

@@ -13,6 +13,7 @@ from libs.clickhouse.reader import Reader
 from libs.events.firmware import DefineCampaign
 from libs.events.topics import FIRMWARE_CAMPAIGNS
 from libs.runtime.clock import SECOND, now_us
+from services.api.http.audit_entry import before_write
 from services.api.live.latest import Live
 from services.api.rows import Row, record_of
 
@@ -43,6 +44,7 @@ class Campaigns:
         Raises BusUnavailableError if Kafka did not acknowledge it in time: whether it is defined is not known. Raises
         ClickHouseError if it cannot be told whether there is an older one.
         """
+        await before_write(subject_kind="campaign", subject_id=wanted.campaign_id)
         try:
             async with asyncio.timeout(self._timeout_s), self._one_at_a_time:
                 return await self._define(wanted)

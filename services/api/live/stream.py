@@ -34,7 +34,7 @@ class StreamQuery(Input):
     station_id: list[Folded] = Field(default_factory=list, max_length=1000)
 
 
-@router.get("/stream", dependencies=needs(Permission.READ), response_class=EventSourceResponse)
+@router.get("/stream", dependencies=needs(Permission.READ, personal=True), response_class=EventSourceResponse)
 async def stream(
     api: Api,
     request: Request,

@@ -13,10 +13,20 @@ from libs.bus.sole_writer import SoleWriter
 from libs.bus.tables import TableSet
 from libs.events.codec import CodecError
 from libs.events.record import Record
+from libs.events.topics import (
+    ACCESS_ACCOUNTS,
+    ACCESS_KEYS,
+    REGISTRY_CREDENTIALS,
+    REGISTRY_SITES,
+    REGISTRY_STATIONS,
+    REGISTRY_TARIFFS,
+    REGISTRY_TOKENS,
+)
 from libs.runtime.logging import get_logger
 from services.api.domain.errors import Conflict
 from services.api.domain.renewal import TOPICS, Removal
 from services.api.http import metrics
+from services.api.http.audit_entry import before_write
 
 log = get_logger(__name__)
 
@@ -24,6 +34,17 @@ Written = Mapping[str, Record | Removal | None]
 """The new records of one key by topic; a Removal, or None, removes the entry there."""
 Decide = Callable[[], Written]
 """Makes of what the tables hold what is to be written, {} for nothing; raises a Refusal. May be called again."""
+
+_SUBJECTS: Final = {
+    ACCESS_ACCOUNTS: "account",
+    ACCESS_KEYS: "key",
+    REGISTRY_CREDENTIALS: "station",
+    REGISTRY_SITES: "site",
+    REGISTRY_STATIONS: "station",
+    REGISTRY_TARIFFS: "tariff",
+    REGISTRY_TOKENS: "token",
+}
+"""What a change is about, as the audit trail says it."""
 
 _TOGETHER: Final = 100
 _PAUSE_S: Final = 0.02
@@ -89,6 +110,7 @@ class Changes:
         Returns once the tables show it, or should. Raises what `decide` raises, and BusUnavailableError if Kafka did
         not acknowledge it in time: whether it was written is not known.
         """
+        await before_write(subject_kind=_SUBJECTS.get(topic, topic), subject_id=key)
         change = _Change(topic, key, decide)
         self._waiting.append(change)
         self._some.set()

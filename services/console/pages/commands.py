@@ -123,7 +123,9 @@ async def send(visit: Visiting, station_id: str, form: str, action: str) -> Resp
     return RedirectResponse(address(f"/commands/{sent.command_id}", {}, station=state.station_id), 303)
 
 
-@router.get("/commands/{command_id}", response_class=HTMLResponse)
+@router.get(
+    "/commands/{command_id}", response_class=HTMLResponse, dependencies=needs(Permission.READ, personal=True)
+)
 async def show_command(visit: Visiting, command_id: UUID, station: str = "") -> Response:
     """A command, and its fate once there is one. `station`: whose it is, for a process that does not know it yet."""
     live = visit.live(f"command/{command_id}", late=True)

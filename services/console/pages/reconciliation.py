@@ -12,7 +12,7 @@ from services.api.http.permissions import needs
 from services.console.pages.queries import Period
 from services.console.web.visit import Visiting
 
-router = APIRouter(dependencies=needs(Permission.READ))
+router = APIRouter(dependencies=needs(Permission.READ, personal=True))
 
 _MOST: Final = 100
 _LEAST: Final = timedelta(seconds=1)

@@ -22,7 +22,7 @@ from services.console.review import Ruled, ruled
 from services.console.web.rendering import address
 from services.console.web.visit import Visit, Visiting
 
-router = APIRouter(dependencies=needs(Permission.READ))
+router = APIRouter(dependencies=needs(Permission.READ, personal=True))
 
 _LATE: Final = timedelta(days=7)
 """Samples that come this much after a session's end still belong to it."""

@@ -20,7 +20,9 @@ router = APIRouter(dependencies=needs(Permission.READ))
 _MOST: Final = 200
 
 
-@router.get("/stations/{station_id}", response_class=HTMLResponse)
+@router.get(
+    "/stations/{station_id}", response_class=HTMLResponse, dependencies=needs(Permission.READ, personal=True)
+)
 async def show_now(visit: Visiting, station_id: str) -> Response:
     """State of a station and its connectors, its sessions, and the limits in force; `at`: as they were then."""
     station_id = station_id.casefold()
@@ -56,7 +58,11 @@ async def show_now(visit: Visiting, station_id: str) -> Response:
     )
 
 
-@router.get("/stations/{station_id}/timeline", response_class=HTMLResponse)
+@router.get(
+    "/stations/{station_id}/timeline",
+    response_class=HTMLResponse,
+    dependencies=needs(Permission.READ, personal=True),
+)
 async def show_timeline(visit: Visiting, station_id: str) -> Response:
     """What happened there, the latest first."""
     state = await get_state(visit.api, station_id.casefold())
@@ -75,7 +81,11 @@ async def show_timeline(visit: Visiting, station_id: str) -> Response:
     )
 
 
-@router.get("/stations/{station_id}/commands", response_class=HTMLResponse)
+@router.get(
+    "/stations/{station_id}/commands",
+    response_class=HTMLResponse,
+    dependencies=needs(Permission.READ, personal=True),
+)
 async def show_commands(visit: Visiting, station_id: str) -> Response:
     """Commands to the station and their fates."""
     state = await get_state(visit.api, station_id.casefold())

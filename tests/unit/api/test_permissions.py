@@ -29,10 +29,12 @@ from services.api.domain.permitted import (
     recorded,
 )
 from services.api.settings import ApiSettings
+from tests.unit.api.kept_trail import KeptTrail
 
 KEY = "a-key-for-these-tests"
 SETTINGS = ApiSettings.model_validate({"api_key": KEY, "operator_keys": "anna=annas-own-key-0123"})
 PASSED = 418
+TRAIL = KeptTrail()
 
 
 def key_of(role: Role) -> str:
@@ -61,7 +63,7 @@ class Parts:
 
 
 def application(override: Callable[[], Any]) -> FastAPI:
-    context = cast(Context, SimpleNamespace(settings=SETTINGS, access=Keys()))
+    context = cast(Context, SimpleNamespace(settings=SETTINGS, access=Keys(), trail=TRAIL))
     app = create_application(context, Health())
     app.dependency_overrides[context_of] = override
     return app

@@ -16,6 +16,7 @@ from libs.runtime.service import Health
 from services.api.application import create_application
 from services.api.context import Context
 from services.api.settings import ApiSettings
+from tests.unit.api.kept_trail import KeptTrail
 
 KEY = "a-key-for-these-tests"
 SETTINGS = ApiSettings.model_validate({"api_key": KEY})
@@ -25,7 +26,7 @@ DEEP = 300
 @cache
 def application() -> FastAPI:
     # None of these bodies reaches a handler.
-    return create_application(cast(Context, SimpleNamespace(settings=SETTINGS)), Health())
+    return create_application(cast(Context, SimpleNamespace(settings=SETTINGS, trail=KeptTrail())), Health())
 
 
 @cache

@@ -25,6 +25,7 @@ from services.api.live.latest import Live
 from services.api.registry.changes import Changes
 from services.api.registry.table import TABLES, Registry
 from services.api.settings import ApiSettings
+from tests.unit.api.kept_trail import KeptTrail
 
 KEY = "a-key-for-these-tests"
 
@@ -66,6 +67,7 @@ class Rig:
             sealer=None,
             live=Live(),
             scope=Scope(principal("api", [Role.PLATFORM_ADMIN]), registry),
+            trail=KeptTrail(),
         )
         self.app = create_application(cast(Context, context), Health())
         self.app.dependency_overrides[context_of] = lambda: context

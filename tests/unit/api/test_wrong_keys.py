@@ -16,6 +16,7 @@ from services.api.context import Context
 from services.api.http import middleware
 from services.api.http.wrong_keys import WrongKeys
 from services.api.settings import ApiSettings
+from tests.unit.api.kept_trail import KeptTrail
 
 KEY = "a-key-for-these-tests"
 MINUTE = 60 * SECOND
@@ -28,7 +29,9 @@ class Door:
         self.now = MINUTE
         monkeypatch.setattr(middleware, "now_us", lambda: self.now)
         settings = ApiSettings.model_validate({"api_key": KEY, "wrong_keys": limit})
-        self._app = create_application(cast(Context, SimpleNamespace(settings=settings)), Health())
+        self._app = create_application(
+            cast(Context, SimpleNamespace(settings=settings, trail=KeptTrail())), Health()
+        )
 
     async def knock(self, key: str | None, address: str = "203.0.113.7") -> httpx.Response:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}

@@ -11,6 +11,7 @@ from libs.runtime.service import Health
 from services.api.context import Context
 from services.console.application import create_application
 from services.console.settings import ConsoleSettings
+from tests.unit.api.kept_trail import KeptTrail
 
 
 class Nobody:
@@ -24,6 +25,7 @@ class Parts:
     settings = ConsoleSettings.model_validate({})
     access = Nobody()
     hub = SimpleNamespace(position="0-0")
+    trail = KeptTrail()
 
 
 @pytest.fixture
