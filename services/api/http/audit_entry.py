@@ -145,7 +145,7 @@ class Entry:
 
     def _event(self, outcome: AuditOutcome, status: int) -> AuditRecorded:
         now, event_id = now_us(), new_id()
-        route = getattr(self._scope.get("route"), "path", "")
+        route = getattr(self._scope.get("route"), "path_format", "")
         query = self._scope.get("query_string", b"") if self._permission and not self._changing else b""
         name, kind, key_id = self._who()
         event = AuditRecorded(
