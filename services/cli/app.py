@@ -14,6 +14,7 @@ from rich.text import Text
 
 from services.cli import (
     access,
+    audit,
     backtest,
     bulk,
     bus,
@@ -68,6 +69,7 @@ app.add_typer(certificates.app, name="certificates")
 app.add_typer(security.app, name="security")
 app.add_typer(access.accounts, name="accounts")
 app.add_typer(access.keys, name="keys")
+app.add_typer(audit.app, name="audit")
 app.command("login")(login.login)
 app.command("logout")(login.logout)
 history.sessions.command("decide")(decisions.decide)
