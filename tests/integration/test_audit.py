@@ -53,7 +53,7 @@ async def test_what_is_done_is_in_the_trail_and_the_chain_is_sound(api: Platform
     events = await trail(api)
     assert events[0].kind is AuditKind.CHAIN_STARTED
     assert check(events).sound
-    assert not check([each for each in events if each is not done]).sound
+    assert not check([each for each in events if each != done]).sound
 
 
 async def test_the_change_of_a_process_that_was_killed_has_its_event(api: Platform) -> None:
