@@ -113,7 +113,7 @@ async def start_bulk_command(
     return _shown(wanted, None)
 
 
-@router.get("/bulk-commands", dependencies=needs(Permission.READ))
+@router.get("/bulk-commands", dependencies=needs(Permission.READ, personal=True))
 async def list_bulk_commands(api: Api, query: Annotated[ListQuery, Query()]) -> Page[BulkCommand]:
     """Bulk commands, the newest first."""
     before = None
@@ -135,7 +135,7 @@ async def list_bulk_commands(api: Api, query: Annotated[ListQuery, Query()]) -> 
             return Page(items=items)
 
 
-@router.get("/bulk-commands/{bulk_id}", dependencies=needs(Permission.READ))
+@router.get("/bulk-commands/{bulk_id}", dependencies=needs(Permission.READ, personal=True))
 async def get_bulk_command(api: Api, bulk_id: str) -> BulkCommand:
     """A bulk command and its counts."""
     return _shown(await _existing(api, bulk_id), await api.bulk.progress(bulk_id))
