@@ -291,7 +291,8 @@ async def test_a_key_is_known_by_its_secret_until_its_end() -> None:
     )
     assert key.startswith(f"vb_{entry.key_id}_")
     assert key.rpartition("_")[2] not in repr(entry)
-    assert rig.access.principal_of_key(key) == principal("billing", [Role.VIEWER])
+    known = Principal("billing", (Grant(Role.VIEWER),), key_id=entry.key_id)
+    assert rig.access.principal_of_key(key) == known
     for wrong in (key[:-1], key + "x", f"vb_{entry.key_id}_", "vb_", "", "vb_nobody_secret", key.upper()):
         assert rig.access.principal_of_key(wrong) is None, wrong
     rig.now += MINUTE

@@ -390,7 +390,7 @@ def test_an_accounts_password_is_asked_for_and_never_shown() -> None:
     assert "correct horse" not in result.output
     assert api.body() == {
         "account_id": "anna",
-        "grants": [{"role": "operator"}, {"role": "engineer"}],
+        "grants": [{"role": role, "organisation_id": "*"} for role in ("operator", "engineer")],
         "display_name": "Anna",
         "password": "correct horse battery",
     }
@@ -430,7 +430,7 @@ def test_a_key_is_shown_once_listed_and_revoked() -> None:
     assert "vb_k1_secret" in run(api, *words).output
     assert api.body() == {
         "name": "billing",
-        "grants": [{"role": "viewer"}],
+        "grants": [{"role": "viewer", "organisation_id": "*"}],
         "expires_at": "2027-01-01T00:00:00Z",
         "note": "export",
     }
