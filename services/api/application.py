@@ -22,6 +22,7 @@ from services.api.http.routing import ROOT
 from services.api.live import campaigns, load, state, stream
 from services.api.registry import organisations, security, sites, stations, tariffs, tokens
 from services.api.settings import PLATFORM
+from services.api.worklist import entries as worklist
 
 OPENAPI: Final = f"{ROOT}/openapi.json"
 DOCS: Final = f"{ROOT}/docs"
@@ -48,6 +49,7 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     campaigns.router,
     security.router,
     stream.router,
+    worklist.router,
     accounts.router,
     keys.router,
     signing_in.router,

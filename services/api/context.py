@@ -25,6 +25,7 @@ from services.api.oidc.service import SignInsAtProvider
 from services.api.registry.table import Registry
 from services.api.scoped import Rows, ScopedLane, ScopedReader, Turns
 from services.api.settings import OperatorSettings
+from services.api.worklist.causes import Causes
 from services.api.writer import Writer
 
 NOBODY: Final = Principal("", ())
@@ -49,6 +50,7 @@ class Context(msgspec.Struct, frozen=True):
     reports: Turns
     history: History
     live: Live
+    causes: Causes
     hub: Hub
     desk: CommandDesk
     bulk: BulkCommands

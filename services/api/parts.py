@@ -51,6 +51,7 @@ from services.api.oidc.service import SignInsAtProvider
 from services.api.registry.changes import Changes
 from services.api.registry.table import TABLES, Registry
 from services.api.settings import OperatorSettings
+from services.api.worklist.causes import Causes
 from services.api.writer import Writer
 
 log = get_logger(__name__)
@@ -212,6 +213,7 @@ def _context(
         reports=reports,
         history=History(reader),
         live=live,
+        causes=Causes(),
         hub=Hub(
             Wording(bus.contract),
             clients=settings.stream_clients,

@@ -36,6 +36,7 @@ from services.cli import (
     stations,
     tariffs,
     tokens,
+    worklist,
 )
 from services.cli.client import DEFAULT_URL, Client, CliError
 from services.cli.output import console, printable
@@ -67,6 +68,7 @@ app.add_typer(bus.dlq, name="dlq")
 app.add_typer(quirks.app, name="quirks")
 app.add_typer(certificates.app, name="certificates")
 app.add_typer(security.app, name="security")
+app.add_typer(worklist.app, name="worklist")
 app.add_typer(access.accounts, name="accounts")
 app.add_typer(access.keys, name="keys")
 app.add_typer(audit.app, name="audit")

@@ -38,6 +38,7 @@ from services.api.registry import (
     tariffs,
     tokens,
 )
+from services.api.worklist import entries as worklist
 from tests.contract.fields import FIELDS, VIEWS, Kind, kinds_of_model
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
@@ -358,6 +359,27 @@ SHOWN: Final[Mapping[type[BaseModel], Shown]] = {
     ),
     security.AlertQuery: Shown(("SecurityAlertRaised",), own=_PERIOD),
     security.SecurityAlert: Shown(("SecurityAlertRaised",), {"alert_id": "event_id"}),
+    worklist.WorklistQuery: Shown((), own=_PERIOD | {"kind": "a cause's"}),
+    worklist.WorklistExample: Shown(
+        (),
+        own={
+            "station_id": "empty where it is of none",
+            "detail": "in the words of the cause",
+            "session_id": "empty where it is of none",
+            "campaign_id": "empty where it is of none",
+        },
+    ),
+    worklist.WorklistEntry: Shown(
+        (),
+        own={
+            "entry_id": "made of kind and cause",
+            "kind": "of the cause",
+            "title": "of the cause",
+            "count": "how many have the cause",
+            "examples": "some of them",
+        },
+    ),
+    worklist.Worklist: Shown((), own={"items": "entries", "complete": "whether ClickHouse answered"}),
     sites.SiteSettings: Shown(
         ("SiteRegistered",), own={"tariff_id": _ASSIGNED, "tariff_valid_from": "`valid_from` of that"}
     ),

@@ -20,6 +20,7 @@ from services.api.equipment import certificates, local_list, logs, passwords, va
 from services.api.identity import Identity
 from services.api.live import campaigns, load, state, stream
 from services.api.registry import organisations, security, sites, stations, tariffs, tokens
+from services.api.worklist import entries as worklist
 from services.cli import access as cli_access
 from services.cli import certificates as cli_certificates
 from services.cli import decisions as cli_decisions
@@ -95,6 +96,7 @@ READ: Final[Mapping[str, tuple[Source, ...]]] = {
     "tariffs": (tariffs.Tariff,),
     "tokens": (tokens.Token,),
     "organisations": (organisations.Organisation,),
+    "worklist.list_worklist": (worklist.Worklist, worklist.WorklistEntry),
     "cdrs._priced": (tariffs.Tariff, sites.Site),
     "bus.list_letters": ("RecordDeadLettered",),
     "quirks._record": ("OcppCallReceived",),
@@ -154,6 +156,7 @@ TAKEN: Final[Mapping[str, tuple[type[BaseModel], ...]]] = {
     "tokens.list_tokens": (tokens.TokenQuery,),
     "organisations.save_organisation": (organisations.OrganisationSettings,),
     "tokens.save_token": (tokens.TokenSettings,),
+    "worklist.list_worklist": (worklist.WorklistQuery,),
 }
 """What the API takes of each module, or part of one, that sends something."""
 

@@ -4,11 +4,10 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from libs.access.roles import Permission
-from libs.runtime.clock import micros
 from services.api.http.permissions import needs
+from services.api.worklist.entries import worklist
 from services.console.pages.queries import Period
 from services.console.web.visit import Visiting
-from services.console.worklist import worklist
 
 router = APIRouter(dependencies=needs(Permission.READ))
 
@@ -17,7 +16,6 @@ router = APIRouter(dependencies=needs(Permission.READ))
 async def show_worklist(visit: Visiting) -> HTMLResponse:
     """What is wrong now, and what went wrong in a period, by its cause."""
     period = Period(visit.request.query_params, visit.now)
-    causes, told = await worklist(visit.api, period.since, period.until, micros(visit.now))
-    return visit.page(
-        "worklist.html", live=visit.live("worklist", late=True), causes=causes, told=told, period=period
-    )
+    entries, told = await worklist(visit.api, period.since, period.until, visit.now)
+    live = visit.live("worklist", late=True)
+    return visit.page("worklist.html", live=live, entries=entries, told=told, period=period)

@@ -104,7 +104,7 @@ class Visit:
     def live(self, *parts: str, late: bool = False, every_s: int = 0) -> Live | None:
         """What keeps this page up to date; None if it shows what was, or a further page of a list."""
         fixed = self.request.query_params
-        is_fixed = fixed.get("until") or fixed.get("cursor") or not all(map(is_part, parts))
+        is_fixed = any(map(fixed.get, ("until", "cursor", "at"))) or not all(map(is_part, parts))
         return None if is_fixed else Live(parts, late, every_s, self._after)
 
     def page(

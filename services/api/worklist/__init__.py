@@ -1,0 +1,1 @@
+"""What needs a person, by its cause."""
