@@ -230,7 +230,11 @@ class Hub:
         self.bytes += event.size
         self._forget()
         for subscription in self._subscriptions:
-            subscription.news.set()
+            if subscription.next == event.number and not subscription.filter.wants(event):
+                # Nobody is woken for what he passes over.
+                subscription.next += 1
+            else:
+                subscription.news.set()
 
     def subscribe(
         self,

@@ -236,3 +236,13 @@ async def test_nothing_more_is_shown_to_whose_key_was_revoked() -> None:
     await anext(chunks)
     center.publish(message(started()))
     assert b"event: revoked" in await anext(chunks)
+
+
+async def test_who_is_passed_over_by_many_events_is_not_dropped_for_it() -> None:
+    center = hub(ring=10)
+    client = Client(center, Filter(stations=frozenset({"b"})))
+    assert await client.frames() == []
+    for _ in range(100):
+        center.publish(message(started("a")))
+    center.publish(message(started("b")))
+    assert kinds(await client.frames()) == ["SessionStarted"]
