@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("edge", "processors", "sessions", "sink", "commands", "api", "platform")
+NAMES = ("edge", "processors", "sessions", "sink", "commands", "api", "streams", "platform")
 
 
 def main() -> int:

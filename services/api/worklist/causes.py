@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
@@ -128,7 +128,8 @@ class Causes:
     ClickHouse is asked at most once in some seconds for each period and each set of organisations.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._known: OrderedDict[_Question, tuple[float, asyncio.Task[list[Cause] | None]]] = OrderedDict()
 
     async def of(
@@ -149,9 +150,9 @@ class Causes:
         end = None if until >= now - _CURRENT else until
         question = until - since, end, None if asked.scope.everywhere else asked.scope.organisations
         known = self._known.get(question)
-        if known is None or time.monotonic() - known[0] > FRESH_S:
+        if known is None or self._clock() - known[0] > FRESH_S:
             task = asyncio.create_task(_ask(asked, since, until), name="worklist")
-            known = self._known[question] = time.monotonic(), task
+            known = self._known[question] = self._clock(), task
             self._known.move_to_end(question)
             while len(self._known) > _QUESTIONS:
                 self._known.popitem(last=False)

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from libs.clickhouse.client import ClickHouseUnavailableError
 from libs.events.registry import Assignment
 from services.api.domain.places import Places
@@ -83,13 +81,11 @@ async def test_others_are_shown_nothing_that_was_asked_for_somebody_else() -> No
     assert reports.asked == 3
 
 
-async def test_clickhouse_is_asked_once_for_all_who_look_within_five_seconds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_clickhouse_is_asked_once_for_all_who_look_within_five_seconds() -> None:
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(causes.time, "monotonic", lambda: clock.now)
     reports = Reports()
     worklist = made(reports)
+    worklist.causes = Causes(lambda: clock.now)
     seconds = [timedelta(seconds=number) for number in range(50)]
     found = await asyncio.gather(*[worklist.of(NOW - DAY + each, NOW + each, NOW + each) for each in seconds])
     assert reports.asked == 1
