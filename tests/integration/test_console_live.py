@@ -193,7 +193,8 @@ async def test_a_busy_station_costs_a_fetch_a_second_at_most(console: Console) -
             "performance.getEntriesByType('resource').filter(e => e.initiatorType === 'fetch').map(e => e.startTime)"
         )
         assert fetched
-        assert all(after - before >= 999 for before, after in pairwise(fetched)), fetched
+        # Browsers round their clocks.
+        assert all(after - before >= 990 for before, after in pairwise(fetched)), fetched
 
 
 async def test_a_console_that_is_killed_is_missed_and_when_it_is_back_nothing_is(console: Console) -> None:
@@ -248,11 +249,11 @@ async def test_signing_out_elsewhere_ends_the_stream_and_the_page_leaves(console
         await page.wait_for_url("**/sign-in*")
 
 
-async def frames_of(response: httpx.Response, many: int) -> list[tuple[str, str]]:
+async def frames_of(lines: AsyncIterator[str], many: int) -> list[tuple[str, str]]:
     """The first so many events, as kind and data; comments and heartbeats are left out."""
     found: list[tuple[str, str]] = []
     kind = ""
-    async for line in response.aiter_lines():
+    async for line in lines:
         if line.startswith("event: "):
             kind = line.removeprefix("event: ")
         elif line.startswith("data: ") and kind != "alive":
@@ -292,7 +293,8 @@ async def test_the_stream_tells_what_was_asked_for_only_and_goes_on_where_it_bro
             assert response.headers["content-type"].startswith("text/event-stream")
             assert response.headers["x-accel-buffering"] == "no"
             place = ""
-            async for line in response.aiter_lines():
+            lines = response.aiter_lines()
+            async for line in lines:
                 if line.startswith("id: "):
                     place = line.removeprefix("id: ")
                 if line == "event: hello":
@@ -300,14 +302,14 @@ async def test_the_stream_tells_what_was_asked_for_only_and_goes_on_where_it_bro
             assert place
             await told(console.api, "wire-2", SCRIPT)
             await told(console.api, "wire-1", "v2")
-            assert await frames_of(response, 1) == [("changed", '["station/wire-1"]')]
+            assert await frames_of(lines, 1) == [("changed", '["station/wire-1"]')]
         again = {"Last-Event-ID": place}
         async with http.stream("GET", "/live?part=station/wire-1", headers=again) as response:
-            assert (await frames_of(response, 2))[1] == ("changed", '["station/wire-1"]')
+            assert (await frames_of(response.aiter_lines(), 2))[1] == ("changed", '["station/wire-1"]')
         for unknown in ("0-0", "another-process-1", "\u0661"):
             path = f"/live?part=stations&after={unknown}"
             async with http.stream("GET", path) as response:
-                assert (await frames_of(response, 2))[1][0] == "reload", unknown
+                assert (await frames_of(response.aiter_lines(), 2))[1][0] == "reload", unknown
 
 
 async def test_nobody_listens_without_a_sign_in_and_one_account_has_so_many_streams(console: Console) -> None:
