@@ -2,11 +2,12 @@
 
 import pytest
 
+from libs.events.commands import CommandDialect, Fate, RequestCommand
 from libs.events.firmware import CampaignProgressed
-from libs.events.registry import SiteRegistered
+from libs.events.registry import Assignment, SiteRegistered, StationRegistered
 from libs.events.telemetry import ConnectorState, StationStateChanged
 from libs.runtime.clock import now_us
-from tests.integration.api_platform import Json, Platform, api, ok, problem, stamp
+from tests.integration.api_platform import Json, Platform, api, concluded, ok, problem, stamp
 from tests.patience import until
 
 __all__ = ["api"]
@@ -63,3 +64,55 @@ async def test_causes_of_now_and_of_the_past_are_listed_together(api: Platform) 
 )
 async def test_what_cannot_be_listed_is_refused(api: Platform, query: Json) -> None:
     problem(await api.http.get("/worklist", params=query), 422)
+
+
+async def test_who_has_a_role_in_one_organisation_is_shown_only_what_is_of_it(api: Platform) -> None:
+    for name in ("mine", "other"):
+        await ok(await api.http.put(f"/organisations/{name}", json={}), 201)
+        site = SiteRegistered(**stamp(), site_id=f"{name}-site", timezone="UTC", organisation_id=name)
+        await api.emit("registry.sites", site.site_id, site)
+        for station_id, sites in (
+            (f"{name}-at-site", (Assignment(id=site.site_id, valid_from=0),)),
+            (f"{name}-at-none", ()),
+        ):
+            station = StationRegistered(
+                **stamp(), station_id=station_id, sites=sites, organisation_id="" if sites else name
+            )
+            await api.emit("registry.stations", station_id, station)
+            connector = ConnectorState(
+                evse_id=1, connector_id=1, status="Faulted", error_code=f"{name}-fault", since=now_us()
+            )
+            state = StationStateChanged(
+                **stamp(), station_id=station_id, connected=False, connectors=(connector,)
+            )
+            await api.emit("telemetry.health", station_id, state)
+            request = RequestCommand(
+                **stamp(), station_id=station_id, action=f"Reset-{name}", payload="{}", dialect=CommandDialect.OCPP,
+                requested_by="anna", expires_at=now_us(),
+            )  # fmt: skip
+            await api.emit("commands.outcomes", station_id, concluded(request, Fate.EXPIRED))
+    grants = [{"role": "viewer", "organisation_id": "mine"}]
+    made = await ok(await api.http.post("/keys", json={"name": "mine", "grants": grants}), 201)
+    headers = {"Authorization": f"Bearer {made['key']}"}
+
+    def titles(found: Json) -> set[tuple[str, str, int]]:
+        return {(each["kind"], each["title"], each["count"]) for each in found["items"]}
+
+    def of(name: str) -> set[tuple[str, str, int]]:
+        return {
+            ("offline", f"{name}-site (1/1)", 1),
+            ("faulted", f"{name}-fault", 2),
+            ("command", f"Reset-{name} EXPIRED", 2),
+        }
+
+    async def all_listed() -> bool:
+        return of("mine") | of("other") <= titles(await ok(await api.http.get("/worklist")))
+
+    async def mine_listed() -> Json | None:
+        answer = await api.http.get("/worklist", headers=headers)
+        return answer.json() if answer.status_code == 200 and of("mine") <= titles(answer.json()) else None
+
+    await until(all_listed)
+    found = await until(mine_listed)
+    assert titles(found) == of("mine") | {("offline", "- (1/1)", 1)}
+    assert "other" not in str(found)

@@ -1,7 +1,6 @@
 """What needs a person now, grouped by its cause."""
 
 import asyncio
-import re
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ import msgspec
 from libs.clickhouse.client import ClickHouseError
 from libs.runtime.clock import micros
 from libs.runtime.logging import get_logger
+from services.api.domain.places import NOWHERE
 from services.api.domain.scope import Scope
 from services.api.http.problems import Unavailable
 from services.api.live.latest import Live
@@ -27,14 +27,13 @@ SHOWN: Final = 20
 FRESH_S: Final = 5.0
 """So long what ClickHouse told is told again."""
 
-_CURRENT: Final = timedelta(minutes=10)
+_FRESH: Final = timedelta(seconds=FRESH_S)
 _QUESTIONS: Final = 64
 """That are remembered."""
 _DIGITS: Final = 16
-_ENTRY_ID: Final = re.compile(rf"[a-z]{{1,20}}-[0-9a-f]{{{_DIGITS}}}")
 _SINCE: Final = "fromUnixTimestamp64Micro(%(since)s, 'UTC')"
 _UNTIL: Final = "fromUnixTimestamp64Micro(%(until)s, 'UTC')"
-_Question = tuple[timedelta, datetime | None, tuple[str, ...] | None]
+_Question = tuple[datetime | int, datetime | None, tuple[str, ...] | None]
 _OF_ALL: Final = frozenset({"dead", "campaign"})
 
 
@@ -146,11 +145,13 @@ class Causes:
     async def _stored(
         self, asked: Asked, since: datetime, until: datetime, now: datetime
     ) -> list[Cause] | None:
-        # Who asks for a period up to now asks the same as somebody did a second ago.
-        end = None if until >= now - _CURRENT else until
-        question = until - since, end, None if asked.scope.everywhere else asked.scope.organisations
+        whose = None if asked.scope.everywhere else asked.scope.organisations
+        question: _Question = since, until, whose
+        if until >= now - _FRESH:
+            # Who asks for a period up to now asks the same as somebody did a second ago.
+            question = (now - since) // _FRESH, None, whose
         known = self._known.get(question)
-        if known is None or self._clock() - known[0] > FRESH_S:
+        if known is None or (known[1].done() and self._clock() - known[0] > FRESH_S):
             task = asyncio.create_task(_ask(asked, since, until), name="worklist")
             known = self._known[question] = self._clock(), task
             self._known.move_to_end(question)
@@ -184,22 +185,20 @@ def entry_id_of(kind: str, key: str) -> str:
     return f"{kind}-{sha256(key.encode('utf-8', 'replace')).hexdigest()[:_DIGITS]}"
 
 
-def is_entry_id(text: str) -> bool:
-    """Whether that may be the id of an entry."""
-    return _ENTRY_ID.fullmatch(text) is not None
-
-
 def _offline(asked: Asked) -> Iterable[Cause]:
     """Registered stations without a socket, by site."""
-    registry, places = asked.registry, asked.registry.places
+    places, scope = asked.registry.places, asked.scope
     found = []
+    # Places are of all organisations; a station at a site belongs to that of the site.
     for site_id, many, there in places.away():
-        away = places.away_at(site_id)
-        if asked.scope.everywhere:
-            first = away.after(None, SHOWN)
+        first: list[str] = []
+        if scope.everywhere or (site_id and scope.sees_site(site_id)):
+            first = places.away_at(site_id).after(None, SHOWN)
+        elif site_id:
+            continue
         else:
-            seen = [each for each in away if each in registry.stations]
-            there = sum(each in registry.stations for each in places.at(site_id))  # noqa: PLW2901
+            seen = list(filter(scope.sees_station, places.away_at(NOWHERE)))
+            there = sum(map(scope.sees_station, places.at(NOWHERE)))  # noqa: PLW2901
             many, first = len(seen), seen[:SHOWN]  # noqa: PLW2901
         if many:
             title = f"{site_id or '-'} ({many}/{there})"

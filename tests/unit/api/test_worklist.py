@@ -5,12 +5,16 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+from libs.access.principal import EVERY_ORGANISATION, Grant, Principal
+from libs.access.roles import Role
 from libs.clickhouse.client import ClickHouseUnavailableError
 from libs.events.registry import Assignment
 from services.api.domain.places import Places
+from services.api.domain.scope import Scope
 from services.api.worklist import causes
 from services.api.worklist.causes import KINDS, Cause, Causes, entry_id_of
 
@@ -41,6 +45,22 @@ class Reports:
         )
 
 
+class Belongings:
+    """Two sites, each of an organisation of its own; stations at no site are of the one that their id begins with."""
+
+    def of_site(self, site_id: str) -> str:
+        return {"north": "norse", "south": "roman"}.get(site_id, "")
+
+    def of_station(self, station_id: str) -> str:
+        return station_id.partition("-")[0]
+
+    def of_tariff(self, tariff_id: str) -> str:
+        return ""
+
+    def of_token(self, id_token: str) -> str:
+        return ""
+
+
 class Worklist:
     """The causes as a request of somebody who reaches everything, or these organisations, is shown them."""
 
@@ -54,13 +74,12 @@ class Worklist:
     async def of(
         self, since: datetime, until: datetime, now: datetime, organisations: tuple[str, ...] | None = None
     ) -> tuple[list[Cause], bool]:
-        everywhere = organisations is None
-        seen = {} if everywhere else {"cp-07": None}
+        grants = map(partial(Grant, Role.VIEWER), organisations or (EVERY_ORGANISATION,))
         asked: Any = SimpleNamespace(
-            registry=SimpleNamespace(places=self.places, stations=seen),
+            registry=SimpleNamespace(places=self.places),
             live=SimpleNamespace(states=SimpleNamespace(records={})),
             reports=self.reports,
-            scope=SimpleNamespace(everywhere=everywhere, organisations=organisations or (), within="1"),
+            scope=Scope(Principal("anna", tuple(grants)), Belongings()),
         )
         return await self.causes.of(asked, since, until, now)
 
@@ -69,16 +88,47 @@ def made(reports: Reports) -> Worklist:
     return Worklist(reports)
 
 
+def offline(found: list[Cause]) -> dict[str, list[str]]:
+    return {
+        each.title: [example.station_id for example in each.examples]
+        for each in found
+        if each.kind == "offline"
+    }
+
+
 async def test_others_are_shown_nothing_that_was_asked_for_somebody_else() -> None:
     reports = Reports()
     worklist = made(reports)
-    await worklist.of(NOW - DAY, NOW, NOW)
-    found, _ = await worklist.of(NOW - DAY, NOW, NOW, ("south",))
+    for station_id, site_id in (("cp-s", "south"), ("norse-1", None), ("norse-2", None), ("roman-1", None)):
+        worklist.places.register(
+            station_id, () if site_id is None else (Assignment(id=site_id, valid_from=0),)
+        )
+    worklist.places.locate("norse-2", connected=True)
+    found, _ = await worklist.of(NOW - DAY, NOW, NOW)
+    assert list(offline(found)) == ["north (30/30)", "- (2/3)", "south (1/1)"]
+    found, _ = await worklist.of(NOW - DAY, NOW, NOW, ("roman",))
+    assert offline(found) == {"south (1/1)": ["cp-s"], "- (1/1)": ["roman-1"]}
     assert reports.asked == 2
-    (offline,) = [each for each in found if each.kind == "offline"]
-    assert (offline.title, [each.station_id for each in offline.examples]) == ("north (1/1)", ["cp-07"])
-    await worklist.of(NOW - DAY, NOW, NOW, ("east",))
-    assert reports.asked == 3
+    found, _ = await worklist.of(NOW - DAY, NOW, NOW, ("norse",))
+    assert set(offline(found)) == {"north (30/30)", "- (1/2)"}
+    found, _ = await worklist.of(NOW - DAY, NOW, NOW, ("gaul",))
+    assert offline(found) == {}
+    assert reports.asked == 4
+
+
+async def test_another_period_is_another_question() -> None:
+    reports = Reports()
+    worklist = made(reports)
+    periods = [
+        (NOW - DAY, NOW),
+        (NOW - DAY, NOW - timedelta(minutes=1)),
+        (NOW - timedelta(minutes=1), NOW + DAY),
+        (NOW, NOW + DAY),
+    ]
+    for number, (since, until) in enumerate(periods):
+        await worklist.of(since, until, NOW)
+        await worklist.of(since, until, NOW)
+        assert reports.asked == number + 1
 
 
 async def test_clickhouse_is_asked_once_for_all_who_look_within_five_seconds() -> None:
