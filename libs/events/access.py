@@ -51,3 +51,13 @@ class SignedIn(Record, frozen=True, kw_only=True):
     expires_at: int
     address: str = ""
     user_agent: str = ""
+
+
+class ViewSaved(Record, frozen=True, kw_only=True):
+    """A list of the console as a person wants to see it again."""
+
+    view_id: str
+    account_id: str
+    page: str
+    name: str
+    query: str

@@ -23,6 +23,8 @@ COMMANDS_DISPATCH: Final = "commands.dispatch"
 COMMANDS_OUTCOMES: Final = "commands.outcomes"
 COMMANDS_REQUESTED: Final = "commands.requested"
 
+CONSOLE_VIEWS: Final = "console.views"
+
 EDGE_CONNECTIONS: Final = "edge.connections"
 
 FIRMWARE_CAMPAIGNS: Final = "firmware.campaigns"

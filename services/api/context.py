@@ -11,6 +11,7 @@ from libs.security.sealing import Sealer
 from services.api.access.changes import AccessChanges
 from services.api.access.sign_ins import SignIns
 from services.api.access.table import Access
+from services.api.access.views import SavedViews
 from services.api.billing.history import History
 from services.api.commands.bulk_history import BulkCommands
 from services.api.commands.desk import CommandDesk
@@ -45,6 +46,7 @@ class Context(msgspec.Struct, frozen=True):
     access: Access
     access_changes: AccessChanges
     sign_ins: SignIns
+    views: SavedViews
     writer: Writer
     reader: Rows
     reports: Turns

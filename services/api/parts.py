@@ -18,7 +18,7 @@ from libs.bus.producer import Producer
 from libs.bus.sole_writer import SoleWriter
 from libs.bus.tables import TableSet
 from libs.clickhouse.reader import Reader
-from libs.events.topics import AUDIT_EVENTS
+from libs.events.topics import AUDIT_EVENTS, CONSOLE_VIEWS
 from libs.ocpp import schemas
 from libs.runtime import descriptors
 from libs.runtime.logging import get_logger
@@ -30,6 +30,7 @@ from services.api.access.sign_ins import SignIns
 from services.api.access.table import CHANGED, Access
 from services.api.access.table import TABLES as ACCESS
 from services.api.access.tries import Tries
+from services.api.access.views import SavedViews
 from services.api.billing.history import History
 from services.api.commands import bulk_history
 from services.api.commands.bulk_history import BulkCommands
@@ -128,7 +129,7 @@ async def running_parts(settings: OperatorSettings, health: Health, service: str
         )
         registry = Registry(tables, changes, settings.settle_s, settings.least_security_profile)
         writer = Writer(producer)
-        known = TableSet(bus, "api-access", ACCESS)
+        known = TableSet(bus, "api-access", (*ACCESS, CONSOLE_VIEWS))
         access_writer = Changes(
             known,
             SoleWriter(bus, "api-access", "api", timeout_s=settings.publish_timeout_s),
@@ -138,7 +139,10 @@ async def running_parts(settings: OperatorSettings, health: Health, service: str
             together=1,
         )
         access = access_of(settings, known, access_writer, writer)
-        context = _context(settings, bus, writer, registry, (reader, reports), access=access, trail=trail)
+        views = SavedViews(known, writer, settings.read_back_s)
+        context = _context(
+            settings, bus, writer, registry, (reader, reports), access=(*access, views), trail=trail
+        )
         stack.push_async_callback(context.campaigns.stop)
         stack.push_async_callback(context.certificates.stop)
         if context.provider is not None:
@@ -184,7 +188,7 @@ def _context(
     registry: Registry,
     readers: tuple[Reader, Lane],
     *,
-    access: tuple[Access, AccessChanges, SignIns],
+    access: tuple[Access, AccessChanges, SignIns, SavedViews],
     trail: AuditTrail,
 ) -> Context:
     desk = CommandDesk(writer, most_bytes=settings.commands_bytes, many=settings.commands_alert)
@@ -208,6 +212,7 @@ def _context(
         access=access[0],
         access_changes=access[1],
         sign_ins=access[2],
+        views=access[3],
         writer=writer,
         reader=reader,
         reports=reports,
@@ -228,7 +233,7 @@ def _context(
         campaigns=campaigns,
         certificates=certificates,
         passwords=Passwords(registry, desk),
-        provider=_provider(settings, *access),
+        provider=_provider(settings, access[0], access[1], access[2]),
         trail=trail,
     )
 

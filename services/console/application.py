@@ -21,6 +21,7 @@ from services.api.http.problems import STATUS_OF, Unavailable
 from services.api.settings import PLATFORM
 from services.console.pages import (
     access,
+    bulk,
     campaigns,
     commands,
     configuration,
@@ -39,6 +40,7 @@ from services.console.pages import (
     station,
     stations,
     tariff_editor,
+    views,
     why,
     worklist,
 )
@@ -71,6 +73,8 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     passwords.router,
     access.router,
     campaigns.router,
+    bulk.router,
+    views.router,
     dead_letters.router,
     live.router,
 )

@@ -57,6 +57,7 @@ GROUPS: Final = (
     Group(
         _("Maintain"),
         (
+            Section("/bulk", _("Bulk commands")),
             Section("/campaigns", _("Campaigns")),
             Section("/dead-letters", _("Dead letters"), Permission.READ_FRAMES, everywhere=True),
         ),

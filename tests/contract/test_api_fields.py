@@ -324,7 +324,8 @@ SHOWN: Final[Mapping[type[BaseModel], Shown]] = {
     load.LoadPlan: Shown(("LoadPlanMade",), {"made_at": "recorded_at"}),
     state.Connector: Shown(("StationStateChanged.connectors",)),
     state.StateQuery: Shown(
-        ("StationStateChanged", "StationStateChanged.connectors"), own=_SEARCH | {"site_id": _ASSIGNED}
+        ("StationStateChanged", "StationStateChanged.connectors"),
+        own=_SEARCH | {"site_id": _ASSIGNED, "sort": "a field"},
     ),
     state.StationState: Shown(
         ("StationStateChanged", "StationRegistered"),

@@ -1,7 +1,7 @@
 """The state of stations now."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 
 import msgspec
@@ -15,6 +15,7 @@ from libs.events.telemetry import StationStateChanged
 from libs.events.topics import EDGE_CONNECTIONS, REGISTRY_STATIONS
 from libs.runtime.clock import now_us
 from services.api.context import Api, Context
+from services.api.domain.cursors import cursor_of, position_at
 from services.api.domain.dated import in_force
 from services.api.domain.errors import NotFound
 from services.api.domain.index import SortedKeys
@@ -26,6 +27,7 @@ from services.api.http.routing import routes
 router = routes("live")
 
 _OCPP: Final = "ocpp"
+_ALL: Final = 10_000_000
 
 Exactly = Annotated[Folded, StringConstraints(max_length=200)]
 
@@ -75,18 +77,49 @@ class StationFilter(Input):
     version: Exactly | None = Field(default=None, description="OCPP version, such as 1.6 or ocpp1.6.")
 
     @property
+    def words(self) -> dict[str, str]:
+        """The filters that there are, as a request has them in its query."""
+        given = ((name, getattr(self, name)) for name in StationFilter.model_fields)
+        return {
+            name: str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in given
+            if value is not None
+        }
+
+    @property
     def text(self) -> str:
-        """For people; what a request has in its query."""
-        return urlencode(
-            {name: _written(value) for name, value in self if value is not None and name in _FILTERS}
-        )
+        """For people: the same in one line."""
+        return urlencode(self.words)
 
 
-_FILTERS: Final = frozenset(StationFilter.model_fields)
+Sort = Literal[
+    "station_id",
+    "-station_id",
+    "name",
+    "-name",
+    "site_id",
+    "-site_id",
+    "connected",
+    "-connected",
+    "vendor",
+    "-vendor",
+    "model",
+    "-model",
+    "firmware_version",
+    "-firmware_version",
+    "version",
+    "-version",
+    "updated_at",
+    "-updated_at",
+]
 
 
 class StateQuery(StationFilter, ListQuery):
-    """Filters of states."""
+    """Filters of states, and how they are sorted."""
+
+    sort: Sort | None = Field(
+        default=None, description="By this field, then by station; `-` before it: backwards."
+    )
 
 
 @router.get("/state", dependencies=needs(Permission.READ))
@@ -97,8 +130,51 @@ async def list_states(api: Api, query: Annotated[StateQuery, Query()]) -> Page[S
     def found(station_id: str) -> StationState | None:
         return _state(api, station_id, now) if _is_wanted(api, station_id, query) else None
 
+    if query.sort is not None:
+        return await _sorted(api, query, query.sort, now)
     items, cursor = await page_of(_keys(api, query), found, query.limit, query.cursor)
     return Page(items=items, next_cursor=cursor)
+
+
+async def _sorted(api: Context, query: StateQuery, sort: str, now: int) -> Page[StationState]:
+    """Every page looks at all stations; only those of the page are put together."""
+    field, backwards = sort.removeprefix("-"), sort.startswith("-")
+
+    def found(station_id: str) -> tuple[str, str] | None:
+        if not _is_wanted(api, station_id, query):
+            return None
+        return _sort_key(api, station_id, field, now), station_id
+
+    keys, _cursor = await page_of(_keys(api, query), found, _ALL, None)
+    keys.sort(reverse=backwards)
+    if query.cursor is not None:
+        text, station_id = map(str, position_at(query.cursor, str, str))
+        last = text, station_id
+        keys = [key for key in keys if (key < last if backwards else key > last)]
+    page = keys[: query.limit]
+    more = cursor_of(page[-1]) if len(keys) > len(page) else None
+    return Page(items=[_state(api, station_id, now) for _text, station_id in page], next_cursor=more)
+
+
+def _sort_key(api: Context, station_id: str, field: str, now: int) -> str:
+    station = api.registry.stations.get(station_id)
+    state = api.live.states.records.get(station_id)
+    text: str | None = ""
+    match field:
+        case "connected":
+            text = "1" if _connected(api, station_id) else "0"
+        case "name" if station is not None:
+            text = station.name.casefold()
+        case "site_id" if station is not None:
+            text = in_force(station.sites, now)
+        case "version":
+            located = api.registry.locations.get(station_id)
+            text = None if located is None else located.version
+        case "updated_at" if state is not None:
+            text = f"{state.recorded_at:020}"
+        case "vendor" | "model" | "firmware_version" if state is not None:
+            text = str(getattr(state, field)).casefold()
+    return text or ""
 
 
 async def chosen_stations(api: Context, wanted: StationFilter, most: int) -> list[str]:
@@ -179,10 +255,6 @@ def _is_of_kind(
         if wanted is not None and told.casefold() != wanted:
             return False
     return True
-
-
-def _written(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _connected(api: Context, station_id: str) -> bool:

@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 LANGUAGE_COOKIE: Final = "language"
 ZONE_COOKIE: Final = "zone"
+_SEVERAL: Final = ("column", "station")
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -101,6 +102,12 @@ class Visit:
         at = named_by(self.request, self.principal, permission)
         return self.principal.may_somewhere(permission) if at is None else self.principal.may(permission, at)
 
+    def _query(self) -> dict[str, Any]:
+        """The parameters of the address; of those that may come several times, all."""
+        params = self.request.query_params
+        several = {name: params.getlist(name) for name in _SEVERAL if name in params}
+        return {**dict(params), **several}
+
     def live(self, *parts: str, late: bool = False, every_s: int = 0) -> Live | None:
         """What keeps this page up to date; None if it shows what was, or a further page of a list."""
         fixed = self.request.query_params
@@ -123,7 +130,7 @@ class Visit:
             nonce=nonce,
             hx=lambda **attributes: _attributes(attributes, nonce),
             path=way_back(quote(self.request.scope["path"])),
-            query=dict(self.request.query_params),
+            query=self._query(),
             principal=self.principal,
             menu=sections_for(self.principal),
             form=form_token(self.request.state.token) if self.request.state.token else "",

@@ -1,0 +1,213 @@
+"""Bulk commands: chosen, previewed, started, watched, stopped and retried."""
+
+from collections.abc import Awaitable
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from msgspec.structs import replace
+
+from libs.access.command_classes import COMMAND_CLASSES
+from libs.access.roles import Permission
+from libs.events.bulk import BulkStationStatus
+from services.api.commands.bulk import (
+    BulkStationQuery,
+    get_bulk_command,
+    list_bulk_commands,
+    preview_of,
+    preview_targets,
+    resume_bulk_command,
+    retry_bulk_command,
+    start_bulk_command,
+    stations_page,
+    stop_bulk_command,
+)
+from services.api.commands.bulk_bodies import (
+    BulkCommand,
+    BulkPreview,
+    BulkWish,
+    NewBulkCommand,
+    Retry,
+    Steering,
+)
+from services.api.domain.errors import NotFound
+from services.api.http.paging import ListQuery, Page
+from services.api.http.permissions import needs
+from services.console import bulk
+from services.console.editing import Form, Trouble, defaults_of, fields_for, sent, shown_again, tried
+from services.console.forms import FormField
+from services.console.pages.queries import PAGE_SIZE, asked
+from services.console.web.visit import Visit, Visiting, stored
+
+router = APIRouter(dependencies=needs(Permission.READ))
+
+_PAGE: Final = 20
+_MOST_PREVIEWED: Final = 200
+
+
+@router.get("/bulk", response_class=HTMLResponse)
+async def show_bulk_commands(visit: Visiting) -> HTMLResponse:
+    """Bulk commands, the newest first."""
+    query, _wrong = asked(ListQuery, visit.request.query_params, limit=_PAGE)
+    page = await stored(list_bulk_commands(visit.api, query))
+    return visit.page("bulk_list.html", page=page or Page(items=[]), away=page is None)
+
+
+@router.get("/bulk/new", response_class=HTMLResponse)
+async def choose(visit: Visiting) -> HTMLResponse:
+    """Which command the chosen stations are to be sent."""
+    selection = bulk.chosen(visit.request.query_params)
+    allowed = {
+        form: [each for each in actions if visit.may(COMMAND_CLASSES[each])]
+        for form, actions in bulk.choices().items()
+    }
+    return visit.page("bulk_choice.html", selection=selection, choices=allowed)
+
+
+@router.get("/bulk/new/{form}/{action}", response_class=HTMLResponse)
+async def fill_in(visit: Visiting, form: str, action: str) -> HTMLResponse:
+    """The form of the command."""
+    made = _made(visit, form, action)
+    stale = visit.is_stale(Permission.COMMAND_BULK)
+    made = replace(made, trouble=replace(made.trouble, stale=stale))
+    return _form(visit, (form, action), made, None)
+
+
+@router.post("/bulk/new/{form}/{action}", response_class=HTMLResponse)
+async def preview_or_start(visit: Visiting, form: str, action: str) -> Response:
+    """What it would do; once that was seen and is to be done, the page of the bulk command."""
+    given = await sent(visit)
+    made = _made(visit, form, action)
+    selection = bulk.chosen(visit.request.query_params)
+    settings = _settings(visit)
+
+    async def preview() -> BulkPreview:
+        body = bulk.body_of(form, action, selection, settings, given)
+        # All of it is to be right before anybody is asked whether it is meant.
+        NewBulkCommand.model_validate(body)
+        wish = BulkWish.model_validate({name: body[name] for name in BulkWish.model_fields if name in body})
+        return preview_of(visit.api, await preview_targets(visit.api, visit.must, wish))
+
+    def start() -> Awaitable[BulkCommand]:
+        body = bulk.body_of(form, action, selection, settings, given)
+        return start_bulk_command(
+            api=visit.api,
+            response=Response(),
+            requester=visit.principal.name,
+            must=visit.must,
+            body=NewBulkCommand.model_validate(body | {"expected": given.text("expected")}),
+            idempotency_key=given.once[:100] or None,
+        )
+
+    if form == bulk.OCPP and not any(bulk.ticked(given, part) for part in bulk.command_fields(form, action)):
+        trouble = bulk.nothing_ticked(visit.words.text("Choose at least one OCPP version."))
+        return _form(visit, (form, action), shown_again(made, given, trouble), None)
+    if given.text("expected") and given.text("start"):
+        started = await tried(visit, given, Permission.COMMAND_BULK, start)
+        if not isinstance(started, Trouble):
+            return RedirectResponse(f"/bulk/{started.bulk_id}", HTTPStatus.SEE_OTHER)
+        made = shown_again(made, given, bulk.placed(started))
+        if started.status not in (HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE):
+            return _form(visit, (form, action), made, None)
+    found = await tried(visit, given, Permission.COMMAND_BULK, preview)
+    if isinstance(found, Trouble):
+        return _form(visit, (form, action), shown_again(made, given, bulk.placed(found)), None)
+    if not made.trouble.wrong:
+        made = shown_again(made, given, made.trouble)
+    return _form(visit, (form, action), made, found)
+
+
+@router.get("/bulk/{bulk_id}", response_class=HTMLResponse)
+async def show_bulk_command(visit: Visiting, bulk_id: str) -> Response:
+    """A bulk command, its counts, and each station's part."""
+    return await _one(visit, bulk_id, Form(_reasons(visit)))
+
+
+@router.post("/bulk/{bulk_id}/{action}", response_class=HTMLResponse)
+async def steer(visit: Visiting, bulk_id: str, action: str) -> Response:
+    """Stop it, let it go on, or ask those again that did not accept."""
+    given = await sent(visit)
+    if action not in ("stop", "resume", "retry"):
+        raise NotFound(f"nothing is called {action!r} here")
+
+    def do() -> Awaitable[BulkCommand]:
+        common: dict[str, Any] = {
+            "api": visit.api,
+            "requester": visit.principal.name,
+            "must": visit.must,
+            "bulk_id": bulk_id,
+            "idempotency_key": given.once[:100] or None,
+        }
+        if action == "retry":
+            return retry_bulk_command(body=Retry(reason=given.text("reason")), **common)
+        known = stop_bulk_command if action == "stop" else resume_bulk_command
+        return known(body=Steering(reason=given.text("reason")), **common)
+
+    outcome = await tried(visit, given, Permission.COMMAND_BULK, do)
+    if isinstance(outcome, Trouble):
+        return await _one(visit, bulk_id, shown_again(Form(_reasons(visit)), given, outcome))
+    return RedirectResponse(f"/bulk/{bulk_id}", HTTPStatus.SEE_OTHER)
+
+
+async def _one(visit: Visit, bulk_id: str, made: Form) -> HTMLResponse:
+    command = await get_bulk_command(visit.api, bulk_id)
+    query, wrong = asked(BulkStationQuery, visit.request.query_params, limit=PAGE_SIZE)
+    request = await visit.api.bulk.find(bulk_id)
+    rows = await stored(visit.api.bulk.station_rows(bulk_id))
+    page = None if rows is None or request is None else stations_page(request, rows, query)
+    return visit.page(
+        "bulk_one.html",
+        made.trouble.status,
+        bulk=command,
+        page=page,
+        made=made,
+        wrong=wrong,
+        statuses=[each.value for each in BulkStationStatus if each is not BulkStationStatus.UNKNOWN],
+    )
+
+
+def _made(visit: Visit, form: str, action: str) -> Form:
+    fields = [field for inputs in bulk.command_fields(form, action).values() for field in inputs]
+    defaults = defaults_of(NewBulkCommand, bulk.SETTINGS)
+    ticks = {f"send.{part}": "1" for part in bulk.command_fields(form, action)} if form == bulk.OCPP else {}
+    return Form((*fields, *_settings(visit)), entered={**defaults, **ticks})
+
+
+def _settings(visit: Visit) -> tuple[FormField, ...]:
+    _ = visit.words.text
+    return bulk.setting_fields(
+        {
+            "reason": _("Reason"),
+            "concurrency": _("Stations at once"),
+            "stop_at_percent": _("Stop at this share of failures, in percent"),
+            "stop_after": _("Look at that share after so many stations"),
+            "offline": _("Stations that are offline"),
+            "ttl_s": _("Seconds that the command waits for a station"),
+            "call_timeout_s": _("Seconds that a charger may take to answer"),
+        }
+    )
+
+
+def _reasons(visit: Visit) -> tuple[FormField, ...]:
+    return fields_for(Steering, {"reason": visit.words.text("Reason")})
+
+
+def _form(visit: Visit, command: tuple[str, str], made: Form, preview: BulkPreview | None) -> HTMLResponse:
+    form, action = command
+    selection = bulk.chosen(visit.request.query_params)
+    parts = {
+        part: (bulk.version_of(part).value if form == bulk.OCPP else "", inputs)
+        for part, inputs in bulk.command_fields(form, action).items()
+    }
+    return visit.page(
+        "bulk_form.html",
+        made.trouble.status,
+        made=made,
+        selection=selection,
+        action=action,
+        parts=parts,
+        settings=_settings(visit),
+        preview=preview,
+        most=_MOST_PREVIEWED,
+    )
