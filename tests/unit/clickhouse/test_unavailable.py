@@ -24,6 +24,7 @@ from services.api.billing.history import History
 from services.api.context import NOBODY, Context
 from services.api.domain.scope import Belongings, Scope
 from services.api.settings import ApiSettings
+from tests.unit.api.kept_trail import KeptTrail
 
 KEY = "a-key-for-these-tests"
 
@@ -102,6 +103,7 @@ class Parts(msgspec.Struct):
     settings: ApiSettings
     reader: Reader
     history: History
+    trail: KeptTrail
     requester: str = ""
     principal: Principal = NOBODY
 
@@ -116,7 +118,7 @@ class Parts(msgspec.Struct):
 
 async def test_the_api_says_when_to_come_again(silent: int) -> None:
     reader = Reader(settings(silent))
-    context = Parts(ApiSettings.model_validate({"api_key": KEY}), reader, History(reader))
+    context = Parts(ApiSettings.model_validate({"api_key": KEY}), reader, History(reader), KeptTrail())
     app = create_application(cast(Context, context), Health())
     headers = {"Authorization": f"Bearer {KEY}"}
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
