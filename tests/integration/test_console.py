@@ -240,7 +240,7 @@ async def test_a_day_at_the_desk_from_a_search_to_a_command_and_its_frames(conso
         assert await faults_for_all(page) == []
         await rows.get_by_role("link", name="desk-16").click()
         await expect(page.get_by_text("online")).to_be_visible()
-        await page.get_by_role("link", name="Commands").click()
+        await page.get_by_role("link", name="Commands", exact=True).click()
         await page.get_by_role("link", name="Send a command").click()
         await page.locator("a[href$='/command/ocpp/Reset']").click()
 

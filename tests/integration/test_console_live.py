@@ -116,13 +116,15 @@ async def test_a_swap_keeps_focus_place_what_is_open_and_what_was_typed(console:
         link = page.get_by_role("link", name="keep-30")
         await link.focus()
         await page.get_by_label("Search").evaluate("each => { each.value = 'half a wo'; }")
-        place = await page.evaluate("window.scrollY")
-        assert place > 0
+        assert await page.evaluate("window.scrollY") > 0
+        place = "each => each.getBoundingClientRect().top"
+        before = await link.evaluate(place)
         await told(console.api, "keep-30", "<b>v2</b>", "Faulted")
         await expect(page.locator("#station-keep-30")).to_contain_text("<b>v2</b>")
         await expect(page.locator("#station-keep-30")).to_contain_text("Faulted")
         await expect(link).to_be_focused()
-        assert await page.evaluate("window.scrollY") == place
+        # Where the eye is, whatever rows above it have grown.
+        assert abs(await link.evaluate(place) - before) < 2
         assert await page.get_by_label("Search").input_value() == "half a wo"
         assert await faults_for_all(page) == []
     assert console.said == []
