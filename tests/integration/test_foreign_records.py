@@ -16,6 +16,7 @@ from libs.events.ocpp_log import StationLocated
 from libs.events.record import Record
 from libs.events.registry import (
     CredentialsRegistered,
+    OrganisationDefined,
     SiteRegistered,
     StationRegistered,
     TariffRegistered,
@@ -35,6 +36,7 @@ HOME: dict[str, Record] = {
     "registry.credentials": CredentialsRegistered(**stamp(), station_id="f"),
     "registry.sites": SiteRegistered(**stamp(), site_id="f"),
     "registry.tokens": TokenRegistered(**stamp(), id_token="f"),
+    "registry.organisations": OrganisationDefined(**stamp(), organisation_id="f"),
     "registry.tariffs": TariffRegistered(**stamp(), tariff_id="f", versions=()),
     "edge.connections": StationLocated(
         **stamp(),
@@ -93,7 +95,7 @@ async def api_of(
 
 
 async def answers(http: httpx.AsyncClient) -> list[int]:
-    paths = ["/stations", "/sites", "/tokens", "/tariffs"]
+    paths = ["/stations", "/sites", "/tokens", "/tariffs", "/organisations"]
     one = [f"{path}/{key}" for path in paths for key in ("f", "other")]
     kept = ["/stations/f/state", "/stations/f/capabilities"]
     return [(await http.get(path)).status_code for path in (*paths, *one, *kept)]
@@ -110,7 +112,8 @@ async def test_foreign_records_disturb_neither_who_runs_nor_who_starts(
     ):
         assert (await http.put("/stations/before", json={})).status_code == 201
         written = await defile(writing)
-        of_edge = sum(1 for topic in TABLES if topic not in ("registry.sites", "registry.tariffs"))
+        of_api = ("registry.organisations", "registry.sites", "registry.tariffs")
+        of_edge = sum(1 for topic in TABLES if topic not in of_api)
         await until(lambda: passed_over(api, "api-registry") == written, "the API passed over all")
         share = written * of_edge // len(TABLES)
         await until(lambda: passed_over(edge, "edge") == share, "the edge passed over all")
