@@ -42,7 +42,7 @@ async def test_a_test_that_ends_badly_leaves_no_process_behind(tmp_path: Path, e
     noted, careless = tmp_path / "pids", tmp_path / "test_careless.py"
     careless.write_text(CARELESS.format(noted=str(noted), end=end))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}
     ran = await asyncio.create_subprocess_exec(*command, str(careless), cwd=ROOT, env=environment)
     assert await asyncio.wait_for(ran.wait(), WAIT_S) == status
     pids = [int(pid) for pid in noted.read_text().split()]
