@@ -23,6 +23,7 @@ from services.api.domain.permitted import (
     granted,
     is_own,
     must_be_nobody_elses,
+    must_be_permitted_everywhere,
     must_have_in_hand,
     must_leave_an_admin,
     recorded,
@@ -94,8 +95,10 @@ class AccessChanges:
         grants = changes.get("grants")
         plain = changes if grants is None else {**changes, "grants": recorded(grants)}
         made: list[AccountDefined] = []
+        ending = False
 
         def decide() -> Written:
+            nonlocal ending
             found = self._access.accounts.get(account_id)
             seen = found if found is not None and administers(by, found.grants) else None
             old = self.account(by, account_id) if base is None else base(seen)
@@ -104,7 +107,11 @@ class AccessChanges:
                 raise Conflict(f"there is an account {account_id!r} already")
             stamp = self._stamp(by)
             new = renewed(old, plain, stamp)
-            if not found or (new.disabled and not old.disabled):
+            relinked = (new.issuer, new.subject) != (old.issuer, old.subject)
+            if relinked:
+                # The person may be anybody of the platform, and the provider may give him any role.
+                must_be_permitted_everywhere(by, Permission.EDIT_ACCESS)
+            if not found or relinked or (new.disabled and not old.disabled):
                 # Of an account of that name before, or until now, no sign-in comes back.
                 new = replace(new, valid_after=stamp.now)
             must_have_in_hand(by, granted(old.grants))
@@ -119,10 +126,11 @@ class AccessChanges:
             must_leave_an_admin(by, old, new, self._access.accounts.values())
             must_be_nobody_elses(new, self._access.accounts.values())
             made[:] = [new]
+            ending = new.disabled or relinked
             return {} if new is old else {ACCESS_ACCOUNTS: new}
 
         await self._changes.make(ACCESS_ACCOUNTS, account_id, decide)
-        if made[0].disabled:
+        if ending:
             await self._sign_ins.end_all_of(account_id)
         log.info("account_changed", account_id=account_id, by=by.name, changed=sorted(changes))
         return made[0]

@@ -132,6 +132,9 @@ class People:
         elif account.subject:
             if (account.issuer, account.subject) != (person.issuer, person.subject):
                 raise IdentityRefused(Reason.ACCOUNT, "linked with another person")
+            if account.password_hash is not None and person.grants is not None:
+                # Whoever knows the password would have the roles of the groups.
+                raise IdentityRefused(Reason.ACCOUNT, "has a password, and groups give roles")
         elif account.password_hash is not None:
             # Whoever can choose a name at the provider could choose that of an administrator here.
             raise IdentityRefused(Reason.ACCOUNT, "has a password: link it")

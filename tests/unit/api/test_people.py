@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from libs.access.principal import Grant, principal
+from libs.access.principal import Grant, Principal, principal
 from libs.access.roles import Role
-from services.api.domain.errors import Conflict, IdentityRefused, SignInRefused
+from services.api.domain.errors import Conflict, Forbidden, IdentityRefused, SignInRefused
 from services.api.oidc.people import People, missing, person_of
 from services.api.oidc.settings import OidcSettings
 from services.api.settings import OperatorSettings
@@ -128,9 +128,32 @@ async def test_who_can_choose_a_name_at_the_provider_gets_no_local_account() -> 
     link = {"issuer": ISSUER, "subject": "subject-1"}
     await rig.changes.change_account(ADMIN, "anna@example.org", link)
     assert await people(rig).account_of(person_of(claims(), settings())) == "anna@example.org"
+    assert await reason(rig, claims(groups=["ops"]), **grants) == "account", "others may know the password"
     await rig.account("ben")
     with pytest.raises(Conflict, match="linked"):
         await rig.changes.change_account(ADMIN, "ben", link)
+
+
+async def test_nobody_gets_the_roles_of_a_person_whom_he_links_with_an_account_of_his() -> None:
+    rig = Rig()
+    local = Principal("lou", (Grant(Role.TENANT_ADMIN, "org-1"),))
+    grants, link = (Grant(Role.VIEWER, "org-1"),), {"issuer": ISSUER, "subject": "subject-1"}
+    await rig.changes.create_account(local, "new", {"grants": grants}, PASSWORD)
+    for refused in (
+        rig.changes.change_account(local, "new", link),
+        rig.changes.create_account(local, "other", {"grants": grants, **link}),
+    ):
+        with pytest.raises(Forbidden, match="in all organisations"):
+            await refused
+    token = await rig.sign_in("new")
+    rig.now += 1
+    await rig.changes.change_account(ADMIN, "new", link)
+    assert rig.access.principal_of_sign_in(token) is None
+    with pytest.raises(Forbidden):
+        await rig.changes.change_account(local, "new", {"issuer": "", "subject": ""})
+    groups = {"oidc_grants": "admins=platform-admin"}
+    assert await reason(rig, claims(groups=["admins"]), **groups) == "account"
+    assert [each.role for each in rig.access.accounts["new"].grants] == ["viewer"]
 
 
 async def test_groups_make_accounts_and_are_all_that_counts() -> None:
