@@ -49,7 +49,10 @@ class Trail(Protocol):
         """Write an event soon, without waiting."""
 
     def repeats(self, event: AuditRecorded, target: str) -> bool:
-        """Whether the same one has read the same within the last minute."""
+        """Whether it is recorded that the same one has read the same within the last minute."""
+
+    def note_read(self, event: AuditRecorded, target: str) -> None:
+        """Take note that the reading is recorded."""
 
     def refused(self, event: AuditRecorded) -> None:
         """Write the event of a refused request soon, or count it if there are too many."""
@@ -109,8 +112,11 @@ class Entry:
             self._trail_of().later(event)
         elif outcome is AuditOutcome.REFUSED:
             self._trail_of().refused(event)
-        elif self._changing or not self._trail_of().repeats(event, self._target):
+        elif self._changing:
             await self._trail_of().record(event)
+        elif not self._trail_of().repeats(event, self._target):
+            await self._trail_of().record(event)
+            self._trail_of().note_read(event, self._target)
 
     def _outcome(self, status: int) -> AuditOutcome:
         if status >= 500:

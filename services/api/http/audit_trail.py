@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from typing import Final
 
 from msgspec.structs import replace
@@ -31,7 +32,6 @@ STRANGERS: Final = 60
 _MINUTE: Final = 60 * SECOND
 _ASKERS: Final = 1_000
 _READS: Final = 10_000
-_LONGEST_TARGET: Final = 1_000
 _WAITING: Final = 10_000
 _HEADS: Final = 50
 _ANCHOR_S: Final = 60.0
@@ -67,7 +67,7 @@ class AuditTrail:
         self._one_at_a_time = asyncio.Lock()
         self._waiting: asyncio.Queue[AuditRecorded] = asyncio.Queue(_WAITING)
         self._refusals = Refusals(clock)
-        self._reads: Allowance[tuple[str, str, str]] = Allowance(1, _MINUTE, _READS)
+        self._reads: Allowance[tuple[str, str, bytes]] = Allowance(1, _MINUTE, _READS)
         self._heads: OrderedDict[str, ChainHead] = OrderedDict()
         self._anchored: dict[str, ChainHead] = {}
 
@@ -93,13 +93,14 @@ class AuditTrail:
             self._lose(event, "too many wait")
 
     def repeats(self, event: AuditRecorded, target: str) -> bool:
-        """Whether the same one has read the same (path and query) within a minute: pages ask again by themselves."""
-        key = (event.principal_kind.value, event.key_id or event.principal, target[:_LONGEST_TARGET])
-        now = self._clock()
-        if self._reads.wait(key, now):
-            return True
-        self._reads.spend(key, now)
-        return False
+        """Whether it is recorded that the same one has read the same (path and query) within a minute: pages ask
+        again by themselves.
+        """
+        return bool(self._reads.wait(_reading(event, target), self._clock()))
+
+    def note_read(self, event: AuditRecorded, target: str) -> None:
+        """Take note that the reading is recorded."""
+        self._reads.spend(_reading(event, target), self._clock())
 
     def refused(self, event: AuditRecorded) -> None:
         """Write the event of a refused request soon; too many are counted, and told of by the minute."""
@@ -228,6 +229,11 @@ class AuditTrail:
             await asyncio.sleep(1)
             for event in self._refusals.told():
                 self.later(event)
+
+
+def _reading(event: AuditRecorded, target: str) -> tuple[str, str, bytes]:
+    digest = sha256(target.encode("utf-8", "surrogatepass")).digest()
+    return event.principal_kind.value, event.key_id or event.principal, digest
 
 
 class Refusals:

@@ -25,6 +25,9 @@ class KeptTrail:
         """Nothing is taken for a repetition."""
         return False
 
+    def note_read(self, event: AuditRecorded, target: str) -> None:
+        """Nothing is kept of it."""
+
     def refused(self, event: AuditRecorded) -> None:
         """Keep it."""
         self.events.append(event)

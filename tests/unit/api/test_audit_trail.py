@@ -152,6 +152,20 @@ async def test_anchors_name_the_ends_of_others_while_there_is_news() -> None:
     assert not check([*ours.sent, *theirs.sent[:2]]).sound
 
 
+async def test_only_a_reading_that_is_recorded_spares_the_next_one() -> None:
+    clock = Clock()
+    writer, first = trail(Kafka(), clock=clock), event()
+    target = "/frames?" + "x" * 5000
+    assert not writer.repeats(first, target)
+    assert not writer.repeats(first, target), "asking alone is no record"
+    writer.note_read(first, target)
+    assert writer.repeats(first, target)
+    assert not writer.repeats(first, target + "y")
+    assert not writer.repeats(event(principal="ben"), target)
+    clock.now += 60 * SECOND
+    assert not writer.repeats(first, target)
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = NOW

@@ -22,6 +22,7 @@ from services.api.context import Context
 from services.api.domain.errors import Conflict
 from services.api.http.audit_entry import SHOWS_PERSONAL, before_write, note
 from services.api.http.audit_requests import AuditedRequests
+from services.api.http.audit_trail import AuditTrail
 from services.api.http.permissions import Permitted, needs
 from services.api.http.problems import Unavailable, add_handlers, unaudited
 from services.api.writer import Writer
@@ -278,6 +279,19 @@ async def test_what_cannot_be_recorded_is_not_shown(rig: Rig) -> None:
     assert "secret" not in answer.text
     rig.trail.away = False
     assert (await rig.ask("get", "/frames")).text == "secret frames"
+    assert rig.told == [(AuditOutcome.DONE, 200)]
+
+
+async def test_a_reading_that_could_not_be_recorded_is_recorded_the_next_time(rig: Rig) -> None:
+    kept = KeptTrail()
+    noted = AuditTrail(cast(Producer, None), "api", "a test", timeout_s=1)
+    kept.repeats, kept.note_read = noted.repeats, noted.note_read  # type: ignore[method-assign]
+    rig.trail = kept
+    kept.away = True
+    assert (await rig.ask("get", "/frames")).status_code == 503
+    kept.away = False
+    for _ in range(3):
+        assert (await rig.ask("get", "/frames")).text == "secret frames"
     assert rig.told == [(AuditOutcome.DONE, 200)]
 
 
