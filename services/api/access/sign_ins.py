@@ -134,7 +134,9 @@ class SignIns:
     async def sign_out(self, token: str) -> None:
         """End the sign-in of which the browser has this token; nothing if there is none."""
         found = self._access.sign_ins.get(digest_of(token))
-        await self._end([] if found is None else [found])
+        if found is not None:
+            _note_account(found.account_id)
+            await self._end([found])
 
     async def end_all_of(self, account_id: str) -> None:
         """End every sign-in of the account that this process knows of.
@@ -175,7 +177,7 @@ class SignIns:
             account = self._access.accounts.get(account_id)
             if account is not None:
                 # Of a name without an account nothing is told: some type their password there.
-                note(account=account_id, subject_kind="account", subject_id=account_id)
+                _note_account(account_id)
             if wait_s := self._tries.wait_s(account_id, address, began, known=known):
                 raise TooMany(f"too many wrong passwords: try again in {wait_s} s")
             kept = None if account is None or account.disabled else account.password_hash
@@ -198,6 +200,7 @@ class SignIns:
             address=address[:_LONGEST_ADDRESS],
             user_agent=user_agent[:_LONGEST_AGENT],
         )
+        _note_account(account_id)
         await self._put(record)
         await self._end(self._access.sign_ins_of(account_id)[:-MOST])
         log.info("signed_in", account_id=account_id, address=address)
@@ -219,6 +222,10 @@ class SignIns:
                 await self._access.until(fact)
         except TimeoutError:
             log.warning("read_model_late", topic=ACCESS_SIGN_INS)
+
+
+def _note_account(account_id: str) -> None:
+    note(account=account_id, subject_kind="account", subject_id=account_id)
 
 
 def _stamp(now: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from services.api.http.problems import Unavailable, add_handlers, unaudited
 from services.api.writer import Writer
 from services.console.application import create_application as create_console
 from services.console.settings import ConsoleSettings
+from tests.unit.api import test_access as access
 from tests.unit.api.kept_trail import KeptTrail
 from tests.unit.api.test_permissions import APP, DESCRIBED, KEY, PASSED, ROUTES, TRAIL, key_of, permission_at
 
@@ -315,6 +316,34 @@ async def test_a_failed_sign_in_names_its_account(rig: Rig) -> None:
         AuditPrincipalKind.PERSON,
         AuditOutcome.REFUSED,
     )
+
+
+class Recorded(access.Rig):
+    async def write(self, topic: str, key: str, record: Any) -> None:
+        await before_write()
+        await super().write(topic, key, record)
+
+
+async def test_whoever_signs_in_by_the_provider_or_out_is_named(rig: Rig) -> None:
+    rig.known = False
+    people = Recorded()
+    await people.account("ben")
+
+    @rig.app.post("/admit")
+    async def admit() -> None:
+        await people.sign_ins.admit("ben", "token", 0, "203.0.113.9", "")
+
+    @rig.app.post("/sign-out")
+    async def sign_out() -> None:
+        await people.sign_ins.sign_out("token")
+
+    for path in ("/admit", "/sign-out"):
+        rig.trail.events.clear()
+        await rig.ask("post", path)
+        assert rig.told == [(AuditOutcome.STARTED, 0), (AuditOutcome.DONE, 200)]
+        for event in rig.trail.events:
+            assert (event.principal, event.principal_kind) == ("ben", AuditPrincipalKind.PERSON)
+            assert (event.subject_kind, event.subject_id) == ("account", "ben")
 
 
 async def test_texts_are_bounded(rig: Rig) -> None:
