@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Self
 
-from fastapi import Depends, Request, Response, status
+from fastapi import Depends, HTTPException, Request, Response, status
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from services.api.context import Context
@@ -110,7 +110,8 @@ async def sign_in(api: Open, request: Request, response: Response, body: NewSign
 
 @router.post("/sign-out", status_code=status.HTTP_204_NO_CONTENT)
 async def sign_out(api: Open, request: Request) -> None:
-    """End the sign-in whose key is sent as bearer; nothing if it is none."""
-    key = bearer_of(request.scope)
-    if key is not None and api.sign_ins.is_key(key.decode("ascii", "replace")):
-        await api.sign_ins.sign_out(key.decode("ascii", "replace"))
+    """End the sign-in whose key is sent as bearer; 401 if that is none, or counts no more."""
+    key = (bearer_of(request.scope) or b"").decode("ascii", "replace")
+    if not api.sign_ins.is_key(key) or api.access.sign_in_of(key) is None:
+        raise HTTPException(status.HTTP_401_UNAUTHORIZED, "the key is none of a sign-in that counts")
+    await api.sign_ins.sign_out(key)

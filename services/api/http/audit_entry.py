@@ -55,7 +55,7 @@ class Trail(Protocol):
         """Take note that the reading is recorded."""
 
     def refused(self, event: AuditRecorded) -> None:
-        """Write the event of a refused request soon, or count it if there are too many."""
+        """Write the event of a refused request, or of one who is not known, soon, or count it if there are too many."""
 
 
 class Entry:
@@ -108,10 +108,14 @@ class Entry:
         if not self._recorded(status, outcome):
             return
         event = self._event(outcome, status)
-        if self._started or outcome is AuditOutcome.FAILED:
+        nobody = event.principal_kind is AuditPrincipalKind.NOBODY
+        if self._started:
             self._trail_of().later(event)
-        elif outcome is AuditOutcome.REFUSED:
+        elif outcome is AuditOutcome.REFUSED or nobody:
+            # However much they ask, those who are not known write only so much.
             self._trail_of().refused(event)
+        elif outcome is AuditOutcome.FAILED:
+            self._trail_of().later(event)
         elif self._changing:
             await self._trail_of().record(event)
         elif not self._trail_of().repeats(event, self._target):

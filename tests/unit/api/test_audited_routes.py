@@ -16,8 +16,9 @@ from structlog.testing import capture_logs
 from libs.access.principal import principal
 from libs.access.roles import Permission, Role
 from libs.bus.producer import Producer
-from libs.events.audit import AuditOutcome, AuditPrincipalKind
+from libs.events.audit import AuditOutcome, AuditPrincipalKind, AuditRecorded
 from libs.runtime.service import Health
+from services.api.application import create_application
 from services.api.context import Context
 from services.api.domain.errors import Conflict
 from services.api.http.audit_entry import SHOWS_PERSONAL, before_write, note
@@ -30,7 +31,17 @@ from services.console.application import create_application as create_console
 from services.console.settings import ConsoleSettings
 from tests.unit.api import test_access as access
 from tests.unit.api.kept_trail import KeptTrail
-from tests.unit.api.test_permissions import APP, DESCRIBED, KEY, PASSED, ROUTES, TRAIL, key_of, permission_at
+from tests.unit.api.test_permissions import (
+    APP,
+    DESCRIBED,
+    KEY,
+    PASSED,
+    ROUTES,
+    SETTINGS,
+    TRAIL,
+    key_of,
+    permission_at,
+)
 
 PERSONAL = re.compile(r"id_token|^payload$|^document$")
 CHANGES_NOTHING = {"/language"}
@@ -344,6 +355,41 @@ async def test_whoever_signs_in_by_the_provider_or_out_is_named(rig: Rig) -> Non
         for event in rig.trail.events:
             assert (event.principal, event.principal_kind) == ("ben", AuditPrincipalKind.PERSON)
             assert (event.subject_kind, event.subject_id) == ("account", "ben")
+
+
+async def test_who_is_not_known_writes_only_so_much_whatever_comes_of_it(rig: Rig) -> None:
+    rig.known = False
+    bounded: list[AuditOutcome] = []
+
+    def refused(event: AuditRecorded) -> None:
+        bounded.append(event.outcome)
+
+    rig.trail.refused = refused  # type: ignore[method-assign]
+
+    @rig.app.post("/open/{wanted}")
+    async def open_to_all(wanted: str) -> None:
+        if wanted == "fails":
+            raise Unavailable("not now")
+
+    for wanted in ("fails", "passes"):
+        await rig.ask("post", f"/open/{wanted}")
+    assert bounded == [AuditOutcome.FAILED, AuditOutcome.DONE]
+    assert not rig.trail.events
+
+
+async def test_only_the_key_of_a_sign_in_signs_out() -> None:
+    people, trail = access.Rig(), KeptTrail()
+    await people.account("ben")
+    people.now += 1
+    key, _ = await people.sign_ins.sign_in_for_key("ben", access.PASSWORD, "203.0.113.9", "")
+    parts = SimpleNamespace(settings=SETTINGS, access=people.access, sign_ins=people.sign_ins, trail=trail)
+    app = create_application(cast(Context, parts), Health())
+    answers = []
+    for sent in ("", KEY, "vbs_nobody", key, key):
+        headers = {"Authorization": f"Bearer {sent}"} if sent else {}
+        answers.append((await asked(app, "post", "/api/v1/sign-out", headers=headers)).status_code)
+    assert answers == [401, 401, 401, 204, 401]
+    assert [each.principal for each in trail.outcomes] == ["", "", "", "ben", ""]
 
 
 async def test_texts_are_bounded(rig: Rig) -> None:
