@@ -1,5 +1,6 @@
 """Settings of the OpenID provider at which people sign in."""
 
+import re
 from collections.abc import Mapping
 from typing import Final, Self
 
@@ -11,6 +12,7 @@ from libs.runtime.settings import Settings
 from libs.security.url_guard import Network, networks
 
 _MOST_SCOPES: Final = 200
+_ORGANISATION: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class OidcSettings(Settings):
@@ -81,13 +83,15 @@ class OidcSettings(Settings):
 
     @property
     def oidc_roles(self) -> Mapping[str, tuple[Grant, ...]]:
-        """What each group may do. Raises ValueError for what is no role."""
+        """What each group may do. Raises ValueError for what is no role, or no id of an organisation."""
         found: dict[str, tuple[Grant, ...]] = {}
         for pair in filter(None, (each.strip() for each in self.oidc_grants.split(","))):
             group, equals, wanted = (each.strip() for each in pair.rpartition("="))
-            name, _, organisation = wanted.partition("@")
+            name, at, organisation = wanted.partition("@")
             if not group or not equals or name not in set(Role):
                 raise ValueError(f"oidc_grants: group=role,group=role, with roles {', '.join(Role)}")
+            if at and organisation != EVERY_ORGANISATION and not _ORGANISATION.fullmatch(organisation):
+                raise ValueError(f"oidc_grants: {organisation!r} is no id of an organisation")
             found[group] = (*found.get(group, ()), Grant(Role(name), organisation or EVERY_ORGANISATION))
         return found
 
