@@ -84,12 +84,14 @@ def _usable(listed: Iterable[dict[str, Any]]) -> Iterable[PublishedKey]:
 
 def header_of(token: str) -> Mapping[str, Any]:
     """The head of a token that is not checked yet. Raises IdentityRefused for what is none."""
+    if len(token) > LARGEST:
+        raise IdentityRefused(Reason.TOKEN)
     head, dot, rest = token.partition(".")
     try:
         header = msgspec.json.decode(urlsafe_b64decode(head.encode("ascii")), type=dict[str, Any])
-    except (ValueError, binascii.Error, msgspec.MsgspecError) as error:
+    except (ValueError, RecursionError, binascii.Error, msgspec.MsgspecError) as error:
         raise IdentityRefused(Reason.TOKEN) from error
-    if not dot or rest.count(".") != 1 or len(token) > LARGEST:
+    if not dot or rest.count(".") != 1:
         raise IdentityRefused(Reason.TOKEN)
     if header.get("alg") not in ALGORITHMS:
         raise IdentityRefused(Reason.ALGORITHM, str(header.get("alg"))[:20])
@@ -112,7 +114,7 @@ def checked(token: str, key: Key, expected: Expected, now_s: int) -> Claims:
         claims = jwt.decode(token, key, algorithms=list(ALGORITHMS)).claims
     except BadSignatureError as error:
         raise IdentityRefused(Reason.SIGNATURE) from error
-    except (JoseError, ValueError, TypeError) as error:
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
         raise IdentityRefused(Reason.TOKEN, type(error).__name__) from error
     _check_parties(claims, expected)
     _check_times(claims, expected, now_s)

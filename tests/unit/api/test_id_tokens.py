@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -189,6 +190,10 @@ def test_the_key_is_never_taken_from_the_token() -> None:
         assert refused(signed(claims(), stranger, kid="right", **head)) in (Reason.TOKEN, Reason.SIGNATURE)
 
 
+NESTED = urlsafe_b64encode(b'{"a":' + b"[" * 12_000 + b"]" * 12_000 + b"}").decode() + ".e30.x"
+assert len(NESTED) < LARGEST
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -203,6 +208,7 @@ def test_the_key_is_never_taken_from_the_token() -> None:
         packed({"alg": "RS256"}) + ".e30",
         packed({"alg": "RS256"}) + ".e30.e30.e30",
         "x" * (LARGEST + 1),
+        NESTED,
         packed({"alg": "RS256", "kid": "right"}) + ".!.!",
         packed({"alg": ["RS256"]}) + ".e30.e30",
     ],
