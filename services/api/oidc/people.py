@@ -23,6 +23,8 @@ log = get_logger(__name__)
 
 BY: Final = principal("oidc", [Role.PLATFORM_ADMIN])
 """Who changes accounts as the provider says."""
+_EMAIL: Final = "email"
+_VERIFIED: Final = "email_verified"
 _LONGEST_NAME: Final = 200
 _MOST_GROUPS: Final = 1000
 _ACCOUNT_ID: Final = TypeAdapter[str](AccountId)
@@ -43,9 +45,19 @@ class Person(msgspec.Struct, frozen=True):
 def missing(claims: Mapping[str, Any], settings: OidcSettings) -> bool:
     """Whether an ID token lacks what the account or its roles depend on, which the provider may say elsewhere."""
     wanted = {settings.oidc_subject_claim, settings.oidc_account_claim}
+    if settings.oidc_account_claim == _EMAIL:
+        wanted.add(_VERIFIED)
     if settings.oidc_roles:
         wanted.add(settings.oidc_groups_claim)
     return not wanted <= claims.keys()
+
+
+def joined(claims: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """What an ID token says and what is said beside it; that an address is verified counts only for the same one."""
+    found = {**more, **claims}
+    if _VERIFIED not in claims and more.get(_EMAIL) != found.get(_EMAIL):
+        found.pop(_VERIFIED, None)
+    return found
 
 
 def person_of(claims: Mapping[str, Any], settings: OidcSettings) -> Person:
@@ -65,7 +77,7 @@ def person_of(claims: Mapping[str, Any], settings: OidcSettings) -> Person:
 
 
 def _account_id(claims: Mapping[str, Any], claim: str) -> str:
-    if claim == "email" and claims.get("email_verified") is not True:
+    if claim == _EMAIL and claims.get(_VERIFIED) is not True:
         return ""
     try:
         return _ACCOUNT_ID.validate_python(claims.get(claim))

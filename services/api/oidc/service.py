@@ -19,7 +19,7 @@ from libs.security.sealing import Sealer
 from services.api.access.sign_ins import SignIns
 from services.api.domain.errors import IdentityRefused, TooMany
 from services.api.http import metrics
-from services.api.oidc.people import People, missing, person_of
+from services.api.oidc.people import People, joined, missing, person_of
 from services.api.oidc.provider import Provider
 from services.api.oidc.refusals import Reason
 from services.api.oidc.settings import OidcSettings
@@ -226,7 +226,7 @@ class SignInsAtProvider:
         more: Mapping[str, Any] = await self._provider.user_info(access_token)
         if more and more.get("sub") != claims["sub"]:
             raise IdentityRefused(Reason.USER_INFO)
-        return {**more, **claims}
+        return joined(claims, more)
 
     def _opened(self, sealed: str) -> Begun:
         """Raises IdentityRefused for what was not begun here, or too long ago."""

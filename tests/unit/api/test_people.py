@@ -9,7 +9,7 @@ import pytest
 from libs.access.principal import Grant, Principal, principal
 from libs.access.roles import Role
 from services.api.domain.errors import Conflict, Forbidden, IdentityRefused, SignInRefused
-from services.api.oidc.people import People, missing, person_of
+from services.api.oidc.people import People, joined, missing, person_of
 from services.api.oidc.settings import OidcSettings
 from services.api.settings import OperatorSettings
 from tests.unit.api.test_access import ADMIN, PASSWORD, Rig
@@ -49,6 +49,9 @@ def test_groups_have_the_roles_of_the_settings() -> None:
         {"oidc_grants": "ops"},
         {"oidc_grants": "ops=chief"},
         {"oidc_grants": "=viewer"},
+        {"oidc_grants": "leads=tenant-admin@"},
+        {"oidc_grants": "leads=tenant-admin@Org 1"},
+        {"oidc_grants": "leads=tenant-admin@org-1@org-2"},
         {"oidc_networks": "here"},
         {"oidc_scopes": "profile"},
         {"oidc_client_id": "same", "oidc_cli_client_id": "same"},
@@ -92,6 +95,21 @@ def test_another_claim_can_name_the_account_and_groups_can_be_one_text() -> None
     person = person_of(found, chosen)
     assert (person.account_id, person.grants) == ("anna", (Grant(Role.OPERATOR),))
     assert missing(claims(upn="anna"), chosen), "the groups may be elsewhere"
+
+
+def test_whether_an_address_is_verified_is_asked_for_and_counts_only_of_that_address() -> None:
+    said = {name: value for name, value in claims().items() if name != "email_verified"}
+    assert missing(said, settings())
+    assert not missing(said | {"upn": "anna"}, settings(oidc_account_claim="upn"))
+
+    def named(more: dict[str, Any], of: dict[str, Any] = said) -> str:
+        return person_of(joined(of, more), settings()).account_id
+
+    assert named({"email": "anna@example.org", "email_verified": True}) == "anna@example.org"
+    assert named({"email": "other@example.org", "email_verified": True}) == ""
+    assert named({"email_verified": True}) == ""
+    assert named({}) == ""
+    assert named({"email": "anna@example.org", "email_verified": True}, claims(email_verified=False)) == ""
 
 
 async def test_where_sub_differs_by_client_another_claim_knows_a_person() -> None:
