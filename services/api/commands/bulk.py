@@ -95,14 +95,14 @@ async def start_bulk_command(
 
     Besides `command_bulk` it needs what the command needs to one charger. Passwords and certificates are refused: they
     are one charger's alone. A repeat with the same `Idempotency-Key` and body is the same bulk command, even if other
-    stations would be chosen now.
+    stations would be chosen now, or none.
     """
-    messages, targets = await _planned(api, must, body)
     key = None if idempotency_key is None else repeatable_id(f"bulk:{requester}", idempotency_key)
     bulk_id = new_id() if key is None else repeatable_id(key, _digest(body))
     response.headers["Location"] = location("bulk-commands", bulk_id)
-    if key is not None and (known := await api.bulk.find(bulk_id)) is not None:
-        return _shown(known, await api.bulk.progress(bulk_id))
+    if key is not None and await api.bulk.find(bulk_id) is not None:
+        return _shown(await _existing(api, bulk_id), await api.bulk.progress(bulk_id))
+    messages, targets = await _planned(api, must, body)
     asked = sum(not each.skipped for each in targets)
     if body.expected is not None and asked != body.expected:
         why = f"it would ask {asked} stations now, not {body.expected}: look at the preview again"
