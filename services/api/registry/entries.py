@@ -102,6 +102,9 @@ class Entries(ABC, Generic[R, Body, Shown]):
     def must_suit(self, registry: Registry, entry: R, organisation_id: str) -> None:
         """Raises Conflict if the entry cannot belong to an organisation ("": to none)."""
 
+    def must_be_free(self, api: Context, key: str) -> None:
+        """Raises Forbidden if who asks may not make a new entry of this key."""
+
     def must_be_unused(self, registry: Registry, key: str) -> None:
         """Raises Conflict if something else refers to the entry."""
 
@@ -190,6 +193,8 @@ class Entries(ABC, Generic[R, Body, Shown]):
                 raise Conflict(f"there is a {self.kind} {key!r} already")
             if found is not None:
                 api.scope.must(self.edits, self.owners(api.registry.whole, found))
+            else:
+                self.must_be_free(api, key)
             stamp = api.registry.stamp(api.requester)
             new = self.changed(api.registry, old, body, stamp, partly=partly)
             new = renewed(new, {"organisation_id": self._organisation(api, found, new, body)}, stamp)

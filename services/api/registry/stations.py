@@ -13,9 +13,9 @@ from libs.events.topics import REGISTRY_CREDENTIALS, REGISTRY_STATIONS
 from libs.ocpp.versions import station_identity
 from libs.runtime.clock import now_us
 from libs.runtime.logging import get_logger
-from services.api.context import Api
+from services.api.context import Api, Context
 from services.api.domain.dated import in_force, power_in_force
-from services.api.domain.errors import Conflict, Invalid
+from services.api.domain.errors import Conflict, Forbidden, Invalid
 from services.api.domain.renewal import Stamp, rated, renewed
 from services.api.http.fields import (
     Flag,
@@ -190,6 +190,17 @@ class Stations(Entries[StationRegistered, StationSettings, Station]):
         if entry.sites and registry.of_site(entry.sites[-1].id) != organisation_id:
             raise Conflict(
                 f"at the site {entry.sites[-1].id} it belongs to the site's organisation", "/organisation_id"
+            )
+
+    def must_be_free(self, api: Context, key: str) -> None:
+        """One that was on the platform may have sessions and id tokens of others; who edits all may register it."""
+        whole = api.registry.whole
+        seen = key in whole.locations or key in whole.capabilities or key in whole.credentials
+        if seen and not api.principal.may(self.edits):
+            raise Forbidden(
+                f"a charger has been on the platform as {key!r}: to register it needs the permission {self.edits}"
+                " in all organisations",
+                self.edits.value,
             )
 
     def beside(self, registry: Registry, key: str) -> Written:
