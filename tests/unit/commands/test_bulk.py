@@ -321,6 +321,18 @@ def test_a_retry_skips_those_that_cannot_be_asked_now() -> None:
     assert world.counts == {"sent": 2, "skipped": 1}
 
 
+def test_a_retry_skips_those_that_still_wait_and_cannot_be_asked_now() -> None:
+    world = World(asked("a", "b", "c", "d", concurrency=1))
+    world.steer(BulkAction.STOP)
+    world.answer("a", REJECTED)
+    out = world.steer(BulkAction.RETRY, skip_reasons=("not connected",), skipped=(0, 1, 0, 0))
+    assert ("b", "SKIPPED", "not connected") in told(out)
+    assert "c" not in {station for station, *_ in told(out)}, "it waits as before"
+    for station in "acd":
+        world.answer(station, ACCEPTED)
+    assert (world.status, world.counts) == ("FINISHED", {"accepted": 3, "skipped": 1})
+
+
 def test_a_station_without_a_message_is_skipped_by_a_retry_too() -> None:
     world = World(asked(stations=(BulkTarget(station_id="a", message=-1),)))
     assert stations_of(world.steer(BulkAction.RETRY)) == []

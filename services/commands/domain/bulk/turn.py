@@ -139,9 +139,11 @@ class Turn:
         again = UNSUCCESSFUL | {Mark.SKIPPED}
         marks = bytearray(bulk.marks)
         for place, station_id in enumerate(bulk.stations):
-            if marks[place] not in again:
+            if marks[place] not in again and marks[place] != Mark.WAITING:
                 continue
             reason = _reason(steer.skip_reasons, steer.skipped[place] if place < len(steer.skipped) else 0)
+            if not reason and marks[place] == Mark.WAITING:
+                continue
             if not reason and bulk.message[place] != NO_MESSAGE:
                 marks[place] = Mark.WAITING
                 event_id = derive_id(self.cause_id, f"waiting:{station_id}")
