@@ -63,7 +63,7 @@ async def register(visit: Visiting, kind: str) -> Response:
 @router.get("/edit/{kind}/{key:path}", response_class=HTMLResponse)
 async def ask_for_changes(visit: Visiting, kind: str, key: str) -> Response:
     """The form with what the entry has now."""
-    found = _kind(visit, kind)
+    found = _kind(visit, kind, key)
     _must_have(visit, found.permission)
     return _page(visit, kind, key, await _edit_form(visit, found, key))
 
@@ -74,7 +74,7 @@ async def change(visit: Visiting, kind: str, key: str) -> Response:
 
     The form again, with what was typed, if it cannot be; beside what others changed, if they did meanwhile.
     """
-    found = _kind(visit, kind)
+    found = _kind(visit, kind, key)
     given = await sent(visit)
     form = await _edit_form(visit, found, key)
 
@@ -98,7 +98,7 @@ async def change(visit: Visiting, kind: str, key: str) -> Response:
 @router.get("/remove/{kind}/{key:path}", response_class=HTMLResponse)
 async def ask_to_remove(visit: Visiting, kind: str, key: str) -> Response:
     """What goes, and what stays, before it goes."""
-    found = _kind(visit, kind)
+    found = _kind(visit, kind, key)
     _must_have(visit, found.permission)
     return _removal_page(visit, kind, key, await _edit_form(visit, found, key))
 
@@ -106,7 +106,7 @@ async def ask_to_remove(visit: Visiting, kind: str, key: str) -> Response:
 @router.post("/remove/{kind}/{key:path}", response_class=HTMLResponse)
 async def remove(visit: Visiting, kind: str, key: str) -> Response:
     """The list without it; the question again if it changed meanwhile, or is in use."""
-    found = _kind(visit, kind)
+    found = _kind(visit, kind, key)
     given = await sent(visit)
     form = await _edit_form(visit, found, key)
     outcome = await tried(
@@ -118,9 +118,12 @@ async def remove(visit: Visiting, kind: str, key: str) -> Response:
     return _removal_page(visit, kind, key, again)
 
 
-def _kind(visit: Visit, kind: str) -> EntryKind:
+def _kind(visit: Visit, kind: str, key: str = "") -> EntryKind:
+    """The kind of this name. From now on the request is about the entry with that key, as a route of the API is."""
     if kind not in KINDS:
         raise NotFound(f"there is no kind {kind!r}")
+    name = "id_token" if kind == "token" else f"{kind}_id"
+    visit.request.scope["path_params"] = {name: key} if key else {}
     _must_have(visit, KINDS[kind].reading)
     return KINDS[kind]
 
