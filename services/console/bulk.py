@@ -1,6 +1,7 @@
 """A bulk command as forms have it: which stations, which command, and with what care."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final
@@ -36,6 +37,8 @@ SETTINGS: Final = (
 )
 MOST_NAMED: Final = 500
 """Stations that are named in an address."""
+_STEPS: Final = frozenset({"expected", "previewed", "start"})
+"""Fields that are no values of the command."""
 _PARTS: Final[Mapping[Version, str]] = MappingProxyType(
     {Version.V16: "v16", Version.V201: "v201", Version.V21: "v21"}
 )
@@ -50,6 +53,13 @@ class Chosen(msgspec.Struct, frozen=True):
     wrong: Mapping[str, str]
     none: bool = False
     """Stations were to be ticked, and none is."""
+    too_many: bool = False
+    """More are named than fit into an address."""
+
+    @property
+    def unfit(self) -> bool:
+        """Whether nobody can tell which stations are meant."""
+        return bool(self.wrong) or self.none or self.too_many
 
     @property
     def body(self) -> dict[str, Any]:
@@ -67,8 +77,9 @@ class Chosen(msgspec.Struct, frozen=True):
 def chosen(params: QueryParams) -> Chosen:
     """The stations that the parameters choose."""
     found, wrong = asked(StationFilter, params)
-    stations = tuple(dict.fromkeys(params.getlist(STATION)))[:MOST_NAMED]
-    return Chosen(stations, found, wrong, "ticked" in params and not stations)
+    stations = tuple(dict.fromkeys(params.getlist(STATION)))
+    none = "ticked" in params and not stations
+    return Chosen(stations[:MOST_NAMED], found, wrong, none, len(stations) > MOST_NAMED)
 
 
 def choices() -> dict[str, list[str]]:
@@ -133,6 +144,13 @@ def body_of(
         if ticked(given, part)
     }
     return body
+
+
+def digest_of(selection: Chosen, given: Sent) -> str:
+    """What tells one choice of stations and one set of values from another."""
+    typed = {name: text.strip() for name, text in given.entered.items() if name not in _STEPS}
+    told = [selection.body, sorted((name, text) for name, text in typed.items() if text)]
+    return sha256(msgspec.json.encode(told)).hexdigest()
 
 
 def placed(trouble: Trouble) -> Trouble:

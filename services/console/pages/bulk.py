@@ -62,7 +62,8 @@ async def choose(visit: Visiting) -> HTMLResponse:
         form: [each for each in actions if visit.may(COMMAND_CLASSES[each])]
         for form, actions in bulk.choices().items()
     }
-    return visit.page("bulk_choice.html", selection=selection, choices=allowed)
+    unfit = _unfit(visit, selection)
+    return visit.page("bulk_choice.html", selection=selection, choices=allowed, unfit=unfit)
 
 
 @router.get("/bulk/new/{form}/{action}", response_class=HTMLResponse)
@@ -100,10 +101,18 @@ async def preview_or_start(visit: Visiting, form: str, action: str) -> Response:
             idempotency_key=given.once[:100] or None,
         )
 
+    if unfit := _unfit(visit, selection):
+        trouble = Trouble({"": unfit}, HTTPStatus.UNPROCESSABLE_ENTITY)
+        return _form(visit, (form, action), shown_again(made, given, trouble), None)
     if form == bulk.OCPP and not any(bulk.ticked(given, part) for part in bulk.command_fields(form, action)):
         trouble = bulk.nothing_ticked(visit.words.text("Choose at least one OCPP version."))
         return _form(visit, (form, action), shown_again(made, given, trouble), None)
-    if given.text("expected") and given.text("start"):
+    digest = bulk.digest_of(selection, given)
+    if given.text("start") and given.text("previewed") != digest:
+        _ = visit.words.text
+        changed = _("The form was changed after the preview. Look at the new one, and send it again.")
+        made = shown_again(made, given, Trouble({"": changed}, HTTPStatus.CONFLICT))
+    elif given.text("start") and given.text("expected"):
         started = await tried(visit, given, Permission.COMMAND_BULK, start)
         if not isinstance(started, Trouble):
             return RedirectResponse(f"/bulk/{started.bulk_id}", HTTPStatus.SEE_OTHER)
@@ -115,7 +124,7 @@ async def preview_or_start(visit: Visiting, form: str, action: str) -> Response:
         return _form(visit, (form, action), shown_again(made, given, bulk.placed(found)), None)
     if not made.trouble.wrong:
         made = shown_again(made, given, made.trouble)
-    return _form(visit, (form, action), made, found)
+    return _form(visit, (form, action), made, found, digest)
 
 
 @router.get("/bulk/{bulk_id}", response_class=HTMLResponse)
@@ -193,7 +202,19 @@ def _reasons(visit: Visit) -> tuple[FormField, ...]:
     return fields_for(Steering, {"reason": visit.words.text("Reason")})
 
 
-def _form(visit: Visit, command: tuple[str, str], made: Form, preview: BulkPreview | None) -> HTMLResponse:
+def _unfit(visit: Visit, selection: bulk.Chosen) -> str:
+    """Why nobody can tell which stations are meant, "" if it is clear."""
+    _ = visit.words.text
+    if selection.wrong:
+        return _("The filter is wrong. Choose the stations anew.")
+    if selection.too_many:
+        return _("More than %(most)s stations are named. Use a filter.", most=bulk.MOST_NAMED)
+    return _("No station is ticked. Tick some in the list.") if selection.none else ""
+
+
+def _form(
+    visit: Visit, command: tuple[str, str], made: Form, preview: BulkPreview | None, digest: str = ""
+) -> HTMLResponse:
     form, action = command
     selection = bulk.chosen(visit.request.query_params)
     parts = {
@@ -209,5 +230,7 @@ def _form(visit: Visit, command: tuple[str, str], made: Form, preview: BulkPrevi
         parts=parts,
         settings=_settings(visit),
         preview=preview,
+        digest=digest,
+        unfit=_unfit(visit, selection),
         most=_MOST_PREVIEWED,
     )

@@ -114,3 +114,9 @@ def test_no_template_has_an_id_that_every_page_has() -> None:
     assert {"main", "as-of"} <= every
     others = [path for path in TEMPLATES if path != base]
     assert {path.name: both for path in others if (both := every & set(ids.findall(path.read_text())))} == {}
+
+
+def test_the_first_button_of_a_bulk_command_s_form_starts_nothing() -> None:
+    buttons = re.findall(r"<button[^>]*>", (FOLDER / "pages/bulk_form.html").read_text(encoding="utf-8"))
+    assert 'name="start"' in "".join(buttons[1:])
+    assert "name=" not in buttons[0]
