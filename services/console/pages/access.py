@@ -8,9 +8,10 @@ from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from libs.access.roles import Permission, Role
-from libs.runtime.clock import moment_of
+from libs.runtime.clock import micros, moment_of
 from services.api.access import accounts, keys
 from services.api.domain.errors import Invalid
+from services.api.domain.permitted import administers
 from services.api.http.permissions import needs
 from services.console.editing import Sent, Trouble, sent, tried
 from services.console.pages.queries import PAGE_SIZE, asked
@@ -179,8 +180,11 @@ def _rows(entered: Texts, has: list[Any]) -> list[tuple[str, str]]:
 
 
 def _key(visit: Visit, key_id: str) -> keys.Key | None:
+    """The key, if it is one of those that who asks sees and may change."""
     found = visit.api.access.access_keys.get(key_id)
-    return None if found is None else keys.shown_key(found, int(visit.now.timestamp() * 1_000_000))
+    if found is None or not administers(visit.principal, found.grants):
+        return None
+    return keys.shown_key(found, micros(visit.now))
 
 
 async def _accounts_page(visit: Visit, entered: Texts, trouble: Trouble) -> Response:
