@@ -42,11 +42,12 @@ from services.console.web.visit import Visit, Visiting, stored
 
 router = APIRouter(dependencies=needs(Permission.READ))
 
+_SHOWN: Final = needs(Permission.READ, personal=True)
 _PAGE: Final = 20
 _MOST_PREVIEWED: Final = 200
 
 
-@router.get("/bulk", response_class=HTMLResponse)
+@router.get("/bulk", response_class=HTMLResponse, dependencies=_SHOWN)
 async def show_bulk_commands(visit: Visiting) -> HTMLResponse:
     """Bulk commands, the newest first."""
     query, _wrong = asked(ListQuery, visit.request.query_params, limit=_PAGE)
@@ -127,7 +128,7 @@ async def preview_or_start(visit: Visiting, form: str, action: str) -> Response:
     return _form(visit, (form, action), made, found, digest)
 
 
-@router.get("/bulk/{bulk_id}", response_class=HTMLResponse)
+@router.get("/bulk/{bulk_id}", response_class=HTMLResponse, dependencies=_SHOWN)
 async def show_bulk_command(visit: Visiting, bulk_id: str) -> Response:
     """A bulk command, its counts, and each station's part."""
     return await _one(visit, bulk_id, Form(_reasons(visit)))

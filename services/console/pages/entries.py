@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from libs.access.roles import Permission
 from services.api.domain.errors import Forbidden, Invalid, NotFound
+from services.api.http.audit_entry import asked
 from services.api.http.permissions import needs
 from services.console.editing import (
     Form,
@@ -130,6 +131,7 @@ def _kind(visit: Visit, kind: str, key: str = "") -> EntryKind:
 
 def _must_have(visit: Visit, permission: Permission) -> None:
     """Raise Forbidden unless who asks may do that, be it after the password was given again."""
+    asked(permission)
     if not visit.may(permission):
         raise Forbidden(f"this needs the permission {permission}", permission.value)
 

@@ -20,7 +20,11 @@ _OF_FRAMES: Final = frozenset({"payload", "answer", "result", "error", "frame", 
 _OF_TOKENS: Final = frozenset({"id_token", "group_id"})
 
 
-@router.get("/stations/{station_id}/events/{event_id}", response_class=HTMLResponse)
+@router.get(
+    "/stations/{station_id}/events/{event_id}",
+    response_class=HTMLResponse,
+    dependencies=needs(Permission.READ, personal=True),
+)
 async def show_event(visit: Visiting, station_id: str, event_id: str) -> Response:
     """A record of the log; a message has a page of its own."""
     state = await get_state(visit.api, station_id.casefold())

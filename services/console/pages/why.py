@@ -73,7 +73,11 @@ async def show_reason(visit: Visiting, station_id: str, what: str, name: str = "
     return RedirectResponse(address(shown, {}, near=near, why=what, name=name), 307)
 
 
-@router.get("/sessions/{session_id}/why", response_class=HTMLResponse)
+@router.get(
+    "/sessions/{session_id}/why",
+    response_class=HTMLResponse,
+    dependencies=needs(Permission.READ, personal=True),
+)
 async def show_session(visit: Visiting, session_id: str) -> Response:
     """How a session's state, energy and bill came about: checks, price lines, and the messages that it is made from."""
     session = await get_session(visit.api, session_id)

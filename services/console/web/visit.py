@@ -22,6 +22,7 @@ from services.api.context import Context
 from services.api.domain.errors import Forbidden, Invalid
 from services.api.domain.permitted import must_be_permitted
 from services.api.http import metrics
+from services.api.http.audit_entry import asked
 from services.api.http.permissions import named_by
 from services.api.live.parts import is_part
 from services.console.sections import sections_for
@@ -72,7 +73,11 @@ class Visit:
         return context.of(self.principal)
 
     def must(self, permission: Permission) -> None:
-        """Raise Forbidden unless who asks may do that, and has signed in a short while ago where that is needed."""
+        """Raise Forbidden unless who asks may do that, and has signed in a short while ago where that is needed.
+
+        The audit trail says that the request needs this.
+        """
+        asked(permission)
         try:
             self._check(permission)
         except Forbidden:

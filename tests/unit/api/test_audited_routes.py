@@ -29,6 +29,7 @@ from services.api.http.problems import Unavailable, add_handlers, unaudited
 from services.api.writer import Writer
 from services.console.application import create_application as create_console
 from services.console.settings import ConsoleSettings
+from services.console.web.visitors import form_token
 from tests.unit.api import test_access as access
 from tests.unit.api.kept_trail import KeptTrail
 from tests.unit.api.test_permissions import (
@@ -183,6 +184,42 @@ async def test_every_route_of_the_console_writes_one_event_where_it_has_to() -> 
             personal += 1
     assert changing >= 4
     assert personal >= 3
+
+
+class Looked(ConsoleParts):
+    """A console whose pages begin to be made: what they need of who asks is known."""
+
+    hub = SimpleNamespace(position="")
+
+    def of(self, _: Any) -> Looked:
+        return self
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "permission"),
+    [
+        ("GET", "/stations/x/events/x", Permission.READ),
+        ("GET", "/sessions/x/why", Permission.READ),
+        ("GET", "/bulk", Permission.READ),
+        ("GET", "/bulk/x", Permission.READ),
+        ("GET", "/edit/token/x", Permission.EDIT_TOKENS),
+        ("GET", "/remove/token/x", Permission.EDIT_TOKENS),
+        ("POST", "/edit/token/x", Permission.READ_TOKENS),
+        ("POST", "/stations/x/password", Permission.COMMAND_SECURITY),
+    ],
+)
+async def test_what_a_page_of_the_console_needs_is_recorded(
+    method: str, path: str, permission: Permission
+) -> None:
+    trail = KeptTrail()
+    app = create_console(cast(Context, Looked(trail)), Health())
+    headers = {"Cookie": "__Host-voltbus=x", "Sec-Fetch-Site": "same-origin"}
+    with capture_logs():
+        await asked(app, method, path, headers=headers, data={"_form": form_token("x")})
+    (event,) = trail.outcomes
+    assert event.permission == permission.value
+    if path.startswith(("/edit/", "/remove/")):
+        assert (event.subject_kind, event.subject_id) == ("token", "x")
 
 
 # What a request writes, and in which order: a small application.
