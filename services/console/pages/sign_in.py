@@ -18,6 +18,8 @@ _YEAR_S: Final = 365 * 24 * 3600
 _LONGEST: Final = 2_000
 
 Typed = Annotated[str, Form(max_length=_LONGEST)]
+Back = Annotated[str, Form()]
+"""Where to go then; `way_back` bounds it."""
 FormToken = Annotated[str, Form(alias="_form", max_length=_LONGEST)]
 
 
@@ -28,7 +30,7 @@ async def ask(visit: Visiting, back: str = "/") -> Response:
 
 
 @router.post("/sign-in", response_class=HTMLResponse)
-async def sign_in(visit: Visiting, name: Typed, password: Typed, back: Typed = "/") -> Response:
+async def sign_in(visit: Visiting, name: Typed, password: Typed, back: Back = "/") -> Response:
     """Signed in, and back where the visitor came from; the form again if name and password do not fit."""
     api, request = visit.api, visit.request
     agent = request.headers.get("user-agent", "")
@@ -53,7 +55,7 @@ async def ask_again(visit: Visiting, back: str = "/") -> Response:
 
 
 @router.post("/confirm", response_class=HTMLResponse)
-async def confirm(visit: Visiting, password: Typed, form: FormToken = "", back: Typed = "/") -> Response:
+async def confirm(visit: Visiting, password: Typed, form: FormToken = "", back: Back = "/") -> Response:
     """Back where the visitor came from, with a fresh sign-in."""
     visit.check_form(form)
     _ = visit.words.text
@@ -84,7 +86,7 @@ async def sign_out(visit: Visiting, form: FormToken = "", everywhere: Typed = ""
 
 
 @router.post("/language")
-async def choose_language(language: Typed, back: Typed = "/") -> Response:
+async def choose_language(language: Typed, back: Back = "/") -> Response:
     """The same page in another language."""
     response = RedirectResponse(way_back(back), 303)
     if language in LANGUAGES:

@@ -20,6 +20,7 @@ COOKIE: Final = "__Host-voltbus"
 """Sent over TLS only (browsers take loopback for that, too), to this host only, and not shown to scripts."""
 SIGN_IN: Final = "/sign-in"
 
+_LONGEST_BACK: Final = 2_000
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -84,7 +85,7 @@ def form_token(token: str) -> str:
 
 
 def way_back(path: str) -> str:
-    """`path` if it is one of this host's, else the first page."""
+    """`path` if it is one of this host's and not too long for a form, else the first page."""
     # Browsers take a backslash for a slash, and two of them for another host.
     inside = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-    return path if inside and "\\" not in path else "/"
+    return path if inside and "\\" not in path and len(path) <= _LONGEST_BACK else "/"

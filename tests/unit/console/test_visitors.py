@@ -109,6 +109,11 @@ def test_the_way_back_stays_here(asked: str, taken: str) -> None:
     assert way_back(asked) == taken
 
 
+def test_a_way_back_that_no_form_takes_is_the_first_page() -> None:
+    assert way_back("/stations?q=" + "a" * 1_900) != "/"
+    assert way_back("/stations?q=" + "a" * 2_000) == "/"
+
+
 async def test_every_answer_says_what_a_page_may_load(site: httpx.AsyncClient) -> None:
     first, second = [(await site.get("/sign-in")).headers for _ in range(2)]
     policy = first["content-security-policy"]
