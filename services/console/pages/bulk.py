@@ -38,6 +38,7 @@ from services.console import bulk
 from services.console.editing import Form, Trouble, defaults_of, fields_for, sent, shown_again, tried
 from services.console.forms import FormField
 from services.console.pages.queries import PAGE_SIZE, asked
+from services.console.web.rendering import path_of
 from services.console.web.visit import Visit, Visiting, stored
 
 router = APIRouter(dependencies=needs(Permission.READ))
@@ -134,12 +135,18 @@ async def show_bulk_command(visit: Visiting, bulk_id: str) -> Response:
     return await _one(visit, bulk_id, Form(_reasons(visit)))
 
 
+@router.get("/bulk/{bulk_id}/{action}")
+async def go_back(bulk_id: str, action: str) -> Response:
+    """Where a refused form is shown, there is the bulk command."""
+    _must_be_known(action)
+    return RedirectResponse(path_of("bulk", bulk_id), HTTPStatus.SEE_OTHER)
+
+
 @router.post("/bulk/{bulk_id}/{action}", response_class=HTMLResponse)
 async def steer(visit: Visiting, bulk_id: str, action: str) -> Response:
     """Stop it, let it go on, or ask those again that did not accept."""
     given = await sent(visit)
-    if action not in ("stop", "resume", "retry"):
-        raise NotFound(f"nothing is called {action!r} here")
+    _must_be_known(action)
 
     def do() -> Awaitable[BulkCommand]:
         common: dict[str, Any] = {
@@ -158,6 +165,11 @@ async def steer(visit: Visiting, bulk_id: str, action: str) -> Response:
     if isinstance(outcome, Trouble):
         return await _one(visit, bulk_id, shown_again(Form(_reasons(visit)), given, outcome))
     return RedirectResponse(f"/bulk/{bulk_id}", HTTPStatus.SEE_OTHER)
+
+
+def _must_be_known(action: str) -> None:
+    if action not in ("stop", "resume", "retry"):
+        raise NotFound(f"nothing is called {action!r} here")
 
 
 async def _one(visit: Visit, bulk_id: str, made: Form) -> HTMLResponse:

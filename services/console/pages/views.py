@@ -16,6 +16,13 @@ router = APIRouter(dependencies=needs(Permission.READ))
 _PAGES = frozenset({PATH})
 
 
+@router.get("/views")
+@router.get("/views/remove")
+async def go_back() -> Response:
+    """Where a refused form is shown, there is the list."""
+    return RedirectResponse(PATH, HTTPStatus.SEE_OTHER)
+
+
 @router.post("/views")
 async def save(visit: Visiting) -> Response:
     """Save the list that the form tells, and show it."""

@@ -3,8 +3,10 @@
 import pytest
 from starlette.datastructures import QueryParams
 
+from services.api.domain.errors import NotFound
 from services.console.bulk import MOST_NAMED, chosen, digest_of
 from services.console.editing import Sent
+from services.console.pages.bulk import go_back
 
 SEEN = {"payload.type": "Soft", "send.v16": "1", "reason": "test"}
 
@@ -31,3 +33,10 @@ def test_only_what_was_previewed_is_started() -> None:
     assert digest_of(here, Sent({**SEEN, "reason": "other"}, ours=True)) != seen
     assert digest_of(here, Sent({**SEEN, "send.v21": "1"}, ours=True)) != seen
     assert digest_of(there, Sent(SEEN, ours=True)) != seen
+
+
+@pytest.mark.parametrize("action", ["stop", "resume", "retry"])
+async def test_the_address_of_a_refused_form_leads_to_its_page(action: str) -> None:
+    assert (await go_back("b/1", action)).headers["location"] == "/bulk/b%2F1"
+    with pytest.raises(NotFound):
+        await go_back("b/1", "other")
