@@ -16,7 +16,7 @@ from libs.bus.errors import BusUnavailableError
 from libs.clickhouse.client import ClickHouseError
 from libs.runtime.logging import get_logger
 from services.api.domain.errors import Conflict, Forbidden, Invalid, NotFound, Outdated, Refusal, TooMany
-from services.api.http.problems import STATUS_OF
+from services.api.http.problems import STATUS_OF, Unavailable
 from services.console.forms import FormError, FormField, Kind, fields_of, payload_of
 from services.console.web.visit import Visit
 
@@ -149,9 +149,11 @@ async def tried(
     except (Conflict, Forbidden, Invalid, NotFound, TooMany) as error:
         stale = isinstance(error, Forbidden) and visit.is_stale(Permission(error.permission))
         return Trouble({name_of(error): error.detail}, STATUS_OF[type(error)], stale)
-    except (BusUnavailableError, ClickHouseError) as error:
+    except (BusUnavailableError, ClickHouseError, Unavailable) as error:
         log.warning("form_unavailable", path=visit.request.url.path, error=str(error)[:300])
         wrong = _("Nobody knows whether it was written. Look, or send it again.")
+        if isinstance(error, Unavailable):
+            wrong = _("This cannot be done now. Send it again in a while.")
         return Trouble({"": wrong}, HTTPStatus.SERVICE_UNAVAILABLE)
 
 

@@ -22,7 +22,7 @@ from libs.ocpp.versions import Version, known_version
 from services.api.commands.routes import CommandHeaders, CommandWish, get_command, send_command
 from services.api.domain.errors import Conflict, Forbidden, Invalid, NotFound, TooMany
 from services.api.http.permissions import needs
-from services.api.http.problems import STATUS_OF
+from services.api.http.problems import STATUS_OF, Unavailable
 from services.api.live.state import StationState, get_state
 from services.console.abilities import lacking as lacking_of
 from services.console.abilities import why_not
@@ -117,6 +117,9 @@ async def send(visit: Visiting, station_id: str, form: str, action: str) -> Resp
         stale = isinstance(error, Forbidden) and visit.may(Permission(error.permission))
         filled = Filled(entered, {name: error.detail}, STATUS_OF[type(error)], stale)
         return _form(visit, state, (form, action), filled)
+    except Unavailable:
+        wrong = {"": _("This cannot be done now. Send it again in a while.")}
+        return _form(visit, state, (form, action), Filled(entered, wrong, HTTPStatus.SERVICE_UNAVAILABLE))
     except BusUnavailableError:
         wrong = {"": _("Nobody knows whether it was sent. Send it again: it is the same command then.")}
         return _form(visit, state, (form, action), Filled(entered, wrong, HTTPStatus.SERVICE_UNAVAILABLE))

@@ -14,7 +14,8 @@ M = TypeVar("M", bound=BaseModel)
 
 DEFAULT_PERIOD: Final = "24h"
 PAGE_SIZE: Final = 50
-_LONGEST: Final = 200
+LONGEST: Final = 200
+"""Characters of a moment that are looked at."""
 _YEARS: Final = range(1971, 2200)
 
 
@@ -47,7 +48,7 @@ class Period:
         self.name = params.get("period", DEFAULT_PERIOD)
         if self.name not in lengths:
             self.name = DEFAULT_PERIOD
-        self.written = params.get("until", "")[:_LONGEST]
+        self.written = params.get("until", "")[:LONGEST]
         until = moment_in(params, "until")
         self.wrong = self.written if self.written and until is None else ""
         self.until = until or now + timedelta(minutes=5)
@@ -57,7 +58,7 @@ class Period:
 def moment_in(params: QueryParams, name: str, zone: tzinfo = UTC) -> datetime | None:
     """The moment that a parameter says, in `zone` if it says no offset; None without one, or for what is none."""
     try:
-        found = datetime.fromisoformat(params.get(name, "")[:_LONGEST])
+        found = datetime.fromisoformat(params.get(name, "")[:LONGEST])
         found = found if found.tzinfo else found.replace(tzinfo=zone)
         return found.astimezone(UTC) if found.year in _YEARS else None
     except (ValueError, OverflowError):

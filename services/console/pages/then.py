@@ -9,7 +9,7 @@ from libs.access.roles import Permission
 from libs.runtime.clock import moment_of
 from services.api.domain.errors import Invalid
 from services.console.differences import differences
-from services.console.pages.queries import moment_in
+from services.console.pages.queries import LONGEST, moment_in
 from services.console.past import StationPast
 from services.console.web.rendering import address, path_of
 from services.console.web.visit import Visit
@@ -31,7 +31,8 @@ async def show_then(visit: Visit, station_id: str) -> Response:
     here = path_of("stations", station_id)
     moments = {name: _moment(visit, name) for name in ("at", "and") if params.get(name)}
     written = {name: moment.isoformat() for name, moment in moments.items()}
-    if any(datetime.fromisoformat(params[name]).tzinfo is None for name in moments):
+    # As much of it as was taken for a moment.
+    if any(datetime.fromisoformat(params[name][:LONGEST]).tzinfo is None for name in moments):
         return RedirectResponse(address(here, written), 307)
     past = StationPast(visit.api.reader, station_id)
     then = await past.at(moments["at"])

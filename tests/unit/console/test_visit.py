@@ -1,7 +1,10 @@
 """What who asks may do on a page, by the organisation of what the page is about."""
 
-from types import SimpleNamespace
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from fastapi import Request
@@ -9,7 +12,10 @@ from fastapi import Request
 from libs.access.principal import Grant, Principal
 from libs.access.roles import Permission, Role
 from services.api.domain.errors import Forbidden
+from services.api.http.problems import Unavailable
+from services.console.editing import Form, Sent, Trouble, shown_again, tried
 from services.console.pages.entries import _kind, _must_have
+from services.console.pages.then import show_then
 from services.console.web.visit import Visit
 
 ENGINEER_OF_A = Principal("anna", (Grant(Role.ENGINEER, "a"), Grant(Role.OPERATOR, "b")), 1)
@@ -24,7 +30,9 @@ class Places:
     of_site = of_tariff = of_token = of_station
 
 
-def visit_of(kind: str, key: str, who: Principal = ENGINEER_OF_A) -> Visit:
+def visit_of(
+    kind: str, key: str, who: Principal = ENGINEER_OF_A, query: Mapping[str, str] = MappingProxyType({})
+) -> Visit:
     hub = SimpleNamespace(position="")
     settings = SimpleNamespace(fresh_s=900)
     context = SimpleNamespace(hub=hub, settings=settings, registry=Places())
@@ -34,7 +42,7 @@ def visit_of(kind: str, key: str, who: Principal = ENGINEER_OF_A) -> Visit:
         "method": "GET",
         "path": f"/edit/{kind}/{key}",
         "headers": [],
-        "query_string": b"",
+        "query_string": urlencode(query).encode(),
         "path_params": {"kind": kind, "key": key},
         "state": {"principal": who},
         "app": SimpleNamespace(state=SimpleNamespace(context=context)),
@@ -66,3 +74,21 @@ def test_a_request_about_an_entry_names_it_as_the_api_does(kind: str, name: str)
     assert visit.request.path_params == {name: "a-1"}
     _kind(visit, kind)
     assert visit.request.path_params == {}
+
+
+async def test_what_cannot_be_done_now_keeps_what_was_typed() -> None:
+    async def busy() -> None:
+        raise Unavailable("too many passwords are being checked: try again later")
+
+    given = Sent({"name": "typed"}, ours=True)
+    outcome = await tried(visit_of("station", "a-1"), given, Permission.READ, busy)
+    assert isinstance(outcome, Trouble)
+    assert outcome.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert shown_again(Form(()), given, outcome).entered == {"name": "typed"}
+
+
+@pytest.mark.parametrize("at", ["2026-05-01T08:00:00", f"2026-05-01T08:00:00.{'0' * 300}x"])
+async def test_a_moment_without_an_offset_is_sent_on_however_long_it_is(at: str) -> None:
+    visit = visit_of("station", "a-1", query={"at": at})
+    answer = await show_then(visit, "a-1")
+    assert answer.headers["location"] == "/stations/a-1?at=2026-05-01T08%3A00%3A00%2B00%3A00"
