@@ -13,13 +13,14 @@ _MOST_PLANS: Final = 20
 _VOLTS: Final = 230
 _PHASES: Final = 3
 
-# By station, so that it can be told whose each row is.
+# By station, so that it can be told whose each row is. EVSE 0 is the whole station: it counts if no other tells.
 _POWER: Final = f"""
-SELECT station_id, bucket, sum(watts) AS watts FROM (
+SELECT station_id, bucket, if(countIf(evse_id > 0) > 0, sumIf(watts, evse_id > 0), sum(watts)) AS watts FROM (
     SELECT station_id, evse_id, toStartOfInterval(sampled_at, INTERVAL 10 MINUTE) AS bucket,
            avg(value_milli / if(unit = 'kW', 1, 1000)) AS watts
     FROM measurements
     WHERE station_id IN %(stations)s AND recorded_at >= {SINCE} AND recorded_at < {UNTIL}
+      AND sampled_at >= {SINCE} AND sampled_at < {UNTIL}
       AND measurand = 'Power.Active.Import' AND phase IS NULL
     GROUP BY station_id, evse_id, bucket
 )
@@ -36,11 +37,11 @@ FROM (
     WHERE site_id = %(site_id)s AND recorded_at >= {SINCE} AND recorded_at < {UNTIL} AND _type = 'LoadPlanMade'
     ORDER BY recorded_at DESC LIMIT 1 BY plan_no LIMIT %(most)s
 ) AS plan
-LEFT JOIN (
+LEFT ANY JOIN (
     SELECT event_id, station_id, evse_id, charging FROM load_observations
     WHERE site_id = %(site_id)s AND recorded_at >= {SINCE}
 ) AS evse ON evse.event_id = plan.cause_id
-LEFT JOIN (
+LEFT ANY JOIN (
     SELECT event_id, station_id, news FROM load_stations WHERE site_id = %(site_id)s AND recorded_at >= {SINCE}
 ) AS news ON news.event_id = plan.cause_id
 ORDER BY plan_no DESC
