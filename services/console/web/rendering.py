@@ -1,5 +1,6 @@
 """Templates filled in for one visitor. Whatever a charger or driver named itself is shown as text."""
 
+import json
 import re
 import unicodedata
 from datetime import UTC, datetime
@@ -37,6 +38,13 @@ def isolated(value: Any) -> Markup:
     return Markup("<bdi>{}</bdi>").format(shown(value))
 
 
+def as_json(value: Any) -> str:
+    """JSON that people read: other scripts stay as they are."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    # Half a character cannot be sent.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def address(path: str, values: dict[str, Any], **changes: Any) -> str:
     """`path` with those query parameters, `changes` over them; None and "" are left out."""
     merged = {name: value for name, value in {**values, **changes}.items() if value not in (None, "")}
@@ -60,6 +68,7 @@ def environment() -> Environment:
         extensions=["jinja2.ext.do"],
     )
     found.filters["isolated"] = isolated
+    found.filters["as_json"] = as_json
     found.filters["from_timestamp"] = lambda seconds: datetime.fromtimestamp(seconds, UTC)
     found.filters["zip"] = zip
     found.tests["match_total"] = lambda name: str(name).startswith("total_")

@@ -51,6 +51,13 @@ def test_nothing_is_shown_for_none_and_numbers_stay() -> None:
     assert (shown(None), shown(0), shown(False)) == ("", 0, False)
 
 
+def test_json_is_shown_as_people_write_it() -> None:
+    out = filled("{{ value | as_json }}", value={"b": "Grüße <b>", "a": "\u202e\ud800"})
+    assert out == '{\n  "a": "\\u202e\\ud800",\n  "b": "Grüße <b>"\n}'.translate(
+        {ord('"'): "&#34;", ord("<"): "&lt;", ord(">"): "&gt;"}
+    )
+
+
 def test_an_address_quotes_what_it_carries() -> None:
     assert (
         address("/stations", {"q": "a&b=c", "cursor": "x", "site_id": ""}, cursor=None)
