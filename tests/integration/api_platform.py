@@ -1,7 +1,7 @@
 """An API process over real HTTP, on real Kafka, registry and ClickHouse; the sink fills the history."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -119,6 +119,25 @@ async def another(api: Platform) -> AsyncIterator[httpx.AsyncClient]:
 async def ok(response: httpx.Response, status: int = 200) -> Any:
     assert response.status_code == status, response.text
     return response.json() if response.content else None
+
+
+async def told(http: httpx.AsyncClient, path: str, fits: Callable[[Any], bool]) -> None:
+    """What another process wrote is at this path of the API, which reads it from Kafka in its own time."""
+
+    async def there() -> bool:
+        answer = await http.get(path)
+        return answer.status_code == 200 and fits(answer.json())
+
+    await until(there, path)
+
+
+async def gone(http: httpx.AsyncClient, path: str) -> None:
+    """What another process removed is not at this path of the API any more."""
+
+    async def absent() -> bool:
+        return (await http.get(path)).status_code == 404
+
+    await until(absent, path)
 
 
 async def create(http: httpx.AsyncClient, path: str, body: Json) -> None:

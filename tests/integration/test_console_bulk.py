@@ -159,6 +159,9 @@ async def test_an_action_is_given_for_each_version_and_a_filter_chooses(console:
         await expect(page.get_by_role("button", name="Bulk command")).to_have_count(0)
         answer = await page.goto("/bulk/new/any/ClearCache?q=filter-1")
         assert answer is not None
+        assert answer.status == 200
+        await page.get_by_role("button", name="Preview").click()
+        await expect(page.get_by_role("alert")).to_contain_text("this needs the permission command_bulk")
         await page.goto("/bulk")
         await expect(page.get_by_role("heading", name="Bulk commands")).to_be_visible()
     assert console.said == []

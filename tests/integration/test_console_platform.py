@@ -8,7 +8,7 @@ from playwright.async_api import expect
 from libs.bus.reading import read_to_end
 from libs.events.dead_letters import RecordDeadLettered
 from tests.browser.chromium import can_be_had
-from tests.integration.api_platform import Json, api, ok, stamp
+from tests.integration.api_platform import Json, api, gone, ok, stamp, told
 from tests.integration.device import device
 from tests.integration.edge_process import edge
 from tests.integration.test_api_round_trip import ledger, online
@@ -195,8 +195,13 @@ async def test_accounts_and_keys_are_made_changed_and_ended(console: Console) ->
         assert await page.locator("#disabled").input_value() == "true"
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("status")).to_contain_text("Done.")
-        found = await ok(await console.api.http.get("/accounts/sam"))
-        assert (found["disabled"], [each["role"] for each in found["grants"]]) == (True, ["support"])
+        await told(
+            console.api.http,
+            "/accounts/sam",
+            lambda found: (
+                (found["disabled"], [each["role"] for each in found["grants"]]) == (True, ["support"])
+            ),
+        )
 
         async def out() -> bool:
             await other.goto("/stations")
@@ -208,7 +213,7 @@ async def test_accounts_and_keys_are_made_changed_and_ended(console: Console) ->
         await page.get_by_label("I am sure").check()
         await page.get_by_role("button", name="Remove the account").click()
         await page.wait_for_url("**/accounts")
-        assert (await console.api.http.get("/accounts/sam")).status_code == 404
+        await gone(console.api.http, "/accounts/sam")
 
         await page.goto("/keys")
         await page.locator("#name").fill("robot")
