@@ -38,6 +38,7 @@ Wait = Annotated[
 ]
 Ttl = Annotated[float, typer.Option(help="Seconds that each command waits for its charger.")]
 Reason = Annotated[str, typer.Option(help="Why you do it.")]
+Bulk = Annotated[str, typer.Argument(help="Its id.")]
 
 
 @app.command("preview")
@@ -150,9 +151,7 @@ def list_bulk(context: typer.Context, limit: Limit = 20, json: AsJson = False) -
 
 
 @app.command("show")
-def show(
-    context: typer.Context, bulk: Annotated[str, typer.Argument(help="Its id.")], json: AsJson = False
-) -> None:
+def show(context: typer.Context, bulk: Bulk, json: AsJson = False) -> None:
     """Show a bulk command and its counts."""
     _show(api(context).get(f"/bulk-commands/{segment(bulk)}"), json)
 
@@ -161,7 +160,7 @@ def show(
 def stations(
     context: typer.Context,
     *,
-    bulk: Annotated[str, typer.Argument(help="Its id.")],
+    bulk: Bulk,
     status: Annotated[str | None, typer.Option(help="Such as REJECTED or TIMED_OUT.")] = None,
     limit: Limit = 100,
     json: AsJson = False,
@@ -182,7 +181,7 @@ def stations(
 def stop(
     context: typer.Context,
     *,
-    bulk: Annotated[str, typer.Argument(help="Its id.")],
+    bulk: Bulk,
     reason: Reason,
     idempotency_key: Key = None,
     json: AsJson = False,
@@ -195,7 +194,7 @@ def stop(
 def resume(
     context: typer.Context,
     *,
-    bulk: Annotated[str, typer.Argument(help="Its id.")],
+    bulk: Bulk,
     reason: Reason,
     idempotency_key: Key = None,
     json: AsJson = False,
@@ -208,7 +207,7 @@ def resume(
 def retry(
     context: typer.Context,
     *,
-    bulk: Annotated[str, typer.Argument(help="Its id.")],
+    bulk: Bulk,
     reason: Reason,
     wait: Wait = False,
     idempotency_key: Key = None,

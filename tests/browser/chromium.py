@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import brotli
+import pytest
 
 HERE: Final = Path(__file__).parent
 CACHE: Final = HERE.parents[1] / ".voltbus" / "browser"
@@ -93,3 +94,9 @@ def _unpack(packed: Path, folder: Path) -> None:
         with tarfile.open(fileobj=archive) as files:
             files.extractall(folder, filter="data")
     (folder / "fonts.conf").write_text(_FONTS.format(folder=folder))
+
+
+needs_chromium: Final = pytest.mark.skipif(
+    not can_be_had(), reason="no Chromium on this machine, and no npm to fetch one"
+)
+"""A mark for tests in a browser."""

@@ -29,7 +29,7 @@ from libs.runtime.service import Health
 from services.console.app import serving
 from services.console.settings import ConsoleSettings
 from services.console.web.visitors import COOKIE
-from tests.browser.chromium import can_be_had, launch_options
+from tests.browser.chromium import launch_options, needs_chromium
 from tests.integration.api_platform import (
     Json,
     Platform,
@@ -50,7 +50,7 @@ __all__ = ["api"]
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not can_be_had(), reason="no Chromium on this machine, and no npm to fetch one"),
+    needs_chromium,
 ]
 
 # Every page of the tests of the console is waited for as long as anything else.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.chromium import can_be_had
+from tests.browser.chromium import needs_chromium
 from tests.integration.api_platform import Platform, api, ok, told
 from tests.integration.test_console import SCRIPT, Console, console, signed_in, visit
 from tests.integration.test_console_forms import as_all_can
@@ -16,7 +16,7 @@ __all__ = ["api", "console", "platform"]
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not can_be_had(), reason="no Chromium on this machine, and no npm to fetch one"),
+    needs_chromium,
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from services.console.web.visitors import COOKIE
-from tests.browser.chromium import can_be_had
+from tests.browser.chromium import needs_chromium
 from tests.integration.api_platform import api, gone, ok, told
 from tests.integration.device import device
 from tests.integration.edge_process import edge
@@ -29,7 +29,7 @@ __all__ = ["api", "console"]
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not can_be_had(), reason="no Chromium on this machine, and no npm to fetch one"),
+    needs_chromium,
 ]
 
 

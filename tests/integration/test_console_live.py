@@ -20,7 +20,7 @@ from libs.devstack.endpoints import free_ports
 from libs.events.telemetry import ConnectorState, StationStateChanged
 from libs.runtime.clock import now_us
 from services.console.web.visitors import COOKIE
-from tests.browser.chromium import can_be_had
+from tests.browser.chromium import needs_chromium
 from tests.integration.api_platform import Platform, api, session_ended, session_started, stamp
 from tests.integration.service_process import ServiceProcess
 from tests.integration.test_console import (
@@ -38,7 +38,7 @@ __all__ = ["api", "console"]
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not can_be_had(), reason="no Chromium on this machine, and no npm to fetch one"),
+    needs_chromium,
 ]
 
 expect.set_options(timeout=WAIT_S * 1000)

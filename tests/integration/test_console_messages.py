@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 from libs.runtime.service import Health
 from services.console.app import serving
 from services.console.settings import ConsoleSettings
-from tests.browser.chromium import can_be_had
+from tests.browser.chromium import needs_chromium
 from tests.integration.api_platform import api
 from tests.integration.device import device
 from tests.integration.edge_process import edge
@@ -24,7 +24,7 @@ __all__ = ["api", "console"]
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not can_be_had(), reason="no Chromium on this machine, and no npm to fetch one"),
+    needs_chromium,
 ]
 
 TURNED: Final = "gnp\N{RIGHT-TO-LEFT OVERRIDE}<script>alert(1)</script>"

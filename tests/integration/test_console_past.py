@@ -33,7 +33,7 @@ from libs.events.topics import (
 from libs.runtime.clock import micros, moment_of, now_us
 from services.sessions.domain.processor import SessionsProcessor
 from services.telemetry.domain.health.processor import HealthProcessor
-from tests.browser.chromium import can_be_had
+from tests.browser.chromium import needs_chromium
 from tests.integration.api_platform import Platform, api, ok
 from tests.integration.test_console import SCRIPT, Console, console, faults_for_all, signed_in, visit
 from tests.patience import until
@@ -44,7 +44,7 @@ __all__ = ["api", "console"]
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not can_be_had(), reason="no Chromium on this machine, and no npm to fetch one"),
+    needs_chromium,
 ]
 
 STATION: Final = "past-1"

@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from libs.bus.reading import read_to_end
 from libs.events.dead_letters import RecordDeadLettered
-from tests.browser.chromium import can_be_had
+from tests.browser.chromium import needs_chromium
 from tests.integration.api_platform import Json, api, gone, ok, stamp, told
 from tests.integration.device import device
 from tests.integration.edge_process import edge
@@ -20,7 +20,7 @@ __all__ = ["api", "console"]
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not can_be_had(), reason="no Chromium on this machine, and no npm to fetch one"),
+    needs_chromium,
 ]
 
 

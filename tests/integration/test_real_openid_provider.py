@@ -34,7 +34,7 @@ from services.api.oidc.provider import Provider
 from services.console.app import serving
 from services.console.settings import ConsoleSettings
 from services.console.web.visitors import COOKIE
-from tests.browser.chromium import can_be_had, launch_options
+from tests.browser.chromium import launch_options, needs_chromium
 from tests.integration.api_platform import Json, Platform, api, ok
 from tests.integration.test_console import faults_for_all
 from tests.integration.visitor import Visitor
@@ -244,7 +244,7 @@ async def at_the_provider(page: Page) -> None:
     await expect(there).to_be_attached()
 
 
-@pytest.mark.skipif(not can_be_had(), reason="no Chromium on this machine, and no npm to fetch one")
+@needs_chromium
 async def test_a_browser_goes_there_and_back_and_again_for_what_needs_a_fresh_sign_in(rig: Rig) -> None:
     async with (
         async_playwright() as playwright,
