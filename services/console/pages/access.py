@@ -129,7 +129,7 @@ async def make_key(visit: Visiting) -> Response:
 @router.get("/keys/{key_id}/revoke", response_class=HTMLResponse, dependencies=_EDIT)
 async def ask_to_revoke(visit: Visiting, key_id: str) -> Response:
     """What ends, before it ends."""
-    return visit.page("key_revocation.html", key=_key(visit, key_id), trouble=_NOTHING)
+    return visit.page("key_revocation.html", key=key_in_reach(visit, key_id), trouble=_NOTHING)
 
 
 @router.post("/keys/{key_id}/revoke", response_class=HTMLResponse, dependencies=needs(Permission.READ))
@@ -138,7 +138,9 @@ async def revoke_key(visit: Visiting, key_id: str) -> Response:
     given = await sent(visit)
     outcome = await tried(visit, given, Permission.EDIT_ACCESS, lambda: keys.revoke_key(visit.api, key_id))
     if isinstance(outcome, Trouble):
-        return visit.page("key_revocation.html", outcome.status, key=_key(visit, key_id), trouble=outcome)
+        return visit.page(
+            "key_revocation.html", outcome.status, key=key_in_reach(visit, key_id), trouble=outcome
+        )
     return RedirectResponse("/keys", 303)
 
 
@@ -179,7 +181,7 @@ def _rows(entered: Texts, has: list[Any]) -> list[tuple[str, str]]:
     return (rows + [("", "*")] * _SPARE)[:_MOST_GRANTS]
 
 
-def _key(visit: Visit, key_id: str) -> keys.Key | None:
+def key_in_reach(visit: Visit, key_id: str) -> keys.Key | None:
     """The key, if it is one of those that who asks sees and may change."""
     found = visit.api.access.access_keys.get(key_id)
     if found is None or not administers(visit.principal, found.grants):

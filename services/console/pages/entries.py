@@ -35,8 +35,8 @@ _MOST_SUGGESTED: Final = 500
 @router.get("/new/{kind}", response_class=HTMLResponse)
 async def ask_for_new(visit: Visiting, kind: str) -> Response:
     """The form for a new entry, with the defaults in it; those in the address stand over them."""
-    found = _kind(visit, kind)
-    _must_have(visit, found.permission)
+    found = kind_of(visit, kind)
+    must_have(visit, found.permission)
     form = _new_form(visit, found)
     given = {field.name: visit.request.query_params.get(field.name) for field in form.fields}
     entered = {**form.entered, **{name: text for name, text in given.items() if text}}
@@ -46,7 +46,7 @@ async def ask_for_new(visit: Visiting, kind: str) -> Response:
 @router.post("/new/{kind}", response_class=HTMLResponse)
 async def register(visit: Visiting, kind: str) -> Response:
     """The page of the new entry; the form again, with what was typed, if it cannot be."""
-    found = _kind(visit, kind)
+    found = kind_of(visit, kind)
     given = await sent(visit)
     form = _new_form(visit, found)
 
@@ -64,8 +64,8 @@ async def register(visit: Visiting, kind: str) -> Response:
 @router.get("/edit/{kind}/{key:path}", response_class=HTMLResponse)
 async def ask_for_changes(visit: Visiting, kind: str, key: str) -> Response:
     """The form with what the entry has now."""
-    found = _kind(visit, kind, key)
-    _must_have(visit, found.permission)
+    found = kind_of(visit, kind, key)
+    must_have(visit, found.permission)
     return _page(visit, kind, key, await _edit_form(visit, found, key))
 
 
@@ -75,7 +75,7 @@ async def change(visit: Visiting, kind: str, key: str) -> Response:
 
     The form again, with what was typed, if it cannot be; beside what others changed, if they did meanwhile.
     """
-    found = _kind(visit, kind, key)
+    found = kind_of(visit, kind, key)
     given = await sent(visit)
     form = await _edit_form(visit, found, key)
 
@@ -99,15 +99,15 @@ async def change(visit: Visiting, kind: str, key: str) -> Response:
 @router.get("/remove/{kind}/{key:path}", response_class=HTMLResponse)
 async def ask_to_remove(visit: Visiting, kind: str, key: str) -> Response:
     """What goes, and what stays, before it goes."""
-    found = _kind(visit, kind, key)
-    _must_have(visit, found.permission)
+    found = kind_of(visit, kind, key)
+    must_have(visit, found.permission)
     return _removal_page(visit, kind, key, await _edit_form(visit, found, key))
 
 
 @router.post("/remove/{kind}/{key:path}", response_class=HTMLResponse)
 async def remove(visit: Visiting, kind: str, key: str) -> Response:
     """The list without it; the question again if it changed meanwhile, or is in use."""
-    found = _kind(visit, kind, key)
+    found = kind_of(visit, kind, key)
     given = await sent(visit)
     form = await _edit_form(visit, found, key)
     outcome = await tried(
@@ -119,17 +119,17 @@ async def remove(visit: Visiting, kind: str, key: str) -> Response:
     return _removal_page(visit, kind, key, again)
 
 
-def _kind(visit: Visit, kind: str, key: str = "") -> EntryKind:
+def kind_of(visit: Visit, kind: str, key: str = "") -> EntryKind:
     """The kind of this name. From now on the request is about the entry with that key, as a route of the API is."""
     if kind not in KINDS:
         raise NotFound(f"there is no kind {kind!r}")
     name = "id_token" if kind == "token" else f"{kind}_id"
     visit.request.scope["path_params"] = {name: key} if key else {}
-    _must_have(visit, KINDS[kind].reading)
+    must_have(visit, KINDS[kind].reading)
     return KINDS[kind]
 
 
-def _must_have(visit: Visit, permission: Permission) -> None:
+def must_have(visit: Visit, permission: Permission) -> None:
     """Raise Forbidden unless who asks may do that, be it after the password was given again."""
     asked(permission)
     if not visit.may(permission):

@@ -7,7 +7,7 @@ from libs.access.principal import Grant, Principal
 from libs.access.roles import Role
 from libs.events.access import AccessGrant, KeyDefined
 from libs.runtime.clock import moment_of
-from services.console.pages.access import _key
+from services.console.pages.access import key_in_reach
 from services.console.web.visit import Visit
 
 KEYS = {
@@ -30,8 +30,8 @@ def test_only_keys_of_one_s_own_organisation_are_shown() -> None:
     who = Principal("anna", (Grant(Role.TENANT_ADMIN, "ours"),))
     api = SimpleNamespace(access=SimpleNamespace(access_keys=KEYS))
     visit = cast(Visit, SimpleNamespace(api=api, principal=who, now=moment_of(1)))
-    found = _key(visit, "ours")
+    found = key_in_reach(visit, "ours")
     assert found is not None
     assert found.name == "ours"
-    assert _key(visit, "theirs") is None
-    assert _key(visit, "unknown") is None
+    assert key_in_reach(visit, "theirs") is None
+    assert key_in_reach(visit, "unknown") is None

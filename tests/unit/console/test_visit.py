@@ -14,7 +14,7 @@ from libs.access.roles import Permission, Role
 from services.api.domain.errors import Forbidden
 from services.api.http.problems import Unavailable
 from services.console.editing import Form, Sent, Trouble, shown_again, tried
-from services.console.pages.entries import _kind, _must_have
+from services.console.pages.entries import kind_of, must_have
 from services.console.pages.then import show_then
 from services.console.web.visit import Visit
 
@@ -54,14 +54,14 @@ def test_an_entry_is_changed_only_where_it_belongs() -> None:
     needed = Permission.COMMAND_SECURITY
     here, elsewhere = visit_of("station", "A-1"), visit_of("station", "b-1")
     for visit, key in ((here, "A-1"), (elsewhere, "b-1")):
-        _kind(visit, "station", key)
+        kind_of(visit, "station", key)
     assert here.may(needed)
     assert not elsewhere.may(needed)
     assert not elsewhere.is_stale(needed)
     with pytest.raises(Forbidden):
         elsewhere.must(needed)
     with pytest.raises(Forbidden):
-        _must_have(elsewhere, needed)
+        must_have(elsewhere, needed)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_an_entry_is_changed_only_where_it_belongs() -> None:
 )
 def test_a_request_about_an_entry_names_it_as_the_api_does(kind: str, name: str) -> None:
     visit = visit_of(kind, "a-1", Principal("olga", (Grant(Role.PLATFORM_ADMIN, "*"),), 1))
-    _kind(visit, kind, "a-1")
+    kind_of(visit, kind, "a-1")
     assert visit.request.path_params == {name: "a-1"}
-    _kind(visit, kind)
+    kind_of(visit, kind)
     assert visit.request.path_params == {}
 
 
